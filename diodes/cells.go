@@ -1,0 +1,70 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package diodes
+
+import (
+	"math/bits"
+	"sync/atomic"
+)
+
+// cells is memory for values that grows without moving what it holds: a node keeps its cell for good.
+//
+// A cell itself is plain memory. It is read and written only by the owner of its node, and ownership passes with the
+// compare-and-swap that passes the node, which orders the old owner's accesses before the new owner's.
+type cells[T any] struct {
+	first  []T           // nodes 0 … len(first)-1; never written after construction, apart from the cells
+	handed atomic.Uint32 // nodes given out so far
+	more   [moreChunks]atomic.Pointer[[]T]
+}
+
+// Chunk k of what is added later holds firstChunk<<k cells.
+const (
+	firstChunk = 64
+	moreChunks = nodeBits - 5
+)
+
+func newCells[T any](n int) cells[T] {
+	return cells[T]{first: make([]T, n)}
+}
+
+// node gives out a node that nobody owns yet; false when there are no more.
+func (c *cells[T]) node() (uint32, bool) {
+	n := c.handed.Add(1) - 1
+	if n >= maxNodes {
+		c.handed.Store(maxNodes)
+		return 0, false
+	}
+	return n, true
+}
+
+// at is the cell of a node that the caller owns.
+func (c *cells[T]) at(node uint32) *T {
+	if int(node) < len(c.first) {
+		return &c.first[node]
+	}
+	return c.atMore(int(node) - len(c.first))
+}
+
+func (c *cells[T]) atMore(n int) *T {
+	k := bits.Len(uint(n/firstChunk+1)) - 1
+	chunk := c.more[k].Load()
+	if chunk == nil {
+		fresh := make([]T, firstChunk<<k)
+		if c.more[k].CompareAndSwap(nil, &fresh) {
+			chunk = &fresh
+		} else {
+			chunk = c.more[k].Load()
+		}
+	}
+	return &(*chunk)[n-firstChunk*(1<<k-1)]
+}
+
+// take moves the value out of a cell that the caller owns. The cell keeps no reference to it.
+func (c *cells[T]) take(node uint32) T {
+	cell := c.at(node)
+	x := *cell
+	var zero T
+	*cell = zero
+	return x
+}

@@ -1,0 +1,3 @@
+module github.com/loggregatorexporter/loggregatorexporter
+
+go 1.26.0
