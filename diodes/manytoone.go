@@ -14,10 +14,9 @@ const MaxSize = 8_000_000
 // initialWriters is how many goroutines can be inside Set at the same time before the diode allocates for another one.
 const initialWriters = 4
 
-// attempts is how often a Set that keeps losing its slot to others tries again, beyond one visit of each slot, before it
-// hands its element out as dropped. It bounds the steps of a Set. Losing that often in a row takes more writers than any
-// machine runs at once.
-const attempts = 1 << 14
+// attempts is how many slots a Set may find taken, or lose to others, before it hands its element out as dropped. It bounds
+// the steps of a Set. To lose that often in a row takes more writers than any machine runs at once.
+const attempts = 1 << 16
 
 // cacheLine is twice the line of common processors, because they fetch lines in pairs.
 const cacheLine = 128
@@ -30,8 +29,8 @@ const cacheLine = 128
 //	Set d          holds b c d    Set returned a, true
 //	TryNext        holds c d      TryNext returned b, true
 //
-// Every element that was set comes out exactly once: from TryNext or Next, or from the Set that dropped it. Elements of one
-// writer come out in the order in which it set them.
+// Every element that was set comes out exactly once: from TryNext or Next, or from the Set that dropped it. The reader gets
+// the elements of one writer in the order in which it set them.
 //
 // [ManyToOne.Set], [ManyToOne.Close], [ManyToOne.Len] and [ManyToOne.Cap] may be called by any goroutine at any time.
 // [ManyToOne.TryNext] and [ManyToOne.Next] may be called by one goroutine at a time, the reader.
@@ -39,17 +38,19 @@ const cacheLine = 128
 // How it works: elements go to positions, one after the other, lap after lap; position p is slot p mod size in lap p / size.
 // A writer that finds the slot of the next position empty swaps its element in; one that finds it full with the element of
 // the lap before, which is the oldest in the ring, swaps that one out and its own in, in one step. The reader swaps elements
-// out in order; when it finds an element of a later lap in its slot, it knows from that which one is now the oldest. Because
-// no step leaves a slot half done, positions fill strictly in order and a goroutine that is descheduled anywhere holds up
-// nobody.
+// out in order; when it finds an element of a later lap in its slot, it knows from that which one is now the oldest. No step
+// leaves a slot half done, so positions fill strictly in order, and a goroutine that is descheduled in the middle of a call
+// keeps nobody from setting or from reading what others have set. (A reader that sleeps in Next is woken by the Set that
+// puts an element in, or by the next one if that is descheduled just before it does.)
 type ManyToOne[T any] struct {
 	words   []atomic.Uint64 // one a slot; see word
 	cells   cells[T]
 	alerter Alerter
 
 	_ [cacheLine]byte
-	// hint is a position that all earlier ones of which are filled; nearly always the next to be filled. Written by each
-	// writer after its Set. A writer that was descheduled may set it back; those after it walk forward over what is full.
+	// hint is where writers begin to look for the next position to fill. All positions before it are filled, and it is behind
+	// the next one by no more than there are goroutines inside Set. A writer moves it, by compare-and-swap from where it
+	// found it, so it only goes forward.
 	hint atomic.Uint64
 
 	_       [cacheLine]byte
@@ -108,9 +109,10 @@ func NewManyToOne[T any](size int, alerter Alerter) *ManyToOne[T] {
 // Set puts x into the ring. When that made an element give way, Set returns it and true, after it told the alerter: the
 // oldest element if the ring was full, x itself after Close.
 //
-// Set never blocks and never waits for the reader or another writer. The number of its steps has a bound that depends only
-// on the size of the ring and on how many goroutines are inside Set: one that lost its slot to others 16384 times in a row
-// hands x out as dropped. It allocates only when more goroutines are inside Set at once than ever before.
+// Set never blocks and never waits for the reader or another writer; it takes as long as the alerter does. The number of its
+// steps has a bound, whatever others do: a Set that has found 65536 slots taken by others, one after the other, gives up and
+// hands x out. So does one when hundreds of thousands of goroutines are inside Set at once. Set allocates only for a
+// goroutine that is inside Set together with more others than the diode has had memory for, once.
 func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 	if w := d.borrowWriter(); w != nil {
 		dropped, ok = d.set(w, x)
@@ -125,7 +127,7 @@ func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 }
 
 // borrowWriter takes the first writer of the list that nobody holds, or adds one. It returns nil when there is no node left
-// for another one, with millions of goroutines inside Set.
+// for another one. The list is never longer than there have been goroutines inside Set at once, or than initialWriters.
 func (d *ManyToOne[T]) borrowWriter() *writer {
 	for w := &d.writers; ; {
 		if !w.held.Load() && w.held.CompareAndSwap(false, true) {
@@ -150,15 +152,16 @@ func (d *ManyToOne[T]) borrowWriter() *writer {
 
 func (d *ManyToOne[T]) set(w *writer, x T) (dropped T, ok bool) {
 	*d.cells.at(w.spare) = x
-	pos := unpackPosition(d.hint.Load())
-	for range len(d.words) + attempts {
+	hint := d.hint.Load()
+	pos := unpackPosition(hint)
+	for range attempts {
 		slot := &d.words[pos.slot]
 		old := word(slot.Load())
 		if old.closed() {
 			break
 		}
 		if !old.fillable(pos.lap) {
-			pos = old.lastFilled(pos.slot).next(len(d.words)) // Somebody filled it.
+			pos, hint = d.past(pos, old)
 			continue
 		}
 		// Publishes x, and takes over the node in the slot with the element that gives way in it, if there is one.
@@ -168,7 +171,7 @@ func (d *ManyToOne[T]) set(w *writer, x T) (dropped T, ok bool) {
 		}
 		w.pause.won()
 		w.spare = old.node()
-		d.hint.Store(pos.next(len(d.words)).pack())
+		d.hint.CompareAndSwap(hint, pos.next(len(d.words)).pack())
 		if old.full() {
 			dropped, ok = d.cells.take(w.spare), true
 		}
@@ -176,6 +179,15 @@ func (d *ManyToOne[T]) set(w *writer, x T) (dropped T, ok bool) {
 		return dropped, ok
 	}
 	return d.cells.take(w.spare), true
+}
+
+// past is where to look after a slot that somebody has filled: the next one, or where the hint is now if that is further.
+func (d *ManyToOne[T]) past(pos position, old word) (next position, hint uint64) {
+	next = old.lastFilled(pos.slot).next(len(d.words))
+	if hint = d.hint.Load(); ahead(hint, next.pack()) {
+		next = unpackPosition(hint)
+	}
+	return next, hint
 }
 
 // TryNext takes the oldest element out of the ring; false when the ring is empty. It never blocks. While writers lap the
@@ -239,7 +251,7 @@ func (d *ManyToOne[T]) Close() {
 			return
 		}
 		if !old.fillable(pos.lap) {
-			pos = old.lastFilled(pos.slot).next(len(d.words))
+			pos, _ = d.past(pos, old)
 			continue
 		}
 		if slot.CompareAndSwap(uint64(old), uint64(old|closedFlag)) {
@@ -249,8 +261,8 @@ func (d *ManyToOne[T]) Close() {
 	}
 }
 
-// Len is the number of elements in the ring. It looks at every slot: exact while nobody sets or reads, and a number between
-// the least and the most of that time otherwise.
+// Len is the number of elements in the ring. It looks at each slot in turn, so it is exact while nobody sets or reads, and a
+// number from 0 to Cap otherwise.
 func (d *ManyToOne[T]) Len() int {
 	n := 0
 	for i := range d.words {

@@ -262,40 +262,78 @@ func TestManyToOneReleasesValues(t *testing.T) {
 func TestManyToOneWritersGrow(t *testing.T) {
 	const size, frozen = 3, 1000
 	d := NewManyToOne[int](size, nil)
-	nodes := map[uint32]bool{}
-	for range frozen {
+	var writers []*writer
+	for i := range frozen {
 		w := d.borrowWriter()
-		if nodes[w.spare] {
-			t.Fatalf("two writers own node %d", w.spare)
-		}
-		nodes[w.spare] = true
-		*d.cells.at(w.spare) = -1
+		writers = append(writers, w)
+		*d.cells.at(w.spare) = -i
 	}
 	for x := range 10 {
 		d.Set(x)
 	}
 	equal(t, "read", []int{7, 8, 9}, drain(d))
+	for i, w := range writers {
+		if got := *d.cells.at(w.spare); got != -i {
+			t.Fatalf("cell of writer %d: want %d, got %d", i, -i, got)
+		}
+	}
 }
 
-// A writer that was descheduled before it moved the hint moves it back when it comes to.
+// The hint may be behind. Here it is at every place that it could have been at before, with the ring in every state.
 func TestManyToOneStaleHint(t *testing.T) {
 	const size = 4
 	for stale := range 3 * size {
 		for set := stale; set < 3*size+2; set++ {
-			d := NewManyToOne[int](size, nil)
-			for x := range set {
-				d.Set(x)
+			for read := range size + 1 {
+				for _, closing := range []bool{false, true} {
+					name := fmt.Sprintf("hint %d, %d set, %d read, closing %t", stale, set, read, closing)
+					d := NewManyToOne[int](size, nil)
+					var inside []int
+					for x := range set {
+						d.Set(x)
+						if inside = append(inside, x); len(inside) > size {
+							inside = inside[1:]
+						}
+					}
+					for range min(read, len(inside)) {
+						d.TryNext()
+						inside = inside[1:]
+					}
+					d.hint.Store(position{lap: uint64(stale / size), slot: stale % size}.pack())
+					want, wantOK := 0, len(inside) == size
+					switch {
+					case closing:
+						d.Close()
+						d.hint.Store(position{lap: uint64(stale / size), slot: stale % size}.pack())
+						want, wantOK = set, true
+					case wantOK:
+						want = inside[0]
+						inside = append(inside[1:], set)
+					default:
+						inside = append(inside, set)
+					}
+					if dropped, ok := d.Set(set); dropped != want || ok != wantOK {
+						t.Errorf("%s: want %d, %t dropped, got %d, %t", name, want, wantOK, dropped, ok)
+					}
+					equal(t, name, inside, drain(d))
+				}
 			}
-			d.hint.Store(position{lap: uint64(stale / size), slot: stale % size}.pack())
-			dropped, ok := d.Set(set)
-			if wantOK := set >= size; ok != wantOK || ok && dropped != set-size {
-				t.Errorf("hint %d of %d: dropped %d, %t", stale, set, dropped, ok)
-			}
-			var want []int
-			for x := max(0, set+1-size); x <= set; x++ {
-				want = append(want, x)
-			}
-			equal(t, fmt.Sprintf("hint %d of %d", stale, set), want, drain(d))
+		}
+	}
+}
+
+// A Set that found a place to begin, and was descheduled while others went round the ring, catches up with the hint.
+func TestAhead(t *testing.T) {
+	const last = lapMask
+	for _, positions := range [][2]position{
+		{{0, 0}, {0, 1}}, {{0, 5}, {1, 0}}, {{7, 3}, {9, 2}}, {{last, 9}, {0, 0}}, {{last - 1, 0}, {3, 0}},
+	} {
+		earlier, later := positions[0].pack(), positions[1].pack()
+		if !ahead(later, earlier) || ahead(earlier, later) || ahead(later, later) {
+			t.Errorf("%v is not ahead of %v", positions[1], positions[0])
+		}
+		if got := unpackPosition(later); got != positions[1] {
+			t.Errorf("want %v, got %v", positions[1], got)
 		}
 	}
 }
@@ -323,6 +361,9 @@ func TestManyToOneStress(t *testing.T) {
 						for n := range perWriter {
 							if x, ok := d.Set(element{w, n}); ok {
 								dropped[w] = append(dropped[w], x)
+								if !closing && x == (element{w, n}) {
+									t.Errorf("an open diode refused %v", x)
+								}
 							}
 							progress.Add(1)
 						}

@@ -74,6 +74,9 @@ func (p position) previousLap() position {
 // pack puts p into one integer, for an atomic.
 func (p position) pack() uint64 { return p.lap<<nodeBits | uint64(p.slot) }
 
+// ahead says whether the packed position a is later than b. They are 62 bits wide and wrap.
+func ahead(a, b uint64) bool { return int64((a-b)<<2) > 0 }
+
 func unpackPosition(v uint64) position {
 	return position{lap: v >> nodeBits, slot: int(v & (maxNodes - 1))}
 }
