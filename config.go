@@ -1,0 +1,336 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configgrpc"
+	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/config/configretry"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/exporter/exporterhelper"
+
+	"github.com/loggregatorexporter/loggregatorexporter/diodes"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
+)
+
+// Config is the configuration of the exporter. The README explains every key.
+type Config struct {
+	// ClientConfig is the connection: endpoint, tls, keepalive, balancer_name, headers, auth and so on.
+	ClientConfig configgrpc.ClientConfig `mapstructure:",squash"`
+	// TimeoutConfig bounds each attempt to send.
+	TimeoutConfig exporterhelper.TimeoutConfig `mapstructure:",squash"`
+	RetryConfig   configretry.BackOffConfig    `mapstructure:"retry_on_failure"`
+
+	Diode     DiodeConfig     `mapstructure:"diode"`
+	Batch     BatchConfig     `mapstructure:"batch"`
+	RateLimit RateLimitConfig `mapstructure:"rate_limit"`
+
+	Identity IdentityConfig `mapstructure:"identity"`
+	Tags     TagsConfig     `mapstructure:"tags"`
+	Logs     LogsConfig     `mapstructure:"logs"`
+	Metrics  MetricsConfig  `mapstructure:"metrics"`
+	Traces   TracesConfig   `mapstructure:"traces"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// DiodeConfig is the ring buffer that each signal has.
+type DiodeConfig struct {
+	// Capacity is how many batches of the pipeline can wait, for each signal.
+	Capacity int `mapstructure:"capacity"`
+	// DropPolicy says which batch gives way when the diode is full.
+	DropPolicy DropPolicy `mapstructure:"drop_policy"`
+}
+
+// DropPolicy says which batch gives way when the diode is full.
+type DropPolicy string
+
+// DropOldest drops the batch that has waited longest.
+const DropOldest DropPolicy = "oldest"
+
+// BatchConfig bounds one message to Loggregator.
+type BatchConfig struct {
+	// MaxEnvelopes is the number of envelopes in a message.
+	MaxEnvelopes int `mapstructure:"max_envelopes"`
+	// MaxBytes is the size of a message, encoded.
+	MaxBytes int `mapstructure:"max_bytes"`
+}
+
+// RateLimitConfig bounds what the signals of the exporter send together. Above about 9000 envelopes a second the router
+// loses envelopes without a word.
+type RateLimitConfig struct {
+	// EnvelopesPerSecond is the rate; 0 is no limit.
+	EnvelopesPerSecond float64 `mapstructure:"envelopes_per_second"`
+	// Burst is how many envelopes may be sent at once.
+	Burst int `mapstructure:"burst"`
+}
+
+// IdentityConfig says where source ID and instance ID come from.
+type IdentityConfig struct {
+	SourceID   IDConfig `mapstructure:"source_id"`
+	InstanceID IDConfig `mapstructure:"instance_id"`
+}
+
+// IDConfig says where an ID comes from: the first of these that is not empty.
+type IDConfig struct {
+	// Value is the ID of everything, whatever the data says.
+	Value string `mapstructure:"value"`
+	// Attributes are looked up in this order, each on the record, then the scope, then the resource.
+	Attributes []string `mapstructure:"attributes"`
+	// Default is the ID of what has none of the attributes.
+	Default string `mapstructure:"default"`
+}
+
+// TagsConfig is about the tags of all envelopes.
+type TagsConfig struct {
+	// SyslogSafe makes tag keys that get through the syslog agent to Log Cache and syslog drains.
+	SyslogSafe bool `mapstructure:"syslog_safe"`
+}
+
+// LogsConfig is about logs.
+type LogsConfig struct {
+	// SourceType is the tag source_type of logs that have no such attribute and no process type.
+	SourceType string `mapstructure:"source_type"`
+	// MaxPayloadBytes is the longest payload of one envelope; a longer one is split.
+	MaxPayloadBytes int `mapstructure:"max_payload_bytes"`
+	// EventsAs says what becomes of events.
+	EventsAs EventsAs `mapstructure:"events_as"`
+}
+
+// EventsAs says what becomes of log records that are events.
+type EventsAs string
+
+// What can become of events.
+const (
+	EventsAsEvent EventsAs = "event" // Event envelopes
+	EventsAsLog   EventsAs = "log"   // Log envelopes
+)
+
+// MetricsConfig is about metrics.
+type MetricsConfig struct {
+	Naming     Naming     `mapstructure:"naming"`
+	DoubleSums DoubleSums `mapstructure:"double_sums"`
+}
+
+// Naming says how metrics and their tags are called.
+type Naming string
+
+// The ways to name metrics.
+const (
+	NamingPrometheus Naming = "prometheus" // names and labels that PromQL can ask for, with suffixes for unit and type
+	NamingOTel       Naming = "otel"       // as they are
+)
+
+// DoubleSums says what becomes of monotonic cumulative sums of doubles.
+type DoubleSums string
+
+// What can become of sums of doubles.
+const (
+	DoubleSumsCounter DoubleSums = "counter" // Counter envelopes, truncated
+	DoubleSumsGauge   DoubleSums = "gauge"   // Gauge envelopes
+)
+
+// TracesConfig is about traces.
+type TracesConfig struct {
+	// SpanEvents makes an Event envelope of each span event.
+	SpanEvents bool `mapstructure:"span_events"`
+}
+
+const (
+	// agentEndpoint is where the agent of each Cloud Foundry VM listens.
+	agentEndpoint = "127.0.0.1:3458"
+	// agentName is the name in the agent's certificate, which has neither its address nor localhost.
+	agentName = "metron"
+	// keepaliveTime is that of Loggregator's own clients. The agent closes connections on which pings come more often than
+	// every 10 s.
+	keepaliveTime    = 15 * time.Second
+	minKeepaliveTime = 10 * time.Second
+
+	// maxMessageBytes is what readers behind the router with gRPC's default limit take.
+	maxMessageBytes = 4 << 20
+	// minMessageBytes has room for any single envelope.
+	minMessageBytes = 128 << 10
+
+	// maxPayloadBytes is where Diego splits the log lines of applications. With it and its tags an envelope stays below the
+	// 64 KiB that Log Cache takes.
+	maxPayloadBytes = 60 << 10
+	// minPayloadBytes keeps the number of parts of a payload reasonable.
+	minPayloadBytes = 64
+)
+
+func createDefaultConfig() component.Config {
+	client := configgrpc.NewDefaultClientConfig()
+	client.Endpoint = agentEndpoint
+	client.TLS.ServerName = agentName
+	keepalive := configgrpc.NewDefaultKeepaliveClientConfig()
+	keepalive.Time = keepaliveTime
+	client.Keepalive = configoptional.Some(keepalive)
+	return &Config{
+		ClientConfig:  client,
+		TimeoutConfig: exporterhelper.NewDefaultTimeoutConfig(),
+		RetryConfig:   configretry.NewDefaultBackOffConfig(),
+		Diode:         DiodeConfig{Capacity: 1000, DropPolicy: DropOldest},
+		Batch:         BatchConfig{MaxEnvelopes: 100, MaxBytes: 1 << 20},
+		RateLimit:     RateLimitConfig{EnvelopesPerSecond: 8000, Burst: 500},
+		Identity: IdentityConfig{
+			SourceID: IDConfig{
+				Attributes: []string{"cloudfoundry.app.id", "cloudfoundry.system.id", "org.cloudfoundry.source_id", "source_id", "service.name"},
+				Default:    "otelcol",
+			},
+			InstanceID: IDConfig{
+				Attributes: []string{"cloudfoundry.app.instance.id", "cloudfoundry.system.instance.id", "org.cloudfoundry.instance_id", "instance_id", "service.instance.id"},
+				Default:    "0",
+			},
+		},
+		Tags:    TagsConfig{SyslogSafe: true},
+		Logs:    LogsConfig{SourceType: "OTEL", MaxPayloadBytes: maxPayloadBytes, EventsAs: EventsAsEvent},
+		Metrics: MetricsConfig{Naming: NamingPrometheus, DoubleSums: DoubleSumsCounter},
+	}
+}
+
+var _ confmap.Validator = (*Config)(nil)
+
+// Validate reports every value that can't work, each with its key and what is allowed.
+func (cfg *Config) Validate() error {
+	return errors.Join(
+		cfg.validateConnection(),
+		inRange("diode::capacity", cfg.Diode.Capacity, 1, diodes.MaxSize),
+		oneOf("diode::drop_policy", cfg.Diode.DropPolicy, DropOldest),
+		inRange("batch::max_envelopes", cfg.Batch.MaxEnvelopes, 1, math.MaxInt32),
+		inRange("batch::max_bytes", cfg.Batch.MaxBytes, minMessageBytes, maxMessageBytes),
+		cfg.validateRateLimit(),
+		cfg.validateIdentity(),
+		inRange("logs::max_payload_bytes", cfg.Logs.MaxPayloadBytes, minPayloadBytes, maxPayloadBytes),
+		oneOf("logs::events_as", cfg.Logs.EventsAs, EventsAsEvent, EventsAsLog),
+		oneOf("metrics::naming", cfg.Metrics.Naming, NamingPrometheus, NamingOTel),
+		oneOf("metrics::double_sums", cfg.Metrics.DoubleSums, DoubleSumsCounter, DoubleSumsGauge),
+	)
+}
+
+func (cfg *Config) validateConnection() error {
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if strings.TrimSpace(cfg.ClientConfig.Endpoint) == "" {
+		refuse("endpoint: must not be empty; the Loggregator agent listens on %s", agentEndpoint)
+	}
+	if cfg.ClientConfig.Compression.IsCompressed() {
+		refuse("compression: %q is not possible, because Loggregator decompresses nothing; leave it out", cfg.ClientConfig.Compression)
+	}
+	if keepalive := cfg.ClientConfig.Keepalive.Get(); keepalive != nil && keepalive.Time < minKeepaliveTime {
+		refuse("keepalive::time: must be at least %s, or the Loggregator agent closes the connection; it is %s", minKeepaliveTime, keepalive.Time)
+	}
+	tls := cfg.ClientConfig.TLS
+	if tls.Insecure {
+		return errors.Join(errs...)
+	}
+	readable := true
+	for _, file := range []struct{ key, path string }{
+		{"tls::ca_file", tls.CAFile}, {"tls::cert_file", tls.CertFile}, {"tls::key_file", tls.KeyFile},
+	} {
+		if file.path == "" {
+			continue
+		}
+		if _, err := os.ReadFile(file.path); err != nil {
+			readable = false
+			refuse("%s: must be a file that the collector can read: %w", file.key, err)
+		}
+	}
+	if readable {
+		if _, err := tls.LoadTLSConfig(context.Background()); err != nil {
+			refuse("tls: %w", err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (cfg *Config) validateRateLimit() error {
+	limit := cfg.RateLimit
+	if limit.EnvelopesPerSecond < 0 || math.IsNaN(limit.EnvelopesPerSecond) || math.IsInf(limit.EnvelopesPerSecond, 0) {
+		return fmt.Errorf("rate_limit::envelopes_per_second: must be 0 (no limit) or more, not %v", limit.EnvelopesPerSecond)
+	}
+	if limit.EnvelopesPerSecond > 0 && limit.Burst < cfg.Batch.MaxEnvelopes {
+		return fmt.Errorf("rate_limit::burst: must be at least batch::max_envelopes, which is %d, so that a whole message can be sent; it is %d",
+			cfg.Batch.MaxEnvelopes, limit.Burst)
+	}
+	return nil
+}
+
+func (cfg *Config) validateIdentity() error {
+	id := cfg.Identity.SourceID
+	if id.Value == "" && id.Default == "" {
+		return errors.New("identity::source_id::default: must not be empty unless value is set, because nobody can query an envelope without a source ID")
+	}
+	for _, attributes := range []struct {
+		key  string
+		keys []string
+	}{
+		{"identity::source_id::attributes", id.Attributes},
+		{"identity::instance_id::attributes", cfg.Identity.InstanceID.Attributes},
+	} {
+		if slices.Contains(attributes.keys, "") {
+			return fmt.Errorf("%s: must not contain an empty key", attributes.key)
+		}
+	}
+	return nil
+}
+
+func inRange(key string, value, least, most int) error {
+	if value < least || value > most {
+		return fmt.Errorf("%s: must be from %d to %d, not %d", key, least, most, value)
+	}
+	return nil
+}
+
+func oneOf[S ~string](key string, value S, allowed ...S) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	quoted := make([]string, len(allowed))
+	for i, a := range allowed {
+		quoted[i] = fmt.Sprintf("%q", a)
+	}
+	return fmt.Errorf("%s: must be %s, not %q", key, strings.Join(quoted, " or "), value)
+}
+
+// ingress is the part of the configuration that says where and how to send.
+func (cfg *Config) ingress() ingress.Config {
+	return ingress.Config{
+		GRPC:               cfg.ClientConfig,
+		Timeout:            cfg.TimeoutConfig.Timeout,
+		Retry:              cfg.RetryConfig,
+		EnvelopesPerSecond: cfg.RateLimit.EnvelopesPerSecond,
+		Burst:              cfg.RateLimit.Burst,
+	}
+}
+
+// translation is the part of the configuration that says how to translate.
+func (cfg *Config) translation() translate.Options {
+	return translate.Options{
+		SourceID:           cfg.Identity.SourceID.translation(),
+		InstanceID:         cfg.Identity.InstanceID.translation(),
+		SyslogSafe:         cfg.Tags.SyslogSafe,
+		SourceType:         cfg.Logs.SourceType,
+		MaxPayload:         cfg.Logs.MaxPayloadBytes,
+		EventsAsLogs:       cfg.Logs.EventsAs == EventsAsLog,
+		PrometheusNames:    cfg.Metrics.Naming == NamingPrometheus,
+		DoubleSumsAsGauges: cfg.Metrics.DoubleSums == DoubleSumsGauge,
+		SpanEvents:         cfg.Traces.SpanEvents,
+	}
+}
+
+func (id IDConfig) translation() translate.Identity {
+	return translate.Identity{Value: id.Value, Attributes: id.Attributes, Default: id.Default}
+}

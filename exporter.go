@@ -1,0 +1,172 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/pipeline"
+
+	"github.com/loggregatorexporter/loggregatorexporter/diodes"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
+)
+
+// shutdownTimeout bounds Shutdown when its caller does not, which the collector does not.
+const shutdownTimeout = 10 * time.Second
+
+// signal is what differs between logs, metrics and traces.
+type signal[D comparable] struct {
+	name pipeline.Signal
+	// count is the number of items: log records, data points, spans.
+	count func(D) int
+	// ref keeps pdata from being reused after consume has returned, until unref.
+	ref, unref func(D)
+	translate  func(D, translate.Output)
+}
+
+// batch is what the pipeline pushed at once.
+type batch[D comparable] struct {
+	data  D
+	items int
+}
+
+// signalExporter is the exporter of one signal. What one batch goes through is consume, the diode, drain, and the outbox.
+type signalExporter[D comparable] struct {
+	signal signal[D]
+	diode  *diodes.ManyToOne[batch[D]]
+
+	cfg       *Config
+	set       exporter.Settings
+	clients   *ingress.Shared[*Config]
+	telemetry *telemetry
+
+	closing  atomic.Bool // the diode is closed, or about to be
+	shutOnce sync.Once
+	// Since Start:
+	sender  *ingress.Sender
+	release func() error
+	cancel  context.CancelFunc // gives up what is being sent, and drops the rest
+	drained chan struct{}      // closed when the drain has ended
+}
+
+func newSignalExporter[D comparable](set exporter.Settings, cfg *Config, clients *ingress.Shared[*Config], s signal[D]) (*signalExporter[D], error) {
+	e := &signalExporter[D]{
+		signal:  s,
+		diode:   diodes.NewManyToOne[batch[D]](cfg.Diode.Capacity, nil),
+		cfg:     cfg,
+		set:     set,
+		clients: clients,
+	}
+	var err error
+	e.telemetry, err = newTelemetry(set, s.name, e.diode)
+	return e, err
+}
+
+// Capabilities says that the exporter only reads the data.
+func (*signalExporter[D]) Capabilities() consumer.Capabilities {
+	return consumer.Capabilities{MutatesData: false}
+}
+
+// consume runs on the pipeline's goroutines, and never makes them wait.
+func (e *signalExporter[D]) consume(data D) {
+	items := e.signal.count(data)
+	if items == 0 {
+		return
+	}
+	e.signal.ref(data)
+	e.telemetry.accepted(items)
+	pushed := batch[D]{data, items}
+	if dropped, ok := e.diode.Set(pushed); ok {
+		reason := overflow
+		if dropped == pushed && e.closing.Load() {
+			reason = shutdown
+		}
+		e.drop(dropped, reason)
+	}
+}
+
+func (e *signalExporter[D]) drop(b batch[D], reason dropReason) {
+	e.telemetry.dropped(reason, 1, b.items)
+	e.signal.unref(b.data)
+}
+
+// drain takes what waits out of the diode and sends it, until the diode is closed and empty. After ctx is done it drops
+// instead.
+func (e *signalExporter[D]) drain(ctx context.Context, out *outbox) {
+	defer close(e.drained)
+	for {
+		b, ok := e.diode.Next()
+		if !ok {
+			return
+		}
+		for ok {
+			if ctx.Err() != nil {
+				e.drop(b, shutdown)
+			} else {
+				e.signal.translate(b.data, out) // Sends each message that is full.
+				e.signal.unref(b.data)
+			}
+			b, ok = e.diode.TryNext()
+		}
+		out.flush() // Nothing waits: what there is goes now.
+	}
+}
+
+// Start connects, without waiting for the connection, and starts the drain.
+func (e *signalExporter[D]) Start(ctx context.Context, host component.Host) error {
+	client, release, err := e.clients.Acquire(e.cfg, func() (*ingress.Client, error) {
+		return ingress.NewClient(ctx, e.cfg.ingress(), host.GetExtensions(), e.set.TelemetrySettings, e.set.BuildInfo)
+	})
+	if err != nil {
+		return err
+	}
+	e.release = release
+	e.sender = client.NewSender(newHealth(host, e.set.Logger, e.telemetry).observe)
+	e.drained = make(chan struct{})
+	var drainCtx context.Context
+	drainCtx, e.cancel = context.WithCancel(context.Background())
+	e.telemetry.start()
+	go e.drain(drainCtx, newOutbox(drainCtx, e.sender, e.cfg.Batch, e.telemetry))
+	return nil
+}
+
+// Shutdown sends what waits, each message with one attempt, until ctx is done or, when that has no deadline, for 10 s. It
+// drops the rest. No goroutine is left when it returns.
+func (e *signalExporter[D]) Shutdown(ctx context.Context) error {
+	var err error
+	e.shutOnce.Do(func() { err = e.shutDown(ctx) })
+	return err
+}
+
+func (e *signalExporter[D]) shutDown(ctx context.Context) error {
+	defer e.telemetry.shutdown()
+	e.closing.Store(true)
+	e.diode.Close()
+	if e.drained == nil { // Not started.
+		for b, ok := e.diode.TryNext(); ok; b, ok = e.diode.TryNext() {
+			e.drop(b, shutdown)
+		}
+		return nil
+	}
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, shutdownTimeout)
+		defer cancel()
+	}
+	e.sender.StopRetrying()
+	select {
+	case <-e.drained:
+	case <-ctx.Done():
+	}
+	e.cancel()
+	<-e.drained
+	return e.release()
+}

@@ -1,0 +1,100 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"context"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/xpdata/pref"
+	"go.opentelemetry.io/collector/pipeline"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
+)
+
+// NewFactory creates the factory of the Loggregator exporter.
+func NewFactory() exporter.Factory {
+	f := &factory{}
+	return exporter.NewFactory(
+		metadata.Type,
+		createDefaultConfig,
+		exporter.WithLogs(f.createLogs, metadata.LogsStability),
+		exporter.WithMetrics(f.createMetrics, metadata.MetricsStability),
+		exporter.WithTraces(f.createTraces, metadata.TracesStability),
+	)
+}
+
+// factory shares one connection and one rate limit among the signals of an exporter ID: the collector creates them all with
+// the same *Config.
+type factory struct {
+	clients ingress.Shared[*Config]
+}
+
+func (f *factory) createLogs(_ context.Context, set exporter.Settings, cfg component.Config) (exporter.Logs, error) {
+	c := cfg.(*Config)
+	e, err := newSignalExporter(set, c, &f.clients, signal[plog.Logs]{
+		name:      pipeline.SignalLogs,
+		count:     plog.Logs.LogRecordCount,
+		ref:       pref.RefLogs,
+		unref:     pref.UnrefLogs,
+		translate: translate.NewLogs(c.translation()).Translate,
+	})
+	return logsExporter{e}, err
+}
+
+func (f *factory) createMetrics(_ context.Context, set exporter.Settings, cfg component.Config) (exporter.Metrics, error) {
+	c := cfg.(*Config)
+	e, err := newSignalExporter(set, c, &f.clients, signal[pmetric.Metrics]{
+		name:      pipeline.SignalMetrics,
+		count:     pmetric.Metrics.DataPointCount,
+		ref:       pref.RefMetrics,
+		unref:     pref.UnrefMetrics,
+		translate: translate.NewMetrics(c.translation()).Translate,
+	})
+	return metricsExporter{e}, err
+}
+
+func (f *factory) createTraces(_ context.Context, set exporter.Settings, cfg component.Config) (exporter.Traces, error) {
+	c := cfg.(*Config)
+	e, err := newSignalExporter(set, c, &f.clients, signal[ptrace.Traces]{
+		name:      pipeline.SignalTraces,
+		count:     ptrace.Traces.SpanCount,
+		ref:       pref.RefTraces,
+		unref:     pref.UnrefTraces,
+		translate: translate.NewTraces(c.translation()).Translate,
+	})
+	return tracesExporter{e}, err
+}
+
+type logsExporter struct{ *signalExporter[plog.Logs] }
+
+// ConsumeLogs takes logs into the diode. It never blocks and always returns nil.
+func (e logsExporter) ConsumeLogs(_ context.Context, logs plog.Logs) error {
+	e.consume(logs)
+	return nil
+}
+
+type metricsExporter struct {
+	*signalExporter[pmetric.Metrics]
+}
+
+// ConsumeMetrics takes metrics into the diode. It never blocks and always returns nil.
+func (e metricsExporter) ConsumeMetrics(_ context.Context, metrics pmetric.Metrics) error {
+	e.consume(metrics)
+	return nil
+}
+
+type tracesExporter struct{ *signalExporter[ptrace.Traces] }
+
+// ConsumeTraces takes traces into the diode. It never blocks and always returns nil.
+func (e tracesExporter) ConsumeTraces(_ context.Context, traces ptrace.Traces) error {
+	e.consume(traces)
+	return nil
+}

@@ -1,0 +1,234 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package envelope writes Loggregator v2 envelopes in protobuf's wire format, straight into a byte slice of the caller.
+//
+// Each function appends one field of an Envelope and returns the extended slice, like those of protowire. An envelope is
+// the fields that were appended to an empty slice, in any order; [Append] puts it into an EnvelopeBatch, which is the
+// envelopes that were appended to an empty slice:
+//
+//	e := envelope.AppendTimestamp(nil, now)
+//	e = envelope.AppendSourceID(e, "my-app")
+//	e = envelope.AppendTag(e, "source_type", "OTEL")
+//	e = envelope.AppendLog(e, "hello", envelope.Out)
+//	batch = envelope.Append(batch, e)
+//
+// A receiver refuses the whole batch for one string that is not UTF-8. So every string is made valid here, whoever wrote it:
+// each run of invalid bytes becomes one U+FFFD. A log payload is bytes and stays as it is.
+package envelope
+
+import (
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// MaxSize is the largest envelope, encoded, in bytes, that gets through all of Loggregator: Log Cache and Diego refuse what
+// is larger, and the agent and the router lose it without a word.
+const MaxSize = 64 << 10
+
+// Field numbers of package loggregator.v2.
+const (
+	batchBatch protowire.Number = 1
+
+	envelopeTimestamp  protowire.Number = 1
+	envelopeSourceID   protowire.Number = 2
+	envelopeLog        protowire.Number = 4
+	envelopeCounter    protowire.Number = 5
+	envelopeGauge      protowire.Number = 6
+	envelopeTimer      protowire.Number = 7
+	envelopeInstanceID protowire.Number = 8
+	envelopeTags       protowire.Number = 9
+	envelopeEvent      protowire.Number = 10
+
+	mapKey   protowire.Number = 1
+	mapValue protowire.Number = 2
+
+	logPayload protowire.Number = 1
+	logType    protowire.Number = 2
+
+	counterName  protowire.Number = 1
+	counterDelta protowire.Number = 2
+	counterTotal protowire.Number = 3
+
+	gaugeMetrics    protowire.Number = 1
+	gaugeValueUnit  protowire.Number = 1
+	gaugeValueValue protowire.Number = 2
+
+	timerName  protowire.Number = 1
+	timerStart protowire.Number = 2
+	timerStop  protowire.Number = 3
+
+	eventTitle protowire.Number = 1
+	eventBody  protowire.Number = 2
+)
+
+// LogType is the stream that a log was written to.
+type LogType int32
+
+// The streams of a log.
+const (
+	Out LogType = 0 // stdout
+	Err LogType = 1 // stderr
+)
+
+// Append appends an envelope to an EnvelopeBatch. It adds [Size] bytes.
+func Append(batch, envelope []byte) []byte {
+	batch = protowire.AppendTag(batch, batchBatch, protowire.BytesType)
+	return protowire.AppendBytes(batch, envelope)
+}
+
+// Size is how many bytes an envelope of n bytes adds to an EnvelopeBatch.
+func Size(n int) int {
+	return protowire.SizeTag(batchBatch) + protowire.SizeBytes(n)
+}
+
+// AppendTimestamp appends the time of the envelope, in nanoseconds since 1970 UTC.
+func AppendTimestamp(b []byte, ns int64) []byte {
+	return appendVarint(b, envelopeTimestamp, uint64(ns))
+}
+
+// AppendSourceID appends the source ID, which decides who may read the envelope.
+func AppendSourceID(b []byte, id string) []byte {
+	return appendString(b, envelopeSourceID, id)
+}
+
+// AppendInstanceID appends the instance ID.
+func AppendInstanceID(b []byte, id string) []byte {
+	return appendString(b, envelopeInstanceID, id)
+}
+
+// AppendTag appends one tag. Of two tags with the same key a receiver keeps the later one.
+func AppendTag(b []byte, key, value string) []byte {
+	key, value = valid(key), valid(value)
+	b = appendMessage(b, envelopeTags, sizeString(key)+sizeString(value))
+	b = appendMapString(b, mapKey, key)
+	return appendMapString(b, mapValue, value)
+}
+
+// AppendLog appends the message of a Log envelope.
+func AppendLog[P string | []byte](b []byte, payload P, stream LogType) []byte {
+	size := 0
+	if len(payload) > 0 {
+		size += protowire.SizeTag(logPayload) + protowire.SizeBytes(len(payload))
+	}
+	size += sizeVarint(uint64(stream))
+	b = appendMessage(b, envelopeLog, size)
+	if len(payload) > 0 {
+		b = appendMessage(b, logPayload, len(payload))
+		b = append(b, payload...)
+	}
+	return appendVarint(b, logType, uint64(stream))
+}
+
+// AppendCounter appends the message of a Counter envelope. The agent adds delta to its own total when total is 0 and delta
+// is not; in every other case it takes total for the new total.
+func AppendCounter(b []byte, name string, delta, total uint64) []byte {
+	name = valid(name)
+	b = appendMessage(b, envelopeCounter, sizeNonEmpty(name)+sizeVarint(delta)+sizeVarint(total))
+	b = appendString(b, counterName, name)
+	b = appendVarint(b, counterDelta, delta)
+	return appendVarint(b, counterTotal, total)
+}
+
+// AppendGaugeMetric appends one metric to the metrics of a Gauge, which [AppendGauge] takes when they are complete. Of two
+// metrics with the same name a receiver keeps the later one.
+func AppendGaugeMetric(metrics []byte, name, unit string, value float64) []byte {
+	name, unit = valid(name), valid(unit)
+	double := 0
+	if math.Float64bits(value) != 0 {
+		double = protowire.SizeTag(gaugeValueValue) + protowire.SizeFixed64()
+	}
+	gaugeValue := sizeNonEmpty(unit) + double
+	metrics = appendMessage(metrics, gaugeMetrics,
+		sizeString(name)+protowire.SizeTag(mapValue)+protowire.SizeBytes(gaugeValue))
+	metrics = appendMapString(metrics, mapKey, name)
+	metrics = appendMessage(metrics, mapValue, gaugeValue)
+	metrics = appendString(metrics, gaugeValueUnit, unit)
+	if double > 0 {
+		metrics = protowire.AppendTag(metrics, gaugeValueValue, protowire.Fixed64Type)
+		metrics = protowire.AppendFixed64(metrics, math.Float64bits(value))
+	}
+	return metrics
+}
+
+// AppendGauge appends the message of a Gauge envelope with the metrics that [AppendGaugeMetric] made.
+func AppendGauge(b, metrics []byte) []byte {
+	b = appendMessage(b, envelopeGauge, len(metrics))
+	return append(b, metrics...)
+}
+
+// AppendTimer appends the message of a Timer envelope. start and stop are nanoseconds since 1970 UTC.
+func AppendTimer(b []byte, name string, start, stop int64) []byte {
+	name = valid(name)
+	b = appendMessage(b, envelopeTimer, sizeNonEmpty(name)+sizeVarint(uint64(start))+sizeVarint(uint64(stop)))
+	b = appendString(b, timerName, name)
+	b = appendVarint(b, timerStart, uint64(start))
+	return appendVarint(b, timerStop, uint64(stop))
+}
+
+// AppendEvent appends the message of an Event envelope.
+func AppendEvent(b []byte, title, body string) []byte {
+	title, body = valid(title), valid(body)
+	b = appendMessage(b, envelopeEvent, sizeNonEmpty(title)+sizeNonEmpty(body))
+	b = appendString(b, eventTitle, title)
+	return appendString(b, eventBody, body)
+}
+
+// valid is s with each run of bytes that is not UTF-8 replaced by U+FFFD.
+func valid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// In proto3 a field with its zero value is left out, but for the key and value of a map and the members of a oneof.
+
+func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.VarintType)
+	return protowire.AppendVarint(b, v)
+}
+
+// sizeVarint is what appendVarint appends for a field number up to 15.
+func sizeVarint(v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeVarint(v)
+}
+
+func appendString(b []byte, num protowire.Number, s string) []byte {
+	if s == "" {
+		return b
+	}
+	return appendMapString(b, num, valid(s))
+}
+
+// appendMapString appends s, which is valid, even when it is empty.
+func appendMapString(b []byte, num protowire.Number, s string) []byte {
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	return protowire.AppendString(b, s)
+}
+
+// sizeString is what appendMapString appends for a field number up to 15.
+func sizeString(s string) int { return 1 + protowire.SizeBytes(len(s)) }
+
+// sizeNonEmpty is what appendString appends for a field number up to 15.
+func sizeNonEmpty(s string) int {
+	if s == "" {
+		return 0
+	}
+	return sizeString(s)
+}
+
+// appendMessage appends the head of an embedded message, or of bytes, of the given size.
+func appendMessage(b []byte, num protowire.Number, size int) []byte {
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	return protowire.AppendVarint(b, uint64(size))
+}

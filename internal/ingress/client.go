@@ -1,0 +1,68 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ingress delivers encoded envelope batches to a Loggregator v2 ingress: the agent of the host.
+//
+// A [Client] is one connection and one rate limit. A [Sender] sends the batches of one signal over it: it waits for the rate
+// limit, sends, waits for the acknowledgement, and tries again when that can help.
+package ingress
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configgrpc"
+	"go.opentelemetry.io/collector/config/configretry"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
+)
+
+// Config says where and how to send.
+type Config struct {
+	GRPC configgrpc.ClientConfig
+	// Timeout bounds one attempt; 0 is no bound.
+	Timeout time.Duration
+	Retry   configretry.BackOffConfig
+	// EnvelopesPerSecond and Burst are the rate limit of all senders together; 0 envelopes a second is no limit.
+	EnvelopesPerSecond float64
+	Burst              int
+}
+
+// Client is a connection to an ingress. Any goroutine may use it at any time.
+type Client struct {
+	cfg     Config
+	conn    *grpc.ClientConn
+	limiter *rate.Limiter
+}
+
+// NewClient starts to connect and does not wait for the connection. It fails on a configuration that can't work, such as
+// certificates that can't be read.
+func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]component.Component, set component.TelemetrySettings, build component.BuildInfo) (*Client, error) {
+	userAgent := fmt.Sprintf("%s/%s", build.Command, build.Version)
+	conn, err := cfg.GRPC.ToClientConn(ctx, extensions, set,
+		configgrpc.WithGrpcDialOption(grpc.WithUserAgent(userAgent)))
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{cfg: cfg, conn: conn, limiter: rate.NewLimiter(rate.Inf, 0)}
+	if cfg.EnvelopesPerSecond > 0 {
+		c.limiter = rate.NewLimiter(rate.Limit(cfg.EnvelopesPerSecond), cfg.Burst)
+	}
+	return c, nil
+}
+
+// Close closes the connection. What is being sent fails.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// invoke sends one batch and waits for its acknowledgement.
+func (c *Client) invoke(ctx context.Context, batch *buffer) error {
+	if c.cfg.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
+		defer cancel()
+	}
+	return c.conn.Invoke(ctx, loggregator_v2.Ingress_Send_FullMethodName, batch, nothing{}, grpc.ForceCodecV2(codec{}))
+}

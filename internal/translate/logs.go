@@ -1,0 +1,198 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// Logs translates log records to Log and Event envelopes. One goroutine at a time may use it.
+type Logs struct {
+	translator
+	cuts []int // where the payload in work is split
+}
+
+// NewLogs makes a translator of logs.
+func NewLogs(opts Options) *Logs {
+	return &Logs{translator: newTranslator(opts, cleanKeyFunc(false, opts.SyslogSafe))}
+}
+
+// Translate puts the envelopes of all records out.
+func (l *Logs) Translate(logs plog.Logs, out Output) {
+	l.out = out
+	for _, rl := range logs.ResourceLogs().All() {
+		l.beginResource(rl.Resource())
+		for _, sl := range rl.ScopeLogs().All() {
+			l.beginScope(sl.Scope())
+			for _, record := range sl.LogRecords().All() {
+				l.logRecord(record)
+			}
+		}
+	}
+}
+
+func (l *Logs) logRecord(r plog.LogRecord) {
+	l.beginItem(r.Attributes())
+	if r.SeverityText() != "" {
+		l.tags.setDefault("severity", r.SeverityText())
+	} else if r.SeverityNumber() != plog.SeverityNumberUnspecified {
+		l.tags.setDefault("severity", strings.ToUpper(r.SeverityNumber().String()))
+	}
+	if id := r.TraceID(); !id.IsEmpty() {
+		l.tags.set("trace_id", id.String())
+	}
+	if id := r.SpanID(); !id.IsEmpty() {
+		l.tags.set("span_id", id.String())
+	}
+	if !l.tags.has("source_type") {
+		l.tags.set("source_type", l.sourceType())
+	}
+
+	timestamp := l.timestamp(r.Timestamp(), r.ObservedTimestamp())
+	if !l.opts.EventsAsLogs {
+		if title, body, ok := event(r); ok {
+			l.event(timestamp, title, body)
+			return
+		}
+	}
+	l.log(timestamp, payload(r), stream(r))
+}
+
+func (l *Logs) sourceType() string {
+	if process := l.tags.value("process_type"); process != "" {
+		return "APP/PROC/" + strings.ToUpper(process)
+	}
+	return l.opts.SourceType
+}
+
+// event says whether a record is an event: one with an event name, or one whose body is a map of two strings, title and
+// body, which is what the forwarder agent makes of an Event envelope.
+func event(r plog.LogRecord) (title, body string, ok bool) {
+	if r.EventName() != "" {
+		return r.EventName(), valueString(r.Body()), true
+	}
+	if r.Body().Type() != pcommon.ValueTypeMap || r.Body().Map().Len() != 2 {
+		return "", "", false
+	}
+	t, hasTitle := r.Body().Map().Get("title")
+	b, hasBody := r.Body().Map().Get("body")
+	if !hasTitle || !hasBody || t.Type() != pcommon.ValueTypeStr || b.Type() != pcommon.ValueTypeStr {
+		return "", "", false
+	}
+	return t.Str(), b.Str(), true
+}
+
+func (l *Logs) event(timestamp int64, title, body string) {
+	l.message = envelope.AppendEvent(l.message[:0], title, body)
+	if !l.seal(len(l.message)) {
+		l.out.Reject(TooLarge, 1)
+		return
+	}
+	l.emit(timestamp, "", "", 1)
+}
+
+// payload is what a log says: its body or, without one, its attributes as JSON. It is empty when there is nothing to say.
+func payload(r plog.LogRecord) []byte {
+	var p []byte
+	if r.Body().Type() == pcommon.ValueTypeBytes {
+		p = r.Body().Bytes().AsRaw()
+	} else {
+		p = []byte(valueString(r.Body()))
+	}
+	// The syslog agent takes NULs out, and Log Cache refuses what is empty then.
+	if len(bytes.Trim(p, "\x00")) > 0 {
+		return p
+	}
+	if r.Attributes().Len() == 0 {
+		return nil
+	}
+	return []byte(jsonString(r.Attributes().AsRaw()))
+}
+
+func stream(r plog.LogRecord) envelope.LogType {
+	if v, ok := r.Attributes().Get("log.iostream"); ok {
+		switch v.AsString() {
+		case "stderr":
+			return envelope.Err
+		case "stdout":
+			return envelope.Out
+		}
+	}
+	if r.SeverityNumber() >= plog.SeverityNumberError {
+		return envelope.Err
+	}
+	return envelope.Out
+}
+
+// log puts a Log out or, for a long payload, several. Part k of n has the tag part with the value k/n, and comes k
+// nanoseconds after the record's time, so that the parts sort.
+func (l *Logs) log(timestamp int64, payload []byte, stream envelope.LogType) {
+	if len(payload) == 0 {
+		l.out.Reject(Empty, 1)
+		return
+	}
+	l.split(payload)
+	longest := 0
+	for k, end := range l.cuts {
+		longest = max(longest, end-l.partStart(k))
+	}
+	n := strconv.Itoa(len(l.cuts))
+	room := envelope.Size(longest) + logRoom
+	if len(l.cuts) > 1 {
+		room += tagSize(len(partTag), 2*len(n)+1)
+	}
+	if !l.seal(room) {
+		l.out.Reject(TooLarge, 1)
+		return
+	}
+	if len(l.cuts) == 1 {
+		l.message = envelope.AppendLog(l.message[:0], payload, stream)
+		l.emit(timestamp, "", "", 1)
+		return
+	}
+	for k, end := range l.cuts {
+		l.message = envelope.AppendLog(l.message[:0], payload[l.partStart(k):end], stream)
+		items := 0
+		if k == len(l.cuts)-1 {
+			items = 1
+		}
+		l.emit(timestamp+int64(k)+1, partTag, strconv.Itoa(k+1)+"/"+n, items)
+	}
+}
+
+const (
+	partTag = "part"
+	logRoom = 10 // what a Log takes beside its payload
+)
+
+func (l *Logs) partStart(k int) int {
+	if k == 0 {
+		return 0
+	}
+	return l.cuts[k-1]
+}
+
+// split finds where the parts of a payload end: after a line end if there is one in the last quarter of the part, else
+// between two characters.
+func (l *Logs) split(payload []byte) {
+	l.cuts = l.cuts[:0]
+	start := 0
+	for limit := l.opts.MaxPayload; len(payload)-start > limit; {
+		part := payload[start : start+limit+1] // one more, to see whether a character begins there
+		end := bytes.LastIndexByte(part[:limit], '\n') + 1
+		if end <= limit-limit/4 {
+			end = runeStart(part, limit)
+		}
+		start += end
+		l.cuts = append(l.cuts, start)
+	}
+	l.cuts = append(l.cuts, len(payload))
+}

@@ -1,0 +1,335 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"math"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/prometheus"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// Metrics translates data points to Gauge and Counter envelopes. One goroutine at a time may use it.
+type Metrics struct {
+	translator
+	gauges    gaugeGroups
+	fractions fractions
+	gauge     []byte // the gauge metric in work
+}
+
+// NewMetrics makes a translator of metrics.
+func NewMetrics(opts Options) *Metrics {
+	return &Metrics{translator: newTranslator(opts, cleanKeyFunc(opts.PrometheusNames, opts.SyslogSafe))}
+}
+
+// Translate puts the envelopes of all data points out.
+func (m *Metrics) Translate(metrics pmetric.Metrics, out Output) {
+	m.out = out
+	for _, rm := range metrics.ResourceMetrics().All() {
+		m.beginResource(rm.Resource())
+		for _, sm := range rm.ScopeMetrics().All() {
+			m.beginScope(sm.Scope())
+			for _, metric := range sm.Metrics().All() {
+				m.metric(metric)
+			}
+			m.putGauges()
+		}
+	}
+}
+
+func (m *Metrics) metric(metric pmetric.Metric) {
+	name := metric.Name()
+	if m.opts.PrometheusNames {
+		name = prometheus.BuildCompliantName(metric, "", true)
+	}
+	points := pointCount(metric)
+	if name == "" {
+		m.reject(Malformed, points)
+		return
+	}
+	switch metric.Type() {
+	case pmetric.MetricTypeGauge:
+		m.numbers(metric.Gauge().DataPoints(), func(p pmetric.NumberDataPoint) Reason {
+			return m.gaugePoint(name, metric.Unit(), p)
+		})
+	case pmetric.MetricTypeSum:
+		m.sum(name, metric)
+	case pmetric.MetricTypeHistogram:
+		m.histogram(name, metric.Unit(), metric.Histogram())
+	default:
+		m.reject(Unsupported, points)
+	}
+}
+
+func pointCount(metric pmetric.Metric) int {
+	switch metric.Type() {
+	case pmetric.MetricTypeGauge:
+		return metric.Gauge().DataPoints().Len()
+	case pmetric.MetricTypeSum:
+		return metric.Sum().DataPoints().Len()
+	case pmetric.MetricTypeHistogram:
+		return metric.Histogram().DataPoints().Len()
+	case pmetric.MetricTypeExponentialHistogram:
+		return metric.ExponentialHistogram().DataPoints().Len()
+	case pmetric.MetricTypeSummary:
+		return metric.Summary().DataPoints().Len()
+	}
+	return 0
+}
+
+func (m *Metrics) reject(reason Reason, items int) {
+	if items > 0 {
+		m.out.Reject(reason, items)
+	}
+}
+
+func (m *Metrics) sum(name string, metric pmetric.Metric) {
+	sum := metric.Sum()
+	var point func(pmetric.NumberDataPoint) Reason
+	cumulative := sum.AggregationTemporality() == pmetric.AggregationTemporalityCumulative
+	delta := sum.AggregationTemporality() == pmetric.AggregationTemporalityDelta
+	switch {
+	case cumulative && sum.IsMonotonic():
+		point = func(p pmetric.NumberDataPoint) Reason {
+			if m.opts.DoubleSumsAsGauges && p.ValueType() == pmetric.NumberDataPointValueTypeDouble && p.DoubleValue() >= 0 {
+				return m.gaugePoint(name, metric.Unit(), p)
+			}
+			return m.totalPoint(name, p)
+		}
+	case cumulative:
+		point = func(p pmetric.NumberDataPoint) Reason { return m.gaugePoint(name, metric.Unit(), p) }
+	case delta && sum.IsMonotonic():
+		point = func(p pmetric.NumberDataPoint) Reason { return m.deltaPoint(name, p) }
+	default:
+		m.reject(Temporality, sum.DataPoints().Len())
+		return
+	}
+	m.numbers(sum.DataPoints(), point)
+}
+
+// numbers calls point for each point that has a finite number, and rejects those for which that returns a reason.
+func (m *Metrics) numbers(points pmetric.NumberDataPointSlice, point func(pmetric.NumberDataPoint) Reason) {
+	for _, p := range points.All() {
+		reason := unusable(p)
+		if reason == "" {
+			reason = point(p)
+		}
+		if reason != "" {
+			m.reject(reason, 1)
+		}
+	}
+}
+
+func unusable(p pmetric.NumberDataPoint) Reason {
+	switch {
+	case p.Flags().NoRecordedValue():
+		return Stale
+	case p.ValueType() == pmetric.NumberDataPointValueTypeEmpty:
+		return Empty
+	case p.ValueType() == pmetric.NumberDataPointValueTypeDouble && !isFinite(p.DoubleValue()):
+		return NotFinite
+	}
+	return ""
+}
+
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// beginPoint is beginItem, and makes the instance ID a tag: PromQL can match it only as a tag, and without it the agent
+// would add the deltas of all instances together.
+func (m *Metrics) beginPoint(attrs pcommon.Map) {
+	m.beginItem(attrs)
+	if m.id.instance != "" {
+		m.tags.set("instance_id", m.id.instance)
+	}
+}
+
+// totalPoint puts a point of a monotonic cumulative sum out.
+func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
+	total, reason := wholePart(p)
+	if reason != "" {
+		return reason
+	}
+	m.beginPoint(p.Attributes())
+	return m.counter(m.timestamp(p.Timestamp()), name, 0, total)
+}
+
+// wholePart is the number of a monotonic sum, cut to an integer.
+func wholePart(p pmetric.NumberDataPoint) (uint64, Reason) {
+	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {
+		if p.IntValue() < 0 {
+			return 0, Negative
+		}
+		return uint64(p.IntValue()), ""
+	}
+	return wholePartOf(p.DoubleValue())
+}
+
+func wholePartOf(v float64) (uint64, Reason) {
+	switch {
+	case v < 0:
+		return 0, Negative
+	case v >= 1<<64:
+		return 0, OutOfRange
+	}
+	return uint64(v), ""
+}
+
+// deltaPoint puts a point of a monotonic delta sum out. The agent adds the deltas up.
+func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
+	delta, reason := wholePart(p)
+	if reason != "" {
+		return reason
+	}
+	m.beginPoint(p.Attributes())
+	if p.ValueType() == pmetric.NumberDataPointValueTypeDouble {
+		m.encodeShared()
+		sum := m.fractions.carried(name, m.sealed) + p.DoubleValue()
+		if delta, reason = wholePartOf(sum); reason != "" {
+			return reason
+		}
+		m.fractions.carry(sum - math.Trunc(sum))
+	}
+	if delta == 0 {
+		return ZeroDelta
+	}
+	return m.counter(m.timestamp(p.Timestamp()), name, delta, 0)
+}
+
+func (m *Metrics) counter(timestamp int64, name string, delta, total uint64) Reason {
+	m.message = envelope.AppendCounter(m.message[:0], name, delta, total)
+	if !m.seal(len(m.message)) {
+		return TooLarge
+	}
+	m.emit(timestamp, "", "", 1)
+	return ""
+}
+
+// gaugePoint adds a point to the Gauge envelope of the points with the same tags and time.
+func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reason {
+	value := p.DoubleValue()
+	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {
+		value = float64(p.IntValue())
+	}
+	m.beginPoint(p.Attributes())
+	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, value)
+	if !m.seal(envelope.Size(len(m.gauge))) {
+		return TooLarge
+	}
+	m.gauges.add(m.timestamp(p.Timestamp()), m.sealed, name, m.gauge)
+	return ""
+}
+
+// putGauges puts the Gauge envelopes of a scope out, in the order of their first points.
+func (m *Metrics) putGauges() {
+	for i := range m.gauges.inUse() {
+		g := &m.gauges.groups[i]
+		m.sealed = append(m.sealed[:0], g.sealed...)
+		m.message = envelope.AppendGauge(m.message[:0], g.metrics)
+		m.emit(g.timestamp, "", "", g.points)
+	}
+	m.gauges.reset()
+}
+
+// gaugeGroups collects the gauge points of a scope into one Gauge for each time and set of tags.
+type gaugeGroups struct {
+	groups []gaugeGroup // reused from scope to scope; the first used of them are in use
+	used   int
+	latest map[gaugeKey]int         // the group that takes further points of a key
+	names  map[gaugeMember]struct{} // the metrics in each group
+}
+
+type gaugeKey struct {
+	timestamp int64
+	sealed    string
+}
+
+type gaugeMember struct {
+	group int
+	name  string
+}
+
+type gaugeGroup struct {
+	timestamp       int64
+	sealed, metrics []byte
+	points          int
+}
+
+func (g *gaugeGroups) inUse() []gaugeGroup { return g.groups[:g.used] }
+
+func (g *gaugeGroups) reset() {
+	g.used = 0
+	clear(g.latest)
+	clear(g.names)
+}
+
+// add adds one encoded metric. A group that has a metric of that name, or no room, is followed by another one.
+func (g *gaugeGroups) add(timestamp int64, sealed []byte, name string, metric []byte) {
+	key := gaugeKey{timestamp: timestamp, sealed: string(sealed)}
+	i, ok := g.latest[key]
+	if ok {
+		_, taken := g.names[gaugeMember{i, name}]
+		size := headRoom + len(sealed) + envelope.Size(len(g.groups[i].metrics)+len(metric))
+		ok = !taken && size <= envelope.MaxSize
+	}
+	if !ok {
+		i = g.begin(key)
+	}
+	g.names[gaugeMember{i, name}] = struct{}{}
+	g.groups[i].metrics = append(g.groups[i].metrics, metric...)
+	g.groups[i].points++
+}
+
+func (g *gaugeGroups) begin(key gaugeKey) int {
+	if g.latest == nil {
+		g.latest = map[gaugeKey]int{}
+		g.names = map[gaugeMember]struct{}{}
+	}
+	if g.used == len(g.groups) {
+		g.groups = append(g.groups, gaugeGroup{})
+	}
+	group := &g.groups[g.used]
+	group.timestamp = key.timestamp
+	group.sealed = append(group.sealed[:0], key.sealed...)
+	group.metrics = group.metrics[:0]
+	group.points = 0
+	g.latest[key] = g.used
+	g.used++
+	return g.used - 1
+}
+
+// fractions remembers what was cut off the delta of each stream of doubles, for its next point.
+//
+// Its memory is bounded: a stream that was not seen while rememberedStreams others were is forgotten, with its fraction,
+// which is less than 1.
+type fractions struct {
+	recent, older map[string]float64
+	key           []byte
+}
+
+// rememberedStreams is half of the counters of which the agent keeps totals.
+const rememberedStreams = 5000
+
+// carried is the fraction of a stream: a metric and its encoded identity and tags.
+func (f *fractions) carried(name string, sealed []byte) float64 {
+	f.key = append(append(f.key[:0], name...), 0)
+	f.key = append(f.key, sealed...)
+	if fraction, ok := f.recent[string(f.key)]; ok {
+		return fraction
+	}
+	return f.older[string(f.key)]
+}
+
+// carry sets the fraction of the stream that carried was last asked for.
+func (f *fractions) carry(fraction float64) {
+	if len(f.recent) >= rememberedStreams {
+		f.recent, f.older = nil, f.recent
+	}
+	if f.recent == nil {
+		f.recent = map[string]float64{}
+	}
+	f.recent[string(f.key)] = fraction
+}

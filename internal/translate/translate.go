@@ -1,0 +1,188 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package translate turns OpenTelemetry logs, metrics and traces into Loggregator v2 envelopes.
+//
+// [Logs], [Metrics] and [Traces] translate one signal each. They read pdata, never change it, and keep nothing of it. What
+// they make goes to an [Output]: encoded envelopes, and for every item that makes none the [Reason].
+//
+// An item is a log record, a data point or a span. One item can make several envelopes (a histogram), and several items can
+// share one (gauges).
+package translate
+
+import (
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// Options say how to translate.
+type Options struct {
+	SourceID, InstanceID Identity
+	// SyslogSafe makes tag keys that the syslog agent and Log Cache can carry.
+	SyslogSafe bool
+
+	// SourceType is the tag source_type of logs whose process is not known.
+	SourceType string
+	// MaxPayload is the longest log payload, in bytes, that is not split.
+	MaxPayload int
+	// EventsAsLogs makes Log envelopes of events too.
+	EventsAsLogs bool
+
+	// PrometheusNames makes names and label names of metrics that PromQL can ask for.
+	PrometheusNames bool
+	// DoubleSumsAsGauges keeps the fraction of monotonic cumulative sums of doubles, in a Gauge.
+	DoubleSumsAsGauges bool
+
+	// SpanEvents makes an Event envelope of each span event.
+	SpanEvents bool
+
+	// Now is the time of items that have none; nil is time.Now.
+	Now func() time.Time
+}
+
+// Output takes what a translator makes, in order. Its methods are called on the goroutine that translates.
+type Output interface {
+	// Envelope takes one encoded envelope that completes the given number of items; one with 0 items belongs to the item
+	// that the next call of Envelope or Reject completes. The slice is valid until Envelope returns.
+	Envelope(encoded []byte, items int)
+	// Reject takes the number of items that make no envelope, and why.
+	Reject(reason Reason, items int)
+	// Cut tells that one item, which Envelope takes as well, was shortened to fit into [envelope.MaxSize].
+	Cut()
+}
+
+// Reason says why an item makes no envelope. Its values are attribute values of the metric that counts them.
+type Reason string
+
+// Why an item makes no envelope.
+const (
+	// Empty: a log record without a body and attributes, or a number point without a number.
+	Empty Reason = "empty"
+	// Malformed: a metric without a name, or a histogram whose parts don't fit together.
+	Malformed Reason = "malformed"
+	// Negative: a monotonic sum below zero.
+	Negative Reason = "negative"
+	// NotFinite: NaN or an infinity.
+	NotFinite Reason = "not_finite"
+	// OutOfRange: a monotonic sum that does not fit into 64 bits.
+	OutOfRange Reason = "out_of_range"
+	// Stale: a data point flagged as no recorded value.
+	Stale Reason = "stale"
+	// Temporality: deltas of which Loggregator keeps no sum. The deltatocumulative processor makes them fit.
+	Temporality Reason = "temporality"
+	// TooLarge: an envelope that is above [envelope.MaxSize] even with its tag values cut.
+	TooLarge Reason = "too_large"
+	// Unsupported: a kind of metric that this version does not translate.
+	Unsupported Reason = "unsupported"
+	// ZeroDelta: a delta without a whole part. Sent, it would reset the agent's total. A fraction is carried over.
+	ZeroDelta Reason = "zero_delta"
+)
+
+// translator is what the three signals share: the work on a resource, a scope and an item, and the buffers for it.
+type translator struct {
+	opts     Options
+	out      Output
+	identity identities
+	keys     keyCleaner
+
+	resource, scope, record level
+	// base is the scope's tags and those of the resource that the scope does not have.
+	base tagSet
+	// id and tags are the item's, tags with those of base that it does not have itself.
+	id   identity
+	tags tagSet
+
+	sealed  []byte // the encoded fields that all envelopes of the item share
+	message []byte // the encoded message of the envelope in work
+	encoded []byte // the envelope in work
+}
+
+func newTranslator(opts Options, cleanKey func(string) string) translator {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	return translator{
+		opts:     opts,
+		identity: identities{source: opts.SourceID.clean(maxSourceID), instance: opts.InstanceID.clean(maxInstanceID)},
+		keys:     newKeyCleaner(cleanKey),
+	}
+}
+
+func (t *translator) beginResource(r pcommon.Resource) {
+	t.resource.reset(r.Attributes(), &t.keys)
+}
+
+func (t *translator) beginScope(s pcommon.InstrumentationScope) {
+	t.scope.reset(s.Attributes(), &t.keys)
+	if s.Name() != "" {
+		t.scope.tags.set("otel_scope_name", s.Name())
+	}
+	if s.Version() != "" {
+		t.scope.tags.set("otel_scope_version", s.Version())
+	}
+	t.base.reset()
+	t.base.inherit(&t.scope.tags)
+	t.base.inherit(&t.resource.tags)
+	t.identity.beginScope(&t.scope, &t.resource)
+}
+
+// beginItem finds the identity and the tags of an item. The caller may set further tags, and then seals.
+func (t *translator) beginItem(attrs pcommon.Map) {
+	t.record.reset(attrs, &t.keys)
+	t.id = t.identity.find(&t.record)
+	t.tags.reset()
+	t.tags.inherit(&t.record.tags)
+	t.tags.inherit(&t.base)
+}
+
+// timestamp is the first time that is set, else now, in nanoseconds since 1970 UTC.
+func (t *translator) timestamp(times ...pcommon.Timestamp) int64 {
+	for _, ts := range times {
+		if ts != 0 {
+			return int64(ts) //nolint:gosec // Wraps in the year 2262, like the envelope's own field.
+		}
+	}
+	return t.opts.Now().UnixNano()
+}
+
+// headRoom is what a timestamp takes in an envelope at most.
+const headRoom = 11
+
+// seal encodes what all envelopes of the item share. room is how many bytes the largest of them needs beside that: message
+// and further tags. When they don't fit into [envelope.MaxSize], the longest tag values are cut until they do; false when
+// that is not enough.
+func (t *translator) seal(room int) bool {
+	t.encodeShared()
+	budget := envelope.MaxSize - headRoom - room
+	if len(t.sealed) <= budget {
+		return true
+	}
+	if !t.tags.cut(budget - (len(t.sealed) - t.tags.size())) {
+		return false
+	}
+	t.encodeShared()
+	t.out.Cut()
+	return true
+}
+
+func (t *translator) encodeShared() {
+	t.sealed = envelope.AppendSourceID(t.sealed[:0], t.id.source)
+	t.sealed = envelope.AppendInstanceID(t.sealed, t.id.instance)
+	for i := range t.tags.tags {
+		t.sealed = envelope.AppendTag(t.sealed, t.tags.tags[i].key, t.tags.tags[i].value)
+	}
+}
+
+// emit puts out an envelope with what was sealed, the message, and one tag of its own if key is not empty.
+func (t *translator) emit(timestamp int64, key, value string, items int) {
+	t.encoded = envelope.AppendTimestamp(t.encoded[:0], timestamp)
+	t.encoded = append(t.encoded, t.sealed...)
+	if key != "" {
+		t.encoded = envelope.AppendTag(t.encoded, key, value)
+	}
+	t.encoded = append(t.encoded, t.message...)
+	t.out.Envelope(t.encoded, items)
+}
