@@ -1,0 +1,69 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command loggregator-sink is a Loggregator ingress for a laptop: it listens where the agent of a Cloud Foundry VM would,
+// with mutual TLS, and prints each envelope that arrives.
+//
+//	loggregator-sink -certs build/certs
+//
+// On its first start it makes an authority and certificates in the -certs folder: ca.crt, client.crt and client.key are what
+// a client needs. Like the agent's, its own certificate is for the name metron.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "loggregator-sink:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx is done. Envelopes go to stdout, all else to stderr.
+func run(ctx context.Context, args []string, stdout *os.File, stderr io.Writer) error {
+	flags := flag.NewFlagSet("loggregator-sink", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	listen := flags.String("listen", "127.0.0.1:3458", "`address` to listen on")
+	certs := flags.String("certs", "loggregator-certs", "`folder` of the certificates, made if they are not there")
+	output := flags.String("output", "text", "what a line is: text, or json (protojson)")
+	color := flags.String("color", "auto", "colours: auto (on a terminal), always or never")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	p, err := newPrinter(stdout, *output, *color)
+	if err != nil {
+		return err
+	}
+	if err := ingresstest.WriteCerts(*certs); err != nil {
+		return fmt.Errorf("-certs: %w", err)
+	}
+	tls, err := ingresstest.ServerTLS(*certs)
+	if err != nil {
+		return fmt.Errorf("-certs: %w", err)
+	}
+	server, err := ingresstest.Start(*listen, tls, p.print)
+	if err != nil {
+		return fmt.Errorf("-listen: %w", err)
+	}
+	fmt.Fprintf(stderr, "listening on %s; a client needs ca.crt, client.crt and client.key of %s\n", server.Addr(), *certs)
+	<-ctx.Done()
+	server.Stop()
+	p.summary(stderr)
+	return nil
+}

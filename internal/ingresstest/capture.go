@@ -1,0 +1,89 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ingresstest
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+)
+
+// Capture is an ingress of a test, with certificates of its own, that keeps what it takes.
+type Capture struct {
+	*Server
+	// Certs is the folder with its certificates; see [WriteCerts].
+	Certs string
+
+	mu        sync.Mutex
+	batches   []int
+	envelopes []*loggregator_v2.Envelope
+}
+
+// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+const waitAtMost = time.Minute
+
+// StartCapture starts an ingress on a free port of loopback, and stops it when the test ends.
+func StartCapture(tb testing.TB) *Capture {
+	tb.Helper()
+	c := &Capture{Certs: tb.TempDir()}
+	if err := WriteCerts(c.Certs); err != nil {
+		tb.Fatal(err)
+	}
+	config, err := ServerTLS(c.Certs)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c.Server, err = Start("127.0.0.1:0", config, c.keep)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(c.Stop)
+	return c
+}
+
+func (c *Capture) keep(envelopes []*loggregator_v2.Envelope) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.batches = append(c.batches, len(envelopes))
+	c.envelopes = append(c.envelopes, envelopes...)
+}
+
+// File is the path of one of its certificates or keys.
+func (c *Capture) File(name string) string { return filepath.Join(c.Certs, name) }
+
+// Envelopes is what has arrived so far, in that order.
+func (c *Capture) Envelopes() []*loggregator_v2.Envelope {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.envelopes)
+}
+
+// Batches is how many envelopes were in each batch that has arrived so far.
+func (c *Capture) Batches() []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.batches)
+}
+
+// WaitFor waits until condition is true, which is checked after each call, and fails the test when it does not come true.
+func (c *Capture) WaitFor(tb testing.TB, what string, condition func() bool) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), waitAtMost)
+	defer cancel()
+	if err := c.Wait(ctx, condition); err != nil {
+		tb.Fatalf("waiting for %s: %v; %d envelopes have arrived", what, err, len(c.Envelopes()))
+	}
+}
+
+// WaitForEnvelopes waits until at least n envelopes have arrived, and returns all that have.
+func (c *Capture) WaitForEnvelopes(tb testing.TB, n int) []*loggregator_v2.Envelope {
+	tb.Helper()
+	c.WaitFor(tb, "envelopes", func() bool { return len(c.Envelopes()) >= n })
+	return c.Envelopes()
+}
