@@ -41,7 +41,7 @@ type Server struct {
 	mu      sync.Mutex
 	stalled chan struct{} // not nil while the server stalls; closed when it resumes
 	calls   int           // of Send that have begun
-	refusal error
+	refusal func([]*loggregator_v2.Envelope) error
 	delay   time.Duration
 	router  bool
 	changed chan struct{} // closed and replaced when something that Wait can wait for has changed
@@ -55,12 +55,12 @@ func Start(address string, config *tls.Config, receive func([]*loggregator_v2.En
 		return nil, err
 	}
 	s := &Server{
-		listener: &listener{Listener: l, open: map[net.Conn]struct{}{}},
-		receive:  receive,
-		stopped:  make(chan struct{}),
-		served:   make(chan struct{}),
-		changed:  make(chan struct{}),
+		receive: receive,
+		stopped: make(chan struct{}),
+		served:  make(chan struct{}),
+		changed: make(chan struct{}),
 	}
+	s.listener = &listener{Listener: l, open: map[net.Conn]struct{}{}, changed: func() { s.change(func() {}) }}
 	s.grpc = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(config)),
 		grpc.MaxRecvMsgSize(maxReceive),
@@ -105,7 +105,14 @@ func (s *Server) Resume() {
 }
 
 // Refuse makes calls fail with this error; see package status.
-func (s *Server) Refuse(err error) { s.change(func() { s.refusal = err }) }
+func (s *Server) Refuse(err error) {
+	s.RefuseIf(func([]*loggregator_v2.Envelope) error { return err })
+}
+
+// RefuseIf makes those calls fail for whose batch refusal returns an error.
+func (s *Server) RefuseIf(refusal func([]*loggregator_v2.Envelope) error) {
+	s.change(func() { s.refusal = refusal })
+}
 
 // Slow makes each call take that much longer.
 func (s *Server) Slow(delay time.Duration) { s.change(func() { s.delay = delay }) }
@@ -115,6 +122,9 @@ func (s *Server) Router() { s.change(func() { s.router = true }) }
 
 // CutConnections closes all connections, in the middle of whatever they carry. New ones are taken.
 func (s *Server) CutConnections() { s.listener.cut() }
+
+// Connections is the number of connections that are open.
+func (s *Server) Connections() int { return s.listener.count() }
 
 // Calls is the number of calls of Send so far, those that hang or failed included.
 func (s *Server) Calls() int {
@@ -131,7 +141,7 @@ func (s *Server) change(f func()) {
 	s.changed = make(chan struct{})
 }
 
-// Wait blocks until condition is true, which it checks now and after each call and change of a fault.
+// Wait blocks until condition is true, which it checks now and after each call, lost connection and change of a fault.
 func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	for {
 		s.mu.Lock()
@@ -148,8 +158,8 @@ func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// pass lets a call go on, or returns why it fails.
-func (s *Server) pass(ctx context.Context) error {
+// pass lets a call with this batch go on, or returns why it fails.
+func (s *Server) pass(ctx context.Context, batch []*loggregator_v2.Envelope) error {
 	s.mu.Lock()
 	stalled, refusal, delay := s.stalled, s.refusal, s.delay
 	s.mu.Unlock()
@@ -165,7 +175,10 @@ func (s *Server) pass(ctx context.Context) error {
 			return err
 		}
 	}
-	return refusal
+	if refusal != nil {
+		return refusal(batch)
+	}
+	return nil
 }
 
 // sleep waits for until; it returns why it woke up earlier.
@@ -190,7 +203,7 @@ func (s *Server) Send(ctx context.Context, batch *loggregator_v2.EnvelopeBatch) 
 	if router {
 		return s.UnimplementedIngressServer.Send(ctx, batch)
 	}
-	if err := s.pass(ctx); err != nil {
+	if err := s.pass(ctx, batch.GetBatch()); err != nil {
 		return nil, err
 	}
 	s.take(batch.GetBatch())
@@ -204,7 +217,7 @@ func (s *Server) BatchSender(stream loggregator_v2.Ingress_BatchSenderServer) er
 		if err != nil {
 			return err
 		}
-		if err := s.pass(stream.Context()); err != nil {
+		if err := s.pass(stream.Context(), batch.GetBatch()); err != nil {
 			return err
 		}
 		s.take(batch.GetBatch())
@@ -218,10 +231,11 @@ func (s *Server) Sender(stream loggregator_v2.Ingress_SenderServer) error {
 		if err != nil {
 			return err
 		}
-		if err := s.pass(stream.Context()); err != nil {
+		batch := []*loggregator_v2.Envelope{envelope}
+		if err := s.pass(stream.Context(), batch); err != nil {
 			return err
 		}
-		s.take([]*loggregator_v2.Envelope{envelope})
+		s.take(batch)
 	}
 }
 
@@ -233,8 +247,9 @@ func (s *Server) take(envelopes []*loggregator_v2.Envelope) {
 // listener remembers its connections, to cut them.
 type listener struct {
 	net.Listener
-	mu   sync.Mutex
-	open map[net.Conn]struct{}
+	mu      sync.Mutex
+	open    map[net.Conn]struct{}
+	changed func()
 }
 
 // Accept takes the next connection.
@@ -248,6 +263,12 @@ func (l *listener) Accept() (net.Conn, error) {
 	tracked := &conn{Conn: c, listener: l}
 	l.open[tracked] = struct{}{}
 	return tracked, nil
+}
+
+func (l *listener) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
 }
 
 func (l *listener) cut() {
@@ -272,5 +293,6 @@ func (c *conn) Close() error {
 	c.listener.mu.Lock()
 	delete(c.listener.open, c)
 	c.listener.mu.Unlock()
+	c.listener.changed()
 	return c.Conn.Close()
 }

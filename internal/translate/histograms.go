@@ -19,9 +19,9 @@ const (
 )
 
 // histogram puts the points of a histogram out as Prometheus has it: a counter of observations, a gauge of their sum, and a
-// counter for each bucket that includes the buckets below it.
+// counter for each bucket that includes the buckets below it. One that does not say its temporality is taken for cumulative.
 func (m *Metrics) histogram(name, unit string, h pmetric.Histogram) {
-	if h.AggregationTemporality() != pmetric.AggregationTemporalityCumulative {
+	if h.AggregationTemporality() == pmetric.AggregationTemporalityDelta {
 		m.reject(Temporality, h.DataPoints().Len())
 		return
 	}

@@ -46,39 +46,20 @@ func (m *Metrics) metric(metric pmetric.Metric) {
 	if m.opts.PrometheusNames {
 		name = prometheus.BuildCompliantName(metric, "", true)
 	}
-	points := pointCount(metric)
-	if name == "" {
-		m.reject(Malformed, points)
-		return
-	}
 	switch metric.Type() {
 	case pmetric.MetricTypeGauge:
-		m.numbers(metric.Gauge().DataPoints(), func(p pmetric.NumberDataPoint) Reason {
+		m.numbers(name, metric.Gauge().DataPoints(), func(p pmetric.NumberDataPoint) Reason {
 			return m.gaugePoint(name, metric.Unit(), p)
 		})
 	case pmetric.MetricTypeSum:
 		m.sum(name, metric)
 	case pmetric.MetricTypeHistogram:
 		m.histogram(name, metric.Unit(), metric.Histogram())
-	default:
-		m.reject(Unsupported, points)
-	}
-}
-
-func pointCount(metric pmetric.Metric) int {
-	switch metric.Type() {
-	case pmetric.MetricTypeGauge:
-		return metric.Gauge().DataPoints().Len()
-	case pmetric.MetricTypeSum:
-		return metric.Sum().DataPoints().Len()
-	case pmetric.MetricTypeHistogram:
-		return metric.Histogram().DataPoints().Len()
 	case pmetric.MetricTypeExponentialHistogram:
-		return metric.ExponentialHistogram().DataPoints().Len()
+		m.reject(Unsupported, metric.ExponentialHistogram().DataPoints().Len())
 	case pmetric.MetricTypeSummary:
-		return metric.Summary().DataPoints().Len()
+		m.reject(Unsupported, metric.Summary().DataPoints().Len())
 	}
-	return 0
 }
 
 func (m *Metrics) reject(reason Reason, items int) {
@@ -87,32 +68,37 @@ func (m *Metrics) reject(reason Reason, items int) {
 	}
 }
 
+// sum puts the points of a sum out. One that does not say its temporality is taken for cumulative.
 func (m *Metrics) sum(name string, metric pmetric.Metric) {
 	sum := metric.Sum()
-	var point func(pmetric.NumberDataPoint) Reason
-	cumulative := sum.AggregationTemporality() == pmetric.AggregationTemporalityCumulative
 	delta := sum.AggregationTemporality() == pmetric.AggregationTemporalityDelta
+	gauge := func(p pmetric.NumberDataPoint) Reason { return m.gaugePoint(name, metric.Unit(), p) }
+	var point func(pmetric.NumberDataPoint) Reason
 	switch {
-	case cumulative && sum.IsMonotonic():
+	case delta && !sum.IsMonotonic():
+		m.reject(Temporality, sum.DataPoints().Len())
+		return
+	case delta:
+		point = func(p pmetric.NumberDataPoint) Reason { return m.deltaPoint(name, p) }
+	case !sum.IsMonotonic():
+		point = gauge
+	default:
 		point = func(p pmetric.NumberDataPoint) Reason {
 			if m.opts.DoubleSumsAsGauges && p.ValueType() == pmetric.NumberDataPointValueTypeDouble && p.DoubleValue() >= 0 {
-				return m.gaugePoint(name, metric.Unit(), p)
+				return gauge(p)
 			}
 			return m.totalPoint(name, p)
 		}
-	case cumulative:
-		point = func(p pmetric.NumberDataPoint) Reason { return m.gaugePoint(name, metric.Unit(), p) }
-	case delta && sum.IsMonotonic():
-		point = func(p pmetric.NumberDataPoint) Reason { return m.deltaPoint(name, p) }
-	default:
-		m.reject(Temporality, sum.DataPoints().Len())
-		return
 	}
-	m.numbers(sum.DataPoints(), point)
+	m.numbers(name, sum.DataPoints(), point)
 }
 
 // numbers calls point for each point that has a finite number, and rejects those for which that returns a reason.
-func (m *Metrics) numbers(points pmetric.NumberDataPointSlice, point func(pmetric.NumberDataPoint) Reason) {
+func (m *Metrics) numbers(name string, points pmetric.NumberDataPointSlice, point func(pmetric.NumberDataPoint) Reason) {
+	if name == "" {
+		m.reject(Malformed, points.Len())
+		return
+	}
 	for _, p := range points.All() {
 		reason := unusable(p)
 		if reason == "" {

@@ -61,7 +61,7 @@ type Reason string
 const (
 	// Empty: a log record without a body and attributes, or a number point without a number.
 	Empty Reason = "empty"
-	// Malformed: a metric without a name, or a histogram whose parts don't fit together.
+	// Malformed: a number without a name, or a histogram whose parts don't fit together.
 	Malformed Reason = "malformed"
 	// Negative: a monotonic sum below zero.
 	Negative Reason = "negative"

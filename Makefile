@@ -1,0 +1,83 @@
+# `make help` lists the targets.
+
+GO          ?= go
+TOOL        := $(GO) tool -modfile=tools/go.mod
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+MODULES     := . tools e2e bench
+BIN         := build/bin
+COLLECTOR   := build/collector/otelcol-loggregator
+SINK        := $(BIN)/loggregator-sink
+SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' -not -path './e2e/*' -not -path './bench/*')
+
+# Ports of `make run`.
+export SINK_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT METRICS_PORT HEALTH_PORT
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(COLLECTOR) $(SINK) ## Build the collector and the sink, and show this host's telemetry as envelopes
+	@examples/local/run.sh
+
+.PHONY: test
+test: ## Run the unit, contract and lifecycle tests with the race detector
+	$(GO) test -race ./...
+
+.PHONY: e2e
+e2e: $(COLLECTOR) $(SINK) ## Run the built collector as a process against a real ingress
+	cd e2e && $(GO) test -count=1 -timeout 10m ./...
+
+.PHONY: collector
+collector: $(COLLECTOR) ## Build the collector with ocb from builder-config.yaml
+
+$(COLLECTOR): builder-config.yaml go.mod go.sum $(SOURCES)
+	@mkdir -p $(@D)
+	$(TOOL) builder --config builder-config.yaml
+	@touch $@
+
+.PHONY: sink
+sink: $(SINK) ## Build loggregator-sink
+
+$(SINK): go.mod go.sum $(SOURCES)
+	$(GO) build -o $@ ./cmd/loggregator-sink
+
+.PHONY: build
+build: ## Compile every package of every module
+	for m in $(MODULES); do (cd $$m && $(GO) build ./... && $(GO) vet ./...) || exit 1; done
+
+.PHONY: generate
+generate: ## Write the generated files anew
+	$(GO) generate ./...
+
+.PHONY: generate-check
+generate-check: ## Fail if a generated file is not up to date
+	./.ci/unchanged $(MAKE) generate
+
+.PHONY: tidy-check
+tidy-check: ## Fail if a go.mod or go.sum is not tidy
+	for m in $(MODULES); do (cd $$m && $(GO) mod tidy -diff) || exit 1; done
+
+.PHONY: lint
+lint: ## Run gofmt, goimports and golangci-lint
+	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs $(TOOL) goimports -l -local github.com/loggregatorexporter); \
+	if [ -n "$$unformatted" ]; then echo "goimports would change: $$unformatted"; exit 1; fi
+	$(GO) run $(GOLANGCI) run ./...
+	cd e2e && $(GO) run $(GOLANGCI) run --config ../.golangci.yml ./...
+	cd bench && $(GO) run $(GOLANGCI) run --config ../.golangci.yml ./...
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz each fuzz test for FUZZTIME (default 30s)
+	$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
+	  (cd "$$dir" && grep -ho '^func Fuzz[A-Za-z0-9]*' ./*_test.go 2>/dev/null | sed 's/^func //' | while read -r f; do \
+	    $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-30s} . || exit 1; done) || exit 1; done
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf build

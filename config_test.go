@@ -1,0 +1,152 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/config/configgrpc"
+	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+)
+
+// load reads one exporter of YAML the way the collector does.
+func load(t *testing.T, yaml, id string) (*Config, error) {
+	t.Helper()
+	retrieved, err := confmap.NewRetrievedFromYAML([]byte(yaml))
+	require.NoError(t, err)
+	conf, err := retrieved.AsConf()
+	require.NoError(t, err)
+	sub, err := conf.Sub(id)
+	require.NoError(t, err)
+	cfg := createDefaultConfig().(*Config)
+	if err := sub.Unmarshal(cfg); err != nil {
+		return nil, err
+	}
+	return cfg, confmap.Validate(cfg)
+}
+
+func TestDefaultConfig(t *testing.T) {
+	cfg := createDefaultConfig().(*Config)
+	require.NoError(t, componenttest.CheckConfigStruct(cfg))
+	require.NoError(t, confmap.Validate(cfg))
+
+	assert.Equal(t, "127.0.0.1:3458", cfg.ClientConfig.Endpoint)
+	assert.Equal(t, "metron", cfg.ClientConfig.TLS.ServerName)
+	assert.False(t, cfg.ClientConfig.TLS.Insecure)
+	assert.False(t, cfg.ClientConfig.Compression.IsCompressed())
+	assert.Equal(t, 15*time.Second, cfg.ClientConfig.Keepalive.Get().Time)
+	assert.Equal(t, 5*time.Second, cfg.TimeoutConfig.Timeout)
+	assert.True(t, cfg.RetryConfig.Enabled)
+	assert.Equal(t, DiodeConfig{Capacity: 1000, DropPolicy: "oldest"}, cfg.Diode)
+	assert.Equal(t, BatchConfig{MaxEnvelopes: 100, MaxBytes: 1048576}, cfg.Batch)
+	assert.Equal(t, RateLimitConfig{EnvelopesPerSecond: 8000, Burst: 500}, cfg.RateLimit)
+	assert.Equal(t, TagsConfig{SyslogSafe: true}, cfg.Tags)
+	assert.Equal(t, LogsConfig{SourceType: "OTEL", MaxPayloadBytes: 61440, EventsAs: "event"}, cfg.Logs)
+	assert.Equal(t, MetricsConfig{Naming: "prometheus", DoubleSums: "counter"}, cfg.Metrics)
+	assert.Equal(t, TracesConfig{}, cfg.Traces)
+}
+
+func TestLoadConfig(t *testing.T) {
+	certs := t.TempDir()
+	require.NoError(t, ingresstest.WriteCerts(certs))
+	yaml, err := os.ReadFile(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	text := strings.ReplaceAll(string(yaml), "${CERTS}", certs)
+
+	cfg, err := load(t, text, "loggregator")
+	require.NoError(t, err)
+	assert.Equal(t, createDefaultConfig(), cfg)
+
+	cfg, err = load(t, text, "loggregator/all")
+	require.NoError(t, err)
+	want := createDefaultConfig().(*Config)
+	want.ClientConfig.Endpoint = "dns:///agents.example.com:3458"
+	want.ClientConfig.BalancerName = "pick_first"
+	want.ClientConfig.TLS.CAFile = filepath.Join(certs, "ca.crt")
+	want.ClientConfig.TLS.CertFile = filepath.Join(certs, "client.crt")
+	want.ClientConfig.TLS.KeyFile = filepath.Join(certs, "client.key")
+	want.ClientConfig.TLS.ServerName = "doppler"
+	want.ClientConfig.Keepalive = configoptional.Some(configgrpc.KeepaliveClientConfig{Time: 20 * time.Second, Timeout: 10 * time.Second})
+	want.TimeoutConfig.Timeout = 3 * time.Second
+	want.RetryConfig.InitialInterval = time.Second
+	want.RetryConfig.MaxInterval = 10 * time.Second
+	want.RetryConfig.MaxElapsedTime = time.Minute
+	want.Diode = DiodeConfig{Capacity: 50, DropPolicy: DropOldest}
+	want.Batch = BatchConfig{MaxEnvelopes: 200, MaxBytes: 512 << 10}
+	want.RateLimit = RateLimitConfig{EnvelopesPerSecond: 1000.5, Burst: 200}
+	want.Identity.SourceID = IDConfig{Value: "my-platform", Attributes: []string{"service.name"}, Default: "nobody"}
+	want.Identity.InstanceID = IDConfig{Attributes: []string{"host.name"}, Default: "7"}
+	want.Tags.SyslogSafe = false
+	want.Logs = LogsConfig{SourceType: "GATEWAY", MaxPayloadBytes: 1000, EventsAs: EventsAsLog}
+	want.Metrics = MetricsConfig{Naming: NamingOTel, DoubleSums: DoubleSumsGauge}
+	want.Traces.SpanEvents = true
+	assert.Equal(t, want, cfg)
+}
+
+// Each wrong value is refused with its key and what is allowed.
+func TestInvalidConfig(t *testing.T) {
+	certs := t.TempDir()
+	require.NoError(t, ingresstest.WriteCerts(certs))
+	garbage := filepath.Join(certs, "garbage.crt")
+	require.NoError(t, os.WriteFile(garbage, []byte("garbage"), 0o600))
+
+	for name, tt := range map[string]struct{ yaml, want string }{
+		"empty endpoint":          {`endpoint: ""`, "endpoint: must not be empty; the Loggregator agent listens on 127.0.0.1:3458"},
+		"endpoint without port":   {`endpoint: localhost`, "missing port in address"},
+		"compression":             {`compression: gzip`, `compression: "gzip" is not possible, because Loggregator decompresses nothing; leave it out`},
+		"frequent pings":          {`keepalive: {time: 5s}`, "keepalive::time: must be at least 10s, or the Loggregator agent closes the connection; it is 5s"},
+		"certificate not there":   {`tls: {cert_file: /no/such/file, key_file: ` + certs + `/client.key}`, "tls::cert_file: must be a file that the collector can read: open /no/such/file: no such file or directory"},
+		"CA not there":            {`tls: {ca_file: /no/such/ca}`, "tls::ca_file: must be a file that the collector can read: open /no/such/ca"},
+		"CA is no certificate":    {`tls: {ca_file: ` + garbage + `}`, "tls: failed to load TLS config: failed to load CA CertPool File"},
+		"key without certificate": {`tls: {key_file: ` + certs + `/client.key}`, "tls: failed to load TLS config"},
+		"negative timeout":        {`timeout: -1s`, "'timeout' must be non-negative"},
+		"retry interval":          {`retry_on_failure: {initial_interval: -1s}`, "retry_on_failure: "},
+		"capacity 0":              {`diode: {capacity: 0}`, "diode::capacity: must be from 1 to 8000000, not 0"},
+		"unknown policy":          {`diode: {drop_policy: random}`, `diode::drop_policy: must be "oldest", not "random"`},
+		"no envelopes":            {`batch: {max_envelopes: 0}`, "batch::max_envelopes: must be from 1 to 2147483647, not 0"},
+		"message too large":       {`batch: {max_bytes: 4194305}`, "batch::max_bytes: must be from 131072 to 4194304, not 4194305"},
+		"message too small":       {`batch: {max_bytes: 1000}`, "batch::max_bytes: must be from 131072 to 4194304, not 1000"},
+		"negative rate":           {`rate_limit: {envelopes_per_second: -1}`, "rate_limit::envelopes_per_second: must be 0 (no limit) or more, not -1"},
+		"infinite rate":           {`rate_limit: {envelopes_per_second: .inf}`, "rate_limit::envelopes_per_second: must be 0 (no limit) or more, not +Inf"},
+		"burst below a message":   {`rate_limit: {burst: 99}`, "rate_limit::burst: must be at least batch::max_envelopes, which is 100, so that a whole message can be sent; it is 99"},
+		"no source ID":            {`identity: {source_id: {default: ""}}`, "identity::source_id::default: must not be empty unless value is set"},
+		"empty attribute":         {`identity: {instance_id: {attributes: [a, ""]}}`, "identity::instance_id::attributes: must not contain an empty key"},
+		"payload too long":        {`logs: {max_payload_bytes: 61441}`, "logs::max_payload_bytes: must be from 64 to 61440, not 61441"},
+		"events as":               {`logs: {events_as: span}`, `logs::events_as: must be "event" or "log", not "span"`},
+		"naming":                  {`metrics: {naming: influx}`, `metrics::naming: must be "prometheus" or "otel", not "influx"`},
+		"double sums":             {`metrics: {double_sums: ""}`, `metrics::double_sums: must be "counter" or "gauge", not ""`},
+		"unknown key":             {`dioade: {capacity: 1}`, "has invalid keys: dioade"},
+		"unknown key below":       {`diode: {size: 1}`, "has invalid keys: size"},
+		"wrong type":              {`diode: {capacity: many}`, "diode.capacity"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, "loggregator: {"+tt.yaml+"}", "loggregator")
+			require.Error(t, err)
+			assert.ErrorContains(t, err, tt.want)
+		})
+	}
+}
+
+func TestAllErrorsAtOnce(t *testing.T) {
+	_, err := load(t, `loggregator: {endpoint: "", diode: {capacity: -1, drop_policy: x}, rate_limit: {envelopes_per_second: -2}}`, "loggregator")
+	for _, want := range []string{"endpoint: ", "diode::capacity: ", "diode::drop_policy: ", "rate_limit::envelopes_per_second: "} {
+		assert.ErrorContains(t, err, want)
+	}
+}
+
+func TestPlaintextOnlyWhenAskedFor(t *testing.T) {
+	cfg, err := load(t, `loggregator: {tls: {insecure: true, ca_file: /not/looked/at}}`, "loggregator")
+	require.NoError(t, err)
+	assert.True(t, cfg.ClientConfig.TLS.Insecure)
+}

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Starts the loggregator-sink and the collector on examples/local/config.yaml and shows what arrives, until Ctrl-C.
+# `make run` builds both and calls this.
+set -euo pipefail
+set -m # Each program in a process group of its own, so that Ctrl-C reaches this script only, which ends them in order.
+cd "$(dirname "$0")/../.."
+
+export SINK_PORT=${SINK_PORT:-3458}
+export OTLP_GRPC_PORT=${OTLP_GRPC_PORT:-4317}
+export OTLP_HTTP_PORT=${OTLP_HTTP_PORT:-4318}
+export METRICS_PORT=${METRICS_PORT:-8888}
+export HEALTH_PORT=${HEALTH_PORT:-13133}
+export CERTS=build/run/certs
+export LOG_FILE=build/run/app.log
+collector_log=build/run/collector.log
+
+say() { printf '%s\n' "$*" >&2; }
+
+for variable in SINK_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT METRICS_PORT HEALTH_PORT; do
+  port=${!variable}
+  if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+    say "Port $port is taken by another program. Choose another one: make run $variable=1$port"
+    exit 1
+  fi
+done
+
+mkdir -p build/run
+: >"$LOG_FILE"
+
+sink='' collector='' writer=''
+stop() {
+  trap '' INT TERM
+  # The collector first: it sends what it still has.
+  for pid in $writer $collector; do kill -TERM "$pid" 2>/dev/null || true; done
+  for pid in $writer $collector; do wait "$pid" 2>/dev/null || true; done
+  if [ -n "$sink" ]; then
+    kill -TERM "$sink" 2>/dev/null || true
+    wait "$sink" 2>/dev/null || true
+  fi
+}
+trap stop EXIT
+trap 'exit 0' INT TERM
+
+build/bin/loggregator-sink -listen "127.0.0.1:$SINK_PORT" -certs "$CERTS" &
+sink=$!
+until (exec 3<>"/dev/tcp/127.0.0.1/$SINK_PORT") 2>/dev/null; do
+  kill -0 "$sink" 2>/dev/null || { say "The sink did not start."; exit 1; }
+  sleep 0.1
+done
+
+build/collector/otelcol-loggregator --config examples/local/config.yaml >"$collector_log" 2>&1 &
+collector=$!
+
+n=0
+while sleep 2; do
+  n=$((n + 1))
+  printf '%s line %d of %s\n' "$(date '+%H:%M:%S')" "$n" "$LOG_FILE" >>"$LOG_FILE"
+done &
+writer=$!
+
+say ""
+say "The collector sends this host's metrics and the lines of $LOG_FILE to the sink, which prints them below."
+say "OTLP is open on 127.0.0.1:$OTLP_GRPC_PORT (gRPC) and 127.0.0.1:$OTLP_HTTP_PORT (HTTP)."
+say "The collector's own metrics: http://127.0.0.1:$METRICS_PORT/metrics, its log: $collector_log. Ctrl-C ends both."
+say ""
+
+# Whichever ends first ends this.
+status=0
+wait -n "$sink" "$collector" || status=$?
+if ! kill -0 "$collector" 2>/dev/null; then
+  say "The collector ended. The end of $collector_log:"
+  tail -n 20 "$collector_log" >&2
+fi
+exit "$status"

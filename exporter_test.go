@@ -1,0 +1,553 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/exporter/exportertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
+)
+
+// fixture is an exporter's surroundings.
+type fixture struct {
+	t         *testing.T
+	ingress   *ingresstest.Capture
+	cfg       *Config
+	telemetry *componenttest.Telemetry
+	logs      *observer.ObservedLogs
+	factory   exporter.Factory
+	host      *statusHost
+}
+
+func newFixture(t *testing.T) *fixture {
+	f := &fixture{
+		t:         t,
+		ingress:   ingresstest.StartCapture(t),
+		cfg:       createDefaultConfig().(*Config),
+		telemetry: componenttest.NewTelemetry(),
+		factory:   NewFactory(),
+		host:      &statusHost{Host: componenttest.NewNopHost()},
+	}
+	t.Cleanup(func() { require.NoError(t, f.telemetry.Shutdown(context.Background())) })
+	connect(f.cfg, f.ingress)
+	f.cfg.RetryConfig.InitialInterval = time.Millisecond
+	f.cfg.RetryConfig.MaxInterval = 10 * time.Millisecond
+	f.cfg.RateLimit.EnvelopesPerSecond = 0
+	return f
+}
+
+// connect points cfg to an ingress.
+func connect(cfg *Config, ingress *ingresstest.Capture) {
+	cfg.ClientConfig.Endpoint = ingress.Addr()
+	cfg.ClientConfig.TLS.CAFile = ingress.File(ingresstest.CAFile)
+	cfg.ClientConfig.TLS.CertFile = ingress.File(ingresstest.ClientCertFile)
+	cfg.ClientConfig.TLS.KeyFile = ingress.File(ingresstest.ClientKeyFile)
+}
+
+func (f *fixture) settings() exporter.Settings {
+	core, logs := observer.New(zap.DebugLevel)
+	f.logs = logs
+	set := exportertest.NewNopSettings(metadata.Type)
+	set.TelemetrySettings = f.telemetry.NewTelemetrySettings()
+	set.Logger = zap.New(core)
+	set.ID = component.MustNewIDWithName("loggregator", "test")
+	return set
+}
+
+// startLogs starts an exporter of logs, which the test has to shut down.
+func (f *fixture) startLogs() logsExporter {
+	f.t.Helper()
+	e, err := f.factory.CreateLogs(f.t.Context(), f.settings(), f.cfg)
+	require.NoError(f.t, err)
+	require.NoError(f.t, e.Start(f.t.Context(), f.host))
+	return e.(logsExporter)
+}
+
+// sum is the value of a counter or gauge over all attribute sets that have the given ones.
+func (f *fixture) sum(name string, having ...attribute.KeyValue) int {
+	f.t.Helper()
+	m, err := f.telemetry.GetMetric("otelcol_" + name)
+	if err != nil {
+		return 0 // Nothing was counted.
+	}
+	var points []metricdata.DataPoint[int64]
+	switch data := m.Data.(type) {
+	case metricdata.Sum[int64]:
+		points = data.DataPoints
+	case metricdata.Gauge[int64]:
+		points = data.DataPoints
+	}
+	total := 0
+	for _, p := range points {
+		id, ok := p.Attributes.Value("exporter")
+		require.True(f.t, ok)
+		require.Equal(f.t, "loggregator/test", id.AsString())
+		matches := true
+		for _, want := range having {
+			got, ok := p.Attributes.Value(want.Key)
+			matches = matches && ok && got == want.Value
+		}
+		if matches {
+			total += int(p.Value)
+		}
+	}
+	return total
+}
+
+func (f *fixture) lines(message string) []observer.LoggedEntry {
+	return f.logs.FilterMessageSnippet(message).All()
+}
+
+// items are the names of the metrics of each signal.
+var itemNames = map[string]string{"logs": "log_records", "metrics": "metric_points", "traces": "spans"}
+
+// checkIdentity checks that what was accepted is what was counted out or waits.
+func (f *fixture) checkIdentity(signal string, accepted int) {
+	f.t.Helper()
+	by := attribute.String("signal", signal)
+	counts := map[string]int{
+		"sent":     f.sum("exporter_sent_" + itemNames[signal]),
+		"failed":   f.sum("exporter_send_failed_" + itemNames[signal]),
+		"dropped":  f.sum("exporter_loggregator_dropped_items", by),
+		"rejected": f.sum("exporter_loggregator_rejected_items", by),
+		"waiting":  f.sum("exporter_loggregator_waiting_items", by),
+	}
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	assert.Equalf(f.t, accepted, total, "accepted is not what was counted: %v", counts)
+	assert.Equal(f.t,
+		f.sum("exporter_loggregator_dropped_items", by, attribute.String("reason", "overflow")),
+		f.sum("exporter_enqueue_failed_"+itemNames[signal]), "enqueue_failed is what overflowed")
+}
+
+// statusHost keeps the component status events.
+type statusHost struct {
+	component.Host
+	mu     sync.Mutex
+	events []*componentstatus.Event
+}
+
+func (h *statusHost) Report(e *componentstatus.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(h.events, e)
+}
+
+func (h *statusHost) statuses() []componentstatus.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var s []componentstatus.Status
+	for _, e := range h.events {
+		s = append(s, e.Status())
+	}
+	return s
+}
+
+// newLogs is a batch of records with bodies from first on.
+func newLogs(first, n int) plog.Logs {
+	logs := plog.NewLogs()
+	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
+	for i := range n {
+		records.AppendEmpty().Body().SetStr(strconv.Itoa(first + i))
+	}
+	return logs
+}
+
+func payloads(envelopes []*loggregator_v2.Envelope) []string {
+	var s []string
+	for _, e := range envelopes {
+		s = append(s, string(e.GetLog().GetPayload()))
+	}
+	return s
+}
+
+func TestLogsArriveInOrder(t *testing.T) {
+	f := newFixture(t)
+	e := f.startLogs()
+	var want []string
+	for i := range 50 {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(7*i, 7)))
+		for k := range 7 {
+			want = append(want, strconv.Itoa(7*i+k))
+		}
+	}
+	got := f.ingress.WaitForEnvelopes(t, 350)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, want, payloads(got))
+	assert.Equal(t, 350, f.sum("exporter_sent_log_records"))
+	assert.Equal(t, 350, f.sum("exporter_loggregator_envelopes", attribute.String("signal", "logs")))
+	f.checkIdentity("logs", 350)
+	for _, n := range f.ingress.Batches() {
+		assert.LessOrEqual(t, n, 100)
+	}
+}
+
+func TestEachSignalArrives(t *testing.T) {
+	f := newFixture(t)
+	set := f.settings()
+	ctx := t.Context()
+	logs, err := f.factory.CreateLogs(ctx, set, f.cfg)
+	require.NoError(t, err)
+	metrics, err := f.factory.CreateMetrics(ctx, set, f.cfg)
+	require.NoError(t, err)
+	traces, err := f.factory.CreateTraces(ctx, set, f.cfg)
+	require.NoError(t, err)
+	for _, c := range []component.Component{logs, metrics, traces} {
+		require.NoError(t, c.Start(ctx, f.host))
+	}
+	assert.False(t, logs.Capabilities().MutatesData)
+
+	require.NoError(t, logs.ConsumeLogs(ctx, newLogs(1, 1)))
+	md := pmetric.NewMetrics()
+	m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	m.SetName("temperature")
+	m.SetEmptyGauge().DataPoints().AppendEmpty().SetDoubleValue(21.5)
+	require.NoError(t, metrics.ConsumeMetrics(ctx, md))
+	td := ptrace.NewTraces()
+	td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty().SetName("GET /")
+	require.NoError(t, traces.ConsumeTraces(ctx, td))
+
+	got := f.ingress.WaitForEnvelopes(t, 3)
+	for _, c := range []component.Component{logs, metrics, traces} {
+		require.NoError(t, c.Shutdown(ctx))
+	}
+	kinds := map[string]bool{}
+	for _, e := range got {
+		kinds[fmt.Sprintf("%T", e.GetMessage())] = true
+	}
+	assert.Len(t, kinds, 3)
+	for signal := range itemNames {
+		f.checkIdentity(signal, 1)
+		assert.Equal(t, 1, f.sum("exporter_sent_"+itemNames[signal]))
+	}
+	duration, err := f.telemetry.GetMetric("otelcol_exporter_loggregator_send_duration")
+	require.NoError(t, err)
+	assert.Len(t, duration.Data.(metricdata.Histogram[float64]).DataPoints, 3)
+}
+
+// While the ingress stalls, the pipeline feels nothing, the oldest batches give way, and all is counted to the item.
+func TestStalledIngress(t *testing.T) {
+	const capacity, pushes, perBatch = 100, 10_000, 100 // as many records as a message takes envelopes
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = capacity
+	f.cfg.TimeoutConfig.Timeout = 0 // The stall outlasts everything.
+	f.ingress.Stall()
+	e := f.startLogs()
+
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, perBatch)))
+	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	// From here on nothing leaves the diode, and each push has to come back without that.
+	for i := 1; i < pushes; i++ {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*perBatch, perBatch)))
+	}
+
+	byType := attribute.String("data_type", "logs")
+	assert.Equal(t, capacity, f.sum("exporter_queue_size", byType))
+	assert.Equal(t, capacity, f.sum("exporter_queue_capacity", byType))
+	inFlight := perBatch
+	assert.Equal(t, pushes*perBatch, f.sum("exporter_enqueue_failed_log_records")+capacity*perBatch+inFlight)
+	assert.Equal(t, capacity*perBatch+inFlight, f.sum("exporter_loggregator_waiting_items"))
+	assert.Zero(t, f.sum("exporter_sent_log_records"))
+	f.checkIdentity("logs", pushes*perBatch)
+	assert.Empty(t, f.ingress.Envelopes())
+
+	f.ingress.Resume()
+	got := payloads(f.ingress.WaitForEnvelopes(t, (1+capacity)*perBatch))
+	require.NoError(t, e.Shutdown(t.Context()))
+	var want []string
+	for i := range perBatch { // What was on its way.
+		want = append(want, strconv.Itoa(i))
+	}
+	for i := (pushes - capacity) * perBatch; i < pushes*perBatch; i++ { // The newest.
+		want = append(want, strconv.Itoa(i))
+	}
+	assert.Equal(t, want, got)
+	assert.Equal(t, (1+capacity)*perBatch, f.sum("exporter_sent_log_records"))
+	assert.Zero(t, f.sum("exporter_loggregator_waiting_items"))
+	f.checkIdentity("logs", pushes*perBatch)
+
+	lines := f.lines("The diode is full")
+	require.NotEmpty(t, lines)
+	dropped := int64(0)
+	for _, line := range lines {
+		dropped += line.ContextMap()["dropped_items"].(int64)
+	}
+	assert.EqualValues(t, (pushes-capacity-1)*perBatch, dropped, "the log says it to the item too")
+}
+
+func TestManyPushersAccountForEveryItem(t *testing.T) {
+	const pushers, pushes, perBatch = 8, 300, 3
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 10
+	e := f.startLogs()
+	var wg sync.WaitGroup
+	for p := range pushers {
+		wg.Go(func() {
+			for i := range pushes {
+				assert.NoError(t, e.ConsumeLogs(t.Context(), newLogs(p*pushes+i, perBatch)))
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, e.Shutdown(t.Context()))
+	f.checkIdentity("logs", pushers*pushes*perBatch)
+	assert.Zero(t, f.sum("exporter_loggregator_waiting_items"))
+	assert.Len(t, f.ingress.Envelopes(), f.sum("exporter_sent_log_records"))
+}
+
+func TestOutageAndRecovery(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
+	e := f.startLogs()
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(1, 2)))
+	f.ingress.WaitFor(t, "retries", func() bool { return f.ingress.Calls() >= 3 })
+	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, f.host.statuses())
+	assert.ErrorContains(t, f.host.events[0].Err(), "Unavailable: out to lunch")
+	assert.Equal(t, 2, f.sum("exporter_loggregator_waiting_items"))
+
+	f.ingress.Resume()
+	got := f.ingress.WaitForEnvelopes(t, 2)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, []string{"1", "2"}, payloads(got))
+	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, f.host.statuses())
+	assert.Len(t, f.lines("Loggregator does not take envelopes"), 1, "one line an outage")
+	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
+	f.checkIdentity("logs", 2)
+}
+
+func TestPermanentErrorIsCountedAndDataGoesOn(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+		if string(batch[0].GetLog().GetPayload()) == "1" {
+			return status.Error(codes.InvalidArgument, "not this one")
+		}
+		return nil
+	})
+	e := f.startLogs()
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(1, 3)))
+	f.ingress.WaitFor(t, "the first call", func() bool { return f.ingress.Calls() == 1 })
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(4, 2)))
+	f.ingress.WaitForEnvelopes(t, 2)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, 2, f.ingress.Calls(), "a permanent error is not retried")
+	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records",
+		attribute.String("error.type", "InvalidArgument"), attribute.Bool("error.permanent", true)))
+	assert.Equal(t, 2, f.sum("exporter_sent_log_records"))
+	f.checkIdentity("logs", 5)
+}
+
+func TestRejectedItemsAreCountedWithReason(t *testing.T) {
+	f := newFixture(t)
+	e := f.startLogs()
+	logs := newLogs(1, 1)
+	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().AppendEmpty() // Nothing in it.
+	require.NoError(t, e.ConsumeLogs(t.Context(), logs))
+	require.NoError(t, e.ConsumeLogs(t.Context(), plog.NewLogs()))
+	f.ingress.WaitForEnvelopes(t, 1)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, 1, f.sum("exporter_loggregator_rejected_items",
+		attribute.String("signal", "logs"), attribute.String("reason", "empty")))
+	f.checkIdentity("logs", 2)
+	require.Len(t, f.lines("Rejected items"), 1)
+}
+
+// An item whose envelopes went in several messages counts once, and as sent only if all of these were.
+func TestItemOverSeveralMessages(t *testing.T) {
+	for name, tt := range map[string]struct {
+		refuse       string // the payload whose message is refused
+		sent, failed int
+	}{
+		"all acknowledged":              {"", 2, 0},
+		"first part of the first lost":  {"1111111111111111111111111111111111111111111111111111111111111111", 1, 1},
+		"last part of the first lost":   {"3", 1, 1},
+		"only the part of another lost": {"z", 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.cfg.Logs.MaxPayloadBytes = 64
+			f.cfg.Batch.MaxEnvelopes = 1
+			f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+				if string(batch[0].GetLog().GetPayload()) == tt.refuse {
+					return status.Error(codes.Internal, "no")
+				}
+				return nil
+			})
+			e := f.startLogs()
+			logs := newLogs(0, 2)
+			records := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
+			ones := "1111111111111111111111111111111111111111111111111111111111111111"
+			twos := "2222222222222222222222222222222222222222222222222222222222222222"
+			records.At(0).Body().SetStr(ones + twos + "3")
+			records.At(1).Body().SetStr("z")
+			require.NoError(t, e.ConsumeLogs(t.Context(), logs))
+			require.NoError(t, e.Shutdown(t.Context()))
+			assert.Equal(t, tt.sent, f.sum("exporter_sent_log_records"))
+			assert.Equal(t, tt.failed, f.sum("exporter_send_failed_log_records"))
+			f.checkIdentity("logs", 2)
+		})
+	}
+}
+
+func TestSignalsShareOneConnection(t *testing.T) {
+	f := newFixture(t)
+	set := f.settings()
+	logs, err := f.factory.CreateLogs(t.Context(), set, f.cfg)
+	require.NoError(t, err)
+	traces, err := f.factory.CreateTraces(t.Context(), set, f.cfg)
+	require.NoError(t, err)
+	other := createDefaultConfig().(*Config)
+	*other = *f.cfg
+	another, err := f.factory.CreateLogs(t.Context(), set, other)
+	require.NoError(t, err)
+	td := ptrace.NewTraces()
+	td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+
+	for _, c := range []component.Component{logs, traces} {
+		require.NoError(t, c.Start(t.Context(), f.host))
+	}
+	require.NoError(t, logs.ConsumeLogs(t.Context(), newLogs(1, 1)))
+	require.NoError(t, traces.ConsumeTraces(t.Context(), td))
+	f.ingress.WaitForEnvelopes(t, 2)
+	assert.Equal(t, 1, f.ingress.Connections(), "two signals of one exporter ID")
+
+	require.NoError(t, another.Start(t.Context(), f.host))
+	require.NoError(t, another.ConsumeLogs(t.Context(), newLogs(1, 1)))
+	f.ingress.WaitForEnvelopes(t, 3)
+	assert.Equal(t, 2, f.ingress.Connections(), "another exporter ID")
+
+	require.NoError(t, another.Shutdown(t.Context()))
+	require.NoError(t, logs.Shutdown(t.Context()))
+	require.NoError(t, traces.ConsumeTraces(t.Context(), td))
+	f.ingress.WaitForEnvelopes(t, 4)
+	require.NoError(t, traces.Shutdown(t.Context()))
+	f.ingress.WaitFor(t, "the last user to close the connection", func() bool { return f.ingress.Connections() == 0 })
+}
+
+func TestStartFailsOnACertificateThatIsGone(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.ClientConfig.TLS.CertFile = "/no/such/file"
+	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
+	require.NoError(t, err)
+	require.ErrorContains(t, e.Start(t.Context(), f.host), "/no/such/file")
+	require.NoError(t, e.Shutdown(t.Context()))
+}
+
+func TestShutdownSendsWhatWaits(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.Stall()
+	e := f.startLogs()
+	for i := range 20 {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+	}
+	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	done := make(chan error)
+	go func() { done <- e.Shutdown(t.Context()) }()
+	f.ingress.Resume()
+	require.NoError(t, <-done)
+	assert.Len(t, f.ingress.Envelopes(), 2000)
+	f.checkIdentity("logs", 2000)
+}
+
+func TestShutdownWithADeadPeer(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.RetryConfig.InitialInterval = time.Hour
+	f.cfg.RetryConfig.MaxInterval = time.Hour
+	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
+	e := f.startLogs()
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 100)))
+	// The outage is reported when the first attempt is over.
+	require.Eventually(t, func() bool { return len(f.host.statuses()) == 1 }, time.Minute, time.Millisecond)
+	for i := 1; i < 5; i++ {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+	}
+	require.NoError(t, e.Shutdown(t.Context()), "an hour's pause does not hold it up")
+	assert.Equal(t, 6, f.ingress.Calls(), "a last attempt for the first message, one for each other")
+	assert.Equal(t, 500, f.sum("exporter_send_failed_log_records",
+		attribute.String("error.type", "Unavailable"), attribute.Bool("error.permanent", false)))
+	f.checkIdentity("logs", 500)
+}
+
+func TestShutdownAtItsDeadlineDropsTheRest(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	e := f.startLogs()
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 100)))
+	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	for i := 1; i < 5; i++ {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	deadline, cancel2 := context.WithTimeout(ctx, time.Hour)
+	defer cancel2()
+	cancel() // The deadline is over.
+	require.NoError(t, e.Shutdown(deadline))
+	assert.Equal(t, 100, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Canceled")), "what was on its way")
+	assert.Equal(t, 400, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
+	assert.Zero(t, f.sum("exporter_enqueue_failed_log_records"))
+	f.checkIdentity("logs", 500)
+	require.Len(t, f.lines("Dropped what could not be sent before the shutdown"), 1)
+}
+
+func TestConsumeAfterShutdownIsCounted(t *testing.T) {
+	f := newFixture(t)
+	e := f.startLogs()
+	require.NoError(t, e.Shutdown(t.Context()))
+	require.NoError(t, e.Shutdown(t.Context()), "twice")
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
+	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
+}
+
+func TestShutdownWithoutStart(t *testing.T) {
+	f := newFixture(t)
+	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
+	require.NoError(t, err)
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
+}
+
+func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 1
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	e := f.startLogs()
+	start := time.Now()
+	for i := range 1000 {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i, 1)))
+	}
+	f.ingress.Resume()
+	require.NoError(t, e.Shutdown(t.Context()))
+	atMost := 2 + int(time.Since(start)/logInterval) // At once, one an interval, and the rest at the end.
+	assert.LessOrEqual(t, len(f.lines("The diode is full")), atMost)
+	f.checkIdentity("logs", 1000)
+}
