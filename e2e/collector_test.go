@@ -1,0 +1,253 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// What `make e2e` has built.
+const (
+	collectorBinary = "../build/collector/otelcol-loggregator"
+	sinkBinary      = "../build/bin/loggregator-sink"
+)
+
+// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+const waitAtMost = 2 * time.Minute
+
+// process is a program that runs until the test ends.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	exited chan struct{}
+
+	mu     sync.Mutex
+	stderr bytes.Buffer
+}
+
+// start starts a program and calls onLine with each line of its standard output.
+func start(t *testing.T, env []string, onLine func([]byte), binary string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(binary, args...), exited: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stderr = p
+	stdout, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		defer close(p.exited)
+		lines := bufio.NewReader(stdout)
+		for {
+			line, err := lines.ReadBytes('\n')
+			if len(line) > 0 && onLine != nil {
+				onLine(bytes.TrimRight(line, "\n"))
+			}
+			if err != nil {
+				break
+			}
+		}
+		_ = p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Logf("stderr of %s:\n%s", filepath.Base(binary), p.output())
+		}
+	})
+	return p
+}
+
+// Write takes what the program writes to its standard error.
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.Write(b)
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.String()
+}
+
+// stop asks the program to end, as Ctrl-C does, and returns its exit code.
+func (p *process) stop() int {
+	_ = p.cmd.Process.Signal(syscall.SIGINT)
+	select {
+	case <-p.exited:
+	case <-time.After(waitAtMost):
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+		p.t.Errorf("%s did not end", p.cmd.Path)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// eventually waits for a condition.
+func (p *process) eventually(what string, condition func() bool) {
+	p.t.Helper()
+	deadline := time.Now().Add(waitAtMost)
+	for !condition() {
+		select {
+		case <-p.exited:
+			p.t.Fatalf("%s ended while the test waited for %s", p.cmd.Path, what)
+		default:
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s did not come", what)
+		}
+		time.Sleep(20 * time.Millisecond) // Between two looks.
+	}
+}
+
+// sink is a loggregator-sink.
+type sink struct {
+	*process
+	addr, certs string
+
+	mu        sync.Mutex
+	envelopes []*loggregator_v2.Envelope
+}
+
+func startSink(t *testing.T) *sink {
+	t.Helper()
+	s := &sink{certs: filepath.Join(t.TempDir(), "certs")}
+	s.process = start(t, nil, s.line, sinkBinary, "-listen", "127.0.0.1:0", "-certs", s.certs, "-output", "json")
+	s.eventually("the sink's address", func() bool {
+		_, after, ok := strings.Cut(s.output(), "listening on ")
+		s.addr, _, _ = strings.Cut(after, ";")
+		return ok
+	})
+	return s
+}
+
+func (s *sink) line(line []byte) {
+	e := &loggregator_v2.Envelope{}
+	if err := protojson.Unmarshal(line, e); err != nil {
+		s.t.Errorf("not an envelope: %q: %v", line, err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.envelopes = append(s.envelopes, e)
+}
+
+// from is what has arrived so far from a source ID.
+func (s *sink) from(sourceID string) []*loggregator_v2.Envelope {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []*loggregator_v2.Envelope
+	for _, e := range s.envelopes {
+		if e.GetSourceId() == sourceID {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// waitFor waits until n envelopes have arrived from a source ID.
+func (s *sink) waitFor(sourceID string, n int) []*loggregator_v2.Envelope {
+	s.t.Helper()
+	s.eventually(fmt.Sprintf("%d envelopes of %s", n, sourceID), func() bool { return len(s.from(sourceID)) >= n })
+	return s.from(sourceID)
+}
+
+// collector is the built collector on examples/local/config.yaml.
+type collector struct {
+	*process
+	grpcPort, httpPort, metricsPort, healthPort int
+	logFile                                     string
+}
+
+func startCollector(t *testing.T, s *sink) *collector {
+	t.Helper()
+	_, sinkPort, err := net.SplitHostPort(s.addr)
+	require.NoError(t, err)
+	ports := freePorts(t, 4)
+	c := &collector{
+		grpcPort: ports[0], httpPort: ports[1], metricsPort: ports[2], healthPort: ports[3],
+		logFile: filepath.Join(t.TempDir(), "app.log"),
+	}
+	require.NoError(t, os.WriteFile(c.logFile, []byte("first line\nsecond line\n"), 0o600))
+	c.process = start(t, []string{
+		"SINK_PORT=" + sinkPort,
+		"CERTS=" + s.certs,
+		"LOG_FILE=" + c.logFile,
+		"OTLP_GRPC_PORT=" + strconv.Itoa(c.grpcPort),
+		"OTLP_HTTP_PORT=" + strconv.Itoa(c.httpPort),
+		"METRICS_PORT=" + strconv.Itoa(c.metricsPort),
+		"HEALTH_PORT=" + strconv.Itoa(c.healthPort),
+	}, nil, collectorBinary, "--config", "../examples/local/config.yaml")
+	c.eventually("the collector's readiness", func() bool { return c.get(c.healthPort, "/") != "" })
+	return c
+}
+
+// freePorts finds ports that nobody listens on. They are all held until the last is found, so that they differ.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// get is the body of a page of the collector, or empty.
+func (c *collector) get(port int, path string) string {
+	client := http.Client{Timeout: 10 * time.Second}
+	resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return ""
+	}
+	return string(body)
+}
+
+// metric is the sum of all series of a metric on the collector's metrics page that have these labels.
+func (c *collector) metric(name string, labels ...string) float64 {
+	total := 0.0
+	for line := range strings.Lines(c.get(c.metricsPort, "/metrics")) {
+		series, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
+		seriesName, seriesLabels, _ := strings.Cut(series, "{")
+		if !ok || seriesName != name && seriesName != name+"_total" {
+			continue
+		}
+		matches := true
+		for _, label := range labels {
+			matches = matches && strings.Contains(","+seriesLabels+",", ","+label+",")
+		}
+		if !matches {
+			continue
+		}
+		n, err := strconv.ParseFloat(value, 64)
+		require.NoError(c.t, err)
+		total += n
+	}
+	return total
+}
