@@ -19,9 +19,11 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exportertest"
+	"go.opentelemetry.io/collector/featuregate"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/xpdata/pref"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/zap"
@@ -550,4 +552,30 @@ func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
 	atMost := 2 + int(time.Since(start)/logInterval) // At once, one an interval, and the rest at the end.
 	assert.LessOrEqual(t, len(f.lines("The diode is full")), atMost)
 	f.checkIdentity("logs", 1000)
+}
+
+// With pooling, the pipeline reuses pdata that nobody holds a reference to: what waits must not change under the exporter.
+func TestWaitingDataIsReferenced(t *testing.T) {
+	require.NoError(t, featuregate.GlobalRegistry().Set(pref.UseProtoPooling.ID(), true))
+	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(pref.UseProtoPooling.ID(), false)) })
+	f := newFixture(t)
+	f.ingress.Stall()
+	e := f.startLogs()
+	marshaler, unmarshaler := plog.ProtoMarshaler{}, plog.ProtoUnmarshaler{}
+	const batches = 100
+	var want []string
+	for i := range batches {
+		encoded, err := marshaler.MarshalLogs(newLogs(1000+i, 1))
+		require.NoError(t, err)
+		data, err := unmarshaler.UnmarshalLogs(encoded)
+		require.NoError(t, err)
+		require.NoError(t, e.ConsumeLogs(t.Context(), data))
+		pref.UnrefLogs(data) // The pipeline is done with it.
+		want = append(want, strconv.Itoa(1000+i))
+	}
+	f.ingress.Resume()
+	got := f.ingress.WaitForEnvelopes(t, batches)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, want, payloads(got))
+	f.checkIdentity("logs", batches)
 }

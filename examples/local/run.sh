@@ -19,7 +19,7 @@ say() { printf '%s\n' "$*" >&2; }
 for variable in SINK_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT METRICS_PORT HEALTH_PORT; do
   port=${!variable}
   if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-    say "Port $port is taken by another program. Choose another one: make run $variable=1$port"
+    say "Port $port is taken by another program. Choose another one: make run $variable=$((port + 10000))"
     exit 1
   fi
 done
