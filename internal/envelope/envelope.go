@@ -102,7 +102,7 @@ func AppendInstanceID(b []byte, id string) []byte {
 
 // AppendTag appends one tag. Of two tags with the same key a receiver keeps the later one.
 func AppendTag(b []byte, key, value string) []byte {
-	key, value = valid(key), valid(value)
+	key, value = ValidUTF8(key), ValidUTF8(value)
 	b = appendMessage(b, envelopeTags, sizeString(key)+sizeString(value))
 	b = appendMapString(b, mapKey, key)
 	return appendMapString(b, mapValue, value)
@@ -126,7 +126,7 @@ func AppendLog[P string | []byte](b []byte, payload P, stream LogType) []byte {
 // AppendCounter appends the message of a Counter envelope. The agent adds delta to its own total when total is 0 and delta
 // is not; in every other case it takes total for the new total.
 func AppendCounter(b []byte, name string, delta, total uint64) []byte {
-	name = valid(name)
+	name = ValidUTF8(name)
 	b = appendMessage(b, envelopeCounter, sizeNonEmpty(name)+sizeVarint(delta)+sizeVarint(total))
 	b = appendString(b, counterName, name)
 	b = appendVarint(b, counterDelta, delta)
@@ -136,7 +136,7 @@ func AppendCounter(b []byte, name string, delta, total uint64) []byte {
 // AppendGaugeMetric appends one metric to the metrics of a Gauge, which [AppendGauge] takes when they are complete. Of two
 // metrics with the same name a receiver keeps the later one.
 func AppendGaugeMetric(metrics []byte, name, unit string, value float64) []byte {
-	name, unit = valid(name), valid(unit)
+	name, unit = ValidUTF8(name), ValidUTF8(unit)
 	double := 0
 	if math.Float64bits(value) != 0 {
 		double = protowire.SizeTag(gaugeValueValue) + protowire.SizeFixed64()
@@ -162,7 +162,7 @@ func AppendGauge(b, metrics []byte) []byte {
 
 // AppendTimer appends the message of a Timer envelope. start and stop are nanoseconds since 1970 UTC.
 func AppendTimer(b []byte, name string, start, stop int64) []byte {
-	name = valid(name)
+	name = ValidUTF8(name)
 	b = appendMessage(b, envelopeTimer, sizeNonEmpty(name)+sizeVarint(uint64(start))+sizeVarint(uint64(stop)))
 	b = appendString(b, timerName, name)
 	b = appendVarint(b, timerStart, uint64(start))
@@ -171,14 +171,14 @@ func AppendTimer(b []byte, name string, start, stop int64) []byte {
 
 // AppendEvent appends the message of an Event envelope.
 func AppendEvent(b []byte, title, body string) []byte {
-	title, body = valid(title), valid(body)
+	title, body = ValidUTF8(title), ValidUTF8(body)
 	b = appendMessage(b, envelopeEvent, sizeNonEmpty(title)+sizeNonEmpty(body))
 	b = appendString(b, eventTitle, title)
 	return appendString(b, eventBody, body)
 }
 
-// valid is s with each run of bytes that is not UTF-8 replaced by U+FFFD.
-func valid(s string) string {
+// ValidUTF8 is s with each run of bytes that is not UTF-8 replaced by U+FFFD, as the functions that append strings write it.
+func ValidUTF8(s string) string {
 	if utf8.ValidString(s) {
 		return s
 	}
@@ -207,7 +207,7 @@ func appendString(b []byte, num protowire.Number, s string) []byte {
 	if s == "" {
 		return b
 	}
-	return appendMapString(b, num, valid(s))
+	return appendMapString(b, num, ValidUTF8(s))
 }
 
 // appendMapString appends s, which is valid, even when it is empty.

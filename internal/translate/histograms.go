@@ -45,7 +45,7 @@ func (m *Metrics) histogramPoint(name, unit string, p pmetric.HistogramDataPoint
 	if !m.seal(m.histogramRoom(name, unit)) {
 		return TooLarge
 	}
-	timestamp := m.timestamp(p.Timestamp())
+	timestamp := m.pointTime(p.Timestamp())
 	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, p.Count())
 	m.emit(timestamp, "", "", 0)
 	if p.HasSum() {

@@ -43,8 +43,8 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	l.beginItem(r.Attributes())
 	if r.SeverityText() != "" {
 		l.tags.setDefault("severity", r.SeverityText())
-	} else if r.SeverityNumber() != plog.SeverityNumberUnspecified {
-		l.tags.setDefault("severity", strings.ToUpper(r.SeverityNumber().String()))
+	} else if name := r.SeverityNumber().String(); name != "" && r.SeverityNumber() != plog.SeverityNumberUnspecified {
+		l.tags.setDefault("severity", strings.ToUpper(name))
 	}
 	if id := r.TraceID(); !id.IsEmpty() {
 		l.tags.set("trace_id", id.String())

@@ -19,6 +19,7 @@ type Metrics struct {
 	gauges    gaugeGroups
 	fractions fractions
 	gauge     []byte // the gauge metric in work
+	now       int64  // the time of points that have none; one for all of a push, so that they can share envelopes
 }
 
 // NewMetrics makes a translator of metrics.
@@ -29,6 +30,7 @@ func NewMetrics(opts Options) *Metrics {
 // Translate puts the envelopes of all data points out.
 func (m *Metrics) Translate(metrics pmetric.Metrics, out Output) {
 	m.out = out
+	m.now = m.timestamp()
 	for _, rm := range metrics.ResourceMetrics().All() {
 		m.beginResource(rm.Resource())
 		for _, sm := range rm.ScopeMetrics().All() {
@@ -46,6 +48,7 @@ func (m *Metrics) metric(metric pmetric.Metric) {
 	if m.opts.PrometheusNames {
 		name = prometheus.BuildCompliantName(metric, "", true)
 	}
+	name = envelope.ValidUTF8(name) // Names that are the same on the wire are the same here.
 	switch metric.Type() {
 	case pmetric.MetricTypeGauge:
 		m.numbers(name, metric.Gauge().DataPoints(), func(p pmetric.NumberDataPoint) Reason {
@@ -129,8 +132,15 @@ func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 func (m *Metrics) beginPoint(attrs pcommon.Map) {
 	m.beginItem(attrs)
 	if m.id.instance != "" {
-		m.tags.set("instance_id", m.id.instance)
+		m.tags.set(instanceIDKey, m.id.instance)
 	}
+}
+
+func (m *Metrics) pointTime(ts pcommon.Timestamp) int64 {
+	if ts == 0 {
+		return m.now
+	}
+	return m.timestamp(ts)
 }
 
 // totalPoint puts a point of a monotonic cumulative sum out.
@@ -140,7 +150,7 @@ func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
 		return reason
 	}
 	m.beginPoint(p.Attributes())
-	return m.counter(m.timestamp(p.Timestamp()), name, 0, total)
+	return m.counter(m.pointTime(p.Timestamp()), name, 0, total)
 }
 
 // wholePart is the number of a monotonic sum, cut to an integer.
@@ -172,6 +182,7 @@ func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 	}
 	m.beginPoint(p.Attributes())
 	if p.ValueType() == pmetric.NumberDataPointValueTypeDouble {
+		m.tags.sort()
 		m.encodeShared()
 		sum := m.fractions.carried(name, m.sealed) + p.DoubleValue()
 		if delta, reason = wholePartOf(sum); reason != "" {
@@ -182,7 +193,7 @@ func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 	if delta == 0 {
 		return ZeroDelta
 	}
-	return m.counter(m.timestamp(p.Timestamp()), name, delta, 0)
+	return m.counter(m.pointTime(p.Timestamp()), name, delta, 0)
 }
 
 func (m *Metrics) counter(timestamp int64, name string, delta, total uint64) Reason {
@@ -201,11 +212,12 @@ func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reaso
 		value = float64(p.IntValue())
 	}
 	m.beginPoint(p.Attributes())
+	m.tags.sort()
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, value)
 	if !m.seal(envelope.Size(len(m.gauge))) {
 		return TooLarge
 	}
-	m.gauges.add(m.timestamp(p.Timestamp()), m.sealed, name, m.gauge)
+	m.gauges.add(m.pointTime(p.Timestamp()), m.sealed, name, m.gauge)
 	return ""
 }
 

@@ -6,12 +6,15 @@ package translate
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/prometheus"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
 // level is the attributes of a resource, a scope or a record.
@@ -25,12 +28,13 @@ func (l *level) reset(attrs pcommon.Map, keys *keyCleaner) {
 	l.tags.reset()
 	for key, value := range attrs.All() {
 		if clean := keys.clean(key); clean.isTag {
-			l.tags.add(clean.key, key, valueString(value))
+			l.tags.add(clean.key, key, envelope.ValidUTF8(valueString(value)))
 		}
 	}
 }
 
-// tag is one tag of an envelope. original is the attribute key that it comes from, which decides between attributes of one
+// tag is one tag of an envelope. Its key and value are valid UTF-8, so that keys differ on the wire if they differ here, and
+// sizes are those on the wire. original is the attribute key that it comes from, which decides between attributes of one
 // level whose keys become the same; it is empty for a tag that is not from an attribute.
 type tag struct{ key, original, value string }
 
@@ -97,6 +101,7 @@ func (s *tagSet) add(key, original, value string) {
 
 // set adds a tag of the exporter's own, which wins over an attribute.
 func (s *tagSet) set(key, value string) {
+	value = envelope.ValidUTF8(value)
 	if i := s.find(key); i >= 0 {
 		s.tags[i] = tag{key: key, value: value}
 		return
@@ -107,8 +112,14 @@ func (s *tagSet) set(key, value string) {
 // setDefault adds a tag unless an attribute says it already.
 func (s *tagSet) setDefault(key, value string) {
 	if !s.has(key) {
-		s.append(tag{key: key, value: value})
+		s.append(tag{key: key, value: envelope.ValidUTF8(value)})
 	}
+}
+
+// sort puts the tags into the order of their keys, so that the same tags are the same bytes. Nothing can be looked up or
+// added after that.
+func (s *tagSet) sort() {
+	slices.SortFunc(s.tags, func(a, b tag) int { return strings.Compare(a.key, b.key) })
 }
 
 // value is that of the tag with this key, or empty.
@@ -210,6 +221,8 @@ func (c *keyCleaner) clean(attribute string) cleanKey {
 	}
 	if made.key, made.isTag = renameKey(attribute); made.isTag {
 		made.key = c.make(made.key)
+		// Normalized to the name of an identity, it would pass for that in a query.
+		made.isTag = made.key != sourceIDKey && made.key != instanceIDKey
 	}
 	if len(c.made) >= keysRemembered {
 		clear(c.made)
@@ -230,20 +243,26 @@ var cloudFoundryKeys = map[string]string{
 	"cloudfoundry.process.type": "process_type",
 }
 
+// The attributes that are identity and never a tag of their own.
+const (
+	sourceIDKey   = "source_id"
+	instanceIDKey = "instance_id"
+)
+
 // cloudFoundryPrefix is what the contrib cloudfoundryreceiver puts before tags.
 const cloudFoundryPrefix = "org.cloudfoundry."
 
 // renameKey gives a key the name that Cloud Foundry has for it; false for one that is part of the identity and no tag.
 func renameKey(key string) (string, bool) {
 	switch key {
-	case "cloudfoundry.app.instance.id", "source_id", "instance_id":
+	case "cloudfoundry.app.instance.id", sourceIDKey, instanceIDKey:
 		return "", false
 	}
 	if name, ok := cloudFoundryKeys[key]; ok {
 		return name, true
 	}
 	if name, ok := strings.CutPrefix(key, cloudFoundryPrefix); ok {
-		return name, name != "source_id" && name != "instance_id"
+		return name, name != sourceIDKey && name != instanceIDKey
 	}
 	return key, true
 }
@@ -257,7 +276,7 @@ func cleanKeyFunc(normalizeLabel, syslogSafe bool) func(string) string {
 		if syslogSafe {
 			key = syslogKey(key)
 		}
-		return key
+		return envelope.ValidUTF8(key)
 	}
 }
 

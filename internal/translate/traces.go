@@ -44,14 +44,14 @@ func (t *Traces) Translate(traces ptrace.Traces, out Output) {
 func (t *Traces) span(s ptrace.Span) {
 	t.beginItem(s.Attributes())
 	t.setIDs(s)
-	if kind := s.Kind(); kind != ptrace.SpanKindUnspecified {
+	if kind := s.Kind(); kind != ptrace.SpanKindUnspecified && kind.String() != "" {
 		t.tags.set("span_kind", strings.ToLower(kind.String()))
 		if kind == ptrace.SpanKindServer {
 			// The platform's own OTLP egress makes a server span of a Timer with this tag.
 			t.tags.set("peer_type", "Server")
 		}
 	}
-	if code := s.Status().Code(); code != ptrace.StatusCodeUnset {
+	if code := s.Status().Code(); code != ptrace.StatusCodeUnset && code.String() != "" {
 		t.tags.set("status_code", strings.ToLower(code.String()))
 		if message := s.Status().Message(); message != "" {
 			t.tags.set("status_message", message)

@@ -1,0 +1,207 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// histogramPoint makes metric a cumulative histogram, if it is none, and appends a point at the time at. Its count is that
+// of its buckets.
+func histogramPoint(metric pmetric.Metric, bounds []float64, buckets ...uint64) pmetric.HistogramDataPoint {
+	if metric.Type() != pmetric.MetricTypeHistogram {
+		metric.SetEmptyHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	}
+	p := metric.Histogram().DataPoints().AppendEmpty()
+	p.SetTimestamp(at)
+	p.ExplicitBounds().FromRaw(bounds)
+	p.BucketCounts().FromRaw(buckets)
+	count := uint64(0)
+	for _, n := range buckets {
+		count += n
+	}
+	p.SetCount(count)
+	return p
+}
+
+func bucket(le string, n uint64, tags ...string) *loggregator_v2.Envelope {
+	return total("m_bucket", n, append(tags, "le", le)...)
+}
+
+func TestHistograms(t *testing.T) {
+	one := func(reason Reason) map[Reason]int { return map[Reason]int{reason: 1} }
+	of := func(change func(pmetric.HistogramDataPoint), bounds []float64, buckets ...uint64) func(pmetric.Metric) {
+		return func(m pmetric.Metric) {
+			p := histogramPoint(m, bounds, buckets...)
+			if change != nil {
+				change(p)
+			}
+		}
+	}
+	count := func(n uint64) func(pmetric.HistogramDataPoint) {
+		return func(p pmetric.HistogramDataPoint) { p.SetCount(n) }
+	}
+	sum := func(v float64) func(pmetric.HistogramDataPoint) {
+		return func(p pmetric.HistogramDataPoint) { p.SetSum(v) }
+	}
+	for name, row := range map[string]metricRow{
+		"cumulative over buckets": {
+			metric: of(sum(12.5), []float64{1, 2.5, 10}, 3, 0, 4, 5),
+			want: list(
+				total("m_count", 12), gauge("m_sum", "", 12.5),
+				bucket("1", 3), bucket("2.5", 3), bucket("10", 7), bucket("+Inf", 12),
+			),
+		},
+		"no sum":                {metric: of(nil, []float64{1}, 3, 4), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7))},
+		"a sum of zero":         {metric: of(sum(0), nil, 3), want: list(total("m_count", 3), gauge("m_sum", "", 0), bucket("+Inf", 3))},
+		"a negative sum":        {metric: of(sum(-2), nil, 3), want: list(total("m_count", 3), gauge("m_sum", "", -2), bucket("+Inf", 3))},
+		"one bucket, no bounds": {metric: of(nil, nil, 3), want: list(total("m_count", 3), bucket("+Inf", 3))},
+		"no buckets":            {metric: of(count(3), nil), want: list(total("m_count", 3), bucket("+Inf", 3))},
+		"nothing observed":      {metric: of(nil, []float64{1}, 0, 0), want: list(total("m_count", 0), bucket("1", 0), bucket("+Inf", 0))},
+		"bounds in their shortest form": {
+			metric: of(nil, []float64{-1, 0, 0.1, 1e6, 1.5e21}, 1, 1, 1, 1, 1, 1),
+			want: list(
+				total("m_count", 6), bucket("-1", 1), bucket("0", 2), bucket("0.1", 3), bucket("1e+06", 4), bucket("1.5e+21", 5), bucket("+Inf", 6),
+			),
+		},
+		"the largest counts": {
+			metric: of(nil, []float64{1}, math.MaxUint64-1, 1),
+			want:   list(total("m_count", math.MaxUint64), bucket("1", math.MaxUint64-1), bucket("+Inf", math.MaxUint64)),
+		},
+		"min, max, exemplars and start are not carried": {
+			metric: of(func(p pmetric.HistogramDataPoint) {
+				p.SetMin(1)
+				p.SetMax(2)
+				p.SetStartTimestamp(5)
+				p.Exemplars().AppendEmpty().SetDoubleValue(1)
+			}, nil, 3),
+			want: list(total("m_count", 3), bucket("+Inf", 3)),
+		},
+		"no timestamp": {
+			metric: of(func(p pmetric.HistogramDataPoint) { p.SetTimestamp(0) }, nil, 3),
+			want:   list(timed(total("m_count", 3), now), timed(bucket("+Inf", 3), now)),
+		},
+		"with tags and identity": {
+			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "k", "v", "instance_id", "7") }, nil, 3),
+			want: list(
+				with(total("m_count", 3, "k", "v", "instance_id", "7"), instance7), with(bucket("+Inf", 3, "k", "v", "instance_id", "7"), instance7),
+			),
+		},
+		"the bound before an attribute of its name": {
+			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "le", "x") }, []float64{1}, 3, 4),
+			want:   list(total("m_count", 7, "le", "x"), bucket("1", 3), bucket("+Inf", 7)),
+		},
+		"several points, the broken ones rejected": {
+			metric: func(m pmetric.Metric) {
+				put(histogramPoint(m, nil, 1).Attributes(), "k", "a")
+				histogramPoint(m, []float64{1}, 1)
+				put(histogramPoint(m, nil, 2).Attributes(), "k", "b")
+			},
+			want: list(
+				total("m_count", 1, "k", "a"), bucket("+Inf", 1, "k", "a"), total("m_count", 2, "k", "b"), bucket("+Inf", 2, "k", "b"),
+			),
+			rejected: one(Malformed),
+		},
+		"delta": {
+			metric: func(m pmetric.Metric) {
+				histogramPoint(m, nil, 3)
+				histogramPoint(m, nil, 4)
+				m.Histogram().SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
+			},
+			rejected: map[Reason]int{Temporality: 2},
+		},
+		"of no known temporality": {
+			metric: func(m pmetric.Metric) {
+				histogramPoint(m, nil, 3)
+				m.Histogram().SetAggregationTemporality(pmetric.AggregationTemporalityUnspecified)
+			},
+			want: list(total("m_count", 3), bucket("+Inf", 3)),
+		},
+		"stale": {
+			metric: of(func(p pmetric.HistogramDataPoint) {
+				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+			}, nil, 3),
+			rejected: one(Stale),
+		},
+		"sum NaN":                       {metric: of(sum(math.NaN()), nil, 3), rejected: one(NotFinite)},
+		"sum infinite":                  {metric: of(sum(math.Inf(-1)), nil, 3), rejected: one(NotFinite)},
+		"bounds without buckets":        {metric: of(count(3), []float64{1}), rejected: one(Malformed)},
+		"a bucket too few":              {metric: of(nil, []float64{1, 2}, 3, 4), rejected: one(Malformed)},
+		"a bucket too many":             {metric: of(nil, []float64{1}, 3, 4, 5), rejected: one(Malformed)},
+		"buckets that don't add up":     {metric: of(count(8), []float64{1}, 3, 4), rejected: one(Malformed)},
+		"buckets that add up past 2^64": {metric: of(count(1), []float64{1}, math.MaxUint64, 2), rejected: one(Malformed)},
+		"bounds that fall":              {metric: of(nil, []float64{2, 1}, 3, 4, 5), rejected: one(Malformed)},
+		"bounds that are the same":      {metric: of(nil, []float64{1, 1}, 3, 4, 5), rejected: one(Malformed)},
+		"a bound that is no number":     {metric: of(nil, []float64{math.NaN()}, 3, 4), rejected: one(Malformed)},
+	} {
+		t.Run(name, row.run)
+	}
+}
+
+func instance7(e *loggregator_v2.Envelope) { e.InstanceId = "7" }
+
+func TestHistogramNames(t *testing.T) {
+	for name, row := range map[string]struct {
+		options    func(*Options)
+		name, unit string
+		want       string // empty: rejected as malformed
+	}{
+		"prometheus": {name: "http.server.duration", unit: "s", want: "http_server_duration_seconds"},
+		"otel":       {options: otelNames, name: "http.server.duration", unit: "s", want: "http.server.duration"},
+		// Only a number needs a name of its own.
+		"none": {want: ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			metrics, metric := oneMetric()
+			metric.SetName(row.name)
+			metric.SetUnit(row.unit)
+			histogramPoint(metric, nil, 3).SetSum(1.5)
+			out := translateMetrics(t, options(row.options), metrics)
+			out.requireEnvelopes(
+				total(row.want+"_count", 3), gauge(row.want+"_sum", row.unit, 1.5), total(row.want+"_bucket", 3, "le", "+Inf"),
+			)
+		})
+	}
+}
+
+// The tags of all envelopes of a point are cut alike, so that they stay one series, and the point is cut once.
+func TestHistogramTooLarge(t *testing.T) {
+	metrics, metric := oneMetric()
+	p := histogramPoint(metric, []float64{1, 2}, 3, 4, 5)
+	p.SetSum(1)
+	put(p.Attributes(), "k", strings.Repeat("v", envelope.MaxSize))
+	out := translateMetrics(t, defaults(), metrics)
+	require.Len(t, out.envelopes, 5)
+	for _, e := range out.envelopes {
+		assert.Equal(t, out.envelopes[0].GetTags()["k"], e.GetTags()["k"])
+	}
+	assert.True(t, strings.HasSuffix(out.envelopes[0].GetTags()["k"], "…"))
+	assert.Equal(t, 1, out.cuts)
+	assert.Equal(t, 1, out.items)
+}
+
+// A histogram with as many buckets as anyone has completes its item with the last envelope.
+func TestHistogramIsOneItem(t *testing.T) {
+	metrics, metric := oneMetric()
+	var bounds []float64
+	buckets := []uint64{1}
+	for i := range 500 {
+		bounds = append(bounds, float64(i))
+		buckets = append(buckets, 1)
+	}
+	histogramPoint(metric, bounds, buckets...)
+	out := translateMetrics(t, defaults(), metrics)
+	assert.Len(t, out.envelopes, 502)
+	assert.Equal(t, 1, out.items)
+	assert.EqualValues(t, 501, out.envelopes[501].GetCounter().GetTotal())
+}

@@ -1,0 +1,655 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// oneMetric is a metric named m, of no kind yet.
+func oneMetric() (pmetric.Metrics, pmetric.Metric) {
+	metrics := pmetric.NewMetrics()
+	m := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	m.SetName("m")
+	return metrics, m
+}
+
+// point appends a point at the time at.
+func point(points pmetric.NumberDataPointSlice, attrs ...any) pmetric.NumberDataPoint {
+	p := points.AppendEmpty()
+	p.SetTimestamp(at)
+	put(p.Attributes(), attrs...)
+	return p
+}
+
+func sumOf(m pmetric.Metric, monotonic bool, temporality pmetric.AggregationTemporality) pmetric.Sum {
+	s := m.SetEmptySum()
+	s.SetIsMonotonic(monotonic)
+	s.SetAggregationTemporality(temporality)
+	return s
+}
+
+func monotonic(m pmetric.Metric) pmetric.Sum {
+	return sumOf(m, true, pmetric.AggregationTemporalityCumulative)
+}
+
+func deltas(m pmetric.Metric) pmetric.Sum {
+	return sumOf(m, true, pmetric.AggregationTemporalityDelta)
+}
+
+// setNumber takes an int, a float64, or nil for none.
+func setNumber(p pmetric.NumberDataPoint, number any) {
+	switch n := number.(type) {
+	case int:
+		p.SetIntValue(int64(n))
+	case float64:
+		p.SetDoubleValue(n)
+	case nil:
+	default:
+		panic(fmt.Sprintf("no number: %T", number))
+	}
+}
+
+// gauge is the Gauge expected of one point, with the tags that every metric has and more.
+func gauge(name, unit string, value float64, tags ...string) *loggregator_v2.Envelope {
+	return newEnvelope(
+		&loggregator_v2.Gauge{Metrics: map[string]*loggregator_v2.GaugeValue{name: {Unit: unit, Value: value}}},
+		append([]string{"instance_id", "0"}, tags...)...)
+}
+
+// also adds a metric to a Gauge.
+func also(e *loggregator_v2.Envelope, name, unit string, value float64) *loggregator_v2.Envelope {
+	e.GetGauge().Metrics[name] = &loggregator_v2.GaugeValue{Unit: unit, Value: value}
+	return e
+}
+
+func total(name string, total uint64, tags ...string) *loggregator_v2.Envelope {
+	return newEnvelope(&loggregator_v2.Counter{Name: name, Total: total}, append([]string{"instance_id", "0"}, tags...)...)
+}
+
+func delta(name string, delta uint64, tags ...string) *loggregator_v2.Envelope {
+	return newEnvelope(&loggregator_v2.Counter{Name: name, Delta: delta}, append([]string{"instance_id", "0"}, tags...)...)
+}
+
+// metricRow says what becomes of a metric named m.
+type metricRow struct {
+	options  func(*Options)
+	metric   func(pmetric.Metric)
+	want     []*loggregator_v2.Envelope
+	rejected map[Reason]int
+}
+
+func (row metricRow) run(t *testing.T) {
+	t.Helper()
+	metrics, metric := oneMetric()
+	row.metric(metric)
+	out := translateMetrics(t, options(row.options), metrics)
+	out.requireEnvelopes(row.want...)
+	out.requireRejected(row.rejected)
+	assert.Zero(t, out.cuts)
+}
+
+func list(envelopes ...*loggregator_v2.Envelope) []*loggregator_v2.Envelope { return envelopes }
+
+func TestNumbers(t *testing.T) {
+	const (
+		cumulative  = pmetric.AggregationTemporalityCumulative
+		asDelta     = pmetric.AggregationTemporalityDelta
+		unspecified = pmetric.AggregationTemporalityUnspecified
+	)
+	gaugeAt := func(number any) func(pmetric.Metric) {
+		return func(m pmetric.Metric) { setNumber(point(m.SetEmptyGauge().DataPoints()), number) }
+	}
+	sumAt := func(monotonic bool, temporality pmetric.AggregationTemporality, numbers ...any) func(pmetric.Metric) {
+		return func(m pmetric.Metric) {
+			s := sumOf(m, monotonic, temporality)
+			for _, number := range numbers {
+				setNumber(point(s.DataPoints()), number)
+			}
+		}
+	}
+	asGauges := func(o *Options) { o.DoubleSumsAsGauges = true }
+	one := func(reason Reason) map[Reason]int { return map[Reason]int{reason: 1} }
+	for name, row := range map[string]metricRow{
+		"gauge, double":        {metric: gaugeAt(-2.5), want: list(gauge("m", "", -2.5))},
+		"gauge, int":           {metric: gaugeAt(-3), want: list(gauge("m", "", -3))},
+		"gauge, large int":     {metric: gaugeAt(math.MaxInt64), want: list(gauge("m", "", 1<<63))},
+		"gauge, zero":          {metric: gaugeAt(0.0), want: list(gauge("m", "", 0))},
+		"gauge, NaN":           {metric: gaugeAt(math.NaN()), rejected: one(NotFinite)},
+		"gauge, infinity":      {metric: gaugeAt(math.Inf(1)), rejected: one(NotFinite)},
+		"gauge, less infinity": {metric: gaugeAt(math.Inf(-1)), rejected: one(NotFinite)},
+		"gauge, no number":     {metric: gaugeAt(nil), rejected: one(Empty)},
+		"gauge, stale": {
+			metric: func(m pmetric.Metric) {
+				p := point(m.SetEmptyGauge().DataPoints())
+				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+				point(m.Gauge().DataPoints()).SetIntValue(1)
+			},
+			want: list(gauge("m", "", 1)), rejected: one(Stale),
+		},
+
+		"not monotonic, cumulative, int":         {metric: sumAt(false, cumulative, -3), want: list(gauge("m", "", -3))},
+		"not monotonic, cumulative, double":      {metric: sumAt(false, cumulative, 3.5), want: list(gauge("m", "", 3.5))},
+		"not monotonic, cumulative, NaN":         {metric: sumAt(false, cumulative, math.NaN()), rejected: one(NotFinite)},
+		"not monotonic, delta":                   {metric: sumAt(false, asDelta, 3, 4.5), rejected: map[Reason]int{Temporality: 2}},
+		"not monotonic, of no known temporality": {metric: sumAt(false, unspecified, 3), want: list(gauge("m", "", 3))},
+
+		"cumulative, int":                     {metric: sumAt(true, cumulative, 42), want: list(total("m_total", 42))},
+		"cumulative, zero":                    {metric: sumAt(true, cumulative, 0), want: list(total("m_total", 0))},
+		"cumulative, largest int":             {metric: sumAt(true, cumulative, math.MaxInt64), want: list(total("m_total", math.MaxInt64))},
+		"cumulative, negative int":            {metric: sumAt(true, cumulative, -1, 5), want: list(total("m_total", 5)), rejected: one(Negative)},
+		"cumulative, no number":               {metric: sumAt(true, cumulative, nil), rejected: one(Empty)},
+		"monotonic, of no known temporality":  {metric: sumAt(true, unspecified, 3), want: list(total("m_total", 3))},
+		"cumulative, double":                  {metric: sumAt(true, cumulative, 2.9), want: list(total("m_total", 2))},
+		"cumulative, double below one":        {metric: sumAt(true, cumulative, 0.9), want: list(total("m_total", 0))},
+		"cumulative, double, whole":           {metric: sumAt(true, cumulative, 1e15), want: list(total("m_total", 1e15))},
+		"cumulative, double above int64":      {metric: sumAt(true, cumulative, 0x1p63), want: list(total("m_total", 1<<63))},
+		"cumulative, double, largest that is": {metric: sumAt(true, cumulative, math.Nextafter(0x1p64, 0)), want: list(total("m_total", math.MaxUint64-2047))},
+		"cumulative, double, out of range":    {metric: sumAt(true, cumulative, 0x1p64), rejected: one(OutOfRange)},
+		"cumulative, double, negative":        {metric: sumAt(true, cumulative, -1.5), rejected: one(Negative)},
+		"cumulative, double, NaN":             {metric: sumAt(true, cumulative, math.NaN()), rejected: one(NotFinite)},
+		"cumulative, double, infinity":        {metric: sumAt(true, cumulative, math.Inf(1)), rejected: one(NotFinite)},
+		"cumulative, the error does not add up": {
+			metric: sumAt(true, cumulative, 0.75, 1.5, 2.25, 3.0),
+			want:   list(total("m_total", 0), total("m_total", 1), total("m_total", 2), total("m_total", 3)),
+		},
+		"as gauge: double":            {options: asGauges, metric: sumAt(true, cumulative, 2.9), want: list(gauge("m_total", "", 2.9))},
+		"as gauge: out of range":      {options: asGauges, metric: sumAt(true, cumulative, 0x1p70), want: list(gauge("m_total", "", 0x1p70))},
+		"as gauge: an int is none":    {options: asGauges, metric: sumAt(true, cumulative, 2), want: list(total("m_total", 2))},
+		"as gauge: a delta is none":   {options: asGauges, metric: sumAt(true, asDelta, 2.0), want: list(delta("m_total", 2))},
+		"as gauge: NaN":               {options: asGauges, metric: sumAt(true, cumulative, math.NaN()), rejected: one(NotFinite)},
+		"delta, int":                  {metric: sumAt(true, asDelta, 5), want: list(delta("m_total", 5))},
+		"delta, zero":                 {metric: sumAt(true, asDelta, 5, 0, 6), want: list(delta("m_total", 5), delta("m_total", 6)), rejected: one(ZeroDelta)},
+		"delta, negative":             {metric: sumAt(true, asDelta, -1), rejected: one(Negative)},
+		"delta, double":               {metric: sumAt(true, asDelta, 5.0), want: list(delta("m_total", 5))},
+		"delta, double, zero":         {metric: sumAt(true, asDelta, 0.0), rejected: one(ZeroDelta)},
+		"delta, double, negative":     {metric: sumAt(true, asDelta, -0.5), rejected: one(Negative)},
+		"delta, double, NaN":          {metric: sumAt(true, asDelta, math.NaN()), rejected: one(NotFinite)},
+		"delta, double, infinity":     {metric: sumAt(true, asDelta, math.Inf(1)), rejected: one(NotFinite)},
+		"delta, double, out of range": {metric: sumAt(true, asDelta, 0x1p64), rejected: one(OutOfRange)},
+		"delta, the fraction is carried over": {
+			metric: sumAt(true, asDelta, 0.5, 0.25, 0.25, 2.75, 0.25),
+			want:   list(delta("m_total", 1), delta("m_total", 2), delta("m_total", 1)), rejected: map[Reason]int{ZeroDelta: 2},
+		},
+		"delta, stale": {
+			metric: func(m pmetric.Metric) {
+				p := point(deltas(m).DataPoints())
+				p.SetIntValue(3)
+				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+			},
+			rejected: one(Stale),
+		},
+		"of no kind": {metric: func(pmetric.Metric) {}},
+		"gauge, no timestamp": {
+			metric: func(m pmetric.Metric) {
+				m.SetEmptyGauge().DataPoints().AppendEmpty().SetIntValue(1)
+				p := m.Gauge().DataPoints().AppendEmpty()
+				p.SetStartTimestamp(5)
+				p.SetIntValue(2)
+			},
+			want: list(timed(gauge("m", "", 1), now), timed(gauge("m", "", 2), now)),
+		},
+		"counter, no timestamp": {
+			metric: func(m pmetric.Metric) { monotonic(m).DataPoints().AppendEmpty().SetIntValue(1) },
+			want:   list(timed(total("m_total", 1), now)),
+		},
+		"start time, exemplars, description and metadata are not carried": {
+			metric: func(m pmetric.Metric) {
+				m.SetDescription("described")
+				m.Metadata().PutStr("k", "v")
+				p := point(monotonic(m).DataPoints())
+				p.SetIntValue(1)
+				p.SetStartTimestamp(5)
+				p.Exemplars().AppendEmpty().SetIntValue(7)
+			},
+			want: list(total("m_total", 1)),
+		},
+	} {
+		t.Run(name, row.run)
+	}
+}
+
+func TestUnsupportedMetrics(t *testing.T) {
+	for name, metric := range map[string]func(pmetric.Metric){
+		"exponential histogram": func(m pmetric.Metric) {
+			h := m.SetEmptyExponentialHistogram()
+			h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+			h.DataPoints().AppendEmpty().SetCount(1)
+			h.DataPoints().AppendEmpty()
+		},
+		"summary": func(m pmetric.Metric) {
+			m.SetEmptySummary().DataPoints().AppendEmpty().SetCount(1)
+			m.Summary().DataPoints().AppendEmpty()
+		},
+	} {
+		t.Run(name, metricRow{metric: metric, rejected: map[Reason]int{Unsupported: 2}}.run)
+	}
+}
+
+func TestMetricNames(t *testing.T) {
+	for name, row := range map[string]struct {
+		options    func(*Options)
+		name, unit string
+		kind       func(pmetric.Metric) pmetric.NumberDataPointSlice
+		want       string // empty: rejected as malformed
+	}{
+		"as it is":                 {name: "queue", kind: asGauge, want: "queue"},
+		"dots":                     {name: "http.server.active", kind: asGauge, want: "http_server_active"},
+		"unit":                     {name: "memory.usage", unit: "By", kind: asGauge, want: "memory_usage_bytes"},
+		"unit that is there":       {name: "memory_bytes", unit: "By", kind: asGauge, want: "memory_bytes"},
+		"rate":                     {name: "speed", unit: "m/s", kind: asGauge, want: "speed_meters_per_second"},
+		"ratio":                    {name: "load", unit: "1", kind: asGauge, want: "load_ratio"},
+		"annotation":               {name: "queue", unit: "{job}", kind: asGauge, want: "queue"},
+		"digit first":              {name: "2xx", kind: asGauge, want: "_2xx"},
+		"counter":                  {name: "requests", kind: asCounter, want: "requests_total"},
+		"counter, total already":   {name: "requests_total", kind: asCounter, want: "requests_total"},
+		"counter with unit":        {name: "io", unit: "By", kind: asCounter, want: "io_bytes_total"},
+		"none":                     {kind: asGauge},
+		"none that can be asked":   {name: "...", kind: asGauge},
+		"otel":                     {options: otelNames, name: "http.server.active", unit: "By", kind: asGauge, want: "http.server.active"},
+		"otel, counter":            {options: otelNames, name: "requests", unit: "1", kind: asCounter, want: "requests"},
+		"otel, any character":      {options: otelNames, name: "a b=\"é", kind: asGauge, want: "a b=\"é"},
+		"otel, not UTF-8":          {options: otelNames, name: "a\xff", kind: asGauge, want: "a\uFFFD"},
+		"otel, not UTF-8, counter": {options: otelNames, name: "a\xff", kind: asCounter, want: "a\uFFFD"},
+		"otel, none":               {options: otelNames, kind: asCounter},
+	} {
+		t.Run(name, func(t *testing.T) {
+			metrics, metric := oneMetric()
+			metric.SetName(row.name)
+			metric.SetUnit(row.unit)
+			point(row.kind(metric)).SetIntValue(1)
+			out := translateMetrics(t, options(row.options), metrics)
+			if row.want == "" {
+				out.requireEnvelopes()
+				out.requireRejected(map[Reason]int{Malformed: 1})
+				return
+			}
+			if metric.Type() == pmetric.MetricTypeGauge {
+				out.requireEnvelopes(gauge(row.want, row.unit, 1))
+			} else {
+				out.requireEnvelopes(total(row.want, 1))
+			}
+		})
+	}
+}
+
+func asGauge(m pmetric.Metric) pmetric.NumberDataPointSlice { return m.SetEmptyGauge().DataPoints() }
+
+func asCounter(m pmetric.Metric) pmetric.NumberDataPointSlice { return monotonic(m).DataPoints() }
+
+func TestInstanceIDTag(t *testing.T) {
+	for name, row := range map[string]struct {
+		options  func(*Options)
+		data     levels
+		instance string
+		tags     []string
+	}{
+		"the default": {instance: "0", tags: []string{"instance_id", "0"}},
+		"of an attribute": {
+			data: levels{resource: []any{"service.instance.id", "7"}}, instance: "7",
+			tags: []string{"instance_id", "7", "service_instance_id", "7"},
+		},
+		"of the attribute that is no tag": {
+			data: levels{record: []any{"instance_id", "7"}}, instance: "7",
+			tags: []string{"instance_id", "7"},
+		},
+		"of the attribute of the semantic conventions": {
+			data: levels{resource: []any{"cloudfoundry.app.instance.id", "7"}}, instance: "7",
+			tags: []string{"instance_id", "7"},
+		},
+		"as it is in the envelope": {
+			data: levels{record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}}, instance: "__" + strings.Repeat("i", 34),
+			tags: []string{"instance_id", "__" + strings.Repeat("i", 34)},
+		},
+		"over an attribute that becomes it": {
+			data: levels{record: []any{"instance.id", "x"}}, instance: "0",
+			tags: []string{"instance_id", "0"},
+		},
+		"none": {options: func(o *Options) { o.InstanceID.Default = "" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			metrics := row.data.metrics()
+			scope := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0)
+			for _, kind := range []func(pmetric.Metric) pmetric.NumberDataPointSlice{asGauge, asCounter} {
+				metric := scope.Metrics().At(0)
+				p := point(kind(metric), row.data.record...)
+				p.SetIntValue(1)
+				out := translateMetrics(t, options(row.options), metrics)
+				require.Len(t, out.envelopes, 1)
+				assert.Equal(t, row.instance, out.envelopes[0].GetInstanceId())
+				requireTags(t, row.tags, out)
+			}
+		})
+	}
+}
+
+// Logs and spans have the instance ID as a field only.
+func TestNoInstanceIDTagElsewhere(t *testing.T) {
+	data := levels{resource: []any{"instance_id", "7"}}
+	requireTags(t, []string{"source_type", "OTEL"}, translateLogs(t, defaults(), data.logs()))
+	requireTags(t, nil, translateTraces(t, defaults(), data.traces()))
+}
+
+func TestGaugesShareAnEnvelope(t *testing.T) {
+	type scopes = pmetric.ScopeMetricsSlice
+	add := func(scope pmetric.ScopeMetrics, name string, value int64, attrs ...any) pmetric.NumberDataPoint {
+		m := scope.Metrics().AppendEmpty()
+		m.SetName(name)
+		p := point(m.SetEmptyGauge().DataPoints(), attrs...)
+		p.SetIntValue(value)
+		return p
+	}
+	for name, row := range map[string]struct {
+		options func(*Options)
+		fill    func(scopes)
+		want    []*loggregator_v2.Envelope
+	}{
+		"two metrics": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a", 1, "k", "v")
+				add(scope, "b", 2, "k", "v")
+			},
+			want: list(also(gauge("a", "", 1, "k", "v"), "b", "", 2)),
+		},
+		"with their units, a sum among them": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a", 1)
+				scope.Metrics().At(0).SetUnit("By")
+				m := scope.Metrics().AppendEmpty()
+				m.SetName("b")
+				m.SetUnit("s")
+				point(sumOf(m, false, pmetric.AggregationTemporalityCumulative).DataPoints()).SetDoubleValue(2.5)
+			},
+			want: list(also(gauge("a_bytes", "By", 1), "b_seconds", "s", 2.5)),
+		},
+		"the same tags in another order": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a", 1, "k", "v", "l", "w")
+				add(scope, "b", 2, "l", "w", "k", "v")
+			},
+			want: list(also(gauge("a", "", 1, "k", "v", "l", "w"), "b", "", 2)),
+		},
+		"the same tags from elsewhere": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				put(scope.Scope().Attributes(), "k", "v")
+				add(scope, "a", 1)
+				add(scope, "b", 2, "k", "v")
+			},
+			want: list(also(gauge("a", "", 1, "k", "v"), "b", "", 2)),
+		},
+		"the same tags once renamed": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a", 1, "x.y", "v")
+				add(scope, "b", 2, "x_y", "v")
+			},
+			want: list(also(gauge("a", "", 1, "x_y", "v"), "b", "", 2)),
+		},
+		"in the order of their first points": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a", 1, "k", "v")
+				add(scope, "b", 2, "k", "w")
+				add(scope, "c", 3, "k", "v")
+				add(scope, "d", 4, "k", "w")
+			},
+			want: list(also(gauge("a", "", 1, "k", "v"), "c", "", 3), also(gauge("b", "", 2, "k", "w"), "d", "", 4)),
+		},
+		"not with other tags": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a", 1, "k", "v")
+				add(scope, "b", 2, "k", "w")
+			},
+			want: list(gauge("a", "", 1, "k", "v"), gauge("b", "", 2, "k", "w")),
+		},
+		"not at another time": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a", 1)
+				add(scope, "b", 2).SetTimestamp(at + 1)
+			},
+			want: list(gauge("a", "", 1), timed(gauge("b", "", 2), at+1)),
+		},
+		"not of another source": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a", 1)
+				add(scope, "b", 2, "source_id", "x")
+			},
+			want: list(gauge("a", "", 1), with(gauge("b", "", 2), func(e *loggregator_v2.Envelope) { e.SourceId = "x" })),
+		},
+		"not of another scope": {
+			fill: func(s scopes) {
+				add(s.AppendEmpty(), "a", 1)
+				add(s.AppendEmpty(), "b", 2)
+			},
+			want: list(gauge("a", "", 1), gauge("b", "", 2)),
+		},
+		"not of the same name, of which a Gauge has one": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a", 1)
+				add(scope, "a", 2)
+				add(scope, "b", 3)
+				add(scope, "a", 4)
+			},
+			want: list(gauge("a", "", 1), also(gauge("a", "", 2), "b", "", 3), gauge("a", "", 4)),
+		},
+		"not of names that become the same": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a.b", 1)
+				add(scope, "a_b", 2)
+			},
+			want: list(gauge("a_b", "", 1), gauge("a_b", "", 2)),
+		},
+		"not of names that are the same once mended": {
+			options: otelNames,
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a\xff", 1)
+				add(scope, "a\xfe", 2)
+			},
+			want: list(gauge("a\uFFFD", "", 1), gauge("a\uFFFD", "", 2)),
+		},
+		"a point that is rejected leaves the others": {
+			fill: func(s scopes) {
+				scope := s.AppendEmpty()
+				add(scope, "a", 1)
+				add(scope, "b", 2).SetDoubleValue(math.NaN())
+				add(scope, "c", 3)
+			},
+			want: list(also(gauge("a", "", 1), "c", "", 3)),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			metrics := pmetric.NewMetrics()
+			row.fill(metrics.ResourceMetrics().AppendEmpty().ScopeMetrics())
+			translateMetrics(t, options(row.options), metrics).requireEnvelopes(row.want...)
+		})
+	}
+}
+
+// A Gauge that is full is followed by another one, and no point is lost.
+func TestGaugesAboveTheLimit(t *testing.T) {
+	metrics := pmetric.NewMetrics()
+	scope := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty()
+	const points = 5000
+	for i := range points {
+		m := scope.Metrics().AppendEmpty()
+		m.SetName(fmt.Sprintf("a_metric_with_a_rather_long_name_%d", i))
+		point(m.SetEmptyGauge().DataPoints(), "k", "v").SetIntValue(int64(i))
+	}
+	out := translateMetrics(t, defaults(), metrics)
+	got := 0
+	for i, e := range out.envelopes {
+		got += len(e.GetGauge().GetMetrics())
+		if i < len(out.envelopes)-1 {
+			assert.Greater(t, len(out.encoded[i]), envelope.MaxSize-100, "it is full")
+		}
+	}
+	assert.Equal(t, points, got)
+	assert.Zero(t, out.cuts)
+}
+
+func TestFractionsOfDeltas(t *testing.T) {
+	metrics := NewMetrics(defaults())
+	// next translates one point of the stream and gives the delta that comes of it.
+	next := func(name string, value float64, attrs ...any) uint64 {
+		data, metric := oneMetric()
+		metric.SetName(name)
+		point(deltas(metric).DataPoints(), attrs...).SetDoubleValue(value)
+		out := newRecorder(t)
+		metrics.Translate(data, out)
+		out.requireItems(1)
+		if len(out.envelopes) == 0 {
+			out.requireRejected(map[Reason]int{ZeroDelta: 1})
+			return 0
+		}
+		return out.envelopes[0].GetCounter().GetDelta()
+	}
+	t.Run("over batches", func(t *testing.T) {
+		assert.EqualValues(t, 1, next("a", 1.5))
+		assert.EqualValues(t, 2, next("a", 1.75))
+		assert.EqualValues(t, 0, next("a", 0.5))
+		assert.EqualValues(t, 1, next("a", 0.25))
+		assert.EqualValues(t, 0, next("a", 0.5))
+	})
+	t.Run("each stream for itself", func(t *testing.T) {
+		assert.EqualValues(t, 0, next("b", 0.5, "k", "v"))
+		assert.EqualValues(t, 0, next("b", 0.5, "k", "w"))
+		assert.EqualValues(t, 0, next("b", 0.5))
+		assert.EqualValues(t, 0, next("c", 0.5, "k", "v"))
+		assert.EqualValues(t, 0, next("b", 0.5, "k", "v", "source_id", "x"))
+		assert.EqualValues(t, 0, next("b", 0.5, "k", "v", "instance_id", "x"))
+		assert.EqualValues(t, 1, next("b", 0.5, "k", "v"))
+		assert.EqualValues(t, 1, next("b", 0.5, "k", "w"))
+		assert.EqualValues(t, 1, next("b", 0.5))
+	})
+	t.Run("whatever the order of the attributes", func(t *testing.T) {
+		assert.EqualValues(t, 0, next("d", 0.5, "k", "v", "l", "w"))
+		assert.EqualValues(t, 1, next("d", 0.5, "l", "w", "k", "v"))
+	})
+	t.Run("nothing adds up to more or less than there was", func(t *testing.T) {
+		sum := uint64(0)
+		for range 1000 {
+			sum += next("e", 0.7)
+		}
+		assert.InDelta(t, 700, float64(sum), 1)
+	})
+	t.Run("a point that is rejected takes nothing away", func(t *testing.T) {
+		assert.EqualValues(t, 0, next("f", 0.5))
+		data, metric := oneMetric()
+		metric.SetName("f")
+		point(deltas(metric).DataPoints()).SetDoubleValue(-1)
+		out := newRecorder(t)
+		metrics.Translate(data, out)
+		out.requireRejected(map[Reason]int{Negative: 1})
+		assert.EqualValues(t, 1, next("f", 0.5))
+	})
+	t.Run("a stream that is not seen for long is forgotten", func(t *testing.T) {
+		assert.EqualValues(t, 0, next("g", 0.5))
+		for i := range 2*rememberedStreams + 2 {
+			metrics.fractions.carried("h", fmt.Appendf(nil, "%d", i))
+			metrics.fractions.carry(0.5)
+		}
+		assert.EqualValues(t, 0, next("g", 0.5))
+		assert.LessOrEqual(t, len(metrics.fractions.recent)+len(metrics.fractions.older), 2*rememberedStreams)
+	})
+	t.Run("a stream that is seen among others is not", func(t *testing.T) {
+		assert.EqualValues(t, 0, next("i", 0.5))
+		for i := range rememberedStreams - 1 {
+			metrics.fractions.carried("j", fmt.Appendf(nil, "%d", i))
+			metrics.fractions.carry(0.5)
+		}
+		assert.EqualValues(t, 1, next("i", 0.5))
+	})
+}
+
+// What the forwarder agent makes of envelopes comes back as it was with metrics.naming: otel, but for the tag instance_id.
+func TestMetricsComeBack(t *testing.T) {
+	came := []any{"instance_id", "3", "source_id", "doppler", "origin", "loggregator.doppler", "job", "doppler"}
+	as := func(e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
+		e.SourceId, e.InstanceId = "doppler", "3"
+		e.Tags = map[string]string{"origin": "loggregator.doppler", "job": "doppler", "instance_id": "3"}
+		return e
+	}
+	metrics, metric := oneMetric()
+	metric.SetName("ingress.total")
+	point(monotonic(metric).DataPoints(), came...).SetIntValue(42)
+	translateMetrics(t, options(otelNames), metrics).requireEnvelopes(as(total("ingress.total", 42)))
+
+	// The forwarder agent makes one Gauge of each metric of an envelope.
+	metrics, metric = oneMetric()
+	metric.SetName("cpu")
+	metric.SetUnit("percentage")
+	point(metric.SetEmptyGauge().DataPoints(), came...).SetDoubleValue(12.5)
+	metric = metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
+	metric.SetName("memory")
+	metric.SetUnit("bytes")
+	point(metric.SetEmptyGauge().DataPoints(), came...).SetDoubleValue(1 << 20)
+	translateMetrics(t, options(otelNames), metrics).requireEnvelopes(as(also(gauge("cpu", "percentage", 12.5), "memory", "bytes", 1<<20)))
+}
+
+// What the cloudfoundryreceiver makes of envelopes keeps source ID, instance ID and tags.
+func TestMetricsOfTheReceiver(t *testing.T) {
+	data := levels{resource: []any{
+		"org.cloudfoundry.source_id", "doppler", "org.cloudfoundry.instance_id", "3", "org.cloudfoundry.origin", "doppler", "org.cloudfoundry.job", "j",
+	}}
+	out := translateMetrics(t, defaults(), data.metrics())
+	requireTags(t, []string{"origin", "doppler", "job", "j", "instance_id", "3"}, out)
+	assert.Equal(t, "doppler", out.envelopes[0].GetSourceId())
+	assert.Equal(t, "3", out.envelopes[0].GetInstanceId())
+}
+
+// Points without a time have that of the push, so that they can share an envelope although time goes on.
+func TestPointsWithoutATimeShareOne(t *testing.T) {
+	opts := defaults()
+	clock := time.Unix(0, now)
+	opts.Now = func() time.Time {
+		clock = clock.Add(time.Second)
+		return clock
+	}
+	metrics, metric := oneMetric()
+	metric.SetName("a")
+	asGauge(metric).AppendEmpty().SetIntValue(1)
+	other := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
+	other.SetName("b")
+	asGauge(other).AppendEmpty().SetIntValue(2)
+	m := NewMetrics(opts)
+	out := newRecorder(t)
+	m.Translate(metrics, out)
+	require.Len(t, out.envelopes, 1)
+	require.Equal(t, int64(now)+int64(time.Second), out.envelopes[0].GetTimestamp())
+	m.Translate(metrics, out)
+	require.Len(t, out.envelopes, 2)
+	require.Greater(t, out.envelopes[1].GetTimestamp(), out.envelopes[0].GetTimestamp(), "each push has its own")
+}
+
+// A label that is normalized to the name of an identity would pass for it in a query.
+func TestNoTagPassesForAnIdentity(t *testing.T) {
+	metrics, metric := oneMetric()
+	metric.SetName("a")
+	point(asGauge(metric), "source.id", "someone-else", "instance.id", "9").SetIntValue(1)
+	out := translateMetrics(t, defaults(), metrics)
+	require.Len(t, out.envelopes, 1)
+	require.NotContains(t, out.envelopes[0].GetTags(), "source_id")
+	require.Equal(t, out.envelopes[0].GetInstanceId(), out.envelopes[0].GetTags()["instance_id"])
+}

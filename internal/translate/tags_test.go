@@ -1,0 +1,578 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// tagRow says what tags a span with these attributes has. A span without anything else has none of the exporter's own.
+type tagRow struct {
+	options        func(*Options)
+	data           levels
+	scope, version string
+	want           []string
+}
+
+func (row tagRow) run(t *testing.T) {
+	t.Helper()
+	traces := row.data.traces()
+	scope := traces.ResourceSpans().At(0).ScopeSpans().At(0).Scope()
+	scope.SetName(row.scope)
+	scope.SetVersion(row.version)
+	out := translateTraces(t, options(row.options), traces)
+	require.Len(t, out.envelopes, 1)
+	requireTags(t, row.want, out)
+	assert.Zero(t, out.cuts)
+}
+
+func requireTags(t *testing.T, want []string, out *recorder) {
+	t.Helper()
+	require.NotEmpty(t, out.encoded)
+	require.Equal(t, newEnvelope(&loggregator_v2.Timer{}, want...).GetTags(), tagsOf(out.envelopes[0]))
+	requireDifferentKeys(t, out.encoded[0])
+}
+
+func tagsOf(e *loggregator_v2.Envelope) map[string]string {
+	if e.GetTags() == nil {
+		return map[string]string{}
+	}
+	return e.GetTags()
+}
+
+// requireDifferentKeys looks at the wire, because decoding hides a key that is there twice.
+func requireDifferentKeys(t *testing.T, encoded []byte) {
+	t.Helper()
+	seen := map[string]bool{}
+	for len(encoded) > 0 {
+		num, typ, n := protowire.ConsumeTag(encoded)
+		require.Positive(t, n)
+		encoded = encoded[n:]
+		if num != 9 {
+			n = protowire.ConsumeFieldValue(num, typ, encoded)
+			require.Positive(t, n)
+			encoded = encoded[n:]
+			continue
+		}
+		entry, n := protowire.ConsumeBytes(encoded)
+		require.Positive(t, n)
+		encoded = encoded[n:]
+		_, _, n = protowire.ConsumeTag(entry)
+		key, _ := protowire.ConsumeString(entry[n:])
+		require.False(t, seen[key], "the tag %q is there twice", key)
+		seen[key] = true
+	}
+}
+
+func TestTagsOfLevels(t *testing.T) {
+	for name, row := range map[string]tagRow{
+		"none": {},
+		"all levels": {
+			data: levels{resource: []any{"r", "1"}, scope: []any{"s", "2"}, record: []any{"i", "3"}},
+			want: []string{"r", "1", "s", "2", "i", "3"},
+		},
+		"record over scope over resource": {
+			data: levels{
+				resource: []any{"a", "resource", "b", "resource", "c", "resource"},
+				scope:    []any{"a", "scope", "b", "scope"},
+				record:   []any{"a", "record"},
+			},
+			want: []string{"a", "record", "b", "scope", "c", "resource"},
+		},
+		"an empty value wins too": {
+			data: levels{resource: []any{"a", "resource"}, record: []any{"a", ""}},
+			want: []string{"a", ""},
+		},
+		"scope name and version": {
+			scope: "lib", version: "1.2",
+			want: []string{"otel_scope_name", "lib", "otel_scope_version", "1.2"},
+		},
+		"only a scope name":    {scope: "lib", want: []string{"otel_scope_name", "lib"}},
+		"only a scope version": {version: "1.2", want: []string{"otel_scope_version", "1.2"}},
+		"scope name over an attribute of the resource": {
+			scope: "lib",
+			data:  levels{resource: []any{"otel_scope_name", "r"}, scope: []any{"otel_scope_name", "s"}},
+			want:  []string{"otel_scope_name", "lib"},
+		},
+		"attributes that are the identity stay tags if they are more than that": {
+			data: levels{resource: []any{
+				"service.name", "s", "service.instance.id", "1", "cloudfoundry.system.id", "c", "cloudfoundry.system.instance.id", "2",
+			}},
+			want: []string{
+				"service.name", "s", "service.instance.id", "1", "cloudfoundry.system.id", "c", "cloudfoundry.system.instance.id", "2",
+			},
+		},
+	} {
+		t.Run(name, row.run)
+	}
+}
+
+func TestTagsOfManyAttributes(t *testing.T) {
+	for _, n := range []int{15, 16, 17, 18, 40, 300} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			var row tagRow
+			for i := range n {
+				key := fmt.Sprintf("k%d", i)
+				row.data.resource = append(row.data.resource, key, "resource")
+				want := "resource"
+				if i%2 == 0 {
+					row.data.scope = append(row.data.scope, key, "scope")
+					want = "scope"
+				}
+				if i%3 == 0 {
+					row.data.record = append(row.data.record, key, "record")
+					want = "record"
+				}
+				row.want = append(row.want, key, want)
+			}
+			row.run(t)
+		})
+	}
+}
+
+func TestTagValues(t *testing.T) {
+	for name, row := range map[string]struct {
+		value any
+		want  string
+	}{
+		"string":              {"x", "x"},
+		"empty string":        {"", ""},
+		"nothing":             {nil, ""},
+		"true":                {true, "true"},
+		"int":                 {int64(-12), "-12"},
+		"double":              {2.5, "2.5"},
+		"large double":        {1e21, "1e+21"},
+		"NaN":                 {math.NaN(), "NaN"},
+		"infinity":            {math.Inf(-1), "-Infinity"},
+		"bytes":               {[]byte{1, 2, 255}, "AQL/"},
+		"slice":               {[]any{"a", int64(1), true, nil}, `["a",1,true,null]`},
+		"empty slice":         {[]any{}, `[]`},
+		"map":                 {map[string]any{"b": "<&>", "a": map[string]any{"c": 1.5}}, `{"a":{"c":1.5},"b":"<&>"}`},
+		"empty map":           {map[string]any{}, `{}`},
+		"NaN in a map":        {map[string]any{"a": math.NaN(), "b": "c"}, `{"a":"NaN","b":"c"}`},
+		"infinity in a slice": {[]any{[]any{math.Inf(1)}, map[string]any{"a": math.Inf(-1)}}, `[["Infinity"],{"a":"-Infinity"}]`},
+		"not UTF-8":           {"a\xff\xfeb\xe4\xb8", "a\uFFFDb\uFFFD"},
+		"not UTF-8, in a map": {map[string]any{"a": "b\xff"}, `{"a":"b\ufffd"}`},
+		"line ends and NULs":  {"a\nb\x00", "a\nb\x00"},
+		"any language":        {"世界 😀 é", "世界 😀 é"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tagRow{data: levels{record: []any{"k", row.value}}, want: []string{"k", row.want}}.run(t)
+		})
+	}
+}
+
+func TestTagNamesOfCloudFoundry(t *testing.T) {
+	for key, want := range map[string]string{
+		"cloudfoundry.app.id":         "app_id",
+		"cloudfoundry.app.name":       "app_name",
+		"cloudfoundry.space.id":       "space_id",
+		"cloudfoundry.space.name":     "space_name",
+		"cloudfoundry.org.id":         "organization_id",
+		"cloudfoundry.org.name":       "organization_name",
+		"cloudfoundry.process.id":     "process_id",
+		"cloudfoundry.process.type":   "process_type",
+		"org.cloudfoundry.app_id":     "app_id",
+		"org.cloudfoundry.deployment": "deployment",
+		"org.cloudfoundry.x.y":        "x.y",
+		"org.cloudfoundry":            "org.cloudfoundry",
+		"cloudfoundry.app.id.more":    "cloudfoundry.app.id.more",
+		"app_id":                      "app_id",
+		// No tags.
+		"cloudfoundry.app.instance.id": "",
+		"source_id":                    "",
+		"instance_id":                  "",
+		"org.cloudfoundry.source_id":   "",
+		"org.cloudfoundry.instance_id": "",
+	} {
+		t.Run(key, func(t *testing.T) {
+			var tags []string
+			if want != "" {
+				tags = []string{want, "x"}
+			}
+			tagRow{data: levels{resource: []any{key, "x"}}, want: tags}.run(t)
+			tagRow{data: levels{scope: []any{key, "x"}}, want: tags}.run(t)
+			tagRow{data: levels{record: []any{key, "x"}}, want: tags}.run(t)
+		})
+	}
+}
+
+func TestTagKeysOfMetrics(t *testing.T) {
+	long := "http.request.header.content_length"
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte("http_request_header_content_length"))
+	for name, row := range map[string]struct {
+		options func(*Options)
+		key     string
+		want    string
+	}{
+		"a label":                              {key: "http.method", want: "http_method"},
+		"a label already":                      {key: "http_method", want: "http_method"},
+		"a digit first":                        {key: "2xx", want: "key_2xx"},
+		"an underscore first":                  {key: "_x", want: "key_x"},
+		"two underscores first":                {key: "__x", want: "__x"},
+		"after the renaming":                   {key: "org.cloudfoundry.a.b", want: "a_b"},
+		"renamed":                              {key: "cloudfoundry.app.id", want: "app_id"},
+		"a letter that is not ASCII":           {key: "größe", want: "gr__e"},
+		"a letter that is not ASCII, not safe": {options: unsafeKeys, key: "größe.x", want: "größe_x"},
+		"a long one, hashed as a label":        {key: long, want: fmt.Sprintf("http_request_header_con_%08x", hash.Sum32())},
+		"as it is":                             {options: otelNames, key: "http.method", want: "http.method"},
+		"as it is, but safe":                   {options: otelNames, key: "http method", want: "http_method"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := translateMetrics(t, options(row.options), levels{record: []any{row.key, "x"}}.metrics())
+			requireTags(t, []string{row.want, "x", "instance_id", "0"}, out)
+		})
+	}
+}
+
+func unsafeKeys(o *Options) { o.SyslogSafe = false }
+
+func otelNames(o *Options) { o.PrometheusNames = false }
+
+func TestTagKeysStayNamesInLogsAndTraces(t *testing.T) {
+	data := levels{record: []any{"http.method", "x"}}
+	requireTags(t, []string{"http.method", "x", "source_type", "OTEL"}, translateLogs(t, defaults(), data.logs()))
+	requireTags(t, []string{"http.method", "x"}, translateTraces(t, defaults(), data.traces()))
+}
+
+func TestSyslogSafeKeys(t *testing.T) {
+	for name, row := range map[string]struct{ key, want string }{
+		"safe":                          {"http.method", "http.method"},
+		"all that is allowed":           {"!#$%&'()*+,-./:;<>?@[\\^_`{|}~", "!#$%&'()*+,-./:;<>?@[\\^_`{|}~"},
+		"space, equals, bracket, quote": {` =]"`, "____"},
+		"control characters":            {"a\x00\t\n\x7fb", "a____b"},
+		"one for each character":        {"é世😀", "___"},
+		"not UTF-8":                     {"a\xff\xfeb", "a__b"},
+		"empty":                         {"", "_"},
+		"empty once renamed":            {"org.cloudfoundry.", "_"},
+		"32 characters":                 {strings.Repeat("k", 32), strings.Repeat("k", 32)},
+		"32 characters, more bytes":     {strings.Repeat("é", 32), strings.Repeat("_", 32)},
+		// The hashes are those that anyone can compute: FNV-1a, 32 bits.
+		"33 characters":             {strings.Repeat("k", 33), strings.Repeat("k", 23) + "_" + fnv1a(strings.Repeat("k", 33))},
+		"gen_ai":                    {"gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_3d96205f"},
+		"content_length":            {"http.request.header.content_length", "http.request.header.con_7c4d350b"},
+		"last_terminated_reason":    {"k8s.container.status.last_terminated_reason", "k8s.container.status.la_c92040cd"},
+		"exactly 32 after renaming": {"org.cloudfoundry." + strings.Repeat("k", 32), strings.Repeat("k", 32)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tagRow{data: levels{record: []any{row.key, "x"}}, want: []string{row.want, "x"}}.run(t)
+		})
+	}
+}
+
+func fnv1a(s string) string {
+	h := uint32(2166136261)
+	for _, b := range []byte(s) {
+		h = (h ^ uint32(b)) * 16777619
+	}
+	return fmt.Sprintf("%08x", h)
+}
+
+func TestKeysThatNeedNotBeSafe(t *testing.T) {
+	long := strings.Repeat("k", 200)
+	for name, row := range map[string]tagRow{
+		"any character": {data: levels{record: []any{"a =]\"é\n", "x"}}, want: []string{"a =]\"é\n", "x"}},
+		"any length":    {data: levels{record: []any{long, "x"}}, want: []string{long, "x"}},
+		"empty":         {data: levels{record: []any{"", "x"}}, want: []string{"", "x"}},
+		"renamed":       {data: levels{record: []any{"cloudfoundry.app.id", "x"}}, want: []string{"app_id", "x"}},
+		"not UTF-8":     {data: levels{record: []any{"a\xff", "x"}}, want: []string{"a\uFFFD", "x"}},
+		"not UTF-8, and the same once mended": {
+			data: levels{resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}},
+			want: []string{"a\uFFFD", "record"},
+		},
+		"not UTF-8, and the same once mended, on one level": {
+			data: levels{record: []any{"a\xfe", "first in byte order", "a\xff", "second"}},
+			want: []string{"a\uFFFD", "first in byte order"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			row.options = unsafeKeys
+			row.run(t)
+		})
+	}
+}
+
+func TestKeysThatBecomeOne(t *testing.T) {
+	for name, row := range map[string]tagRow{
+		"record over resource": {
+			data: levels{resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}},
+			want: []string{"a_b", "record"},
+		},
+		"record over resource, against the byte order": {
+			data: levels{resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}},
+			want: []string{"a_b", "scope"},
+		},
+		"first in byte order": {
+			data: levels{record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}},
+			want: []string{"a_b", "space"},
+		},
+		"first in byte order, last in the data": {
+			data: levels{record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}},
+			want: []string{"a_b", "space"},
+		},
+		"first in byte order on the resource": {
+			data: levels{resource: []any{"a_b", "underscore", "a b", "space"}},
+			want: []string{"a_b", "space"},
+		},
+		"by renaming: the order of the original keys": {
+			data: levels{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"}},
+			want: []string{"app_id", "plain"},
+		},
+		"by renaming: the record over the resource": {
+			data: levels{resource: []any{"app_id", "resource"}, record: []any{"org.cloudfoundry.app_id", "record"}},
+			want: []string{"app_id", "record"},
+		},
+		"the original key shadowed by the record": {
+			data: levels{resource: []any{"a b", "resource space", "a=b", "resource equals"}, record: []any{"a=b", "record"}},
+			want: []string{"a_b", "record"},
+		},
+		"among many": {
+			data: levels{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
+			want: append([]string{"a_b", "space"}, manyTags(20)...),
+		},
+	} {
+		t.Run(name, row.run)
+	}
+	t.Run("as labels of metrics", func(t *testing.T) {
+		data := levels{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}}
+		requireTags(t, []string{"a_b", "dash", "instance_id", "0"}, translateMetrics(t, defaults(), data.metrics()))
+	})
+}
+
+func manyAttributes(n int) []any {
+	var attrs []any
+	for _, s := range manyTags(n) {
+		attrs = append(attrs, s)
+	}
+	return attrs
+}
+
+func manyTags(n int) []string {
+	var tags []string
+	for i := range n {
+		tags = append(tags, fmt.Sprintf("many%d", i), "x")
+	}
+	return tags
+}
+
+// Past the keys that are remembered, keys are made the same way.
+func TestMoreKeysThanAreRemembered(t *testing.T) {
+	traces := NewTraces(defaults())
+	for i := range keysRemembered + 10 {
+		key := fmt.Sprintf("k %d", i)
+		out := newRecorder(t)
+		traces.Translate(levels{record: []any{key, "x"}}.traces(), out)
+		require.Equal(t, "x", out.envelopes[0].GetTags()[fmt.Sprintf("k_%d", i)])
+	}
+	require.LessOrEqual(t, len(traces.keys.made), keysRemembered)
+}
+
+func TestTooLarge(t *testing.T) {
+	const kB = 1000
+	long := func(n int) string { return strings.Repeat("v", n) }
+	for name, row := range map[string]struct {
+		record     []any
+		whole, cut []string // keys
+	}{
+		"it fits":                  {record: []any{"a", long(65 * kB)}, whole: []string{"a"}},
+		"the longest value is cut": {record: []any{"a", "short", "b", long(70 * kB), "c", long(10 * kB)}, whole: []string{"a", "c"}, cut: []string{"b"}},
+		"the longest values are cut": {
+			record: []any{"a", long(50 * kB), "b", long(60 * kB), "c", long(9 * kB)},
+			whole:  []string{"c"}, cut: []string{"a", "b"},
+		},
+		"all are cut":               {record: []any{"a", long(66 * kB), "b", long(70 * kB), "c", long(80 * kB)}, cut: []string{"a", "b", "c"}},
+		"characters of two bytes":   {record: []any{"a", strings.Repeat("é", 50*kB)}, cut: []string{"a"}},
+		"characters of three bytes": {record: []any{"a", strings.Repeat("世", 50*kB)}, cut: []string{"a"}},
+		"characters of four bytes":  {record: []any{"a", strings.Repeat("😀", 50*kB)}, cut: []string{"a"}},
+		"not UTF-8 at every byte":   {record: []any{"a", strings.Repeat("\xff", 200*kB)}, whole: []string{"a"}},
+		"longer once it is mended":  {record: []any{"a", strings.Repeat("a\xff", 30*kB)}, cut: []string{"a"}},
+		"shorter once it is mended": {record: []any{"a", long(70*kB) + strings.Repeat("\xff", 60*kB)}, cut: []string{"a"}},
+		"mended beside a longer one": {
+			record: []any{"a", long(50*kB) + strings.Repeat("\xff", 60*kB), "b", long(60 * kB)},
+			cut:    []string{"a", "b"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			traces := levels{record: row.record}.traces()
+			out := translateTraces(t, defaults(), traces)
+			require.Len(t, out.envelopes, 1)
+			out.requireRejected(nil)
+			attrs := traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Attributes()
+			tags := out.envelopes[0].GetTags()
+			for _, key := range row.whole {
+				v, _ := attrs.Get(key)
+				assert.Equal(t, strings.ToValidUTF8(v.Str(), "\uFFFD"), tags[key], "the tag %s is as it was", key)
+			}
+			lengths := map[string]int{}
+			for _, key := range row.cut {
+				v, _ := attrs.Get(key)
+				head, found := strings.CutSuffix(tags[key], "…")
+				require.True(t, found, "the tag %s ends in an ellipsis", key)
+				assert.True(t, strings.HasPrefix(strings.ToValidUTF8(v.Str(), "\uFFFD"), head), "the tag %s begins as it did", key)
+				assert.True(t, utf8.ValidString(head))
+				lengths[key] = len(tags[key])
+			}
+			if len(row.cut) == 0 {
+				assert.Zero(t, out.cuts)
+				return
+			}
+			assert.Equal(t, 1, out.cuts, "one item is cut")
+			assert.Greater(t, len(out.encoded[0]), envelope.MaxSize-64, "no more is cut than has to be")
+			for key, n := range lengths {
+				assert.InDelta(t, lengths[row.cut[0]], n, 4, "the tag %s is cut like the others", key)
+				for _, other := range row.whole {
+					assert.GreaterOrEqual(t, n, len(tags[other]), "the longest values are cut")
+				}
+			}
+		})
+	}
+}
+
+// An item is rejected when it is too large even with its tags cut, and the others are not.
+func TestTooLargeIsRejected(t *testing.T) {
+	huge := strings.Repeat("n", envelope.MaxSize)
+	var manyShort []any
+	for i := range 2000 {
+		manyShort = append(manyShort, fmt.Sprintf("%032d", i), "abc")
+	}
+	want := map[Reason]int{TooLarge: 1}
+	t.Run("the name of a span", func(t *testing.T) {
+		traces, span := oneSpan()
+		span.SetName(huge)
+		next := traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty()
+		next.SetName("next")
+		out := translateTraces(t, defaults(), traces)
+		out.requireRejected(want)
+		require.Len(t, out.envelopes, 1)
+		assert.Equal(t, "next", out.envelopes[0].GetTimer().GetName())
+		assert.Zero(t, out.cuts)
+	})
+	t.Run("too many tags", func(t *testing.T) {
+		out := translateTraces(t, defaults(), levels{record: manyShort}.traces())
+		out.requireRejected(want)
+		out.requireEnvelopes()
+		assert.Zero(t, out.cuts)
+	})
+	t.Run("the tags of a log", func(t *testing.T) {
+		out := translateLogs(t, defaults(), levels{record: manyShort}.logs())
+		out.requireRejected(want)
+		out.requireEnvelopes()
+	})
+	t.Run("an event", func(t *testing.T) {
+		logs, record := oneLog()
+		record.SetEventName("e")
+		record.Body().SetStr(huge)
+		out := translateLogs(t, defaults(), logs)
+		out.requireRejected(want)
+		out.requireEnvelopes()
+	})
+	t.Run("the name of a gauge", func(t *testing.T) {
+		metrics, metric := oneMetric()
+		metric.SetName(huge)
+		point(metric.SetEmptyGauge().DataPoints()).SetIntValue(1)
+		out := translateMetrics(t, defaults(), metrics)
+		out.requireRejected(want)
+		out.requireEnvelopes()
+	})
+	t.Run("the unit of a gauge", func(t *testing.T) {
+		metrics, metric := oneMetric()
+		metric.SetUnit(huge)
+		point(metric.SetEmptyGauge().DataPoints()).SetIntValue(1)
+		out := translateMetrics(t, options(otelNames), metrics)
+		out.requireRejected(want)
+		out.requireEnvelopes()
+	})
+	t.Run("the name of a counter", func(t *testing.T) {
+		metrics, metric := oneMetric()
+		metric.SetName(huge)
+		point(monotonic(metric).DataPoints()).SetIntValue(1)
+		out := translateMetrics(t, defaults(), metrics)
+		out.requireRejected(want)
+		out.requireEnvelopes()
+	})
+	t.Run("the name of a histogram", func(t *testing.T) {
+		metrics, metric := oneMetric()
+		metric.SetName(huge)
+		histogramPoint(metric, []float64{1}, 1, 2)
+		out := translateMetrics(t, defaults(), metrics)
+		out.requireRejected(want)
+		out.requireEnvelopes()
+	})
+}
+
+// Around the limit, byte by byte: the envelope is never above it, and nothing is cut or rejected that fits.
+func TestSizesAroundTheLimit(t *testing.T) {
+	for _, kind := range []string{"log", "parts", "event", "gauge", "counter", "histogram", "span"} {
+		t.Run(kind, func(t *testing.T) {
+			first := sort.Search(envelope.MaxSize, func(n int) bool {
+				return translateOneOf(t, kind, strings.Repeat("v", n)).cuts > 0
+			})
+			require.Less(t, first, envelope.MaxSize)
+			for n := first - 5; n < first+5; n++ {
+				out := translateOneOf(t, kind, strings.Repeat("v", n))
+				require.Empty(t, out.rejected)
+				largest := 0
+				for _, e := range out.encoded {
+					largest = max(largest, len(e))
+				}
+				// The room for a timestamp, a bound and the numbers of parts is that of the longest.
+				require.Greater(t, largest, envelope.MaxSize-32, "a value of %d bytes", n)
+				require.Equal(t, n >= first, out.cuts == 1, "a value of %d bytes", n)
+			}
+		})
+	}
+}
+
+// translateOneOf translates one item of a kind that has a tag with this value.
+func translateOneOf(t *testing.T, kind, value string) *recorder {
+	t.Helper()
+	switch data := (levels{resource: []any{"k", value}}); kind {
+	case "log", "event", "parts":
+		logs := data.logs()
+		record := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
+		opts := defaults()
+		switch kind {
+		case "event":
+			record.SetEventName("e")
+		case "parts":
+			opts.MaxPayload = 64
+			record.Body().SetStr(strings.Repeat("p", 65))
+		}
+		return translateLogs(t, opts, logs)
+	case "span":
+		return translateTraces(t, defaults(), data.traces())
+	default:
+		metrics := data.metrics()
+		metric := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
+		switch kind {
+		case "counter":
+			point(monotonic(metric).DataPoints()).SetIntValue(math.MaxInt64)
+		case "histogram":
+			histogramPoint(metric, []float64{-2.2250738585072014e-308}, 1<<63, 1<<62)
+		}
+		return translateMetrics(t, defaults(), metrics)
+	}
+}
+
+func TestTagSizeIsWhatATagTakes(t *testing.T) {
+	for _, n := range []int{0, 1, 100, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 16377, 16378, 16379, 16380, 16381, 16383, 16384} {
+		key, value := "key", strings.Repeat("v", n)
+		assert.Equal(t, len(envelope.AppendTag(nil, key, value)), tagSize(len(key), len(value)), "%d bytes", n)
+	}
+}

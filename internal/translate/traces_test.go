@@ -1,0 +1,261 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+)
+
+// oneSpan is a span of 100 ns that ends at the time at.
+func oneSpan() (ptrace.Traces, ptrace.Span) {
+	traces := ptrace.NewTraces()
+	s := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+	s.SetName("GET /")
+	s.SetStartTimestamp(at - 100)
+	s.SetEndTimestamp(at)
+	return traces, s
+}
+
+// timer is the Timer expected of that span.
+func timer(tags ...string) *loggregator_v2.Envelope {
+	return newEnvelope(&loggregator_v2.Timer{Name: "GET /", Start: at - 100, Stop: at}, tags...)
+}
+
+func times(e *loggregator_v2.Envelope, timestamp, start, stop int64) *loggregator_v2.Envelope {
+	e.Timestamp, e.GetTimer().Start, e.GetTimer().Stop = timestamp, start, stop
+	return e
+}
+
+func setIDs(s ptrace.Span) {
+	s.SetTraceID(pcommon.TraceID{0x01, 15: 0xab})
+	s.SetSpanID(pcommon.SpanID{0x02, 7: 0xcd})
+	s.SetParentSpanID(pcommon.SpanID{0x03, 7: 0xef})
+}
+
+// ids are the tags that setIDs makes, and more.
+func ids(more ...string) []string {
+	return append([]string{
+		"trace_id", "010000000000000000000000000000ab", "span_id", "02000000000000cd", "parent_span_id", "03000000000000ef",
+	}, more...)
+}
+
+func TestSpans(t *testing.T) {
+	const ms = 1_000_000
+	for name, row := range map[string]struct {
+		options func(*Options)
+		span    func(ptrace.Span)
+		want    *loggregator_v2.Envelope
+	}{
+		"plain":         {span: func(ptrace.Span) {}, want: timer()},
+		"no name":       {span: func(s ptrace.Span) { s.SetName("") }, want: with(timer(), func(e *loggregator_v2.Envelope) { e.GetTimer().Name = "" })},
+		"name in bytes": {span: func(s ptrace.Span) { s.SetName("a\xff") }, want: with(timer(), func(e *loggregator_v2.Envelope) { e.GetTimer().Name = "a\uFFFD" })},
+		"with tags and identity": {
+			span: func(s ptrace.Span) {
+				put(s.Attributes(), "http.method", "GET", "source_id", "app", "instance_id", "3", "cloudfoundry.space.id", "s")
+			},
+			want: with(timer("http.method", "GET", "space_id", "s"), func(e *loggregator_v2.Envelope) { e.SourceId, e.InstanceId = "app", "3" }),
+		},
+
+		"no end":      {span: func(s ptrace.Span) { s.SetEndTimestamp(0) }, want: times(timer("clock_skew", "true"), now, at-100, at-100)},
+		"no start":    {span: func(s ptrace.Span) { s.SetStartTimestamp(0) }, want: times(timer(), at, 0, at)},
+		"no times":    {span: func(s ptrace.Span) { s.SetStartTimestamp(0); s.SetEndTimestamp(0) }, want: times(timer(), now, 0, 0)},
+		"no duration": {span: func(s ptrace.Span) { s.SetStartTimestamp(at) }, want: times(timer(), at, at, at)},
+		"end before start": {
+			span: func(s ptrace.Span) { s.SetStartTimestamp(at + ms) },
+			want: times(timer("clock_skew", "true"), at, at+ms, at+ms),
+		},
+		"clock_skew before an attribute": {
+			span: func(s ptrace.Span) {
+				s.SetStartTimestamp(at + 1)
+				s.Attributes().PutStr("clock_skew", "mine")
+			},
+			want: times(timer("clock_skew", "true"), at, at+1, at+1),
+		},
+
+		"ids": {span: setIDs, want: timer(ids()...)},
+		"ids before attributes": {
+			span: func(s ptrace.Span) {
+				setIDs(s)
+				put(s.Attributes(), "trace_id", "x", "span_id", "y", "parent_span_id", "z")
+			},
+			want: timer(ids()...),
+		},
+		"attributes where there are no ids": {
+			span: func(s ptrace.Span) { put(s.Attributes(), "trace_id", "x", "span_id", "y", "parent_span_id", "z") },
+			want: timer("trace_id", "x", "span_id", "y", "parent_span_id", "z"),
+		},
+		"no parent": {
+			span: func(s ptrace.Span) { setIDs(s); s.SetParentSpanID(pcommon.SpanID{}) },
+			want: timer(ids()[:4]...),
+		},
+
+		"server":   {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindServer) }, want: timer("span_kind", "server", "peer_type", "Server")},
+		"client":   {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindClient) }, want: timer("span_kind", "client")},
+		"producer": {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindProducer) }, want: timer("span_kind", "producer")},
+		"consumer": {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindConsumer) }, want: timer("span_kind", "consumer")},
+		"internal": {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindInternal) }, want: timer("span_kind", "internal")},
+		"a kind without a name": {
+			span: func(s ptrace.Span) { s.SetKind(99) },
+			want: timer(),
+		},
+		"kind before attributes": {
+			span: func(s ptrace.Span) {
+				s.SetKind(ptrace.SpanKindServer)
+				put(s.Attributes(), "span_kind", "x", "peer_type", "Client")
+			},
+			want: timer("span_kind", "server", "peer_type", "Server"),
+		},
+		"attributes where there is no kind": {
+			span: func(s ptrace.Span) { put(s.Attributes(), "span_kind", "x", "peer_type", "Client") },
+			want: timer("span_kind", "x", "peer_type", "Client"),
+		},
+
+		"ok":    {span: func(s ptrace.Span) { s.Status().SetCode(ptrace.StatusCodeOk) }, want: timer("status_code", "ok")},
+		"error": {span: func(s ptrace.Span) { s.Status().SetCode(ptrace.StatusCodeError) }, want: timer("status_code", "error")},
+		"error with message": {
+			span: func(s ptrace.Span) { s.Status().SetCode(ptrace.StatusCodeError); s.Status().SetMessage("it broke\xff") },
+			want: timer("status_code", "error", "status_message", "it broke\uFFFD"),
+		},
+		"a message without status": {span: func(s ptrace.Span) { s.Status().SetMessage("it broke") }, want: timer()},
+		"a status without a name":  {span: func(s ptrace.Span) { s.Status().SetCode(99) }, want: timer()},
+		"status before attributes": {
+			span: func(s ptrace.Span) {
+				s.Status().SetCode(ptrace.StatusCodeError)
+				s.Status().SetMessage("it broke")
+				put(s.Attributes(), "status_code", "x", "status_message", "y")
+			},
+			want: timer("status_code", "error", "status_message", "it broke"),
+		},
+
+		"span events, by default": {
+			span: func(s ptrace.Span) { s.Events().AppendEmpty().SetName("e") },
+			want: timer(),
+		},
+		"span events, none": {
+			options: spanEvents,
+			span:    setIDs,
+			want:    timer(ids()...),
+		},
+		"what is not carried": {
+			span: func(s ptrace.Span) {
+				s.TraceState().FromRaw("a=b")
+				s.SetFlags(1)
+				s.Links().AppendEmpty().SetSpanID(pcommon.SpanID{1})
+				s.SetDroppedAttributesCount(1)
+				s.SetDroppedEventsCount(2)
+				s.SetDroppedLinksCount(3)
+			},
+			want: timer(),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			traces, span := oneSpan()
+			row.span(span)
+			out := translateTraces(t, options(row.options), traces)
+			out.requireEnvelopes(row.want)
+			out.requireRejected(nil)
+			requireDifferentKeys(t, out.encoded[0])
+		})
+	}
+}
+
+func spanEvents(o *Options) { o.SpanEvents = true }
+
+func TestSpanEvents(t *testing.T) {
+	traces, span := oneSpan()
+	rs := traces.ResourceSpans().At(0)
+	put(rs.Resource().Attributes(), "r", "1", "source_id", "resource")
+	put(rs.ScopeSpans().At(0).Scope().Attributes(), "s", "2")
+	rs.ScopeSpans().At(0).Scope().SetName("lib")
+	setIDs(span)
+	span.SetKind(ptrace.SpanKindServer)
+	put(span.Attributes(), "cloudfoundry.app.id", "app", "instance_id", "3", "k", "v")
+
+	e := span.Events().AppendEmpty()
+	e.SetName("exception")
+	e.SetTimestamp(at - 50)
+	put(e.Attributes(), "b", "<&>", "a", int64(1), "source_id", "of the event", "c", map[string]any{"d": []any{true}})
+	e = span.Events().AppendEmpty()
+	e.SetName("bytes \xff")
+	e.Attributes().PutDouble("a", math.NaN())
+	e.Attributes().PutStr("b", "\xff")
+	e = span.Events().AppendEmpty()
+	e.SetTimestamp(7)
+
+	next := rs.ScopeSpans().At(0).Spans().AppendEmpty()
+	next.SetName("next")
+	next.Events().AppendEmpty().SetName("without any time")
+
+	app := func(e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
+		e.SourceId, e.InstanceId = "app", "3"
+		return e
+	}
+	resource := func(e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
+		e.SourceId = "resource"
+		return e
+	}
+	outer := []string{"r", "1", "s", "2", "otel_scope_name", "lib"}
+	ofEvent := ids(outer...)
+	out := translateTraces(t, options(spanEvents), traces)
+	out.requireEnvelopes(
+		app(timed(newEnvelope(&loggregator_v2.Event{
+			Title: "exception", Body: `{"a":1,"b":"<&>","c":{"d":[true]},"source_id":"of the event"}`,
+		}, ofEvent...), at-50)),
+		app(newEnvelope(&loggregator_v2.Event{Title: "bytes \uFFFD", Body: `{"a":"NaN","b":"\ufffd"}`}, ofEvent...)),
+		app(timed(newEnvelope(&loggregator_v2.Event{Body: `{}`}, ofEvent...), 7)),
+		app(timer(append(ids(outer...), "app_id", "app", "k", "v", "span_kind", "server", "peer_type", "Server")...)),
+		resource(timed(newEnvelope(&loggregator_v2.Event{Title: "without any time", Body: `{}`}, outer...), now)),
+		resource(timed(newEnvelope(&loggregator_v2.Timer{Name: "next"}, outer...), now)),
+	)
+	assert.Equal(t, 2, out.items, "an event is no item")
+}
+
+// A span event that is too large is left out and counted as a cut of its span. The rest of the span is there.
+func TestSpanEventTooLarge(t *testing.T) {
+	traces, span := oneSpan()
+	span.Events().AppendEmpty().SetName("small")
+	span.Events().AppendEmpty().SetName(strings.Repeat("n", 70_000))
+	span.Events().AppendEmpty().SetName("small too")
+	out := translateTraces(t, options(spanEvents), traces)
+	require.Len(t, out.envelopes, 3)
+	assert.Equal(t, "small", out.envelopes[0].GetEvent().GetTitle())
+	assert.Equal(t, "small too", out.envelopes[1].GetEvent().GetTitle())
+	assert.Equal(t, "GET /", out.envelopes[2].GetTimer().GetName())
+	assert.Equal(t, 1, out.items)
+	assert.Equal(t, 1, out.cuts)
+	out.requireRejected(nil)
+}
+
+// A span that is too large is rejected, once, though its events are out.
+func TestSpanTooLargeWithEvents(t *testing.T) {
+	traces, span := oneSpan()
+	span.SetName(strings.Repeat("n", 70_000))
+	span.Events().AppendEmpty().SetName("e")
+	out := translateTraces(t, options(spanEvents), traces)
+	require.Len(t, out.envelopes, 1)
+	assert.Equal(t, "e", out.envelopes[0].GetEvent().GetTitle())
+	assert.Zero(t, out.items)
+	out.requireRejected(map[Reason]int{TooLarge: 1})
+}
+
+// A Timer that the forwarder agent made a server span comes back with its tags, and with the kind as a further one.
+func TestTimersComeBack(t *testing.T) {
+	traces, span := oneSpan()
+	setIDs(span)
+	span.SetParentSpanID(pcommon.SpanID{})
+	span.SetKind(ptrace.SpanKindServer)
+	put(span.Attributes(), "instance_id", "3", "source_id", "gorouter", "trace_id", span.TraceID().String(), "span_id", span.SpanID().String(),
+		"peer_type", "Server", "method", "GET", "uri", "https://example.com/")
+	want := timer(append(ids()[:4], "peer_type", "Server", "method", "GET", "uri", "https://example.com/", "span_kind", "server")...)
+	want.SourceId, want.InstanceId = "gorouter", "3"
+	translateTraces(t, defaults(), traces).requireEnvelopes(want)
+}

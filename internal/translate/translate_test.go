@@ -1,0 +1,716 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+const (
+	// at is the time of the items that the tests translate, unless a row says otherwise.
+	at = 1767225600_000000001
+	// now is what the translators take for the present.
+	now = 1767229200_000000007
+)
+
+// defaults are the options that the default configuration comes to.
+func defaults() Options {
+	return Options{
+		SourceID: Identity{
+			Attributes: []string{
+				"cloudfoundry.app.id", "cloudfoundry.system.id", "org.cloudfoundry.source_id", "source_id", "service.name",
+			},
+			Default: "otelcol",
+		},
+		InstanceID: Identity{
+			Attributes: []string{
+				"cloudfoundry.app.instance.id", "cloudfoundry.system.instance.id", "org.cloudfoundry.instance_id", "instance_id",
+				"service.instance.id",
+			},
+			Default: "0",
+		},
+		SyslogSafe:      true,
+		SourceType:      "OTEL",
+		MaxPayload:      60 << 10,
+		PrometheusNames: true,
+		Now:             func() time.Time { return time.Unix(0, now) },
+	}
+}
+
+// recorder is an Output that decodes and keeps what it is given.
+type recorder struct {
+	t         testing.TB
+	envelopes []*loggregator_v2.Envelope
+	encoded   [][]byte
+	items     int // in envelopes
+	rejected  map[Reason]int
+	cuts      int
+	open      bool // the last envelope belongs to an item that is not complete
+}
+
+func newRecorder(t testing.TB) *recorder { return &recorder{t: t, rejected: map[Reason]int{}} }
+
+func (r *recorder) Envelope(encoded []byte, items int) {
+	r.t.Helper()
+	e := &loggregator_v2.Envelope{}
+	require.NoError(r.t, proto.Unmarshal(encoded, e))
+	require.Empty(r.t, e.ProtoReflect().GetUnknown(), "fields that Loggregator does not have")
+	require.GreaterOrEqual(r.t, items, 0)
+	require.LessOrEqual(r.t, len(encoded), envelope.MaxSize, "bytes of the envelope")
+	r.envelopes = append(r.envelopes, e)
+	r.encoded = append(r.encoded, bytes.Clone(encoded))
+	r.items += items
+	r.open = items == 0
+}
+
+func (r *recorder) Reject(reason Reason, items int) {
+	r.t.Helper()
+	require.Positive(r.t, items)
+	r.rejected[reason] += items
+	r.open = false
+}
+
+func (r *recorder) Cut() { r.cuts++ }
+
+// requireItems checks that each item is in an envelope or rejected, once.
+func (r *recorder) requireItems(want int) {
+	r.t.Helper()
+	got := r.items
+	for _, n := range r.rejected {
+		got += n
+	}
+	require.Equal(r.t, want, got, "items: %d in envelopes, rejected %v", r.items, r.rejected)
+	require.False(r.t, r.open, "the last item is not complete")
+}
+
+func (r *recorder) requireEnvelopes(want ...*loggregator_v2.Envelope) {
+	r.t.Helper()
+	equal := func(a, b *loggregator_v2.Envelope) bool { return proto.Equal(a, b) }
+	if !slices.EqualFunc(want, r.envelopes, equal) {
+		r.t.Fatalf("want %s\ngot %s\nrejected %v", readable(want), readable(r.envelopes), r.rejected)
+	}
+}
+
+func (r *recorder) requireRejected(want map[Reason]int) {
+	r.t.Helper()
+	if want == nil {
+		want = map[Reason]int{}
+	}
+	require.Equal(r.t, want, r.rejected, "rejected")
+}
+
+// readable is for people: JSON, and the payloads of logs as text.
+func readable(envelopes []*loggregator_v2.Envelope) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d envelopes:", len(envelopes))
+	for _, e := range envelopes {
+		fmt.Fprintf(&b, "\n%s", protojson.Format(e))
+		if e.GetLog() != nil {
+			fmt.Fprintf(&b, "\npayload %q", e.GetLog().GetPayload())
+		}
+	}
+	return b.String()
+}
+
+// newEnvelope is what is expected of an item without identity at the time at. tags are keys and values in turn.
+func newEnvelope(message proto.Message, tags ...string) *loggregator_v2.Envelope {
+	e := &loggregator_v2.Envelope{Timestamp: at, SourceId: "otelcol", InstanceId: "0", Tags: map[string]string{}}
+	for pair := range slices.Chunk(tags, 2) {
+		e.Tags[pair[0]] = pair[1]
+	}
+	switch m := message.(type) {
+	case *loggregator_v2.Log:
+		e.Message = &loggregator_v2.Envelope_Log{Log: m}
+	case *loggregator_v2.Counter:
+		e.Message = &loggregator_v2.Envelope_Counter{Counter: m}
+	case *loggregator_v2.Gauge:
+		e.Message = &loggregator_v2.Envelope_Gauge{Gauge: m}
+	case *loggregator_v2.Timer:
+		e.Message = &loggregator_v2.Envelope_Timer{Timer: m}
+	case *loggregator_v2.Event:
+		e.Message = &loggregator_v2.Envelope_Event{Event: m}
+	default:
+		panic(fmt.Sprintf("no message of an envelope: %T", m))
+	}
+	return e
+}
+
+// with is e after change.
+func with(e *loggregator_v2.Envelope, change func(*loggregator_v2.Envelope)) *loggregator_v2.Envelope {
+	change(e)
+	return e
+}
+
+// put puts keys and values, in turn and in this order.
+func put(attrs pcommon.Map, keysAndValues ...any) {
+	for pair := range slices.Chunk(keysAndValues, 2) {
+		if err := attrs.PutEmpty(pair[0].(string)).FromRaw(pair[1]); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// options are the defaults after change, which may be nil.
+func options(change func(*Options)) Options {
+	opts := defaults()
+	if change != nil {
+		change(&opts)
+	}
+	return opts
+}
+
+func translateLogs(t testing.TB, opts Options, logs plog.Logs) *recorder {
+	t.Helper()
+	out := newRecorder(t)
+	before := marshalLogs(t, logs)
+	NewLogs(opts).Translate(logs, out)
+	out.requireItems(logs.LogRecordCount())
+	require.Equal(t, before, marshalLogs(t, logs), "the input is not changed")
+	return out
+}
+
+func translateMetrics(t testing.TB, opts Options, metrics pmetric.Metrics) *recorder {
+	t.Helper()
+	out := newRecorder(t)
+	before := marshalMetrics(t, metrics)
+	NewMetrics(opts).Translate(metrics, out)
+	out.requireItems(metrics.DataPointCount())
+	require.Equal(t, before, marshalMetrics(t, metrics), "the input is not changed")
+	return out
+}
+
+func translateTraces(t testing.TB, opts Options, traces ptrace.Traces) *recorder {
+	t.Helper()
+	out := newRecorder(t)
+	before := marshalTraces(t, traces)
+	NewTraces(opts).Translate(traces, out)
+	out.requireItems(traces.SpanCount())
+	require.Equal(t, before, marshalTraces(t, traces), "the input is not changed")
+	return out
+}
+
+func marshalLogs(t testing.TB, logs plog.Logs) []byte {
+	t.Helper()
+	b, err := (&plog.ProtoMarshaler{}).MarshalLogs(logs)
+	require.NoError(t, err)
+	return b
+}
+
+func marshalMetrics(t testing.TB, metrics pmetric.Metrics) []byte {
+	t.Helper()
+	b, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(metrics)
+	require.NoError(t, err)
+	return b
+}
+
+func marshalTraces(t testing.TB, traces ptrace.Traces) []byte {
+	t.Helper()
+	b, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(traces)
+	require.NoError(t, err)
+	return b
+}
+
+func TestNothing(t *testing.T) {
+	logs := plog.NewLogs()
+	translateLogs(t, defaults(), logs).requireEnvelopes()
+	logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
+	translateLogs(t, defaults(), logs).requireEnvelopes()
+
+	metrics := pmetric.NewMetrics()
+	translateMetrics(t, defaults(), metrics).requireEnvelopes()
+	scope := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty()
+	scope.Metrics().AppendEmpty()
+	scope.Metrics().AppendEmpty().SetEmptyGauge()
+	scope.Metrics().AppendEmpty().SetEmptySum()
+	scope.Metrics().AppendEmpty().SetEmptyHistogram()
+	scope.Metrics().AppendEmpty().SetEmptyExponentialHistogram()
+	scope.Metrics().AppendEmpty().SetEmptySummary()
+	out := translateMetrics(t, defaults(), metrics)
+	out.requireEnvelopes()
+	out.requireRejected(nil)
+
+	traces := ptrace.NewTraces()
+	translateTraces(t, defaults(), traces).requireEnvelopes()
+	traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty()
+	translateTraces(t, defaults(), traces).requireEnvelopes()
+}
+
+func TestNowIsTheClockUnlessSet(t *testing.T) {
+	opts := defaults()
+	opts.Now = nil
+	logs, record := oneLog()
+	record.SetTimestamp(0)
+	record.Body().SetStr("hello")
+	before := time.Now().UnixNano()
+	out := translateLogs(t, opts, logs)
+	after := time.Now().UnixNano()
+	assert.GreaterOrEqual(t, out.envelopes[0].GetTimestamp(), before)
+	assert.LessOrEqual(t, out.envelopes[0].GetTimestamp(), after)
+}
+
+// A translator keeps buffers from one batch to the next, and nothing of the data.
+func TestTranslatorIsReused(t *testing.T) {
+	logs := NewLogs(defaults())
+	traces := NewTraces(options(func(o *Options) { o.SpanEvents = true }))
+	metrics := NewMetrics(defaults())
+	for seed := range uint64(6) {
+		ld := randomLogs(newScript(randomScript(seed)))
+		used, fresh := newRecorder(t), newRecorder(t)
+		logs.Translate(ld, used)
+		NewLogs(defaults()).Translate(ld, fresh)
+		require.Equal(t, fresh.encoded, used.encoded)
+
+		td := randomTraces(newScript(randomScript(seed)))
+		used, fresh = newRecorder(t), newRecorder(t)
+		traces.Translate(td, used)
+		NewTraces(traces.opts).Translate(td, fresh)
+		require.Equal(t, fresh.encoded, used.encoded)
+
+		// The fractions of deltas are meant to be kept.
+		md := randomMetrics(newScript(randomScript(seed)))
+		used, fresh = newRecorder(t), newRecorder(t)
+		metrics.fractions = fractions{}
+		metrics.Translate(md, used)
+		NewMetrics(defaults()).Translate(md, fresh)
+		require.Equal(t, fresh.encoded, used.encoded)
+	}
+}
+
+// script decides what random pdata is like, byte by byte. When it is at its end, everything is empty.
+type script struct{ rest []byte }
+
+// newScript takes the bytes that a fuzz target gets.
+func newScript(b []byte) *script { return &script{rest: b} }
+
+// randomScript is one that reaches everything, given enough seeds.
+func randomScript(seed uint64) []byte {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	b := make([]byte, 64+rnd.IntN(1500))
+	for i := range b {
+		b[i] = byte(rnd.Uint32())
+	}
+	return b
+}
+
+func (s *script) byte() byte {
+	if len(s.rest) == 0 {
+		return 0
+	}
+	b := s.rest[0]
+	s.rest = s.rest[1:]
+	return b
+}
+
+func (s *script) below(n int) int { return int(s.byte()) % n }
+
+func (s *script) bool() bool { return s.byte()&1 == 1 }
+
+func (s *script) bytes(n int) []byte {
+	n = min(n, len(s.rest))
+	b := s.rest[:n]
+	s.rest = s.rest[n:]
+	return b
+}
+
+func (s *script) uint64() uint64 {
+	var b [8]byte
+	copy(b[:], s.bytes(8))
+	// Of any magnitude.
+	return binary.LittleEndian.Uint64(b[:]) >> s.below(64)
+}
+
+func (s *script) double() float64 {
+	special := []float64{
+		0, 1, 0.5, -1, 1e15 + 0.5, 1 << 53, 1 << 63, 1 << 64, math.MaxFloat64, math.SmallestNonzeroFloat64,
+		math.Copysign(0, -1), math.NaN(), math.Inf(1), math.Inf(-1),
+	}
+	if i := s.below(2 * len(special)); i < len(special) {
+		return special[i]
+	}
+	return math.Float64frombits(s.uint64())
+}
+
+func (s *script) timestamp() pcommon.Timestamp {
+	switch s.below(4) {
+	case 0:
+		return 0
+	case 1:
+		return pcommon.Timestamp(at + s.below(3))
+	}
+	return pcommon.Timestamp(s.uint64())
+}
+
+// telling are the strings that the mapping treats in a way of their own.
+var telling = []string{
+	"cloudfoundry.app.id", "cloudfoundry.app.name", "cloudfoundry.process.type", "cloudfoundry.app.instance.id",
+	"org.cloudfoundry.source_id", "org.cloudfoundry.", "org.cloudfoundry.app_id", "source_id", "instance_id", "service.name",
+	"service.instance.id", "source_type", "process_type", "severity", "log.iostream", "stderr", "stdout", "title", "body",
+	"part", "le", "trace_id", "span_id", "peer_type", "span_kind", "otel_scope_name", "a.b", "a_b", "a-b", "1", "By", "s", "total",
+}
+
+// text is any string at all: short and telling, every byte, broken UTF-8, and now and then a huge one.
+func (s *script) text() string {
+	switch s.below(8) {
+	case 0:
+		return ""
+	case 1, 2:
+		return telling[s.below(len(telling))]
+	case 3:
+		return string(s.bytes(s.below(80)))
+	case 4:
+		return string(rune(s.below(128)))
+	case 5:
+		return strings.Repeat([]string{"a", "é", "世", "😀", "\n", " ", "\x00", "\xff", "\xe4\xb8", "a\xff"}[s.below(10)], s.below(80))
+	case 6:
+		return strings.Repeat(telling[s.below(len(telling))], s.below(6))
+	}
+	if s.below(3) > 0 {
+		return "value"
+	}
+	// Valid and invalid by turns, because the ones are cut and the others are mended.
+	var b strings.Builder
+	for range 1 + s.below(3) {
+		piece := []string{"a", "é", "世", "line\n", "\x00", "\xff", "\xff\xfea", "\xf0\x9f\x98", "=]\" "}[s.below(9)]
+		b.WriteString(strings.Repeat(piece, 1+s.below(128)*512/len(piece)))
+	}
+	return b.String()
+}
+
+func (s *script) value(v pcommon.Value, depth int) {
+	kinds := 8
+	if depth == 0 {
+		kinds = 6
+	}
+	switch s.below(kinds) {
+	case 0, 1:
+		v.SetStr(s.text())
+	case 2:
+		v.SetInt(int64(s.uint64()))
+	case 3:
+		v.SetDouble(s.double())
+	case 4:
+		v.SetBool(s.bool())
+	case 5:
+		if s.bool() {
+			v.SetEmptyBytes().FromRaw([]byte(s.text()))
+		}
+	case 6:
+		m := v.SetEmptyMap()
+		for range s.below(4) {
+			s.value(m.PutEmpty(s.text()), depth-1)
+		}
+	case 7:
+		slice := v.SetEmptySlice()
+		for range s.below(4) {
+			s.value(slice.AppendEmpty(), depth-1)
+		}
+	}
+}
+
+func (s *script) attributes(m pcommon.Map) {
+	n := s.below(6)
+	if s.below(16) == 0 {
+		n = 40 // More than a tagSet searches through.
+	}
+	for range n {
+		key := s.text()
+		if s.below(8) == 0 {
+			// A key twice, which a collector may receive.
+			s.value(m.PutEmpty(key), 0)
+		}
+		s.value(m.PutEmpty(key), 2)
+	}
+}
+
+func (s *script) scope(scope pcommon.InstrumentationScope) {
+	s.attributes(scope.Attributes())
+	scope.SetName(s.text())
+	scope.SetVersion(s.text())
+}
+
+func (s *script) traceID() (id pcommon.TraceID) {
+	copy(id[:], s.bytes(16*s.below(2)))
+	return id
+}
+
+func (s *script) spanID() (id pcommon.SpanID) {
+	copy(id[:], s.bytes(8*s.below(2)))
+	return id
+}
+
+func randomLogs(s *script) plog.Logs {
+	logs := plog.NewLogs()
+	for range 1 + s.below(2) {
+		rl := logs.ResourceLogs().AppendEmpty()
+		s.attributes(rl.Resource().Attributes())
+		for range 1 + s.below(2) {
+			sl := rl.ScopeLogs().AppendEmpty()
+			s.scope(sl.Scope())
+			for range 1 + s.below(4) {
+				r := sl.LogRecords().AppendEmpty()
+				s.attributes(r.Attributes())
+				s.value(r.Body(), 3)
+				r.SetTimestamp(s.timestamp())
+				r.SetObservedTimestamp(s.timestamp())
+				r.SetSeverityNumber(plog.SeverityNumber(s.below(30)))
+				r.SetSeverityText(s.text())
+				r.SetTraceID(s.traceID())
+				r.SetSpanID(s.spanID())
+				if s.below(4) == 0 {
+					r.SetEventName(s.text())
+				}
+			}
+		}
+	}
+	return logs
+}
+
+func randomMetrics(s *script) pmetric.Metrics {
+	metrics := pmetric.NewMetrics()
+	for range 1 + s.below(2) {
+		rm := metrics.ResourceMetrics().AppendEmpty()
+		s.attributes(rm.Resource().Attributes())
+		for range 1 + s.below(2) {
+			sm := rm.ScopeMetrics().AppendEmpty()
+			s.scope(sm.Scope())
+			for range 1 + s.below(5) {
+				s.metric(sm.Metrics().AppendEmpty())
+			}
+		}
+	}
+	return metrics
+}
+
+func (s *script) metric(m pmetric.Metric) {
+	m.SetName(s.text())
+	m.SetUnit(s.text())
+	switch s.below(8) {
+	case 0, 1:
+		s.numbers(m.SetEmptyGauge().DataPoints())
+	case 2, 3:
+		sum := m.SetEmptySum()
+		sum.SetIsMonotonic(s.bool())
+		sum.SetAggregationTemporality(pmetric.AggregationTemporality(s.below(4)))
+		s.numbers(sum.DataPoints())
+	case 4, 5:
+		h := m.SetEmptyHistogram()
+		h.SetAggregationTemporality(pmetric.AggregationTemporality(1 + s.below(2)))
+		for range s.below(3) {
+			s.histogramPoint(h.DataPoints().AppendEmpty())
+		}
+	case 6:
+		for range s.below(3) {
+			m.SetEmptyExponentialHistogram().DataPoints().AppendEmpty()
+		}
+	case 7:
+		for range s.below(3) {
+			m.SetEmptySummary().DataPoints().AppendEmpty()
+		}
+	}
+}
+
+func (s *script) numbers(points pmetric.NumberDataPointSlice) {
+	for range s.below(4) {
+		p := points.AppendEmpty()
+		s.attributes(p.Attributes())
+		p.SetTimestamp(s.timestamp())
+		p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(s.below(16) == 0))
+		switch s.below(4) {
+		case 0:
+		case 1:
+			p.SetIntValue(int64(s.uint64()))
+		default:
+			p.SetDoubleValue(s.double())
+		}
+	}
+}
+
+func (s *script) histogramPoint(p pmetric.HistogramDataPoint) {
+	s.attributes(p.Attributes())
+	p.SetTimestamp(s.timestamp())
+	p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(s.below(16) == 0))
+	buckets := s.below(6)
+	total := uint64(0)
+	for i := range buckets {
+		n := s.uint64()
+		total += n
+		p.BucketCounts().Append(n)
+		if i > 0 {
+			p.ExplicitBounds().Append(float64(i) * 2.5)
+		}
+	}
+	p.SetCount(total)
+	switch s.below(8) {
+	case 0:
+		p.SetCount(s.uint64())
+	case 1:
+		p.ExplicitBounds().Append(s.double())
+	}
+	if s.bool() {
+		p.SetSum(s.double())
+	}
+}
+
+func randomTraces(s *script) ptrace.Traces {
+	traces := ptrace.NewTraces()
+	for range 1 + s.below(2) {
+		rs := traces.ResourceSpans().AppendEmpty()
+		s.attributes(rs.Resource().Attributes())
+		for range 1 + s.below(2) {
+			ss := rs.ScopeSpans().AppendEmpty()
+			s.scope(ss.Scope())
+			for range 1 + s.below(3) {
+				span := ss.Spans().AppendEmpty()
+				s.attributes(span.Attributes())
+				span.SetName(s.text())
+				span.SetStartTimestamp(s.timestamp())
+				span.SetEndTimestamp(s.timestamp())
+				span.SetTraceID(s.traceID())
+				span.SetSpanID(s.spanID())
+				span.SetParentSpanID(s.spanID())
+				span.SetKind(ptrace.SpanKind(s.below(7)))
+				span.Status().SetCode(ptrace.StatusCode(s.below(4)))
+				span.Status().SetMessage(s.text())
+				for range s.below(3) {
+					e := span.Events().AppendEmpty()
+					e.SetName(s.text())
+					e.SetTimestamp(s.timestamp())
+					s.attributes(e.Attributes())
+				}
+			}
+		}
+	}
+	return traces
+}
+
+// fuzzOptions lets one byte choose between the options, all of which keep tags safe for syslog.
+func fuzzOptions(choice byte) Options {
+	opts := defaults()
+	opts.EventsAsLogs = choice&1 != 0
+	opts.PrometheusNames = choice&2 != 0
+	opts.DoubleSumsAsGauges = choice&4 != 0
+	opts.SpanEvents = choice&8 != 0
+	if choice&16 != 0 {
+		opts.MaxPayload = 4096
+	}
+	if choice&32 != 0 {
+		opts.InstanceID.Default = ""
+	}
+	if choice&64 != 0 {
+		opts.SourceID.Value = "förced "
+	}
+	return opts
+}
+
+func addSeeds(f *testing.F) {
+	f.Add(byte(0), []byte(nil))
+	f.Add(byte(0xff), []byte("\x01\x01\x01\x01"))
+	for seed := range uint64(12) {
+		f.Add(byte(seed*37), randomScript(seed))
+	}
+}
+
+func FuzzTranslateLogs(f *testing.F) {
+	addSeeds(f)
+	f.Fuzz(func(t *testing.T, choice byte, b []byte) {
+		opts := fuzzOptions(choice)
+		logs := randomLogs(newScript(b))
+		first, second := translateLogs(t, opts, logs), translateLogs(t, opts, logs)
+		requireFit(t, first.envelopes)
+		requireSame(t, first, second)
+	})
+}
+
+func FuzzTranslateMetrics(f *testing.F) {
+	addSeeds(f)
+	f.Fuzz(func(t *testing.T, choice byte, b []byte) {
+		opts := fuzzOptions(choice)
+		metrics := randomMetrics(newScript(b))
+		first, second := translateMetrics(t, opts, metrics), translateMetrics(t, opts, metrics)
+		requireFit(t, first.envelopes)
+		requireSame(t, first, second)
+	})
+}
+
+func FuzzTranslateTraces(f *testing.F) {
+	addSeeds(f)
+	f.Fuzz(func(t *testing.T, choice byte, b []byte) {
+		opts := fuzzOptions(choice)
+		traces := randomTraces(newScript(b))
+		first, second := translateTraces(t, opts, traces), translateTraces(t, opts, traces)
+		requireFit(t, first.envelopes)
+		requireSame(t, first, second)
+	})
+}
+
+// requireFit checks what every envelope must keep to, so that it gets through syslog to Log Cache.
+func requireFit(t *testing.T, envelopes []*loggregator_v2.Envelope) {
+	t.Helper()
+	for _, e := range envelopes {
+		require.True(t, isPrintable(e.GetSourceId()), "source ID %q", e.GetSourceId())
+		require.True(t, isPrintable(e.GetInstanceId()), "instance ID %q", e.GetInstanceId())
+		require.NotEmpty(t, e.GetSourceId())
+		require.LessOrEqual(t, len(e.GetSourceId()), 48)
+		require.LessOrEqual(t, len(e.GetInstanceId()), 36)
+		for key, value := range e.GetTags() {
+			require.NotEmpty(t, key)
+			require.LessOrEqual(t, len(key), 32, "key %q", key)
+			require.True(t, isPrintable(key) && !strings.ContainsAny(key, ` =]"`), "key %q", key)
+			require.True(t, utf8.ValidString(value), "value of %s", key)
+		}
+		switch m := e.GetMessage().(type) {
+		case *loggregator_v2.Envelope_Log:
+			require.NotEmpty(t, m.Log.GetPayload())
+		case *loggregator_v2.Envelope_Counter:
+			require.NotEmpty(t, m.Counter.GetName())
+			require.True(t, utf8.ValidString(m.Counter.GetName()))
+		case *loggregator_v2.Envelope_Gauge:
+			require.NotEmpty(t, m.Gauge.GetMetrics())
+			for name, v := range m.Gauge.GetMetrics() {
+				require.NotEmpty(t, name)
+				require.True(t, utf8.ValidString(name) && utf8.ValidString(v.GetUnit()))
+				require.True(t, isFinite(v.GetValue()))
+			}
+		case *loggregator_v2.Envelope_Timer:
+			require.True(t, utf8.ValidString(m.Timer.GetName()))
+		case *loggregator_v2.Envelope_Event:
+			require.True(t, utf8.ValidString(m.Event.GetTitle()) && utf8.ValidString(m.Event.GetBody()))
+		default:
+			require.Fail(t, "no message")
+		}
+	}
+}
+
+func isPrintable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+func requireSame(t *testing.T, a, b *recorder) {
+	t.Helper()
+	require.Equal(t, a.encoded, b.encoded, "identical input gives identical bytes")
+	require.True(t, maps.Equal(a.rejected, b.rejected))
+	require.Equal(t, a.cuts, b.cuts)
+}
