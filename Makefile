@@ -76,7 +76,7 @@ bench: ## Run the benchmarks
 fuzz: ## Fuzz each fuzz test for FUZZTIME (default 30s)
 	$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
 	  (cd "$$dir" && grep -ho '^func Fuzz[A-Za-z0-9]*' ./*_test.go 2>/dev/null | sed 's/^func //' | while read -r f; do \
-	    $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-30s} . || exit 1; done) || exit 1; done
+	    $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-30s} -fuzzminimizetime 5x . || exit 1; done) || exit 1; done
 
 .PHONY: clean
 clean: ## Remove what was built

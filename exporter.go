@@ -132,7 +132,7 @@ func (e *signalExporter[D]) Start(ctx context.Context, host component.Host) erro
 	e.sender = client.NewSender(newHealth(host, e.set.Logger, e.telemetry).observe)
 	e.drained = make(chan struct{})
 	var drainCtx context.Context
-	drainCtx, e.cancel = context.WithCancel(context.Background())
+	drainCtx, e.cancel = context.WithCancel(context.Background()) //nolint:gosec // Shutdown calls it.
 	e.telemetry.start()
 	go e.drain(drainCtx, newOutbox(drainCtx, e.sender, e.cfg.Batch, e.telemetry))
 	return nil

@@ -11,7 +11,7 @@ const maxPause = 1 << 10 // empty turns of a loop
 
 func (p *pause) lost() {
 	*p = min(2**p+8, maxPause)
-	for range int(*p) { //nolint:revive // The turns are the pause.
+	for range int(*p) { // The turns are the pause.
 	}
 }
 

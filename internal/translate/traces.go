@@ -63,7 +63,7 @@ func (t *Traces) span(s ptrace.Span) {
 		stop = start
 		t.tags.set("clock_skew", "true")
 	}
-	t.message = envelope.AppendTimer(t.message[:0], s.Name(), int64(start), int64(stop)) //nolint:gosec // As in timestamp.
+	t.message = envelope.AppendTimer(t.message[:0], s.Name(), int64(start), int64(stop))
 	if !t.seal(len(t.message)) {
 		t.out.Reject(TooLarge, 1)
 		return

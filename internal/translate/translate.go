@@ -142,7 +142,7 @@ func (t *translator) beginItem(attrs pcommon.Map) {
 func (t *translator) timestamp(times ...pcommon.Timestamp) int64 {
 	for _, ts := range times {
 		if ts != 0 {
-			return int64(ts) //nolint:gosec // Wraps in the year 2262, like the envelope's own field.
+			return int64(ts)
 		}
 	}
 	return t.opts.Now().UnixNano()
