@@ -25,6 +25,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // A reader that goes away is no reason to stop taking envelopes.
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
@@ -36,12 +37,16 @@ func main() {
 // run serves until ctx is done. Envelopes go to stdout, all else to stderr.
 func run(ctx context.Context, args []string, stdout *os.File, stderr io.Writer) error {
 	flags := flag.NewFlagSet("loggregator-sink", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard)
 	listen := flags.String("listen", "127.0.0.1:3458", "`address` to listen on")
 	certs := flags.String("certs", "loggregator-certs", "`folder` of the certificates, made if they are not there")
 	output := flags.String("output", "text", "what a line is: text, or json (protojson)")
 	color := flags.String("color", "auto", "colours: auto (on a terminal), always or never")
 	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			flags.SetOutput(stderr)
+			flags.Usage()
+		}
 		return err
 	}
 	if flags.NArg() > 0 {

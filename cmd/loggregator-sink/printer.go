@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 	"unicode"
+	"unicode/utf16"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -125,7 +126,17 @@ func jsonLine(e *loggregator_v2.Envelope) []byte {
 	}
 	var compact bytes.Buffer
 	_ = json.Compact(&compact, line)
-	return compact.Bytes()
+	var escaped bytes.Buffer
+	for _, r := range compact.String() {
+		if unicode.IsPrint(r) {
+			escaped.WriteRune(r)
+			continue
+		}
+		for _, u := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&escaped, `\u%04x`, u)
+		}
+	}
+	return escaped.Bytes()
 }
 
 // textLine is time, kind or origin, source ID, content and tags.

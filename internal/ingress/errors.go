@@ -5,6 +5,7 @@ package ingress
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -48,9 +49,12 @@ func classify(err error) *Error {
 
 	switch e.status.Code() {
 	// The codes that OTLP exporters retry, for the same reasons.
-	case codes.Unavailable, // There is no connection, or it broke, or the server shuts down.
-		codes.DeadlineExceeded, // No answer within the timeout.
-		codes.Canceled,         // The server, or a proxy, gave the call up.
+	case codes.Unavailable: // There is no connection, or it broke, or the server shuts down.
+		if m := e.status.Message(); strings.Contains(m, "broken pipe") || strings.Contains(m, "connection reset") {
+			e.Hint = "a server that does not accept the client certificate in tls::cert_file breaks the connection like that"
+		}
+	case codes.DeadlineExceeded, // No answer within the timeout.
+		codes.Canceled, // The server, or a proxy, gave the call up.
 		codes.Aborted, codes.OutOfRange, codes.DataLoss:
 	case codes.ResourceExhausted:
 		// With RetryInfo the server asks for a pause. Without it the batch is larger than the server takes.

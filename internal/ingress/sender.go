@@ -61,13 +61,16 @@ func (s *Sender) Send(ctx context.Context, encoded *[]byte, envelopes int) error
 			if last != nil {
 				return last
 			}
+			if _, ok := ctx.Deadline(); ok && ctx.Err() == nil && envelopes <= s.client.limiter.Burst() {
+				return context.DeadlineExceeded // The limiter says it at once, in words of its own.
+			}
 			return err
 		}
 		attempt := s.attempt(ctx, batch)
 		last = attempt.Err
 		if last != nil && !last.Permanent && retry.Enabled && ctx.Err() == nil && !s.stopping() {
-			delay := max(pause.NextBackOff(), last.delay)
-			if retry.MaxElapsedTime == 0 || time.Since(start)+delay <= retry.MaxElapsedTime {
+			delay := max(pause.NextBackOff(), last.delay, 1) // 0 would say that none follows.
+			if retry.MaxElapsedTime == 0 || delay <= retry.MaxElapsedTime-time.Since(start) {
 				attempt.RetryIn = delay
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -100,40 +101,63 @@ const (
 	ClientKeyFile  = "client.key"
 )
 
+var certFiles = []string{CAFile, AgentCertFile, AgentKeyFile, ClientCertFile, ClientKeyFile}
+
 // WriteCerts makes an authority and the certificates of an agent and of a client, and writes them to a folder, which it
-// creates. If all files are there already it leaves them alone.
+// creates. If all files are there already it leaves them alone; it overwrites none.
 func WriteCerts(dir string) error {
-	complete := true
-	for _, file := range []string{CAFile, AgentCertFile, AgentKeyFile, ClientCertFile, ClientKeyFile} {
-		if _, err := os.Stat(filepath.Join(dir, file)); errors.Is(err, fs.ErrNotExist) {
-			complete = false
-		} else if err != nil {
+	var there, missing []string
+	for _, file := range certFiles {
+		_, err := os.Stat(filepath.Join(dir, file))
+		switch {
+		case err == nil:
+			there = append(there, file)
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, file)
+		default:
 			return err
 		}
 	}
-	if complete {
+	switch {
+	case len(missing) == 0:
 		return nil
+	case len(there) > 0:
+		return fmt.Errorf("%s has %s but not %s; remove the former to have all made anew",
+			dir, strings.Join(there, ", "), strings.Join(missing, ", "))
 	}
-	authority, err := NewAuthority()
+	files, err := makeCerts()
 	if err != nil {
 		return err
+	}
+	return writeFiles(dir, files)
+}
+
+// makeCerts makes the content of all files.
+func makeCerts() (map[string][]byte, error) {
+	authority, err := NewAuthority()
+	if err != nil {
+		return nil, err
 	}
 	agent, err := authority.Issue(AgentName)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client, err := authority.Issue("otelcol")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for file, content := range map[string][]byte{
+	return map[string][]byte{
 		CAFile:        authority.PEM,
 		AgentCertFile: agent.CertPEM, AgentKeyFile: agent.KeyPEM,
 		ClientCertFile: client.CertPEM, ClientKeyFile: client.KeyPEM,
-	} {
+	}, nil
+}
+
+func writeFiles(dir string, files map[string][]byte) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for file, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 )
 
-// Capture is an ingress of a test, with certificates of its own, that keeps what it takes.
+// Capture is an ingress of a test, that keeps what it takes.
 type Capture struct {
 	*Server
 	// Certs is the folder with its certificates; see [WriteCerts].
@@ -28,11 +28,18 @@ type Capture struct {
 // waitAtMost is how long a test waits for what has to come. It is far more than it takes.
 const waitAtMost = time.Minute
 
+// certsOnce are the certificates of all captures of a process: keys take a while to make.
+var certsOnce = sync.OnceValues(makeCerts)
+
 // StartCapture starts an ingress on a free port of loopback, and stops it when the test ends.
 func StartCapture(tb testing.TB) *Capture {
 	tb.Helper()
 	c := &Capture{Certs: tb.TempDir()}
-	if err := WriteCerts(c.Certs); err != nil {
+	files, err := certsOnce()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := writeFiles(c.Certs, files); err != nil {
 		tb.Fatal(err)
 	}
 	config, err := ServerTLS(c.Certs)

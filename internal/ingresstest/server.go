@@ -64,6 +64,7 @@ func Start(address string, config *tls.Config, receive func([]*loggregator_v2.En
 	s.grpc = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(config)),
 		grpc.MaxRecvMsgSize(maxReceive),
+		grpc.WaitForHandlers(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingTime, PermitWithoutStream: acceptNoStream}),
 	)
 	loggregator_v2.RegisterIngressServer(s.grpc, s)
@@ -77,7 +78,7 @@ func Start(address string, config *tls.Config, receive func([]*loggregator_v2.En
 // Addr is the address it listens on.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Stop ends everything at once, calls in the middle as well.
+// Stop ends everything at once, calls in the middle as well. No receive runs any more when it returns.
 func (s *Server) Stop() {
 	s.stopOnce.Do(func() { close(s.stopped) })
 	s.grpc.Stop()
@@ -167,6 +168,7 @@ func (s *Server) pass(ctx context.Context, batch []*loggregator_v2.Envelope) err
 		if err := sleep(ctx, stalled, s.stopped); err != nil {
 			return err
 		}
+		return s.pass(ctx, batch) // With the faults of now.
 	}
 	if delay > 0 {
 		timer := time.NewTimer(delay)
