@@ -70,7 +70,9 @@ func (s *Sender) Send(ctx context.Context, encoded *[]byte, envelopes int) error
 		last = attempt.Err
 		if last != nil && !last.Permanent && retry.Enabled && ctx.Err() == nil && !s.stopping() {
 			delay := max(pause.NextBackOff(), last.delay, 1) // 0 would say that none follows.
-			if retry.MaxElapsedTime == 0 || delay <= retry.MaxElapsedTime-time.Since(start) {
+			deadline, bounded := ctx.Deadline()
+			inTime := !bounded || delay < time.Until(deadline)
+			if inTime && (retry.MaxElapsedTime == 0 || delay <= retry.MaxElapsedTime-time.Since(start)) {
 				attempt.RetryIn = delay
 			}
 		}
