@@ -19,7 +19,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
-// shutdownTimeout bounds Shutdown when its caller does not, which the collector does not.
+// shutdownTimeout bounds Shutdown when its context has no deadline; the collector sets none.
 const shutdownTimeout = 10 * time.Second
 
 // signal is what differs between logs, metrics and traces.
@@ -94,7 +94,7 @@ func (e *signalExporter[D]) consume(data D) {
 }
 
 func (e *signalExporter[D]) drop(b batch[D], reason dropReason) {
-	e.telemetry.dropped(reason, 1, b.items)
+	e.telemetry.dropped(reason, b.items)
 	e.signal.unref(b.data)
 }
 
@@ -129,10 +129,16 @@ func (e *signalExporter[D]) Start(ctx context.Context, host component.Host) erro
 		return err
 	}
 	e.release = release
-	e.sender = client.NewSender(newHealth(host, e.set.Logger, e.telemetry).observe)
 	e.drained = make(chan struct{})
 	var drainCtx context.Context
 	drainCtx, e.cancel = context.WithCancel(context.Background()) //nolint:gosec // Shutdown calls it.
+	health := newHealth(host, e.set.Logger)
+	e.sender = client.NewSender(func(a ingress.Attempt) {
+		e.telemetry.attempted(a.Duration)
+		if drainCtx.Err() == nil { // What Shutdown cut off says nothing of Loggregator.
+			health.observe(a)
+		}
+	})
 	e.telemetry.start()
 	go e.drain(drainCtx, newOutbox(drainCtx, e.sender, e.cfg.Batch, e.telemetry))
 	return nil

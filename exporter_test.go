@@ -344,6 +344,39 @@ func TestOutageAndRecovery(t *testing.T) {
 	f.checkIdentity("logs", 2)
 }
 
+// A counter that is not there yet hides its first increase from a rate.
+func TestCountersAreThereBeforeTheFirstLoss(t *testing.T) {
+	f := newFixture(t)
+	e := f.startLogs()
+	for _, name := range []string{
+		"exporter_sent_log_records", "exporter_send_failed_log_records", "exporter_enqueue_failed_log_records",
+		"exporter_loggregator_dropped_items", "exporter_loggregator_cut_items",
+		"exporter_loggregator_envelopes", "exporter_loggregator_bytes",
+		"exporter_loggregator_waiting_items", "exporter_queue_size", "exporter_queue_capacity",
+	} {
+		_, err := f.telemetry.GetMetric("otelcol_" + name)
+		assert.NoError(t, err, name)
+	}
+	require.NoError(t, e.Shutdown(t.Context()))
+}
+
+// A router is one that every message fails at, for good.
+func TestPermanentOutage(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.Router()
+	e := f.startLogs()
+	for i := range 3 {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i, 1)))
+		f.ingress.WaitFor(t, "the call", func() bool { return f.ingress.Calls() == i+1 })
+	}
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, f.host.statuses())
+	lines := f.lines("Loggregator does not take envelopes. This message is given up.")
+	require.Len(t, lines, 1)
+	assert.Contains(t, lines[0].ContextMap()["error"], "it has to be a Loggregator agent, not a router")
+	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Unimplemented")))
+}
+
 func TestPermanentErrorIsCountedAndDataGoesOn(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
@@ -359,6 +392,9 @@ func TestPermanentErrorIsCountedAndDataGoesOn(t *testing.T) {
 	f.ingress.WaitForEnvelopes(t, 2)
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, 2, f.ingress.Calls(), "a permanent error is not retried")
+	assert.Empty(t, f.host.statuses(), "the refusal of one message is no outage")
+	assert.Empty(t, f.lines("Loggregator does not take envelopes"))
+	require.Len(t, f.lines("Gave up sending"), 1)
 	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records",
 		attribute.String("error.type", "InvalidArgument"), attribute.Bool("error.permanent", true)))
 	assert.Equal(t, 2, f.sum("exporter_sent_log_records"))
@@ -513,6 +549,7 @@ func TestShutdownAtItsDeadlineDropsTheRest(t *testing.T) {
 	cancel() // The deadline is over.
 	require.NoError(t, e.Shutdown(deadline))
 	assert.Equal(t, 100, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Canceled")), "what was on its way")
+	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
 	assert.Equal(t, 400, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
 	assert.Zero(t, f.sum("exporter_enqueue_failed_log_records"))
 	f.checkIdentity("logs", 500)

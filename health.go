@@ -13,27 +13,27 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
 )
 
-// health follows the attempts to send, and tells the collector and its log when an outage begins and ends. It is the
-// drain's alone.
+// health follows the attempts to send, and tells the collector and its log when an outage begins and ends. A message that
+// was refused for what is in it is no outage; that is for losses to log. It is the drain's alone.
 type health struct {
-	host      component.Host
-	logger    *zap.Logger
-	telemetry *telemetry
+	host   component.Host
+	logger *zap.Logger
 
 	outage   time.Time // since when nothing was acknowledged; zero: there is no outage
 	attempts int       // since then
-	logged   time.Time
+	warned   bool      // of this outage
+	lastWarn time.Time
 }
 
-func newHealth(host component.Host, logger *zap.Logger, telemetry *telemetry) *health {
-	return &health{host: host, logger: logger, telemetry: telemetry}
+func newHealth(host component.Host, logger *zap.Logger) *health {
+	return &health{host: host, logger: logger}
 }
 
 func (h *health) observe(a ingress.Attempt) {
-	h.telemetry.attempted(a.Duration)
-	if a.Err == nil {
+	switch {
+	case a.Err == nil:
 		h.succeeded()
-	} else {
+	case a.Err.Everything:
 		h.failed(a)
 	}
 }
@@ -42,10 +42,12 @@ func (h *health) succeeded() {
 	if h.outage.IsZero() {
 		return
 	}
-	h.logger.Info("Loggregator takes envelopes again.",
-		zap.Duration("outage", time.Since(h.outage)), zap.Int("failed_attempts", h.attempts))
 	componentstatus.ReportStatus(h.host, componentstatus.NewEvent(componentstatus.StatusOK))
-	h.outage, h.attempts = time.Time{}, 0
+	if h.warned {
+		h.logger.Info("Loggregator takes envelopes again.",
+			zap.Duration("outage", time.Since(h.outage)), zap.Int("failed_attempts", h.attempts))
+	}
+	h.outage, h.attempts, h.warned = time.Time{}, 0, false
 }
 
 func (h *health) failed(a ingress.Attempt) {
@@ -55,13 +57,15 @@ func (h *health) failed(a ingress.Attempt) {
 		componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(a.Err))
 	}
 	h.attempts++
-	if now.Sub(h.logged) < logInterval {
+	if now.Sub(h.lastWarn) < logInterval {
 		return
 	}
-	h.logged = now
+	h.lastWarn, h.warned = now, true
 	fields := []zap.Field{zap.Error(a.Err), zap.Int("failed_attempts", h.attempts)}
-	if a.RetryIn > 0 {
-		fields = append(fields, zap.Duration("retry_in", a.RetryIn))
+	if a.RetryIn == 0 {
+		h.logger.Warn("Loggregator does not take envelopes. This message is given up.", fields...)
+		return
 	}
-	h.logger.Warn("Loggregator does not take envelopes. New data waits in the diode.", fields...)
+	h.logger.Warn("Loggregator does not take envelopes. New data waits in the diode.",
+		append(fields, zap.Duration("retry_in", a.RetryIn))...)
 }

@@ -79,10 +79,10 @@ func (l *losses) wake() {
 	}
 }
 
-func (l *losses) addDropped(reason dropReason, batches, items int) {
+func (l *losses) addDropped(reason dropReason, items int) {
 	switch reason {
 	case overflow:
-		l.overflowBatches.Add(int64(batches))
+		l.overflowBatches.Add(1)
 		l.overflowItems.Add(int64(items))
 	case shutdown:
 		l.shutdownItems.Add(int64(items))
@@ -110,7 +110,7 @@ func (l *losses) addFailed(err *ingress.Error, items int) {
 
 // rejectHints say what a person can do about items that make no envelope.
 var rejectHints = map[translate.Reason]string{
-	translate.Temporality: "Loggregator keeps no sum of these deltas; put the deltatocumulative processor in front of the exporter",
+	translate.Temporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
 	translate.Unsupported: "exponential histograms and summaries are not translated yet",
 	translate.TooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
 }

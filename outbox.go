@@ -95,6 +95,6 @@ func (o *outbox) count(err error, items int) {
 	case errors.As(err, &failure):
 		o.telemetry.failed(failure, items)
 	default: // Given up by Shutdown before the first attempt.
-		o.telemetry.dropped(shutdown, 0, items)
+		o.telemetry.dropped(shutdown, items)
 	}
 }

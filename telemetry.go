@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/pipeline"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc/codes"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
@@ -78,12 +79,20 @@ func newTelemetry(set exporter.Settings, signal pipeline.Signal, q queue) (*tele
 	default:
 		t.sentItems, t.failedItems, t.enqueueFailedItems = builder.ExporterSentSpans, builder.ExporterSendFailedSpans, builder.ExporterEnqueueFailedSpans
 	}
-	return t, t.observe(q, signal)
+	if err := t.observe(q, signal); err != nil {
+		builder.Shutdown()
+		return nil, err
+	}
+	return t, nil
 }
 
 // with is the exporter's ID and further attributes.
 func (t *telemetry) with(attrs ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(append(attrs, t.exporter)...))
+}
+
+func (t *telemetry) byError(kind string, permanent bool) metric.MeasurementOption {
+	return t.with(attribute.String("error.type", kind), attribute.Bool("error.permanent", permanent))
 }
 
 // observe reports what is measured when somebody asks.
@@ -107,7 +116,8 @@ func (t *telemetry) observe(q queue, signal pipeline.Signal) error {
 	})
 }
 
-// start makes the counters appear with 0, so that a rate over the first loss is right, and starts to log losses.
+// start makes counters appear with 0, so that a rate over the first loss is right, and starts to log losses. Of those with
+// an open set of attributes it is the ones of an outage; the others appear with their first loss.
 func (t *telemetry) start() {
 	ctx := context.Background()
 	t.sentItems.Add(ctx, 0, t.byExporter)
@@ -117,6 +127,10 @@ func (t *telemetry) start() {
 	}
 	t.builder.ExporterLoggregatorEnvelopes.Add(ctx, 0, t.bySignal)
 	t.builder.ExporterLoggregatorBytes.Add(ctx, 0, t.bySignal)
+	t.builder.ExporterLoggregatorCutItems.Add(ctx, 0, t.bySignal)
+	for _, code := range []codes.Code{codes.Unavailable, codes.DeadlineExceeded} {
+		t.failedItems.Add(ctx, 0, t.byError(code.String(), false))
+	}
 	t.losses.start()
 }
 
@@ -128,15 +142,14 @@ func (t *telemetry) shutdown() {
 // accepted counts items in, before they are in the diode.
 func (t *telemetry) accepted(items int) { t.waiting.Add(int64(items)) }
 
-// dropped counts items out that were given up before they were sent. batches is how many they were in the diode, 0 if they
-// have left it.
-func (t *telemetry) dropped(reason dropReason, batches, items int) {
+// dropped counts items out that were given up before they were sent: a batch of the diode, or what has left it.
+func (t *telemetry) dropped(reason dropReason, items int) {
 	t.waiting.Add(-int64(items))
 	t.builder.ExporterLoggregatorDroppedItems.Add(context.Background(), int64(items), t.byDrop[reason])
 	if reason == overflow {
 		t.enqueueFailedItems.Add(context.Background(), int64(items), t.byExporter)
 	}
-	t.losses.addDropped(reason, batches, items)
+	t.losses.addDropped(reason, items)
 }
 
 // rejected counts items out that can't be translated.
@@ -156,8 +169,7 @@ func (t *telemetry) sent(items int) {
 // failed counts items out whose last attempt failed.
 func (t *telemetry) failed(err *ingress.Error, items int) {
 	t.waiting.Add(-int64(items))
-	t.failedItems.Add(context.Background(), int64(items),
-		t.with(attribute.String("error.type", err.Type()), attribute.Bool("error.permanent", err.Permanent)))
+	t.failedItems.Add(context.Background(), int64(items), t.byError(err.Type(), err.Permanent))
 	t.losses.addFailed(err, items)
 }
 

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/collector/config/configretry"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 // Config says where and how to send.
@@ -31,6 +32,10 @@ type Config struct {
 	Burst              int
 }
 
+// maxConnectPause is the longest pause between attempts to connect. gRPC's own is two minutes, after which a batch would
+// still fail although the server is back: the pauses between the attempts to send are meant to decide that.
+const maxConnectPause = 5 * time.Second
+
 // Client is a connection to an ingress. Any goroutine may use it at any time.
 type Client struct {
 	cfg     Config
@@ -43,7 +48,12 @@ type Client struct {
 func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]component.Component, set component.TelemetrySettings, build component.BuildInfo) (*Client, error) {
 	userAgent := fmt.Sprintf("%s/%s", build.Command, build.Version)
 	conn, err := cfg.GRPC.ToClientConn(ctx, extensions, set,
-		configgrpc.WithGrpcDialOption(grpc.WithUserAgent(userAgent)))
+		configgrpc.WithGrpcDialOption(grpc.WithUserAgent(userAgent)),
+		configgrpc.WithGrpcDialOption(grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxConnectPause},
+			// As gRPC has it, which it does not once it is given parameters.
+			MinConnectTimeout: 20 * time.Second,
+		})))
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,8 @@ import (
 type Error struct {
 	// Permanent is whether another attempt can't help.
 	Permanent bool
+	// Everything is whether every message would have failed, not only this one.
+	Everything bool
 	// Hint says what a person can do about it; often empty.
 	Hint string
 
@@ -38,7 +40,7 @@ func (e *Error) Type() string { return e.status.Code().String() }
 
 // classify is the one place that knows what the error of an attempt means.
 func classify(err error) *Error {
-	e := &Error{status: status.Convert(err)}
+	e := &Error{status: status.Convert(err), Everything: true}
 	var retry *errdetails.RetryInfo
 	for _, detail := range e.status.Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok {
@@ -59,7 +61,7 @@ func classify(err error) *Error {
 	case codes.ResourceExhausted:
 		// With RetryInfo the server asks for a pause. Without it the batch is larger than the server takes.
 		if retry == nil {
-			e.Permanent = true
+			e.Permanent, e.Everything = true, false
 			e.Hint = "is batch::max_bytes above what the server takes?"
 		}
 	case codes.Unimplemented:
@@ -67,9 +69,9 @@ func classify(err error) *Error {
 		e.Hint = "the endpoint does not serve loggregator.v2.Ingress/Send: it has to be a Loggregator agent, not a router, and without compression"
 	case codes.Unauthenticated, codes.PermissionDenied:
 		e.Permanent = true
-		e.Hint = "the server does not accept the client certificate in tls::cert_file"
+		e.Hint = "the server does not accept who the client is; see tls::cert_file and auth"
 	default:
-		e.Permanent = true
+		e.Permanent, e.Everything = true, false
 	}
 	return e
 }

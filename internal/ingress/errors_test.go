@@ -119,3 +119,14 @@ func TestClassifyDetails(t *testing.T) {
 		})
 	}
 }
+
+// What is about one message must not look like an outage.
+func TestWhatIsAboutEveryMessage(t *testing.T) {
+	for code, want := range map[codes.Code]bool{
+		codes.Unavailable: true, codes.DeadlineExceeded: true, codes.Canceled: true,
+		codes.Unimplemented: true, codes.Unauthenticated: true, codes.PermissionDenied: true,
+		codes.InvalidArgument: false, codes.Internal: false, codes.ResourceExhausted: false,
+	} {
+		assert.Equal(t, want, classify(status.Error(code, "")).Everything, code)
+	}
+}

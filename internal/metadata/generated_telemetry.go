@@ -207,19 +207,19 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExporterSendFailedLogRecords, err = builder.meter.Int64Counter(
 		"otelcol_exporter_send_failed_log_records",
-		metric.WithDescription("Number of log records that were sent without being acknowledged, after the last attempt. [Alpha]"),
+		metric.WithDescription("Number of log records that were given up after the last attempt to send them failed. [Alpha]"),
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterSendFailedMetricPoints, err = builder.meter.Int64Counter(
 		"otelcol_exporter_send_failed_metric_points",
-		metric.WithDescription("Number of metric points that were sent without being acknowledged, after the last attempt. [Alpha]"),
+		metric.WithDescription("Number of metric points that were given up after the last attempt to send them failed. [Alpha]"),
 		metric.WithUnit("{datapoint}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterSendFailedSpans, err = builder.meter.Int64Counter(
 		"otelcol_exporter_send_failed_spans",
-		metric.WithDescription("Number of spans that were sent without being acknowledged, after the last attempt. [Alpha]"),
+		metric.WithDescription("Number of spans that were given up after the last attempt to send them failed. [Alpha]"),
 		metric.WithUnit("{span}"),
 	)
 	errs = errors.Join(errs, err)

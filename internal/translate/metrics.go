@@ -218,6 +218,7 @@ func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reaso
 		return TooLarge
 	}
 	m.gauges.add(m.pointTime(p.Timestamp()), m.sealed, name, m.gauge)
+	m.countShortened()
 	return ""
 }
 

@@ -32,6 +32,7 @@ func (t *Traces) Translate(traces ptrace.Traces, out Output) {
 		for _, ss := range rs.ScopeSpans().All() {
 			t.beginScope(ss.Scope())
 			for _, span := range ss.Spans().All() {
+				t.shortened = false
 				if t.opts.SpanEvents {
 					t.events(span)
 				}
@@ -85,7 +86,7 @@ func (t *Traces) events(s ptrace.Span) {
 		t.setIDs(s)
 		t.message = envelope.AppendEvent(t.message[:0], e.Name(), jsonString(e.Attributes().AsRaw()))
 		if !t.seal(len(t.message)) {
-			t.out.Cut()
+			t.shortened = true
 			continue
 		}
 		t.emit(t.timestamp(e.Timestamp(), s.EndTimestamp()), "", "", 0)

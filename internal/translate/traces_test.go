@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
 // oneSpan is a span of 100 ns that ends at the time at.
@@ -258,4 +260,34 @@ func TestTimersComeBack(t *testing.T) {
 	want := timer(append(ids()[:4], "peer_type", "Server", "method", "GET", "uri", "https://example.com/", "span_kind", "server")...)
 	want.SourceId, want.InstanceId = "gorouter", "3"
 	translateTraces(t, defaults(), traces).requireEnvelopes(want)
+}
+
+// However much of an item was shortened, it counts once, and not at all when it is rejected.
+func TestShortenedSpanCountsOnce(t *testing.T) {
+	opts := defaults()
+	opts.SpanEvents = true
+	huge := strings.Repeat("x", envelope.MaxSize)
+	for name, tt := range map[string]struct {
+		span      string
+		cuts      int
+		rejection map[Reason]int
+	}{
+		"sent":     {"span", 1, nil},
+		"rejected": {huge, 0, map[Reason]int{TooLarge: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			traces, span := oneSpan()
+			span.SetName(tt.span)
+			span.Attributes().PutStr("long", huge)
+			for range 3 {
+				span.Events().AppendEmpty().SetName(huge)
+			}
+			after := traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty()
+			after.SetName("whole")
+			out := newRecorder(t)
+			NewTraces(opts).Translate(traces, out)
+			out.requireRejected(tt.rejection)
+			assert.Equal(t, tt.cuts, out.cuts)
+		})
+	}
 }

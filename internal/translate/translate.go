@@ -94,6 +94,8 @@ type translator struct {
 	// id and tags are the item's, tags with those of base that it does not have itself.
 	id   identity
 	tags tagSet
+	// shortened is whether a part of the item in work was cut or left out.
+	shortened bool
 
 	sealed  []byte // the encoded fields that all envelopes of the item share
 	message []byte // the encoded message of the envelope in work
@@ -164,7 +166,7 @@ func (t *translator) seal(room int) bool {
 		return false
 	}
 	t.encodeShared()
-	t.out.Cut()
+	t.shortened = true
 	return true
 }
 
@@ -185,4 +187,15 @@ func (t *translator) emit(timestamp int64, key, value string, items int) {
 	}
 	t.encoded = append(t.encoded, t.message...)
 	t.out.Envelope(t.encoded, items)
+	if items > 0 {
+		t.countShortened()
+	}
+}
+
+// countShortened counts an item that is complete, if it was shortened, once.
+func (t *translator) countShortened() {
+	if t.shortened {
+		t.out.Cut()
+		t.shortened = false
+	}
 }
