@@ -16,7 +16,7 @@ export SINK_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT METRICS_PORT HEALTH_PORT
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(COLLECTOR) $(SINK) ## Build the collector and the sink, and show this host's telemetry as envelopes
@@ -70,8 +70,9 @@ lint: ## Run gofmt, goimports and golangci-lint
 	cd bench && $(GO) run $(GOLANGCI) run --config ../.golangci.yml ./...
 
 .PHONY: bench
-bench: ## Run the benchmarks
+bench: ## Run the benchmarks, alone and beside the project's peers
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	cd bench && $(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz each fuzz test for FUZZTIME (default 30s)

@@ -235,7 +235,7 @@ func (c *collector) metric(name string, labels ...string) float64 {
 	for line := range strings.Lines(c.get(c.metricsPort, "/metrics")) {
 		series, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
 		seriesName, seriesLabels, _ := strings.Cut(series, "{")
-		if !ok || seriesName != name && seriesName != name+"_total" {
+		if !ok || seriesName != name {
 			continue
 		}
 		matches := true
