@@ -9,9 +9,6 @@ COLLECTOR   := build/collector/otelcol-loggregator
 SINK        := $(BIN)/loggregator-sink
 SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' -not -path './e2e/*' -not -path './bench/*')
 
-# Ports of `make run`.
-export SINK_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT METRICS_PORT HEALTH_PORT
-
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -20,6 +17,7 @@ help: ## List the targets
 
 .PHONY: run
 run: $(COLLECTOR) $(SINK) ## Build the collector and the sink, and show this host's telemetry as envelopes
+	@# make passes variables of its command line on, such as the ports.
 	@examples/local/run.sh
 
 .PHONY: test
