@@ -2,8 +2,6 @@ module github.com/loggregatorexporter/loggregatorexporter/e2e
 
 go 1.26.0
 
-replace github.com/loggregatorexporter/loggregatorexporter => ../
-
 require (
 	code.cloudfoundry.org/go-loggregator/v10 v10.2.0
 	github.com/stretchr/testify v1.11.1
