@@ -13,7 +13,7 @@ import (
 // A cell itself is plain memory. It is read and written only by the owner of its node, and ownership passes with the
 // compare-and-swap that passes the node, which orders the old owner's accesses before the new owner's.
 type cells[T any] struct {
-	first  []T           // nodes 0 … len(first)-1; never written after construction, apart from the cells
+	first  []T           // nodes 0 … len(first)-1; never written after init, apart from the cells
 	handed atomic.Uint32 // nodes given out so far
 	more   [moreChunks]atomic.Pointer[[]T]
 }
@@ -24,8 +24,10 @@ const (
 	moreChunks = nodeBits - 5
 )
 
-func newCells[T any](n int) cells[T] {
-	return cells[T]{first: make([]T, n)}
+// init makes the cells for the slots of a ring, whose nodes are 0 … size-1, and for some that node gives out.
+func (c *cells[T]) init(size, spares int) {
+	c.first = make([]T, size+spares)
+	c.handed.Store(uint32(size))
 }
 
 // node gives out a node that nobody owns yet; false when there are no more.
@@ -43,10 +45,11 @@ func (c *cells[T]) at(node uint32) *T {
 	if int(node) < len(c.first) {
 		return &c.first[node]
 	}
-	return c.atMore(int(node) - len(c.first))
+	return c.atMore(node)
 }
 
-func (c *cells[T]) atMore(n int) *T {
+func (c *cells[T]) atMore(node uint32) *T {
+	n := int(node) - len(c.first)
 	k := bits.Len(uint(n/firstChunk+1)) - 1
 	chunk := c.more[k].Load()
 	if chunk == nil {
@@ -60,9 +63,16 @@ func (c *cells[T]) atMore(n int) *T {
 	return &(*chunk)[n-firstChunk*(1<<k-1)]
 }
 
-// take moves the value out of a cell that the caller owns. The cell keeps no reference to it.
-func (c *cells[T]) take(node uint32) T {
-	cell := c.at(node)
+// writer makes a writer with a spare that nobody owns yet; false when there are no more.
+func (c *cells[T]) writer() (w writer[T], ok bool) {
+	if w.spare, ok = c.node(); ok {
+		w.cell = c.at(w.spare)
+	}
+	return w, ok
+}
+
+// moveOut moves the value out of a cell that the caller owns. The cell keeps no reference to it.
+func moveOut[T any](cell *T) T {
 	x := *cell
 	var zero T
 	*cell = zero

@@ -97,12 +97,13 @@ func TestManyToOneLapsWrap(t *testing.T) {
 	const size = 3
 	d := NewManyToOne[int](size, nil)
 	// As if the ring had gone round 2^39-2 times.
-	start := position{lap: lapMask - 1}
+	start := position{lap: lastLap - lapUnit}
 	for i := range d.words {
 		d.words[i].Store(uint64(emptyWord(start.lap, word(d.words[i].Load()).node())))
 	}
 	d.hint.Store(start.pack())
 	d.at = start
+	d.writers.at = start
 
 	for x := range 20 {
 		d.Set(x)
@@ -262,9 +263,9 @@ func TestManyToOneReleasesValues(t *testing.T) {
 func TestManyToOneWritersGrow(t *testing.T) {
 	const size, frozen = 3, 1000
 	d := NewManyToOne[int](size, nil)
-	var writers []*writer
+	var writers []*sharedWriter[int]
 	for i := range frozen {
-		w := d.borrowWriter()
+		w := d.borrow()
 		writers = append(writers, w)
 		*d.cells.at(w.spare) = -i
 	}
@@ -299,12 +300,12 @@ func TestManyToOneStaleHint(t *testing.T) {
 						d.TryNext()
 						inside = inside[1:]
 					}
-					d.hint.Store(position{lap: uint64(stale / size), slot: stale % size}.pack())
+					d.hint.Store(position{lap: word(stale/size) * lapUnit, slot: stale % size}.pack())
 					want, wantOK := 0, len(inside) == size
 					switch {
 					case closing:
 						d.Close()
-						d.hint.Store(position{lap: uint64(stale / size), slot: stale % size}.pack())
+						d.hint.Store(position{lap: word(stale/size) * lapUnit, slot: stale % size}.pack())
 						want, wantOK = set, true
 					case wantOK:
 						want = inside[0]
@@ -322,11 +323,14 @@ func TestManyToOneStaleHint(t *testing.T) {
 	}
 }
 
+// lastLap is the lap after which laps begin anew.
+const lastLap = ^word(0) - (lapUnit - 1)
+
 // A Set that found a place to begin, and was descheduled while others went round the ring, catches up with the hint.
 func TestAhead(t *testing.T) {
-	const last = lapMask
+	const lap, last = lapUnit, lastLap
 	for _, positions := range [][2]position{
-		{{0, 0}, {0, 1}}, {{0, 5}, {1, 0}}, {{7, 3}, {9, 2}}, {{last, 9}, {0, 0}}, {{last - 1, 0}, {3, 0}},
+		{{0, 0}, {0, 1}}, {{0, 5}, {lap, 0}}, {{7 * lap, 3}, {9 * lap, 2}}, {{last, 9}, {0, 0}}, {{last - lap, 0}, {3 * lap, 0}},
 	} {
 		earlier, later := positions[0].pack(), positions[1].pack()
 		if !ahead(later, earlier) || ahead(earlier, later) || ahead(later, later) {

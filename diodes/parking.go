@@ -3,7 +3,10 @@
 
 package diodes
 
-import "sync/atomic"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // parking is where the one reader of a diode sleeps while there is nothing to read. It costs a writer one load while the
 // reader is awake.
@@ -43,12 +46,25 @@ func (p *parking) sleep() {
 	<-p.wakes
 }
 
+// sleepContext blocks the armed reader until it is woken, or until ctx is done: then it returns false.
+func (p *parking) sleepContext(ctx context.Context) bool {
+	select {
+	case <-p.wakes:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // wake wakes the reader if it is armed. It never blocks.
 func (p *parking) wake() {
-	epoch := p.epoch.Load()
-	if epoch&1 == 0 {
-		return
+	if epoch := p.epoch.Load(); epoch&1 == 1 {
+		p.wakeArmed(epoch)
 	}
+}
+
+//go:noinline
+func (p *parking) wakeArmed(epoch uint64) {
 	select {
 	case p.wakes <- struct{}{}:
 	default: // There is a wake-up already that the reader has not taken yet.

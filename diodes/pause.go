@@ -15,4 +15,8 @@ func (p *pause) lost() {
 	}
 }
 
-func (p *pause) won() { *p /= 2 }
+func (p *pause) won() {
+	if *p != 0 { // It is, nearly always, without others.
+		*p /= 2
+	}
+}

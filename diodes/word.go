@@ -24,82 +24,97 @@ type word uint64
 const (
 	nodeBits    = 23
 	maxNodes    = 1 << nodeBits
+	nodeMask    = word(maxNodes - 1)
 	closedFlag  = word(1) << nodeBits
-	versionBits = 40
-	versionUnit = word(1) << (64 - versionBits)
-	lapMask     = 1<<(versionBits-1) - 1
+	versionUnit = word(1) << (nodeBits + 1)
+	lapUnit     = 2 * versionUnit
 )
 
 // emptyWord is an empty slot that waits for the element of the given lap.
-func emptyWord(lap uint64, node uint32) word {
-	return word(lap&lapMask)*2*versionUnit | word(node)
-}
+func emptyWord(lap word, node uint32) word { return lap | word(node) }
 
 // fullWord is a slot that holds the element of the given lap.
-func fullWord(lap uint64, node uint32) word {
-	return emptyWord(lap, node) | versionUnit
-}
+func fullWord(lap word, node uint32) word { return lap | versionUnit | word(node) }
 
-func (w word) node() uint32 { return uint32(w & (maxNodes - 1)) }
+func (w word) node() uint32 { return uint32(w & nodeMask) }
 
 func (w word) closed() bool { return w&closedFlag != 0 }
 
 // full says whether the slot holds an element.
 func (w word) full() bool { return w&versionUnit != 0 }
 
-// lap is the lap of the element that the slot holds, or that it waits for.
-func (w word) lap() uint64 { return uint64(w / (2 * versionUnit)) }
+// lap is the lap of the element that the slot holds, or that it waits for, in the form of a position's.
+func (w word) lap() word { return w &^ (lapUnit - 1) }
 
-// A position is where an element goes: slot i in lap L. Laps count modulo 2^39 and are compared for equality only.
+// holds says whether the slot holds the element of the given lap.
+func (w word) holds(lap word) bool { return w&^(nodeMask|closedFlag) == lap|versionUnit }
+
+// awaits says whether the slot is ready for the element of the given lap: empty and waiting for it, or full with the element
+// of the lap before, which is then the oldest in the ring.
+func (w word) awaits(lap word) bool {
+	before := lap - w&^(nodeMask|closedFlag)
+	return before == 0 || before == versionUnit
+}
+
+// emptied is the word of a full slot after its element was exchanged for node.
+func (w word) emptied(node uint32) word {
+	return (w+versionUnit)&^nodeMask | word(node)
+}
+
+// A position is where an element goes: a slot, in a lap. Lap L is 2L in the place of a word's version, so that laps wrap as
+// versions do. They are compared for equality only, except in packed positions.
 type position struct {
-	lap  uint64
+	lap  word
 	slot int
 }
 
 // next is the position after p in a ring of size slots.
-func (p position) next(size int) position {
-	if p.slot++; p.slot == size {
-		p.slot = 0
-		p.lap = (p.lap + 1) & lapMask
+func (p position) next(size int) position { return p.plus(1, size) }
+
+// plus is the position n after p in a ring of size slots. n is at most size.
+func (p position) plus(n, size int) position {
+	if p.slot += n; p.slot >= size {
+		p.slot -= size
+		p.lap += lapUnit
 	}
 	return p
 }
 
-// previousLap is the position that used the same slot one lap before p.
-func (p position) previousLap() position {
-	p.lap = (p.lap - 1) & lapMask
+// before is the position before p in a ring of size slots.
+func (p position) before(size int) position { return p.lapBefore().plus(size-1, size) }
+
+// lapBefore is the position of the same slot one lap before p.
+func (p position) lapBefore() position {
+	p.lap -= lapUnit
 	return p
 }
 
-// pack puts p into one integer, for an atomic.
-func (p position) pack() uint64 { return p.lap<<nodeBits | uint64(p.slot) }
-
-// ahead says whether the packed position a is later than b. They are 62 bits wide and wrap.
-func ahead(a, b uint64) bool { return int64((a-b)<<2) > 0 }
-
-func unpackPosition(v uint64) position {
-	return position{lap: v >> nodeBits, slot: int(v & (maxNodes - 1))}
+// distance is the number of positions from p to q, which is not before p.
+func (p position) distance(q position, size int) int {
+	return int((q.lap-p.lap)/lapUnit)*size + q.slot - p.slot
 }
 
-// fillable says whether the slot is ready for the element of the given lap: empty and waiting for it, or full with the
-// element of the lap before, which is then the oldest in the ring.
-func (w word) fillable(lap uint64) bool {
-	if w.full() {
-		return w.lap() == (lap-1)&lapMask
-	}
-	return w.lap() == lap
-}
-
-// lastFilled is the last position in the given slot that was filled.
+// lastFilled is the last position in the given slot that was filled, when the slot has this word.
 func (w word) lastFilled(slot int) position {
 	p := position{lap: w.lap(), slot: slot}
 	if w.full() {
 		return p
 	}
-	return p.previousLap()
+	return p.lapBefore()
 }
 
-// emptied is the word of a full slot after its element was exchanged for node.
-func (w word) emptied(node uint32) word {
-	return emptyWord(w.lap()+1, node) | w&closedFlag
+// oldestLeft is the first position whose element can still be in a ring of size slots, when the given slot has this word:
+// the element that the slot held in the lap before is gone, and so are all before that.
+func (w word) oldestLeft(slot, size int) position {
+	return position{lap: w.lap(), slot: slot}.lapBefore().next(size)
 }
+
+// pack puts p into one integer of 62 bits, for an atomic.
+func (p position) pack() uint64 { return uint64(p.lap)>>2 | uint64(p.slot) }
+
+func unpackPosition(v uint64) position {
+	return position{lap: word(v) << 2 &^ (lapUnit - 1), slot: int(v & (maxNodes - 1))}
+}
+
+// ahead says whether the packed position a is later than b. They wrap.
+func ahead(a, b uint64) bool { return int64((a-b)<<2) > 0 }

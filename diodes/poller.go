@@ -1,0 +1,211 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package diodes
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+)
+
+// A PollerOption changes how a [Poller] begins. [StartFrom] is one.
+type PollerOption interface {
+	applyPoller(*StartFrom)
+}
+
+// StartFrom says with which element a [Poller] starts. It is a [PollerOption].
+type StartFrom uint8
+
+const (
+	// FromOldest starts with the oldest element that is in the ring. It is the default.
+	FromOldest StartFrom = iota
+	// FromNewest starts with the newest element that is in the ring.
+	FromNewest
+)
+
+func (s StartFrom) applyPoller(to *StartFrom) {
+	if s > FromNewest {
+		panic(fmt.Sprintf("diodes: there is no StartFrom(%d)", uint8(s)))
+	}
+	*to = s
+}
+
+// A Poller is a reader of a [OneToMany] with a place of its own; [OneToMany.NewPoller] makes one. It gets each element that
+// was in the ring when it came to it, in the order in which they were set.
+//
+// [Poller.TryNext], [Poller.Next] and [Poller.NextContext] may be called by one goroutine at a time, the poller's reader.
+// [Poller.Missed], [Poller.Len] and [Poller.Close] may be called by any goroutine at any time.
+type Poller[T any] struct {
+	d *OneToMany[T]
+
+	// The reader's alone: the position of its next element.
+	next position
+	// The writer's before it marks the poller, the reader's from then until it has counted itself out: what it copies.
+	retired *retired
+
+	missed  atomic.Uint64
+	parking parking
+
+	_ [cacheLine]byte
+	// place is next, packed, and flags. The reader writes it; the writer and Close add a flag to what they found, by
+	// compare-and-swap.
+	place atomic.Uint64
+	_     [cacheLine]byte
+}
+
+// The flags of a poller's place.
+const (
+	copying      = 1 << iota // the reader may be copying the element at its place
+	marked                   // the element has left the ring: when it has copied it, the reader has to count itself out
+	closedPoller             // the poller is closed
+
+	placeFlags = 1<<iota - 1
+)
+
+// copies is the place, without flags, of a poller whose next position is p. It loses the first of 62 bits.
+func copies(p position) uint64 { return p.pack() * (placeFlags + 1) }
+
+// ahead61 says whether place a is later than b.
+func ahead61(a, b uint64) bool { return int64(a-b) > 0 }
+
+// TryNext returns the poller's next element; false when there is none yet, or the poller is closed. If it has missed elements,
+// it tells the diode's alerter how many. It never blocks, and allocates nothing. It is lock-free: each step that the writer
+// makes it repeat is one with which the writer has lapped it again.
+//
+// TryNext is the reader's: see [Poller].
+func (p *Poller[T]) TryNext() (T, bool) {
+	x, ok, _ := p.tryNext()
+	return x, ok
+}
+
+// tryNext says in addition that no element will come any more.
+func (p *Poller[T]) tryNext() (x T, ok, ended bool) {
+	d := p.d
+	missed := 0
+	for !ok && !ended {
+		slot := &d.words[p.next.slot]
+		w := word(slot.Load())
+		if w.lap() != p.next.lap {
+			// The element is gone; what is in its slot now, or is to come there, tells which is the oldest still there.
+			oldest := w.oldestLeft(p.next.slot, d.size())
+			missed += p.next.distance(oldest, d.size())
+			p.next = oldest
+			continue
+		}
+		if !w.full() {
+			ended = w.closed() || p.place.Load()&closedPoller != 0
+			break
+		}
+		// First announce it, then see whether the element is still there: the writer does it the other way round.
+		ended = p.place.Swap(copies(p.next)|copying)&closedPoller != 0
+		if w = word(slot.Load()); !ended && w.holds(p.next.lap) {
+			x, ok = *d.cells.at(w.node()), true
+			p.next = p.next.next(d.size())
+		}
+		p.leave(ended)
+	}
+	if missed > 0 {
+		p.missed.Add(uint64(missed))
+		if d.alerter != nil {
+			d.alerter.Alert(missed)
+		}
+	}
+	return x, ok, ended
+}
+
+// leave ends the copying that place announces.
+func (p *Poller[T]) leave(closed bool) {
+	place := copies(p.next)
+	if closed {
+		place |= closedPoller
+	}
+	was := p.place.Swap(place)
+	if was&marked != 0 {
+		p.d.release(p.retired)
+	}
+	if was&closedPoller != 0 { // Close came in between, and left the rest to the reader.
+		p.place.Store(place | closedPoller)
+		p.d.remove(p)
+	}
+}
+
+// Next returns the poller's next element. While there is none it blocks, without using the processor. It returns false when
+// the poller is closed, or the diode is closed and the poller has got every element.
+//
+// Next is the reader's: see [Poller].
+func (p *Poller[T]) Next() (T, bool) {
+	for {
+		if x, ok, ended := p.tryNext(); ok || ended {
+			return x, ok
+		}
+		p.arm()
+		if x, ok, ended := p.tryNext(); ok || ended {
+			p.disarm()
+			return x, ok
+		}
+		p.parking.sleep()
+		p.d.asleep.Add(-1)
+	}
+}
+
+// NextContext is Next that also stops waiting when ctx is done. It then returns false, and ctx.Err() is not nil. An element
+// that is there is returned even if ctx is done.
+//
+// NextContext is the reader's: see [Poller].
+func (p *Poller[T]) NextContext(ctx context.Context) (T, bool) {
+	for {
+		if x, ok, ended := p.tryNext(); ok || ended {
+			return x, ok
+		}
+		p.arm()
+		x, ok, ended := p.tryNext()
+		if ok || ended || !p.parking.sleepContext(ctx) {
+			p.disarm()
+			return x, ok
+		}
+		p.d.asleep.Add(-1)
+	}
+}
+
+// arm announces the sleep first in the poller and then in the diode, where the writer looks first.
+func (p *Poller[T]) arm() {
+	p.parking.arm()
+	p.d.asleep.Add(1)
+}
+
+func (p *Poller[T]) disarm() {
+	p.d.asleep.Add(-1)
+	p.parking.disarm()
+}
+
+// Missed is the number of elements that the poller has lost because the writer lapped it, or evicted them, as far as the
+// reader has found out.
+func (p *Poller[T]) Missed() uint64 { return p.missed.Load() }
+
+// Len is the number of elements that wait for the poller. It is exact while nobody sets or reads, and a number from 0 to the
+// diode's Cap otherwise.
+func (p *Poller[T]) Len() int {
+	place := unpackPosition(p.place.Load() / (placeFlags + 1))
+	head, _ := p.d.head()
+	head.lap = place.lap + (head.lap-place.lap)<<1>>1 // A place has not got the first bit.
+	return min(place.distance(head, p.d.size()), p.d.Len())
+}
+
+// Close ends the reading: Next and TryNext return false from then on, also a Next that waits. Elements that the poller has
+// not got are neither delivered to it nor missed. Closing twice is closing once.
+func (p *Poller[T]) Close() {
+	for {
+		place := p.place.Load()
+		if place&closedPoller != 0 {
+			return
+		}
+		if p.place.CompareAndSwap(place, place|closedPoller) {
+			if place&copying == 0 {
+				p.d.remove(p)
+			}
+			p.parking.wake()
+			return
+		}
+	}
+}

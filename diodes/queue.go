@@ -1,0 +1,138 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package diodes
+
+import "context"
+
+// A queue is a ring of elements with one reader: what OneToOne and ManyToOne have in common.
+type queue[T any] struct {
+	ring
+	cells   cells[T]
+	alerter Alerter
+
+	_       [cacheLine]byte
+	parking parking
+
+	_ [cacheLine]byte
+	// The reader's alone: its next position, which is not after that of the oldest element, and the node that it exchanges
+	// for the node in the slot.
+	at    position
+	spare uint32
+	_     [cacheLine]byte
+}
+
+// init makes a queue with cells for as many writers.
+func (q *queue[T]) init(size, writers int, alerter Alerter, opts []Option) {
+	q.ring.init(size, newOptions(opts).policy)
+	q.cells.init(size, 1+writers)
+	q.alerter = alerter
+	q.parking = newParking()
+	q.spare, _ = q.cells.node()
+}
+
+// set puts x into the ring. It hands out what gave way.
+func (q *queue[T]) set(w *writer[T], x T) (dropped T, ok bool) {
+	*w.cell = x
+	for tries := 0; tries < attempts; tries++ {
+		slot := &q.words[w.at.slot]
+		old := word(slot.Load())
+		if !old.awaits(w.at.lap) {
+			w.at = q.past(w.at, old)
+			continue
+		}
+		if old.closed() || old.full() && q.policy == DropNewest {
+			break // x gives way; it is still in the writer's cell.
+		}
+		// Publishes x, and takes over the node in the slot with the element that gives way in it, if there is one.
+		if !slot.CompareAndSwap(uint64(old), uint64(fullWord(w.at.lap, w.spare))) {
+			w.pause.lost()
+			continue
+		}
+		w.pause.won()
+		w.at = w.at.next(q.size())
+		if w.at.slot%hintEvery == 0 {
+			q.moveHint(w.at)
+		}
+		q.parking.wake()
+		w.spare = old.node()
+		w.cell = q.cells.at(w.spare)
+		if !old.full() {
+			return dropped, false
+		}
+		break
+	}
+	dropped = moveOut(w.cell)
+	q.alert()
+	return dropped, true
+}
+
+// evict takes the oldest element out as a writer.
+func (q *queue[T]) evict(w *writer[T]) (x T, ok bool) {
+	if _, ok = q.ring.evict(&w.filler); ok {
+		w.cell = q.cells.at(w.spare)
+		x = moveOut(w.cell)
+		q.alert()
+	}
+	return x, ok
+}
+
+// alert tells the alerter of one element.
+func (q *queue[T]) alert() {
+	if q.alerter != nil {
+		q.alerter.Alert(1)
+	}
+}
+
+// tryNext takes the oldest element out. When there is none, ended says whether the queue is closed, so that none will come.
+func (q *queue[T]) tryNext() (x T, ok, ended bool) {
+	for {
+		slot := &q.words[q.at.slot]
+		old := word(slot.Load())
+		switch {
+		case old.lap() != q.at.lap:
+			// A writer has filled the slot anew, or emptied it. A later element is the oldest now.
+			q.at = old.oldestLeft(q.at.slot, q.size())
+		case !old.full():
+			// It waits for the very element that the reader waits for.
+			return x, false, old.closed()
+		case slot.CompareAndSwap(uint64(old), uint64(old.emptied(q.spare))):
+			q.spare = old.node()
+			q.at = q.at.next(q.size())
+			return moveOut(q.cells.at(q.spare)), true, false
+		}
+	}
+}
+
+func (q *queue[T]) next() (T, bool) {
+	for {
+		if x, ok, ended := q.tryNext(); ok || ended {
+			return x, ok
+		}
+		q.parking.arm()
+		if x, ok, ended := q.tryNext(); ok || ended {
+			q.parking.disarm()
+			return x, ok
+		}
+		q.parking.sleep()
+	}
+}
+
+func (q *queue[T]) nextContext(ctx context.Context) (T, bool) {
+	for {
+		if x, ok, ended := q.tryNext(); ok || ended {
+			return x, ok
+		}
+		q.parking.arm()
+		x, ok, ended := q.tryNext()
+		if ok || ended || !q.parking.sleepContext(ctx) {
+			q.parking.disarm()
+			return x, ok
+		}
+	}
+}
+
+func (q *queue[T]) close() {
+	q.ring.close()
+	q.parking.wake()
+}
