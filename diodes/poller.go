@@ -82,20 +82,21 @@ func (p *Poller[T]) TryNext() (T, bool) {
 // tryNext says in addition that no element will come any more.
 func (p *Poller[T]) tryNext() (x T, ok, ended bool) {
 	d := p.d
+	ended = p.place.Load()&closedPoller != 0
 	missed := 0
 	for !ok && !ended {
 		slot := &d.words[p.next.slot]
 		w := word(slot.Load())
-		if w.lap() != p.next.lap {
-			// The element is gone; what is in its slot now, or is to come there, tells which is the oldest still there.
+		if w.awaits(p.next.lap) { // The next element is still to come.
+			ended = w.closed()
+			break
+		}
+		if !w.holds(p.next.lap) {
+			// The next element is gone; what is in its slot now, or is to come there, tells which is the oldest still there.
 			oldest := w.oldestLeft(p.next.slot, d.size())
 			missed += p.next.distance(oldest, d.size())
 			p.next = oldest
 			continue
-		}
-		if !w.full() {
-			ended = w.closed() || p.place.Load()&closedPoller != 0
-			break
 		}
 		// First announce it, then see whether the element is still there: the writer does it the other way round.
 		ended = p.place.Swap(copies(p.next)|copying)&closedPoller != 0

@@ -1,0 +1,305 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package diodes
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var stressTime = flag.Duration("stress", 0, "go on with each stress test for this long, instead of a few rounds")
+
+var stressSizes = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 64, 1000}
+
+// stress runs all rounds once, or again and again until the time of the flag is over.
+func stress(t *testing.T, rounds func()) {
+	for begin := time.Now(); ; {
+		if rounds(); t.Failed() || time.Since(begin) >= *stressTime {
+			return
+		}
+	}
+}
+
+func perGoroutine() int {
+	if testing.Short() {
+		return 300
+	}
+	return 3_000
+}
+
+type element struct{ writer, n int }
+
+// Many writers, some with handles, one that evicts now and then, a reader of varying speed, a Close at the end or in the
+// middle: each element comes out exactly once, and those of a writer are read in order.
+func TestManyToOneStress(t *testing.T) {
+	stress(t, func() {
+		for _, size := range stressSizes {
+			for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+				for _, closing := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%v size %d, closed early %t", policy, size, closing), func(t *testing.T) {
+						stressManyToOne(t, size, policy, closing)
+					})
+				}
+			}
+		}
+	})
+}
+
+func stressManyToOne(t *testing.T, size int, policy DropPolicy, closing bool) {
+	const writers = 6
+	perWriter := perGoroutine()
+	var alerts, progress atomic.Int64
+	d := NewManyToOne[element](size, AlertFunc(func(n int) { alerts.Add(int64(n)) }), policy)
+	dropped := make([][]element, writers)
+	var set sync.WaitGroup
+	for w := range writers {
+		set.Go(func() {
+			put, evict := d.Set, d.Evict
+			if w%2 == 1 {
+				handle := d.Writer()
+				defer handle.Release()
+				put, evict = handle.Set, handle.Evict
+			}
+			for n := range perWriter {
+				x := element{w, n}
+				if out, ok := put(x); ok {
+					dropped[w] = append(dropped[w], out)
+					switch {
+					case closing:
+					case policy == DropOldest && out == x:
+						t.Errorf("an open diode refused %v", x)
+					case policy == DropNewest && out != x:
+						t.Errorf("the oldest, %v, was dropped", out)
+					}
+				}
+				if w < 2 && n%8 == 0 {
+					if out, ok := evict(); ok {
+						dropped[w] = append(dropped[w], out)
+					}
+				}
+				if n := d.Len(); n < 0 || n > size {
+					t.Errorf("%d of %d elements inside", n, size)
+				}
+				progress.Add(1)
+			}
+		})
+	}
+	read := make(chan []element)
+	go func() {
+		var got []element
+		for {
+			x, ok := d.Next()
+			if !ok {
+				read <- got
+				return
+			}
+			for burst := 0; ok && burst < len(got)%7; burst++ { // Some of the time it does not sleep.
+				got = append(got, x)
+				x, ok = d.TryNext()
+			}
+			if ok {
+				got = append(got, x)
+			}
+			if len(got)%1000 < 500 { // Half of the time it dawdles.
+				runtime.Gosched()
+			}
+		}
+	}()
+	if closing {
+		for progress.Load() < writers*int64(perWriter)/2 {
+			runtime.Gosched()
+		}
+		d.Close()
+	}
+	set.Wait()
+	d.Close()
+	got := <-read
+
+	checkOnce(t, writers, perWriter, got, dropped)
+	drops := 0
+	for _, xs := range dropped {
+		drops += len(xs)
+	}
+	if int(alerts.Load()) != drops {
+		t.Errorf("want %d alerted, got %d", drops, alerts.Load())
+	}
+	if d.Len() != 0 {
+		t.Errorf("%d elements stayed inside", d.Len())
+	}
+}
+
+// checkOnce checks that what was read and what was dropped is what was set, each once, and that reading kept each writer's
+// order.
+func checkOnce(t *testing.T, writers, perWriter int, read []element, dropped [][]element) {
+	t.Helper()
+	seen := make([][]byte, writers)
+	for w := range seen {
+		seen[w] = make([]byte, perWriter)
+	}
+	last := make([]int, writers)
+	for i := range last {
+		last[i] = -1
+	}
+	for _, x := range read {
+		seen[x.writer][x.n]++
+		if x.n <= last[x.writer] {
+			t.Fatalf("writer %d: read %d after %d", x.writer, x.n, last[x.writer])
+		}
+		last[x.writer] = x.n
+	}
+	for _, xs := range dropped {
+		for _, x := range xs {
+			seen[x.writer][x.n]++
+		}
+	}
+	for w := range seen {
+		for n, times := range seen[w] {
+			if times != 1 {
+				t.Fatalf("element %d of writer %d came out %d times", n, w, times)
+			}
+		}
+	}
+}
+
+// One writer that also evicts, one reader: each element comes out exactly once, and all are read in order.
+func TestOneToOneStress(t *testing.T) {
+	stress(t, func() {
+		for _, size := range stressSizes {
+			for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+				t.Run(fmt.Sprintf("%v size %d", policy, size), func(t *testing.T) {
+					n := 4 * perGoroutine()
+					d := NewOneToOne[element](size, nil, policy)
+					var dropped []element
+					go func() {
+						defer d.Close()
+						for i := range n {
+							if out, ok := d.Set(element{0, i}); ok {
+								dropped = append(dropped, out)
+							}
+							if i%9 == 0 {
+								if out, ok := d.Evict(); ok {
+									dropped = append(dropped, out)
+								}
+							}
+							if i%500 < 250 {
+								runtime.Gosched()
+							}
+						}
+					}()
+					var got []element
+					for x, ok := d.Next(); ok; x, ok = d.Next() {
+						got = append(got, x)
+						if len(got)%1000 < 500 {
+							runtime.Gosched()
+						}
+					}
+					checkOnce(t, 1, n, got, [][]element{dropped})
+				})
+			}
+		}
+	})
+}
+
+// One writer that also evicts, and pollers that come and go: each gets what was set, in order, but for what it missed, of
+// which it was told the exact number.
+func TestOneToManyStress(t *testing.T) {
+	stress(t, func() {
+		for _, size := range stressSizes {
+			t.Run(fmt.Sprint("size ", size), func(t *testing.T) { stressOneToMany(t, size) })
+		}
+	})
+}
+
+func stressOneToMany(t *testing.T, size int) {
+	const readers = 5
+	n := 4 * perGoroutine()
+	var alerts, missed, begun atomic.Int64
+	d := NewOneToMany[int](size, AlertFunc(func(n int) { alerts.Add(int64(n)) }))
+	var reading sync.WaitGroup
+	for reader := range readers {
+		reading.Go(func() {
+			for life := 0; ; life++ {
+				before := begun.Load()
+				p := d.NewPoller(StartFrom((life + reader) % 2))
+				first, ended := readPoller(t, p, life, reader)
+				missed.Add(int64(p.Missed()))
+				p.Close()
+				if first >= 0 && first < int(before)-size {
+					t.Errorf("a poller of %d elements made after %d sets began with %d", size, before, first)
+				}
+				if ended {
+					return
+				}
+			}
+		})
+	}
+	out := 0
+	for i := range n {
+		begun.Store(int64(i))
+		if x, ok := d.Set(i); ok {
+			if x != out {
+				t.Errorf("want %d to leave, got %d", out, x)
+			}
+			out = x + 1
+		}
+		if i%11 == 0 {
+			if x, ok := d.Evict(); ok {
+				if x != out {
+					t.Errorf("want %d evicted, got %d", out, x)
+				}
+				out = x + 1
+			}
+		}
+		if i%500 < 250 {
+			runtime.Gosched()
+		}
+	}
+	d.Close()
+	reading.Wait()
+	if out+d.Len() != n {
+		t.Errorf("%d left and %d are inside, of %d", out, d.Len(), n)
+	}
+	if alerts.Load() != missed.Load() {
+		t.Errorf("want %d alerted, got %d", missed.Load(), alerts.Load())
+	}
+	// Every node is in a slot, or the writer's.
+	if len(*d.pollers.Load()) != 0 {
+		t.Error("closed pollers are still minded")
+	}
+	for _, r := range d.retired {
+		if !r.free.Load() || *d.cells.at(r.node) != 0 {
+			t.Errorf("a retired node was not cleared: %+v", r)
+		}
+	}
+}
+
+// readPoller reads until the diode has ended or, in most of its lives, for a while. It returns the first element.
+func readPoller(t *testing.T, p *Poller[int], life, reader int) (first int, ended bool) {
+	first = -1
+	next, missed := 0, 0
+	for got := 0; life%4 == 3 || got < 100*(reader+1); got++ {
+		x, ok := p.Next()
+		skipped := int(p.Missed()) - missed
+		missed += skipped
+		if !ok {
+			return first, true
+		}
+		if first < 0 {
+			first = x
+		} else if x != next+skipped {
+			t.Errorf("want %d after %d missed, got %d", next+skipped, skipped, x)
+			return first, true
+		}
+		next = x + 1
+		if got%100 < 10*reader {
+			runtime.Gosched()
+		}
+	}
+	return first, false
+}
