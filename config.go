@@ -58,8 +58,19 @@ type DiodeConfig struct {
 // DropPolicy says which batch gives way when the diode is full.
 type DropPolicy string
 
-// DropOldest drops the batch that has waited longest.
-const DropOldest DropPolicy = "oldest"
+const (
+	// DropOldest drops the batch that has waited longest, and keeps what is new.
+	DropOldest DropPolicy = "oldest"
+	// DropNewest drops the batch that was pushed, and keeps what waits.
+	DropNewest DropPolicy = "newest"
+)
+
+func (p DropPolicy) option() diodes.Option {
+	if p == DropNewest {
+		return diodes.DropNewest
+	}
+	return diodes.DropOldest
+}
 
 // BatchConfig bounds one message to Loggregator.
 type BatchConfig struct {
@@ -208,7 +219,7 @@ func (cfg *Config) Validate() error {
 	return errors.Join(
 		cfg.validateConnection(),
 		inRange("diode::capacity", cfg.Diode.Capacity, 1, diodes.MaxSize),
-		oneOf("diode::drop_policy", cfg.Diode.DropPolicy, DropOldest),
+		oneOf("diode::drop_policy", cfg.Diode.DropPolicy, DropOldest, DropNewest),
 		inRange("batch::max_envelopes", cfg.Batch.MaxEnvelopes, 1, math.MaxInt32),
 		inRange("batch::max_bytes", cfg.Batch.MaxBytes, minMessageBytes, maxMessageBytes),
 		cfg.validateRateLimit(),

@@ -83,7 +83,7 @@ func TestLoadConfig(t *testing.T) {
 	want.RetryConfig.InitialInterval = time.Second
 	want.RetryConfig.MaxInterval = 10 * time.Second
 	want.RetryConfig.MaxElapsedTime = time.Minute
-	want.Diode = DiodeConfig{Capacity: 50, DropPolicy: DropOldest}
+	want.Diode = DiodeConfig{Capacity: 50, DropPolicy: DropNewest}
 	want.Batch = BatchConfig{MaxEnvelopes: 200, MaxBytes: 512 << 10}
 	want.RateLimit = RateLimitConfig{EnvelopesPerSecond: 1000.5, Burst: 200}
 	want.Identity.SourceID = IDConfig{Value: "my-platform", Attributes: []string{"service.name"}, Default: "nobody"}
@@ -114,7 +114,7 @@ func TestInvalidConfig(t *testing.T) {
 		"negative timeout":        {`timeout: -1s`, "'timeout' must be non-negative"},
 		"retry interval":          {`retry_on_failure: {initial_interval: -1s}`, "retry_on_failure: "},
 		"capacity 0":              {`diode: {capacity: 0}`, "diode::capacity: must be from 1 to 8000000, not 0"},
-		"unknown policy":          {`diode: {drop_policy: random}`, `diode::drop_policy: must be "oldest", not "random"`},
+		"unknown policy":          {`diode: {drop_policy: random}`, `diode::drop_policy: must be "oldest" or "newest", not "random"`},
 		"no envelopes":            {`batch: {max_envelopes: 0}`, "batch::max_envelopes: must be from 1 to 2147483647, not 0"},
 		"message too large":       {`batch: {max_bytes: 4194305}`, "batch::max_bytes: must be from 131072 to 4194304, not 4194305"},
 		"message too small":       {`batch: {max_bytes: 1000}`, "batch::max_bytes: must be from 131072 to 4194304, not 1000"},

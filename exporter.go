@@ -60,7 +60,7 @@ type signalExporter[D comparable] struct {
 func newSignalExporter[D comparable](set exporter.Settings, cfg *Config, clients *ingress.Shared[*Config], s signal[D]) (*signalExporter[D], error) {
 	e := &signalExporter[D]{
 		signal:  s,
-		diode:   diodes.NewManyToOne[batch[D]](cfg.Diode.Capacity, nil),
+		diode:   diodes.NewManyToOne[batch[D]](cfg.Diode.Capacity, nil, cfg.Diode.DropPolicy.option()),
 		cfg:     cfg,
 		set:     set,
 		clients: clients,

@@ -304,6 +304,34 @@ func TestStalledIngress(t *testing.T) {
 	assert.EqualValues(t, (pushes-capacity-1)*perBatch, dropped, "the log says it to the item too")
 }
 
+// With drop_policy newest, what waits stays, and what is pushed gives way.
+func TestStalledIngressDropNewest(t *testing.T) {
+	const capacity, pushes, perBatch = 10, 100, 100
+	f := newFixture(t)
+	f.cfg.Diode = DiodeConfig{Capacity: capacity, DropPolicy: DropNewest}
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	e := f.startLogs()
+
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, perBatch)))
+	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	for i := 1; i < pushes; i++ {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*perBatch, perBatch)))
+	}
+	assert.Equal(t, (pushes-capacity-1)*perBatch, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "overflow")))
+	f.checkIdentity("logs", pushes*perBatch)
+
+	f.ingress.Resume()
+	got := payloads(f.ingress.WaitForEnvelopes(t, (1+capacity)*perBatch))
+	require.NoError(t, e.Shutdown(t.Context()))
+	var want []string
+	for i := range (1 + capacity) * perBatch {
+		want = append(want, strconv.Itoa(i))
+	}
+	assert.Equal(t, want, got)
+	f.checkIdentity("logs", pushes*perBatch)
+}
+
 func TestManyPushersAccountForEveryItem(t *testing.T) {
 	const pushers, pushes, perBatch = 8, 300, 3
 	f := newFixture(t)

@@ -117,7 +117,7 @@ var rejectHints = map[translate.Reason]string{
 
 func (l *losses) log() {
 	if items := l.overflowItems.Swap(0); items > 0 {
-		l.logger.Warn("The diode is full: dropped the oldest batches. Loggregator, or rate_limit, is slower than the pipeline.",
+		l.logger.Warn("The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.",
 			zap.Int64("dropped_batches", l.overflowBatches.Swap(0)), zap.Int64("dropped_items", items))
 	}
 	if items := l.shutdownItems.Swap(0); items > 0 {

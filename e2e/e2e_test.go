@@ -351,7 +351,7 @@ func TestValidate(t *testing.T) {
 	for name, tt := range map[string]struct{ yaml, want string }{
 		"empty endpoint": {`endpoint: ""`, "exporters::loggregator: endpoint: must not be empty; the Loggregator agent listens on 127.0.0.1:3458"},
 		"capacity 0":     {"diode: {capacity: 0}", "exporters::loggregator: diode::capacity: must be from 1 to 8000000, not 0"},
-		"unknown policy": {"diode: {drop_policy: random}", `exporters::loggregator: diode::drop_policy: must be "oldest", not "random"`},
+		"unknown policy": {"diode: {drop_policy: random}", `exporters::loggregator: diode::drop_policy: must be "oldest" or "newest", not "random"`},
 		"unreadable certificate": {"tls: {cert_file: /no/such/file, key_file: /no/such/file}",
 			"exporters::loggregator: tls::cert_file: must be a file that the collector can read: open /no/such/file: no such file or directory"},
 		"negative rate": {"rate_limit: {envelopes_per_second: -1}", "exporters::loggregator: rate_limit::envelopes_per_second: must be 0 (no limit) or more, not -1"},
