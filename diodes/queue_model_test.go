@@ -5,7 +5,6 @@ package diodes
 
 import (
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"strings"
 	"testing"
@@ -150,9 +149,6 @@ const (
 
 type model struct {
 	scenario
-	seed     maphash.Seed
-	seen     map[uint64]struct{}
-	todo     []modelState
 	failures []string
 }
 
@@ -191,37 +187,14 @@ func (md *model) start() modelState {
 
 // explore visits every state that can be reached, or stops at the first failure.
 func (md *model) explore() int {
-	md.seed = maphash.MakeSeed()
-	md.seen = map[uint64]struct{}{}
-	md.visit(md.start())
-	for len(md.todo) > 0 && len(md.failures) == 0 {
-		s := md.todo[len(md.todo)-1]
-		md.todo = md.todo[:len(md.todo)-1]
-		md.checkState(&s)
-		moved := false
-		for i := range s.m {
-			for choice := range 2 {
-				next := s
-				if md.step(&next, i, choice == 1) {
-					moved = true
-					md.visit(next)
-				}
-			}
-		}
-		if !moved {
-			md.checkEnd(&s)
-		}
-	}
-	return len(md.seen)
-}
-
-func (md *model) visit(s modelState) {
-	md.rename(&s)
-	h := maphash.Comparable(md.seed, s)
-	if _, ok := md.seen[h]; !ok {
-		md.seen[h] = struct{}{}
-		md.todo = append(md.todo, s)
-	}
+	return explore(md.start(), exploration[modelState]{
+		machines: machines,
+		step:     md.step,
+		rename:   md.rename,
+		check:    md.checkState,
+		end:      md.checkEnd,
+		failed:   func() bool { return len(md.failures) > 0 },
+	})
 }
 
 // rename numbers the nodes in the order in which they are found. What they are called makes no difference.
