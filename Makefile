@@ -72,6 +72,22 @@ bench: ## Run the benchmarks, alone and beside the project's peers
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	cd bench && $(GO) test -run '^$$' -bench . -benchmem ./...
 
+BENCHCOUNT  ?= 6
+BENCHTIME   ?= 200ms
+
+.PHONY: bench-diodes
+bench-diodes: ## Measure the diodes beside their peers and write docs/benchmarks.md
+	@mkdir -p build/bench docs
+	cd bench && $(GO) test -c -o ../build/bench/diodes.test . && $(GO) build -o ../build/bench/report ./cmd/report
+	{ echo "go: $$($(GO) env GOVERSION)"; \
+	  echo "go-diodes: $$(cd bench && $(GO) list -m -f '{{.Version}}' code.cloudfoundry.org/go-diodes)"; \
+	  echo "rounds: $(BENCHCOUNT)"; echo "benchtime: $(BENCHTIME)"; } > build/bench/diodes.txt
+	@# Round by round: with -count, a slow spell of the machine would hit one peer only.
+	for round in $$(seq $(BENCHCOUNT)); do \
+	  build/bench/diodes.test -test.run '^$$' -test.bench . -test.benchtime $(BENCHTIME) >> build/bench/diodes.txt || exit 1; done
+	build/bench/report -raw build/bench/diodes.txt -benchstat '$(TOOL) benchstat' > build/bench/benchmarks.md
+	mv build/bench/benchmarks.md docs/benchmarks.md
+
 .PHONY: fuzz
 fuzz: ## Fuzz each fuzz test for FUZZTIME (default 30s)
 	$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \

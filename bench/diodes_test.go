@@ -5,7 +5,14 @@
 package bench
 
 import (
+	"fmt"
+	"math/bits"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	cfdiodes "code.cloudfoundry.org/go-diodes"
 
@@ -14,89 +21,419 @@ import (
 
 const ringSize = 1000
 
-var element = [64]byte{1}
+// The level of the machine: what an atomic costs that nobody contends for, and how long a cache line takes to another core
+// and back.
+func BenchmarkBaseline(b *testing.B) {
+	type padded struct {
+		_ [64]byte
+		atomic.Int64
+		_ [64]byte
+	}
+	b.Run("op=cas", func(b *testing.B) {
+		b.ReportAllocs()
+		v := new(padded)
+		for n := range int64(b.N) {
+			v.CompareAndSwap(n, n+1)
+		}
+	})
+	b.Run("op=round-trip", func(b *testing.B) {
+		if runtime.GOMAXPROCS(0) < 2 {
+			b.Skip("needs two cores")
+		}
+		b.ReportAllocs()
+		ball := new(padded)
+		end := 2 * int64(b.N) // b.N itself changes for the next run before the other goroutine has seen the last trip.
+		go func() {
+			for n := int64(1); n < end; n += 2 {
+				await(&ball.Int64, n)
+				ball.Store(n + 1)
+			}
+		}()
+		for n := int64(0); n < end; n += 2 {
+			ball.Store(n + 1)
+			await(&ball.Int64, n+2)
+		}
+	})
+}
 
 // One goroutine sets an element and takes it out again.
-func BenchmarkSetTryNext(b *testing.B) {
+func BenchmarkManyToOne(b *testing.B) {
+	each(b, func(b *testing.B, p peer) {
+		pairs := p.open(ringSize).pairs
+		b.ResetTimer()
+		pairs(b.N)
+	}, ours, oursWriter, goDiodes, goDiodesWaiter, channel, channelSelect, mutex)
+}
+
+// What a large ring costs: the same, over more memory.
+func BenchmarkGrowth(b *testing.B) {
+	for _, size := range []int{10, 100, 1000, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			each(b, func(b *testing.B, p peer) {
+				pairs := p.open(size).pairs
+				pairs(size) // The first lap takes page faults.
+				b.ResetTimer()
+				pairs(b.N)
+			}, ours)
+		})
+	}
+}
+
+// floorRing is the least that one compare-and-swap on each side takes: no laps, no policy, no parking. What a ring of this
+// kind costs beyond that is its own.
+type floorRing struct {
+	words   []atomic.Uint64 // 1: the cell is full
+	cells   []element
+	in, out int
+}
+
+//go:noinline
+func (r *floorRing) Set(x element) bool {
+	r.cells[r.in] = x
+	if !r.words[r.in].CompareAndSwap(0, 1) {
+		return false
+	}
+	if r.in++; r.in == len(r.words) {
+		r.in = 0
+	}
+	return true
+}
+
+//go:noinline
+func (r *floorRing) TryNext() (x element, ok bool) {
+	if !r.words[r.out].CompareAndSwap(1, 0) {
+		return nil, false
+	}
+	x, r.cells[r.out] = r.cells[r.out], nil
+	if r.out++; r.out == len(r.words) {
+		r.out = 0
+	}
+	return x, true
+}
+
+// exchangeRing is the least that an exchange of cells takes in addition: who comes has to look at the slot.
+type exchangeRing struct {
+	words           []atomic.Uint64 // lap, full, cell
+	cells           []element
+	in, out         int
+	inLap, outLap   uint64
+	inCell, outCell uint64
+}
+
+const (
+	exchangeFull = 1 << 24
+	exchangeLap  = 2 * exchangeFull
+)
+
+func newExchangeRing(size int) *exchangeRing {
+	r := &exchangeRing{words: make([]atomic.Uint64, size), cells: make([]element, size+2)}
+	for i := range r.words {
+		r.words[i].Store(uint64(i))
+	}
+	r.inCell, r.outCell = uint64(size), uint64(size)+1
+	return r
+}
+
+//go:noinline
+func (r *exchangeRing) Set(x element) bool {
+	r.cells[r.inCell] = x
+	old := r.words[r.in].Load()
+	if old&^(exchangeFull-1) != r.inLap || !r.words[r.in].CompareAndSwap(old, r.inLap|exchangeFull|r.inCell) {
+		return false
+	}
+	r.inCell = old & (exchangeFull - 1)
+	if r.in++; r.in == len(r.words) {
+		r.in = 0
+		r.inLap += exchangeLap
+	}
+	return true
+}
+
+//go:noinline
+func (r *exchangeRing) TryNext() (x element, ok bool) {
+	old := r.words[r.out].Load()
+	if old&^(exchangeFull-1) != r.outLap|exchangeFull || !r.words[r.out].CompareAndSwap(old, r.outLap+exchangeLap|r.outCell) {
+		return nil, false
+	}
+	r.outCell = old & (exchangeFull - 1)
+	x, r.cells[r.outCell] = r.cells[r.outCell], nil
+	if r.out++; r.out == len(r.words) {
+		r.out = 0
+		r.outLap += exchangeLap
+	}
+	return x, true
+}
+
+// The same with the diodes that have one writer only.
+func BenchmarkOneToOne(b *testing.B) {
 	b.Run("peer=ours", func(b *testing.B) {
-		d := diodes.NewManyToOne[*[64]byte](ringSize, nil)
+		d := diodes.NewOneToOne[element](ringSize, nil)
 		b.ReportAllocs()
-		for b.Loop() {
-			d.Set(&element)
+		for range b.N {
+			d.Set(&payload)
+			d.TryNext()
+		}
+	})
+	b.Run("peer=floor", func(b *testing.B) {
+		d := &floorRing{words: make([]atomic.Uint64, ringSize), cells: make([]element, ringSize)}
+		b.ReportAllocs()
+		for range b.N {
+			d.Set(&payload)
+			d.TryNext()
+		}
+	})
+	b.Run("peer=floor-exchange", func(b *testing.B) {
+		d := newExchangeRing(ringSize)
+		b.ReportAllocs()
+		for range b.N {
+			d.Set(&payload)
 			d.TryNext()
 		}
 	})
 	b.Run("peer=go-diodes", func(b *testing.B) {
-		d := cfdiodes.NewManyToOne(ringSize, nil)
+		d := cfdiodes.NewOneToOne(ringSize, nil)
 		b.ReportAllocs()
-		for b.Loop() {
-			d.Set(cfdiodes.GenericDataType(&element))
+		for range b.N {
+			d.Set(cfdiodes.GenericDataType(&payload))
 			d.TryNext()
 		}
 	})
-	b.Run("peer=channel", func(b *testing.B) {
-		c := make(chan *[64]byte, ringSize)
-		b.ReportAllocs()
-		for b.Loop() {
-			c <- &element
-			<-c
-		}
-	})
+	each(b, func(b *testing.B, p peer) {
+		pairs := p.open(ringSize).pairs
+		b.ResetTimer()
+		pairs(b.N)
+	}, channel, channelSelect, mutex)
 }
 
-// Two goroutines a processor set into a ring that nobody reads.
-func BenchmarkSetFull(b *testing.B) {
-	b.Run("peer=ours", func(b *testing.B) {
-		d := diodes.NewManyToOne[*[64]byte](ringSize, nil)
-		b.ReportAllocs()
-		b.SetParallelism(2)
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				d.Set(&element)
-			}
+// write has as many goroutines set b.N elements between them, and measures until the last of them is done. Its metric
+// "cores" is the time that the process got on cores in that time: without a second one there is no contention to measure.
+func write(b *testing.B, r ring, writers int) {
+	start := make(chan struct{})
+	var done sync.WaitGroup
+	for i := range writers {
+		set, n := r.writer(), (b.N+i)/writers
+		done.Go(func() {
+			<-start
+			set(n)
 		})
-	})
-	b.Run("peer=go-diodes", func(b *testing.B) {
-		d := cfdiodes.NewManyToOne(ringSize, nil)
-		b.ReportAllocs()
-		b.SetParallelism(2)
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				d.Set(cfdiodes.GenericDataType(&element))
-			}
-		})
-	})
+	}
+	before := processTime()
+	b.ResetTimer()
+	close(start)
+	done.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(processTime()-before)/float64(b.Elapsed()), "cores")
 }
 
-// How many elements a ring of 10,000 still has after one too many.
-func BenchmarkKeptAfterOverflowByOne(b *testing.B) {
+func processTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// Many writers and a reader that reads as fast as it can, and sleeps when there is nothing.
+func BenchmarkFanIn(b *testing.B) {
+	for _, writers := range []int{8, 64} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			each(b, func(b *testing.B, p peer) {
+				r := p.open(ringSize)
+				read := make(chan int)
+				go func() {
+					n := 0
+					for r.next() {
+						n++
+					}
+					read <- n
+				}()
+				write(b, r, writers)
+				r.close()
+				b.ReportMetric(100*float64(<-read)/float64(b.N), "delivered-%")
+			}, ours, oursWriter, goDiodesWaiter, goDiodesPoller, channel, channelSelect, mutex)
+		})
+	}
+}
+
+// Writers into a full ring that nobody reads.
+func BenchmarkOverflowStorm(b *testing.B) {
+	for _, writers := range []int{2, 64} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			each(b, func(b *testing.B, p peer) {
+				r := p.open(ringSize)
+				r.writer()(ringSize)
+				write(b, r, writers)
+			}, ours, oursWriter, oursDropNewest, goDiodes, goDiodesWaiter, channelSelect, mutex)
+		})
+	}
+}
+
+// How many elements are lost when a ring of 10,000 gets one too many.
+func BenchmarkOverflowByOne(b *testing.B) {
 	const size = 10_000
-	b.Run("peer=ours", func(b *testing.B) {
-		kept := 0
+	each(b, func(b *testing.B, p peer) {
+		lost := 0
 		for b.Loop() {
-			d := diodes.NewManyToOne[*[64]byte](size, nil)
-			for range size + 1 {
-				d.Set(&element)
-			}
-			kept = 0
-			for _, ok := d.TryNext(); ok; _, ok = d.TryNext() {
-				kept++
+			r := p.open(size)
+			r.writer()(size + 1)
+			lost = size + 1
+			for r.tryNext() {
+				lost--
 			}
 		}
-		b.ReportMetric(float64(kept), "kept")
-	})
-	b.Run("peer=go-diodes", func(b *testing.B) {
-		kept := 0
-		for b.Loop() {
-			d := cfdiodes.NewManyToOne(size, nil)
-			for range size + 1 {
-				d.Set(cfdiodes.GenericDataType(&element))
-			}
-			kept = 0
-			for _, ok := d.TryNext(); ok; _, ok = d.TryNext() {
-				kept++
-			}
+		b.ReportMetric(0, "ns/op") // Most of it is the making of the ring.
+		b.ReportMetric(float64(lost), "lost")
+	}, ours, goDiodes, channelSelect, mutex)
+}
+
+// A histogram counts durations in steps of at most 1/32 of themselves. Adding to it allocates nothing.
+type histogram [64 * 32]int
+
+func (h *histogram) add(d time.Duration) {
+	v := max(int(d), 0)
+	shift := max(bits.Len(uint(v))-6, 0)
+	h[shift*32+v>>shift]++
+}
+
+func (h *histogram) quantile(q float64) float64 {
+	total, upTo := 0, 0
+	for _, n := range h {
+		total += n
+	}
+	for i, n := range h {
+		if upTo += n; n > 0 && float64(upTo) >= q*float64(total) {
+			shift := max(i/32-1, 0)
+			return float64((i - shift*32) << shift)
 		}
-		b.ReportMetric(float64(kept), "kept")
-	})
+	}
+	return 0
+}
+
+// How long a single Set takes when 8 writers set into a full ring whose reader stalls. Each duration has a reading of the
+// clock in it, which is what the peer "clock" measures alone: how often the machine itself takes a goroutine off its core.
+func BenchmarkSetLatency(b *testing.B) {
+	const writers = 8
+	clock := peer{"clock", func(int) ring { return ring{writer: shared(func(int) {})} }}
+	each(b, func(b *testing.B, p peer) {
+		r := p.open(ringSize)
+		r.writer()(ringSize)
+		var all histogram
+		var mu sync.Mutex
+		timed := ring{writer: func() func(n int) {
+			set, h := r.writer(), new(histogram)
+			return func(n int) {
+				for range n {
+					start := time.Now()
+					set(1)
+					h.add(time.Since(start))
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				for i, n := range h {
+					all[i] += n
+				}
+			}
+		}}
+		write(b, timed, writers)
+		b.ReportMetric(0, "ns/op") // Most of it is the clock.
+		b.ReportMetric(all.quantile(.5), "p50-ns")
+		b.ReportMetric(all.quantile(.99), "p99-ns")
+		b.ReportMetric(all.quantile(.999), "p99.9-ns")
+	}, ours, oursWriter, clock, goDiodes, goDiodesWaiter, channelSelect, mutex)
+}
+
+// One element at a time into an empty ring whose reader sleeps, and the reader's reply, over the same channel for each peer.
+// With one processor the reader sleeps for certain: after the reply it runs on until it blocks, and only then the writer.
+// With two it has, while the writer yields twice, nearly always the time for it.
+func BenchmarkWakeup(b *testing.B) {
+	for _, procs := range []int{1, 2} {
+		b.Run(fmt.Sprintf("procs=%d", procs), func(b *testing.B) {
+			each(b, func(b *testing.B, p peer) {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+				r := p.open(ringSize)
+				replies := make(chan struct{})
+				go func() {
+					for r.next() {
+						replies <- struct{}{}
+					}
+				}()
+				set := r.writer()
+				for b.Loop() {
+					set(1)
+					<-replies
+					if procs > 1 {
+						runtime.Gosched()
+						runtime.Gosched()
+					}
+				}
+				r.close()
+			}, ours, oursWriter, goDiodesWaiter, channel, mutex)
+		})
+	}
+}
+
+// A Set and a TryNext that meet in a slot, of a ring that has overflowed before. After both, one element is there for the
+// reader. A stall is when the reader can't get it; sets-to-recover is how many more it takes until it gets one.
+//
+// In go-diodes the slot still has an element in it that was lost in the overflow. When the reader clears it away between
+// the writer's look and its swap, the swap fails, and the writer takes the next number and slot; the reader waits at the
+// slot for a number that nobody will write any more, until a writer comes round to it.
+func BenchmarkCollision(b *testing.B) {
+	const size = 100
+	collide := func(kept int) func(b *testing.B, p peer) {
+		return func(b *testing.B, p peer) {
+			var r ring
+			var set func(n int)
+			var turn, done atomic.Int64 // The rounds that the writer may do, and has done.
+			go func() {
+				for i := int64(1); ; i++ {
+					await(&turn, i)
+					if set == nil {
+						return
+					}
+					set(1)
+					done.Store(i)
+				}
+			}()
+			stalls, sets, i := 0, 0, int64(0)
+			for b.Loop() {
+				i++
+				r = p.open(size)
+				set = r.writer()
+				set(size + 1)
+				for range kept {
+					r.tryNext()
+				}
+				turn.Store(i)
+				for range i % 256 { // The writer takes a while to notice; all delays have a turn.
+				}
+				ok := r.tryNext()
+				await(&done, i)
+				if ok = ok || r.tryNext(); !ok {
+					stalls++
+				}
+				for ; !ok; ok = r.tryNext() {
+					set(1)
+					sets++
+				}
+			}
+			set = nil
+			turn.Store(i + 1)
+			b.ReportMetric(0, "ns/op") // Most of it is the making of the ring.
+			b.ReportMetric(100*float64(stalls)/float64(i), "stalled-%")
+			b.ReportMetric(float64(sets)/float64(max(stalls, 1)), "sets-to-recover")
+		}
+	}
+	// What there is to read after the overflow is read before the two meet.
+	each(b, collide(size), ours, mutex)
+	each(b, collide(1), goDiodes)
+}
+
+// await spins, so that both sides go on at the same moment; on a machine that gives them no two cores it lets go at times.
+func await(v *atomic.Int64, want int64) {
+	for n := 1; v.Load() != want; n++ {
+		if n%1024 == 0 {
+			runtime.Gosched()
+		}
+	}
 }

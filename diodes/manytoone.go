@@ -80,7 +80,7 @@ func NewManyToOne[T any](size int, alerter Alerter, opts ...Option) *ManyToOne[T
 // Set is wait-free: it never blocks, and never waits for the reader or for another writer, wherever that was descheduled.
 // The number of its steps has a bound, whatever others do: a Set that has found 65536 slots taken by others, one after the
 // other, gives up and hands x out. So does one when hundreds of thousands of goroutines are inside Set at once. Between two
-// steps that it lost it pauses for less than a microsecond. It takes as long as the alerter does.
+// steps that it lost it pauses for a microsecond at most. It takes as long as the alerter does.
 //
 // Set allocates nothing, except, once, for a goroutine that is inside Set together with more others than ever before.
 func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {

@@ -83,10 +83,8 @@ func NewOneToMany[T any](size int, alerter Alerter) *OneToMany[T] {
 func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 	w := &d.writer
 	*w.cell = x
-	slot := &d.words[w.at.slot]
-	old := word(slot.Load())
-	// Publishes x. Only Close, which marks the slot, can make it fail.
-	if old.closed() || !slot.CompareAndSwap(uint64(old), uint64(fullWord(w.at.lap, w.spare))) {
+	old, filled := d.tryFill(&w.filler)
+	if !filled { // Only Close, which marks the slot, can be why.
 		gone = moveOut(w.cell)
 		if d.alerter != nil {
 			d.alerter.Alert(1)

@@ -34,21 +34,11 @@ func (q *queue[T]) init(size, writers int, alerter Alerter, opts []Option) {
 // set puts x into the ring. It hands out what gave way.
 func (q *queue[T]) set(w *writer[T], x T) (dropped T, ok bool) {
 	*w.cell = x
-	for tries := 0; tries < attempts; tries++ {
-		slot := &q.words[w.at.slot]
-		old := word(slot.Load())
-		if !old.awaits(w.at.lap) {
-			w.at = q.past(w.at, old)
-			continue
-		}
-		if old.closed() || old.full() && q.policy == DropNewest {
-			break // x gives way; it is still in the writer's cell.
-		}
-		// Publishes x, and takes over the node in the slot with the element that gives way in it, if there is one.
-		if !slot.CompareAndSwap(uint64(old), uint64(fullWord(w.at.lap, w.spare))) {
-			w.pause.lost()
-			continue
-		}
+	old, filled := q.tryFill(&w.filler)
+	if !filled {
+		old, filled = q.fill(&w.filler, old)
+	}
+	if filled {
 		w.pause.won()
 		w.at = w.at.next(q.size())
 		if w.at.slot%hintEvery == 0 {
@@ -60,8 +50,8 @@ func (q *queue[T]) set(w *writer[T], x T) (dropped T, ok bool) {
 		if !old.full() {
 			return dropped, false
 		}
-		break
 	}
+	// What gave way is in the writer's cell: the element that was in the slot, or x.
 	dropped = moveOut(w.cell)
 	q.alert()
 	return dropped, true

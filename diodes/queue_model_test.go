@@ -16,7 +16,7 @@ import (
 // the ring, and must come to the same result.
 //
 // It is kept in step with the code in two ways. Words and positions are those of the code, with all their methods. And each
-// machine has one step for each access of the code to shared memory, named after it; the steps of set, past, moveHint,
+// machine has one step for each access of the code to shared memory, named after it; the steps of tryFill, fill, past, moveHint,
 // evict, oldest, head, close, tryNext, next, nextContext, arm, disarm, sleepContext and wake stand below in the order in
 // which they stand there. Whoever changes an access in one of them changes its step here.
 //

@@ -73,6 +73,38 @@ type filler struct {
 	pause pause
 }
 
+// tryFill exchanges the spare of w for the node in the slot at its position, if that is the next one to be filled and may be.
+// That publishes the element in the spare. If old, the word that was in the slot, is full, its element gave way.
+//
+// This is all that a writer does who meets nobody. It is small enough to be inlined.
+func (r *ring) tryFill(w *filler) (old word, filled bool) {
+	slot := &r.words[w.at.slot]
+	old = word(slot.Load())
+	before := w.at.lap - old&^nodeMask // The difference to a closed slot is another.
+	return old, (before == 0 || before == versionUnit && r.policy == DropOldest) &&
+		slot.CompareAndSwap(uint64(old), uint64(fullWord(w.at.lap, w.spare)))
+}
+
+// fill goes on where tryFill failed. It fails when the ring is closed, or is full and drops the newest, or when others were
+// faster attempts times.
+func (r *ring) fill(w *filler, old word) (word, bool) {
+	for range attempts - 1 {
+		switch {
+		case !old.awaits(w.at.lap):
+			w.at = r.past(w.at, old)
+		case old.closed() || old.full() && r.policy == DropNewest:
+			return old, false
+		default: // Somebody else has just filled it.
+			w.pause.lost()
+		}
+		var filled bool
+		if old, filled = r.tryFill(w); filled {
+			return old, true
+		}
+	}
+	return old, false
+}
+
 // past is where to look for the next position to be filled when the one at p is: behind it, or further on if the hint is.
 func (r *ring) past(p position, old word) position {
 	next := old.lastFilled(p.slot).next(r.size())

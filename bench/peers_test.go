@@ -1,0 +1,245 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"io"
+	"log"
+	"testing"
+
+	cfdiodes "code.cloudfoundry.org/go-diodes"
+
+	"github.com/loggregatorexporter/loggregatorexporter/diodes"
+)
+
+// go-diodes logs each collision. Discarded, a message isn't even formatted: that costs it less than in production.
+func init() { log.SetOutput(io.Discard) }
+
+type element = *[64]byte
+
+// Each peer is given &payload, so that none pays for making an element. The address is a constant: there is no variable to
+// load that might share its cache line with one that is written.
+var payload [64]byte
+
+// A ring is a peer's, made for one run. Its loops are the peer's own, with direct calls, so that the smallest numbers have
+// no calls of function values in them.
+type ring struct {
+	writer  func() func(n int) // makes, for one goroutine, what sets n elements
+	pairs   func(n int)        // sets an element and takes it out again, n times
+	tryNext func() bool
+	next    func() bool // blocks while there is nothing; false when nothing will come after close
+	close   func()      // called when the writers are done
+}
+
+type peer struct {
+	name string
+	open func(size int) ring
+}
+
+var (
+	ours           = peer{"ours", openOurs(diodes.DropOldest)}
+	oursWriter     = peer{"ours-writer", openOursWriter}
+	oursDropNewest = peer{"ours-drop-newest", openOurs(diodes.DropNewest)}
+	goDiodes       = peer{"go-diodes", openGoDiodes}
+	goDiodesWaiter = peer{"go-diodes-waiter", openGoDiodesWaiter}
+	goDiodesPoller = peer{"go-diodes-poller", openGoDiodesPoller}
+	channel        = peer{"channel", openChannel}
+	channelSelect  = peer{"channel-select", openChannelSelect}
+	mutex          = peer{"mutex-ring", openMutexRing}
+)
+
+// each runs f as a sub-benchmark for each peer.
+func each(b *testing.B, f func(b *testing.B, p peer), peers ...peer) {
+	for _, p := range peers {
+		b.Run("peer="+p.name, func(b *testing.B) {
+			b.ReportAllocs()
+			f(b, p)
+		})
+	}
+}
+
+// shared is for peers whose writers are all alike.
+func shared(set func(n int)) func() func(n int) { return func() func(n int) { return set } }
+
+func openOurs(policy diodes.DropPolicy) func(size int) ring {
+	return func(size int) ring {
+		d := diodes.NewManyToOne[element](size, nil, policy)
+		return ring{
+			writer: shared(func(n int) {
+				for range n {
+					d.Set(&payload)
+				}
+			}),
+			pairs: func(n int) {
+				for range n {
+					d.Set(&payload)
+					d.TryNext()
+				}
+			},
+			tryNext: func() bool { _, ok := d.TryNext(); return ok },
+			next:    func() bool { _, ok := d.Next(); return ok },
+			close:   d.Close,
+		}
+	}
+}
+
+func openOursWriter(size int) ring {
+	d := diodes.NewManyToOne[element](size, nil)
+	return ring{
+		writer: func() func(n int) {
+			w := d.Writer()
+			return func(n int) {
+				for range n {
+					w.Set(&payload)
+				}
+			}
+		},
+		pairs: func(n int) {
+			w := d.Writer()
+			for range n {
+				w.Set(&payload)
+				d.TryNext()
+			}
+		},
+		next:  func() bool { _, ok := d.Next(); return ok },
+		close: d.Close,
+	}
+}
+
+func openGoDiodes(size int) ring {
+	d := cfdiodes.NewManyToOne(size, nil)
+	return ring{
+		writer: shared(func(n int) {
+			for range n {
+				d.Set(cfdiodes.GenericDataType(&payload))
+			}
+		}),
+		pairs: func(n int) {
+			for range n {
+				d.Set(cfdiodes.GenericDataType(&payload))
+				d.TryNext()
+			}
+		},
+		tryNext: func() bool { _, ok := d.TryNext(); return ok },
+	}
+}
+
+func openGoDiodesWaiter(size int) ring {
+	ctx, stop := context.WithCancel(context.Background())
+	d := cfdiodes.NewWaiter(cfdiodes.NewManyToOne(size, nil), cfdiodes.WithWaiterContext(ctx))
+	return ring{
+		writer: shared(func(n int) {
+			for range n {
+				d.Set(cfdiodes.GenericDataType(&payload))
+			}
+		}),
+		pairs: func(n int) {
+			for range n {
+				d.Set(cfdiodes.GenericDataType(&payload))
+				d.TryNext()
+			}
+		},
+		// Next may give up with elements still there when its context is done.
+		next:  func() bool { return d.Next() != nil || has(d) },
+		close: stop,
+	}
+}
+
+func openGoDiodesPoller(size int) ring {
+	ctx, stop := context.WithCancel(context.Background())
+	d := cfdiodes.NewManyToOne(size, nil)
+	p := cfdiodes.NewPoller(d, cfdiodes.WithPollingContext(ctx))
+	return ring{
+		writer: shared(func(n int) {
+			for range n {
+				d.Set(cfdiodes.GenericDataType(&payload))
+			}
+		}),
+		next:  func() bool { return p.Next() != nil || has(d) },
+		close: stop,
+	}
+}
+
+func has(d cfdiodes.Diode) bool {
+	_, ok := d.TryNext()
+	return ok
+}
+
+func openChannel(size int) ring {
+	c := make(chan element, size)
+	return ring{
+		writer: shared(func(n int) {
+			for range n {
+				c <- &payload
+			}
+		}),
+		pairs: func(n int) {
+			for range n {
+				c <- &payload
+				<-c
+			}
+		},
+		next:  func() bool { _, ok := <-c; return ok },
+		close: func() { close(c) },
+	}
+}
+
+// openChannelSelect drops the new element when the channel is full.
+func openChannelSelect(size int) ring {
+	c := make(chan element, size)
+	set := func(n int) {
+		for range n {
+			select {
+			case c <- &payload:
+			default:
+			}
+		}
+	}
+	return ring{
+		writer: shared(set),
+		pairs: func(n int) {
+			for range n {
+				select {
+				case c <- &payload:
+				default:
+				}
+				select {
+				case <-c:
+				default:
+				}
+			}
+		},
+		tryNext: func() bool {
+			select {
+			case <-c:
+				return true
+			default:
+				return false
+			}
+		},
+		next:  func() bool { _, ok := <-c; return ok },
+		close: func() { close(c) },
+	}
+}
+
+func openMutexRing(size int) ring {
+	r := newMutexRing[element](size)
+	return ring{
+		writer: shared(func(n int) {
+			for range n {
+				r.Set(&payload)
+			}
+		}),
+		pairs: func(n int) {
+			for range n {
+				r.Set(&payload)
+				r.TryNext()
+			}
+		},
+		tryNext: func() bool { _, ok := r.TryNext(); return ok },
+		next:    func() bool { _, ok := r.Next(); return ok },
+		close:   r.Close,
+	}
+}
