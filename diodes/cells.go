@@ -63,8 +63,9 @@ func (c *cells[T]) atMore(node uint32) *T {
 	return &(*chunk)[n-firstChunk*(1<<k-1)]
 }
 
-// writer makes a writer with a spare that nobody owns yet; false when there are no more.
-func (c *cells[T]) writer() (w writer[T], ok bool) {
+// writer makes a writer that starts at a position, with a spare that nobody owns yet; false when there are no more.
+func (c *cells[T]) writer(at position) (w writer[T], ok bool) {
+	w.at = at
 	if w.spare, ok = c.node(); ok {
 		w.cell = c.at(w.spare)
 	}

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 )
 
-// initialWriters is how many goroutines can be inside Set at the same time before the diode allocates for another one.
+// initialWriters is how many goroutines can be inside Set and Evict at the same time before the diode allocates for another one.
 const initialWriters = 4
 
 // ManyToOne is a diode with many writers and one reader.
@@ -41,7 +41,7 @@ const initialWriters = 4
 type ManyToOne[T any] struct {
 	queue[T]
 
-	// writers is a list that only grows, at its end, of what goroutines hold while they are inside Set.
+	// writers is a list that only grows, at its end, of what goroutines hold while they are inside Set or Evict.
 	writers sharedWriter[T]
 
 	handles sync.Mutex // guards released; held by Writer and Release only
@@ -63,11 +63,11 @@ type sharedWriter[T any] struct {
 func NewManyToOne[T any](size int, alerter Alerter, opts ...Option) *ManyToOne[T] {
 	d := &ManyToOne[T]{}
 	d.init(size, initialWriters, alerter, opts)
-	d.writers.writer, _ = d.cells.writer()
+	d.writers.writer, _ = d.cells.writer(position{})
 	last := &d.writers
 	for range initialWriters - 1 {
 		w := &sharedWriter[T]{}
-		w.writer, _ = d.cells.writer()
+		w.writer, _ = d.cells.writer(position{})
 		last.next.Store(w)
 		last = w
 	}
@@ -78,11 +78,13 @@ func NewManyToOne[T any](size int, alerter Alerter, opts ...Option) *ManyToOne[T
 // oldest element if the ring was full, or x itself if it was full and the policy is [DropNewest], or after Close.
 //
 // Set is wait-free: it never blocks, and never waits for the reader or for another writer, wherever that was descheduled.
-// The number of its steps has a bound, whatever others do: a Set that has found 65536 slots taken by others, one after the
-// other, gives up and hands x out. So does one when hundreds of thousands of goroutines are inside Set at once. Between two
-// steps that it lost it pauses for a microsecond at most. It takes as long as the alerter does.
+// (To wake a sleeping reader it takes, for a moment, the Go runtime's lock of a channel.) The number of its steps has a
+// bound, whatever others do: a Set that has found 65536 slots taken by others, one after the other, gives up and hands x
+// out. So does one when hundreds of thousands of goroutines are inside Set at once. Between two steps that it lost it pauses
+// for about a microsecond at most, so that the bound is some 70 ms if nobody takes the processor away. It takes as long as
+// the alerter does.
 //
-// Set allocates nothing, except, once, for a goroutine that is inside Set together with more others than ever before.
+// Set allocates nothing, except, once, for a goroutine that is inside Set or Evict together with more others than ever before.
 func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 	w := &d.writers
 	if !w.held.CompareAndSwap(0, 1) {
@@ -99,8 +101,8 @@ func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 // Evict takes the oldest element out of the ring as a writer, and tells the alerter of it; false when the ring is empty. It
 // is for bounds of another kind than a number of elements: evict until it fits, then set.
 //
-// Evict is wait-free and allocates as little as Set. It gives up, and returns false, after it has lost an element to the
-// reader or to other writers 65536 times. It looks at some log2(size) slots.
+// Evict is wait-free and allocates as little as Set. Like Set it gives up, and returns false, after it has lost to others
+// 65536 times in a row, or when hundreds of thousands of goroutines are inside. It looks at some log2(size) slots.
 func (d *ManyToOne[T]) Evict() (x T, ok bool) {
 	if w := d.borrow(); w != nil {
 		x, ok = d.evict(&w.writer)
@@ -110,7 +112,7 @@ func (d *ManyToOne[T]) Evict() (x T, ok bool) {
 }
 
 // borrow takes the first writer of the list that nobody holds, or adds one. It returns nil when there is no node left for
-// another one. The list is never longer than there have been goroutines inside Set at once, or than initialWriters.
+// another one. The list is never longer than there have been goroutines inside Set and Evict at once, or than initialWriters.
 func (d *ManyToOne[T]) borrow() *sharedWriter[T] {
 	for w := &d.writers; ; {
 		if w.held.Load() == 0 && w.held.CompareAndSwap(0, 1) {
@@ -118,7 +120,7 @@ func (d *ManyToOne[T]) borrow() *sharedWriter[T] {
 		}
 		next := w.next.Load()
 		if next == nil {
-			writer, ok := d.cells.writer()
+			writer, ok := d.cells.writer(unpackPosition(d.hint.Load()))
 			if !ok {
 				return nil
 			}
@@ -134,7 +136,7 @@ func (d *ManyToOne[T]) borrow() *sharedWriter[T] {
 }
 
 // TryNext takes the oldest element out of the ring; false when the ring is empty. It never blocks, and allocates nothing. It
-// is lock-free: each step that writers make it repeat is one with which a writer has dropped an element.
+// is lock-free: each step that others make it repeat is one with which a writer has dropped or evicted an element, or Close.
 //
 // TryNext is the reader's: see [ManyToOne].
 func (d *ManyToOne[T]) TryNext() (T, bool) {
@@ -173,14 +175,16 @@ func (d *ManyToOne[T]) Writer() *Writer[T] {
 	d.handles.Lock()
 	defer d.handles.Unlock()
 	w := &Writer[T]{d: d}
+	at := unpackPosition(d.hint.Load())
 	if n := len(d.released); n > 0 {
+		w.writer.at = at
 		w.writer.spare = d.released[n-1]
 		w.writer.cell = d.cells.at(w.writer.spare)
 		d.released = d.released[:n-1]
 		return w
 	}
 	var ok bool
-	if w.writer, ok = d.cells.writer(); !ok {
+	if w.writer, ok = d.cells.writer(at); !ok {
 		panic(fmt.Sprintf("diodes: no more writers than %d less the size of the ring", maxNodes))
 	}
 	return w

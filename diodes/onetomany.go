@@ -21,8 +21,9 @@ import (
 //	p.TryNext       c              1 missed: b
 //	q.TryNext       c              2 missed: a and b
 //
-// For each poller, the elements that it has got, those that it missed, and those that it has still before it are together
-// those that were set since it was made and those that it found in the ring.
+// For each poller, the elements that it has got, those that it missed, and those that wait for it are together those that were
+// set since it was made and those that it found in the ring. That a poller has missed some it finds out, and counts, when it
+// reads.
 //
 // [OneToMany.Set] and [OneToMany.Evict] may be called by one goroutine at a time, the writer. All other methods may be called
 // by any goroutine at any time.
@@ -48,7 +49,7 @@ type OneToMany[T any] struct {
 	asleep atomic.Int32 // how many pollers are asleep, or about to be
 
 	pollers atomic.Pointer[[]*Poller[T]] // replaced as a whole, by those that hold changes
-	changes sync.Mutex                   // held by NewPoller and Close of a poller only
+	changes sync.Mutex                   // held by NewPoller, Close of a poller, and the read that this Close met only
 }
 
 // retired is a node whose element left the ring while pollers were copying it, or another that is free in its stead.
@@ -66,18 +67,20 @@ func NewOneToMany[T any](size int, alerter Alerter) *OneToMany[T] {
 	d := &OneToMany[T]{alerter: alerter}
 	d.init(size, DropOldest)
 	d.cells.init(size, 1)
-	d.writer, _ = d.cells.writer()
+	d.writer, _ = d.cells.writer(position{})
 	d.pollers.Store(&[]*Poller[T]{})
 	return d
 }
 
 // Set puts x into the ring. When that made an element leave the ring, Set returns it and true: the oldest element if the
 // ring was full, or x itself after Close. An element that leaves may have been read by some pollers, or by all; those that
-// have not read it will find that they missed it.
+// have not read it will find that they missed it. A poller that was copying it at that moment may still return it, so what it
+// holds must not be used again for something else.
 //
-// Set is wait-free: it never blocks and never waits for a poller. It takes one step, and a further one for each poller when
-// an element leaves that a poller has not read or is just copying. It allocates only when more pollers than ever before are
-// caught while they copy.
+// Set is wait-free: it never blocks and never waits for a poller. (To wake one that sleeps it takes, for a moment, the Go
+// runtime's lock of a channel.) It takes one step, and a further one for each poller when one sleeps, or when an element
+// leaves that one has not read or is just copying. It allocates only when more pollers than ever before are caught while
+// they copy.
 //
 // Set is the writer's: see [OneToMany].
 func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
@@ -106,8 +109,8 @@ func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 }
 
 // Evict takes the oldest element out of the ring; false when the ring is empty. Pollers that have not read it will find that
-// they missed it. It is for bounds of another kind than a number of elements. It is wait-free, as Set is, and looks at some
-// log2(size) slots.
+// they missed it; one that was copying it may still return it. It is for bounds of another kind than a number of elements. It
+// is wait-free, as Set is, and looks at some log2(size) slots.
 //
 // Evict is the writer's: see [OneToMany].
 func (d *OneToMany[T]) Evict() (x T, ok bool) {
@@ -138,7 +141,7 @@ func (d *OneToMany[T]) letGo(p position) (x T) {
 // the spare for a free node and returns the spare as retired.
 func (d *OneToMany[T]) retire(pollers []*Poller[T], p position) *retired {
 	var r *retired
-	d.behind = copies(d.writer.at)
+	at, lag := copies(d.writer.at), uint64(0)
 	for _, poller := range pollers {
 		// At most three rounds: a poller ends its copying once, and is closed once.
 		v := poller.place.Load()
@@ -157,10 +160,9 @@ func (d *OneToMany[T]) retire(pollers []*Poller[T], p position) *retired {
 			r.left.Add(-1)
 			v = poller.place.Load()
 		}
-		if v &^= placeFlags; ahead61(d.behind, v) {
-			d.behind = v
-		}
+		lag = max(lag, at-v&^placeFlags) // No place is after the writer's.
 	}
+	d.behind = at - min(lag, at-copies(p)) // What was before p has left the ring long ago.
 	return r
 }
 
@@ -219,7 +221,9 @@ func (d *OneToMany[T]) Cap() int { return d.size() }
 func (d *OneToMany[T]) NewPoller(opts ...PollerOption) *Poller[T] {
 	var start StartFrom
 	for _, opt := range opts {
-		opt.applyPoller(&start)
+		if opt != nil {
+			opt.applyPoller(&start)
+		}
 	}
 	p := &Poller[T]{d: d, parking: newParking()}
 	d.changes.Lock()

@@ -60,7 +60,6 @@ const (
 	castDisarm
 
 	castCloseSwap // Close of the diode
-	castClosePlace
 	castCloseMark
 	castCloseRemove
 	castCloseWake
@@ -76,7 +75,7 @@ type castMachine struct {
 	place     uint64
 	i         uint8 // the poller that is looked at
 	list      uint8 // the pollers to look at
-	one       bool  // only one is to be woken
+	lag       uint64
 	epoch     uint8
 	r         uint8 // plus 1: retired
 	ended     bool
@@ -185,7 +184,7 @@ func (md *castModel) start() castState {
 		s.m[castCloser].pc = castCloseSwap
 	}
 	if md.leaves {
-		s.m[castLeaver].pc = castClosePlace
+		s.m[castLeaver].pc = castCloseMark
 	}
 	return s
 }
@@ -298,7 +297,7 @@ func (md *castModel) stepWriter(s *castState, m *castMachine) bool {
 			m.pc = castIdle
 		default:
 			m.list, m.i, m.r = s.list, 0, 0
-			s.behind = copies(m.at)
+			m.lag = 0
 			m.pc = castScan
 		}
 	case castScan:
@@ -314,7 +313,7 @@ func (md *castModel) stepWriter(s *castState, m *castMachine) bool {
 			m.pc = castScanAdd
 			break
 		}
-		md.nextPlace(s, m, m.place)
+		md.nextPlace(m, m.place)
 	case castScanAdd:
 		if m.r == 0 {
 			m.r = md.freeRecord(s, m)
@@ -329,7 +328,7 @@ func (md *castModel) stepWriter(s *castState, m *castMachine) bool {
 		}
 		s.place[m.i] |= marked
 		m.pc = castScan
-		md.nextPlace(s, m, m.place)
+		md.nextPlace(m, m.place)
 	case castScanSub:
 		s.records[m.r-1].left--
 		m.pc = castScan
@@ -364,15 +363,16 @@ func (p position) plusAny(n, size int) position {
 	return position{lap: p.lap + word(n/size)*lapUnit, slot: p.slot + n%size}
 }
 
-func (md *castModel) nextPlace(s *castState, m *castMachine, place uint64) {
-	if place &^= placeFlags; ahead61(s.behind, place) {
-		s.behind = place
-	}
+func (*castModel) nextPlace(m *castMachine, place uint64) {
+	m.lag = max(m.lag, copies(m.at)-place&^placeFlags)
 	m.i++
 }
 
 // scanned is the end of retire and of letGo.
 func (md *castModel) scanned(s *castState, m *castMachine) {
+	at := copies(m.at)
+	s.behind = at - min(m.lag, at-copies(md.position(s.gone)))
+	m.lag = 0
 	if m.r == 0 {
 		s.known = m.list + 1
 		md.cleared(s, m.spare)
@@ -467,21 +467,22 @@ func (md *castModel) stepPoller(s *castState, i int, m *castMachine) bool {
 		m.pc = castPlace
 
 	case castPlace:
+		m.place = s.place[i]
 		m.pc = castWord
-		if s.place[i]&closedPoller != 0 {
-			md.noneFor(s, m, true)
+		if m.place&closedPoller != 0 {
+			md.noneFor(m, true)
 		}
 	case castWord:
 		m.old = s.words[m.at.slot]
 		switch {
-		case m.old.awaits(m.at.lap) && !(md.defect == castFullIsGone && m.old.full()):
+		case m.old.awaits(m.at.lap) && (md.defect != castFullIsGone || !m.old.full()):
 			if md.element(m.at) != s.set+1 {
 				md.fail(s, "poller %d finds nothing at %d, but %d were set", i, md.element(m.at), s.set)
 			}
 			if m.old.closed() && !s.closed {
 				md.fail(s, "poller %d ended, but nobody closed", i)
 			}
-			md.noneFor(s, m, m.old.closed())
+			md.noneFor(m, m.old.closed())
 		case !m.old.holds(m.at.lap):
 			to := m.old.oldestLeft(m.at.slot, md.size)
 			if md.defect == castSkipsOne {
@@ -490,7 +491,8 @@ func (md *castModel) stepPoller(s *castState, i int, m *castMachine) bool {
 			if md.element(to) <= md.element(m.at) || md.element(to) > s.gone+1 {
 				md.fail(s, "poller %d skips from %d to %d, but %d are gone", i, md.element(m.at), md.element(to), s.gone)
 			}
-			m.at = to
+			m.at, m.place = to, 0
+			m.pc = castPlace
 		default:
 			m.pc = castPin
 		}
@@ -498,9 +500,12 @@ func (md *castModel) stepPoller(s *castState, i int, m *castMachine) bool {
 			m.old = 0
 		}
 	case castPin:
-		m.place = s.place[i]
+		if s.place[i] != m.place {
+			m.old, m.place = 0, 0
+			m.pc = castPlace
+			break
+		}
 		s.place[i] = copies(m.at) | copying
-		m.ended = m.place&closedPoller != 0
 		m.place = 0
 		m.pc = castAgain
 		if md.defect == castNoSecondLook {
@@ -509,7 +514,7 @@ func (md *castModel) stepPoller(s *castState, i int, m *castMachine) bool {
 	case castAgain:
 		m.old = s.words[m.at.slot]
 		m.pc = castLeave
-		if !m.ended && m.old.holds(m.at.lap) {
+		if m.old.holds(m.at.lap) {
 			m.pc = castCopy
 		}
 	case castCopy:
@@ -521,9 +526,6 @@ func (md *castModel) stepPoller(s *castState, i int, m *castMachine) bool {
 	case castLeave:
 		m.place = s.place[i]
 		s.place[i] = copies(m.at)
-		if m.ended {
-			s.place[i] |= closedPoller
-		}
 		m.old = 0
 		md.left(m, castLeave)
 	case castLeft:
@@ -542,7 +544,7 @@ func (md *castModel) stepPoller(s *castState, i int, m *castMachine) bool {
 		m.r = 0
 		md.left(m, castLeft)
 	case castStoreClosed:
-		s.place[i] = copies(m.at) | closedPoller
+		s.place[i] |= closedPoller
 		m.pc = castRemove
 	case castRemove:
 		s.list &^= 1 << i
@@ -592,9 +594,8 @@ func (md *castModel) stepPoller(s *castState, i int, m *castMachine) bool {
 }
 
 // noneFor is what follows when there is no element for a poller.
-func (md *castModel) noneFor(s *castState, m *castMachine, ended bool) {
-	m.ended = m.ended || ended
-	m.old = 0
+func (md *castModel) noneFor(m *castMachine, ended bool) {
+	m.ended, m.old, m.place = ended, 0, 0
 	switch {
 	case m.ended && m.second:
 		m.pc = castUncount
@@ -639,17 +640,8 @@ func (md *castModel) stepCloser(s *castState, m *castMachine) {
 		if !md.parks {
 			m.pc = castEnded
 		}
-	case castClosePlace:
-		m.place = s.place[0]
-		m.pc = castCloseMark
-		if m.place&closedPoller != 0 {
-			m.pc = castEnded
-		}
 	case castCloseMark:
-		if s.place[0] != m.place {
-			m.pc = castClosePlace
-			break
-		}
+		m.place = s.place[0]
 		s.place[0] |= closedPoller
 		m.pc = castCloseWake
 		if m.place&copying == 0 || md.defect == castRemoveEarly {

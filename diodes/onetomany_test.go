@@ -213,6 +213,14 @@ func TestPollerNextParks(t *testing.T) {
 	})
 }
 
+func TestPollerNextContextPrefersAnElement(t *testing.T) {
+	var d *OneToMany[int]
+	prefersAnElement(t, func() (func(int), func(context.Context) (int, bool)) {
+		d = NewOneToMany[int](2, nil)
+		return func(x int) { d.Set(x) }, d.NewPoller().NextContext
+	})
+}
+
 func TestPollerNextContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := NewOneToMany[int](3, nil)
@@ -257,7 +265,7 @@ func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
 					pollers[i].place.Swap(copies(position{}) | copying)
 				}
 				if closed {
-					pollers[order[0]].Close()
+					pollers[order[1]].Close()
 				}
 				leave := func() (int, bool) { return d.Set(3) }
 				if evict {
@@ -274,7 +282,7 @@ func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
 						t.Fatalf("the element became %d while it was copied", got)
 					}
 					pollers[i].next = position{slot: 1}
-					pollers[i].leave(false)
+					pollers[i].leave()
 				}
 				if got := *d.cells.at(node); got != 0 {
 					t.Errorf("the element stayed, %d", got)
@@ -289,6 +297,35 @@ func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
 					t.Errorf("%d retired nodes", n)
 				}
 			}
+		}
+	}
+}
+
+// A poller that nobody has read from while the ring went round 2^37 times and more is minded as well.
+func TestOneToManyPollerFarBehind(t *testing.T) {
+	for _, laps := range []word{1, 1 << 36, 1 << 37, 1<<37 + 5, 1<<38 - 50} {
+		d := NewOneToMany[int](2, nil)
+		p := d.NewPoller()
+		start := position{lap: laps * lapUnit}
+		for i := range d.words {
+			d.words[i].Store(uint64(emptyWord(start.lap, uint32(i))))
+		}
+		d.hint.Store(start.pack())
+		d.writer.at = start
+		for x := range 10 {
+			d.Set(x)
+		}
+		node := word(d.words[0].Load()).node()
+		// It has gone on to the oldest element and is copying it.
+		p.next = position{lap: start.lap + 4*lapUnit}
+		p.place.Store(copies(p.next) | copying)
+		d.Set(10)
+		if got := *d.cells.at(node); got != 8 {
+			t.Errorf("%d laps: the element became %d while it was copied", laps, got)
+		}
+		p.leave()
+		if x, ok := p.TryNext(); !ok || x != 9 {
+			t.Errorf("%d laps: want 9, true, got %d, %t", laps, x, ok)
 		}
 	}
 }

@@ -24,28 +24,29 @@ type OneToOne[T any] struct {
 func NewOneToOne[T any](size int, alerter Alerter, opts ...Option) *OneToOne[T] {
 	d := &OneToOne[T]{}
 	d.init(size, 1, alerter, opts)
-	d.writer, _ = d.cells.writer()
+	d.writer, _ = d.cells.writer(position{})
 	return d
 }
 
 // Set puts x into the ring. When that made an element give way, Set returns it and true, after it told the alerter: the
 // oldest element if the ring was full, or x itself if it was full and the policy is [DropNewest], or after Close.
 //
-// Set is wait-free and allocates nothing. The only one that can make it repeat a step is the reader, and only once: when it
-// takes the oldest element at the moment at which Set was about to drop it.
+// Set is wait-free and allocates nothing. Only two can make it repeat a step, each once: the reader, when it takes the oldest
+// element just when Set was about to drop it, and Close. (To wake a sleeping reader it takes, for a moment, the Go runtime's lock of a
+// channel.) It takes as long as the alerter does.
 //
 // Set is the writer's: see [OneToOne].
 func (d *OneToOne[T]) Set(x T) (dropped T, ok bool) { return d.set(&d.writer, x) }
 
 // Evict takes the oldest element out of the ring as the writer, and tells the alerter of it; false when the ring is empty.
-// It is for bounds of another kind than a number of elements. Like Set it is wait-free and allocates nothing. It looks at
-// some log2(size) slots.
+// It is for bounds of another kind than a number of elements. Like Set it is wait-free and allocates nothing; it gives up, and
+// returns false, after it has lost to the reader 65536 times in a row. It looks at some log2(size) slots.
 //
 // Evict is the writer's: see [OneToOne].
 func (d *OneToOne[T]) Evict() (T, bool) { return d.evict(&d.writer) }
 
 // TryNext takes the oldest element out of the ring; false when the ring is empty. It never blocks, and allocates nothing. It
-// is lock-free: a step that the writer makes it repeat is one with which the writer has dropped an element.
+// is lock-free: a step that others make it repeat is one with which the writer has dropped or evicted an element, or Close.
 //
 // TryNext is the reader's: see [OneToOne].
 func (d *OneToOne[T]) TryNext() (T, bool) {

@@ -6,6 +6,7 @@ package diodes
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 )
 
@@ -48,8 +49,7 @@ type Poller[T any] struct {
 	parking parking
 
 	_ [cacheLine]byte
-	// place is next, packed, and flags. The reader writes it; the writer and Close add a flag to what they found, by
-	// compare-and-swap.
+	// place is next, as it was when the reader wrote it, packed, and flags. The writer and Close add a flag each.
 	place atomic.Uint64
 	_     [cacheLine]byte
 }
@@ -70,8 +70,9 @@ func copies(p position) uint64 { return p.pack() * (placeFlags + 1) }
 func ahead61(a, b uint64) bool { return int64(a-b) > 0 }
 
 // TryNext returns the poller's next element; false when there is none yet, or the poller is closed. If it has missed elements,
-// it tells the diode's alerter how many. It never blocks, and allocates nothing. It is lock-free: each step that the writer
-// makes it repeat is one with which the writer has lapped it again.
+// it tells the diode's alerter how many. It never blocks, and allocates nothing; only the call during which the poller is
+// closed takes it off the list that the diode keeps. It is lock-free: each step that the writer makes it repeat is one with
+// which the writer has lapped it again.
 //
 // TryNext is the reader's: see [Poller].
 func (p *Poller[T]) TryNext() (T, bool) {
@@ -82,9 +83,12 @@ func (p *Poller[T]) TryNext() (T, bool) {
 // tryNext says in addition that no element will come any more.
 func (p *Poller[T]) tryNext() (x T, ok, ended bool) {
 	d := p.d
-	ended = p.place.Load()&closedPoller != 0
-	missed := 0
-	for !ok && !ended {
+	missed := uint64(0)
+	for !ok {
+		place := p.place.Load()
+		if ended = place&closedPoller != 0; ended {
+			break
+		}
 		slot := &d.words[p.next.slot]
 		w := word(slot.Load())
 		if w.awaits(p.next.lap) { // The next element is still to come.
@@ -99,35 +103,36 @@ func (p *Poller[T]) tryNext() (x T, ok, ended bool) {
 			continue
 		}
 		// First announce it, then see whether the element is still there: the writer does it the other way round.
-		ended = p.place.Swap(copies(p.next)|copying)&closedPoller != 0
-		if w = word(slot.Load()); !ended && w.holds(p.next.lap) {
-			x, ok = *d.cells.at(w.node()), true
-			p.next = p.next.next(d.size())
-		}
-		p.leave(ended)
+		if p.place.CompareAndSwap(place, copies(p.next)|copying) {
+			if w = word(slot.Load()); w.holds(p.next.lap) {
+				x, ok = *d.cells.at(w.node()), true
+				p.next = p.next.next(d.size())
+			}
+			p.leave()
+		} // Else the poller was closed meanwhile.
 	}
 	if missed > 0 {
-		p.missed.Add(uint64(missed))
-		if d.alerter != nil {
-			d.alerter.Alert(missed)
-		}
+		p.miss(missed)
 	}
 	return x, ok, ended
 }
 
 // leave ends the copying that place announces.
-func (p *Poller[T]) leave(closed bool) {
-	place := copies(p.next)
-	if closed {
-		place |= closedPoller
-	}
-	was := p.place.Swap(place)
+func (p *Poller[T]) leave() {
+	was := p.place.Swap(copies(p.next))
 	if was&marked != 0 {
 		p.d.release(p.retired)
 	}
 	if was&closedPoller != 0 { // Close came in between, and left the rest to the reader.
-		p.place.Store(place | closedPoller)
+		p.place.Or(closedPoller)
 		p.d.remove(p)
+	}
+}
+
+func (p *Poller[T]) miss(n uint64) {
+	p.missed.Add(n)
+	if p.d.alerter != nil {
+		p.d.alerter.Alert(int(min(n, math.MaxInt)))
 	}
 }
 
@@ -161,8 +166,13 @@ func (p *Poller[T]) NextContext(ctx context.Context) (T, bool) {
 		}
 		p.arm()
 		x, ok, ended := p.tryNext()
-		if ok || ended || !p.parking.sleepContext(ctx) {
+		if ok || ended {
 			p.disarm()
+			return x, ok
+		}
+		if !p.parking.sleepContext(ctx) {
+			p.disarm()
+			x, ok, _ = p.tryNext() // An element may have come just before ctx was done.
 			return x, ok
 		}
 		p.d.asleep.Add(-1)
@@ -181,7 +191,7 @@ func (p *Poller[T]) disarm() {
 }
 
 // Missed is the number of elements that the poller has lost because the writer lapped it, or evicted them, as far as the
-// reader has found out.
+// reader has found out: at the last call of TryNext, Next or NextContext.
 func (p *Poller[T]) Missed() uint64 { return p.missed.Load() }
 
 // Len is the number of elements that wait for the poller. It is exact while nobody sets or reads, and a number from 0 to the
@@ -190,23 +200,18 @@ func (p *Poller[T]) Len() int {
 	place := unpackPosition(p.place.Load() / (placeFlags + 1))
 	head, _ := p.d.head()
 	head.lap = place.lap + (head.lap-place.lap)<<1>>1 // A place has not got the first bit.
-	return min(place.distance(head, p.d.size()), p.d.Len())
+	return int(min(place.distance(head, p.d.size()), uint64(p.d.Len())))
 }
 
 // Close ends the reading: Next and TryNext return false from then on, also a Next that waits. Elements that the poller has
 // not got are neither delivered to it nor missed. Closing twice is closing once.
 func (p *Poller[T]) Close() {
-	for {
-		place := p.place.Load()
-		if place&closedPoller != 0 {
-			return
-		}
-		if p.place.CompareAndSwap(place, place|closedPoller) {
-			if place&copying == 0 {
-				p.d.remove(p)
-			}
-			p.parking.wake()
-			return
-		}
+	was := p.place.Or(closedPoller)
+	if was&closedPoller != 0 {
+		return
 	}
+	if was&copying == 0 {
+		p.d.remove(p)
+	}
+	p.parking.wake()
 }

@@ -115,8 +115,13 @@ func (q *queue[T]) nextContext(ctx context.Context) (T, bool) {
 		}
 		q.parking.arm()
 		x, ok, ended := q.tryNext()
-		if ok || ended || !q.parking.sleepContext(ctx) {
+		if ok || ended {
 			q.parking.disarm()
+			return x, ok
+		}
+		if !q.parking.sleepContext(ctx) {
+			q.parking.disarm()
+			x, ok, _ = q.tryNext() // An element may have come just before ctx was done.
 			return x, ok
 		}
 	}

@@ -241,7 +241,7 @@ func (md *model) owns(i int) bool {
 // step lets machine i take its next step; other chooses the other one where there are two. It returns false if there is none.
 func (md *model) step(s *modelState, i int, other bool) bool {
 	m := &s.m[i]
-	if other && !(m.pc == nextSleep && m.cancels > 0) {
+	if other && (m.pc != nextSleep || m.cancels == 0) {
 		return false
 	}
 	size := md.size

@@ -386,6 +386,35 @@ func TestNextContext(t *testing.T) {
 	})
 }
 
+// An element that was set before the context ended is returned.
+func TestNextContextPrefersAnElement(t *testing.T) {
+	forKinds(t, func(t *testing.T, kind string) {
+		prefersAnElement(t, func() (func(int), func(context.Context) (int, bool)) {
+			d := newKind[int](kind, 2, nil)
+			return func(x int) { d.Set(x) }, d.NextContext
+		})
+	})
+}
+
+func prefersAnElement(t *testing.T, open func() (set func(int), next func(context.Context) (int, bool))) {
+	for round := range 3000 {
+		set, next := open()
+		ctx, cancel := context.WithCancel(t.Context())
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			for range round % 50 { // to meet the reader at another place each time
+				runtime.Gosched()
+			}
+			set(1)
+			cancel()
+		})
+		if x, ok := next(ctx); !ok || x != 1 {
+			t.Fatalf("round %d: want 1, true, got %d, %t", round, x, ok)
+		}
+		writing.Wait()
+	}
+}
+
 // A writer pays for waking only when the reader is parked.
 func TestSetWakesOnlyASleeper(t *testing.T) {
 	forKinds(t, func(t *testing.T, kind string) {
@@ -405,11 +434,12 @@ func TestParkingLateEpoch(t *testing.T) {
 	p := newParking()
 	p.arm()
 	late := p.epoch.Load()
-	p.wakes <- struct{}{} // The first half of a wake, its goroutine stops here.
+	p.wakes <- struct{}{} // What another writer sends.
 	p.sleep()
 	p.arm()
-	p.epoch.CompareAndSwap(late, late+1) // The second half.
-	p.wake()                             // The wake-up of another writer.
+	p.wakeArmed(late) // A writer that found the reader armed the time before.
+	<-p.wakes
+	p.wake() // A later one.
 	select {
 	case <-p.wakes:
 	default:
