@@ -729,6 +729,7 @@ func TestOneToManyModel(t *testing.T) {
 		} {
 			sc.size = size
 			t.Run(sc.String(), func(t *testing.T) {
+				t.Parallel()
 				md := &castModel{castScenario: sc}
 				n := md.explore()
 				for _, f := range md.failures {

@@ -713,6 +713,7 @@ func TestModel(t *testing.T) {
 			} {
 				sc.size, sc.policy = size, policy
 				t.Run(sc.String(), func(t *testing.T) {
+					t.Parallel()
 					md := &model{scenario: sc}
 					n := md.explore()
 					for _, f := range md.failures {
