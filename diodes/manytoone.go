@@ -80,9 +80,9 @@ func NewManyToOne[T any](size int, alerter Alerter, opts ...Option) *ManyToOne[T
 // Set is wait-free: it never blocks, and never waits for the reader or for another writer, wherever that was descheduled.
 // (To wake a sleeping reader it takes, for a moment, the Go runtime's lock of a channel.) The number of its steps has a
 // bound, whatever others do: a Set that has found 65536 slots taken by others, one after the other, gives up and hands x
-// out. So does one when hundreds of thousands of goroutines are inside Set at once. Between two steps that it lost it pauses
-// for about a microsecond at most, so that the bound is some 70 ms if nobody takes the processor away. It takes as long as
-// the alerter does.
+// out; that can take some tens of milliseconds. So does one when hundreds of thousands of goroutines are inside Set at once.
+// When another writer was faster it leaves the field to it, once, for about a microsecond at most. It takes as long as the
+// alerter does.
 //
 // Set allocates nothing, except, once, for a goroutine that is inside Set or Evict together with more others than ever before.
 func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {

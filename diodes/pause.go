@@ -3,22 +3,35 @@
 
 package diodes
 
-// pause is how long a writer waits after it lost a swap, in empty turns of a loop.
+// pause is how long a writer waits when it loses a swap, in empty turns of a loop.
 //
 // A cache line that two processors write to in turn takes a hundred times as long as one that stays where it is. So the
 // loser leaves it to the winner for as long as some dozens of Sets take. The pause grows fast and shrinks slowly, because
-// writers that met once will meet again; one that never loses never waits. A turn takes one cycle, so the longest pause is a
-// microsecond on a processor of 2 GHz and less on a faster one.
+// writers that met once will meet again; one that never loses never waits. Who has waited does not give way again in the
+// same call: otherwise a few Sets would take many times as long as others.
 type pause int
 
 const (
 	firstPause = 1 << 8
-	maxPause   = 1 << 11
+	maxPause   = 3 << 9 // less than a microsecond at two turns a nanosecond
+	nextPause  = 1 << 7
 )
 
-func (p *pause) lost() {
-	*p = min(4**p+firstPause, maxPause)
-	for range int(*p) { // The turns are the pause.
+// lost is called after each swap that a call lost; times is how many that are, with this one.
+func (p *pause) lost(times int) {
+	turns := nextPause
+	if times == 1 {
+		*p = min(4**p+firstPause, maxPause)
+		turns = int(*p)
+	}
+	spin(turns)
+}
+
+// spin is a function of its own so that a turn always takes as long, wherever it is called.
+//
+//go:noinline
+func spin(turns int) {
+	for range turns { // The turns are the pause.
 	}
 }
 

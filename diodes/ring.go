@@ -89,6 +89,7 @@ func (r *ring) tryFill(w *filler) (old word, filled bool) {
 // fill goes on where tryFill failed. It fails when the ring is closed, or is full and drops the newest, or when others were
 // faster attempts times.
 func (r *ring) fill(w *filler, old word) (word, bool) {
+	lost := 0
 	for range attempts - 1 {
 		switch {
 		case !old.awaits(w.at.lap):
@@ -96,7 +97,8 @@ func (r *ring) fill(w *filler, old word) (word, bool) {
 		case old.closed() || old.full() && r.policy == DropNewest:
 			return old, false
 		default: // Somebody else has just filled it.
-			w.pause.lost()
+			lost++
+			w.pause.lost(lost)
 		}
 		var filled bool
 		if old, filled = r.tryFill(w); filled {
@@ -154,6 +156,7 @@ func (r *ring) oldest(head position) (at position, old word, ok bool) {
 // evict exchanges the spare of w for the node of the oldest element. at is the position that it had. ok is false when the
 // ring is empty, or others were faster attempts times.
 func (r *ring) evict(w *filler) (at position, ok bool) {
+	lost := 0
 	for range attempts {
 		next := &r.words[w.at.slot]
 		head := word(next.Load())
@@ -174,7 +177,8 @@ func (r *ring) evict(w *filler) (at position, ok bool) {
 			w.spare = old.node()
 			return at, true
 		}
-		w.pause.lost()
+		lost++
+		w.pause.lost(lost)
 	}
 	return at, false
 }
