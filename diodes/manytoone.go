@@ -41,6 +41,9 @@ const initialWriters = 4
 type ManyToOne[T any] struct {
 	queue[T]
 
+	// current is the writer in the list that a Set tries to hold first: the same for all, until somebody holds it for long.
+	current atomic.Pointer[sharedWriter[T]]
+	_       [cacheLine]byte
 	// writers is a list that only grows, at its end, of what goroutines hold while they are inside Set or Evict.
 	writers sharedWriter[T]
 
@@ -51,11 +54,14 @@ type ManyToOne[T any] struct {
 
 // sharedWriter is a writer that one goroutine after the other holds.
 type sharedWriter[T any] struct {
-	held atomic.Uint32 // 1 while it is; taken by compare-and-swap, and who fails goes on to the next of the list
+	held atomic.Uint32 // 1 while it is
 	writer[T]
 	next atomic.Pointer[sharedWriter[T]]
 	_    [cacheLine]byte
 }
+
+// hold takes the writer, if nobody holds it.
+func (w *sharedWriter[T]) hold() bool { return w.held.Load() == 0 && w.held.CompareAndSwap(0, 1) }
 
 // NewManyToOne makes a diode with room for exactly size elements. It panics when size is less than 1 or more than [MaxSize].
 //
@@ -64,6 +70,7 @@ func NewManyToOne[T any](size int, alerter Alerter, opts ...Option) *ManyToOne[T
 	d := &ManyToOne[T]{}
 	d.init(size, initialWriters, alerter, opts)
 	d.writers.writer, _ = d.cells.writer(position{})
+	d.current.Store(&d.writers)
 	last := &d.writers
 	for range initialWriters - 1 {
 		w := &sharedWriter[T]{}
@@ -81,14 +88,14 @@ func NewManyToOne[T any](size int, alerter Alerter, opts ...Option) *ManyToOne[T
 // (To wake a sleeping reader it takes, for a moment, the Go runtime's lock of a channel.) The number of its steps has a
 // bound, whatever others do: a Set that has found 65536 slots taken by others, one after the other, gives up and hands x
 // out; that can take some tens of milliseconds. So does one when hundreds of thousands of goroutines are inside Set at once.
-// When another writer was faster it leaves the field to it, once, for about a microsecond at most. It takes as long as the
+// When another writer was faster it leaves the field to it, for some microseconds at most in all. It takes as long as the
 // alerter does.
 //
 // Set allocates nothing, except, once, for a goroutine that is inside Set or Evict together with more others than ever before.
 func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
-	w := &d.writers
+	w := d.current.Load()
 	if !w.held.CompareAndSwap(0, 1) {
-		if w = d.borrow(); w == nil {
+		if w = d.meet(); w == nil {
 			d.alert()
 			return x, true
 		}
@@ -111,11 +118,27 @@ func (d *ManyToOne[T]) Evict() (x T, ok bool) {
 	return x, ok
 }
 
+// meet is called by a goroutine that finds the current writer held. Like one that has lost a swap it leaves the field to the
+// other for a while, whose processor then keeps the memory of the writer and of some slots to itself. Who still holds the
+// current writer after that may be descheduled, so another one becomes current.
+func (d *ManyToOne[T]) meet() *sharedWriter[T] {
+	spin(maxPause)
+	current := d.current.Load()
+	if current.hold() {
+		return current
+	}
+	w := d.borrow()
+	if w != nil {
+		d.current.CompareAndSwap(current, w)
+	}
+	return w
+}
+
 // borrow takes the first writer of the list that nobody holds, or adds one. It returns nil when there is no node left for
 // another one. The list is never longer than there have been goroutines inside Set and Evict at once, or than initialWriters.
 func (d *ManyToOne[T]) borrow() *sharedWriter[T] {
 	for w := &d.writers; ; {
-		if w.held.Load() == 0 && w.held.CompareAndSwap(0, 1) {
+		if w.hold() {
 			return w
 		}
 		next := w.next.Load()

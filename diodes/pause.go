@@ -13,7 +13,7 @@ type pause int
 
 const (
 	firstPause = 1 << 8
-	maxPause   = 3 << 9 // less than a microsecond at two turns a nanosecond
+	maxPause   = 3 << 11 // two to three microseconds; also that of one that finds the shared writer of a ManyToOne held
 	nextPause  = 1 << 7
 )
 

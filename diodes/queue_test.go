@@ -547,6 +547,23 @@ func TestWritersGrow(t *testing.T) {
 	}
 }
 
+// A goroutine that was descheduled inside Set holds the current writer. The next Set goes on with another one, which is the
+// current one then, so that only this Set had to wait.
+func TestCurrentWriterIsReplaced(t *testing.T) {
+	d := NewManyToOne[int](3, nil)
+	absent := d.current.Load()
+	if !absent.hold() {
+		t.Fatal("the first writer is held by nobody, and can't be taken")
+	}
+	for x := range 5 {
+		d.Set(x)
+		if w := d.current.Load(); w == absent || w.held.Load() != 0 {
+			t.Errorf("after Set %d the current writer is held", x)
+		}
+	}
+	equal(t, "read", []int{2, 3, 4}, drain(d))
+}
+
 // Without nodes for another writer, Set hands its element out.
 func TestWritersRunOut(t *testing.T) {
 	alerted := 0
