@@ -1,0 +1,279 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
+)
+
+// The goldens of the mapping: testdata/translate/<signal>/<case>/ has
+//
+//	input.yaml    what the pipeline pushes, OTLP JSON written as YAML. The tag !!binary makes a string of any bytes from
+//	              base64, !repeat a long one from its parts: !repeat [x, 70000] is 70,000 times x.
+//	config.yaml   the settings of the exporter that are not the default ones, if there are any
+//	output.json   what Loggregator is sent, as protojson, with the payloads of logs as text beside it; how many items are
+//	              rejected and why; how many are cut. Of strings above 1,000 bytes it has beginning, length and end.
+//
+// testdata/translate/rows.yaml names the cases of each row of the mapping, and docs/mapping.md is made of all of this.
+const goldens = "testdata/translate"
+
+var update = flag.Bool("update", false, "write output.json of each case of the mapping anew")
+
+// goldenNow is the present in the goldens: 2026-01-01 01:00:00 UTC.
+var goldenNow = time.Unix(1767229200, 0)
+
+func TestMapping(t *testing.T) {
+	cases, err := filepath.Glob(filepath.Join(goldens, "*", "*", "input.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, cases)
+	for _, input := range cases {
+		dir := filepath.Dir(input)
+		signal := filepath.Base(filepath.Dir(dir))
+		t.Run(signal+"/"+filepath.Base(dir), func(t *testing.T) {
+			opts := goldenOptions(t, filepath.Join(dir, "config.yaml"))
+			got := translateGolden(t, opts, signal, readGolden(t, input))
+			again := translateGolden(t, opts, signal, readGolden(t, input))
+			require.Equal(t, got.encoded, again.encoded, "the same input gives the same bytes")
+
+			path := filepath.Join(dir, "output.json")
+			if *update {
+				require.NoError(t, os.WriteFile(path, got.readable(t), 0o600))
+			}
+			want, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, string(want), string(got.readable(t)))
+		})
+	}
+}
+
+// Each row of the mapping has a case, and each case a row.
+func TestMappingRows(t *testing.T) {
+	var sections []struct {
+		Section string
+		Rows    []struct {
+			OTel, Loggregator string
+			Cases             []string
+		}
+	}
+	content, err := os.ReadFile(filepath.Join(goldens, "rows.yaml"))
+	require.NoError(t, err)
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	decoder.KnownFields(true)
+	require.NoError(t, decoder.Decode(&sections))
+
+	var named []string
+	for _, section := range sections {
+		for _, row := range section.Rows {
+			assert.NotEmpty(t, row.Loggregator, "%s: what %q becomes", section.Section, row.OTel)
+			assert.NotEmpty(t, row.Cases, "%s: a case of %q", section.Section, row.OTel)
+			for _, name := range row.Cases {
+				assert.FileExists(t, filepath.Join(goldens, name, "input.yaml"), "%s: the case of %q", section.Section, row.OTel)
+				assert.NotContains(t, named, name, "a case with two rows")
+				named = append(named, name)
+			}
+		}
+	}
+	cases, err := filepath.Glob(filepath.Join(goldens, "*", "*"))
+	require.NoError(t, err)
+	for _, dir := range cases {
+		name, err := filepath.Rel(goldens, dir)
+		require.NoError(t, err)
+		assert.Contains(t, named, filepath.ToSlash(name), "rows.yaml: the row of a case")
+	}
+}
+
+// goldenOptions are those of the default configuration with the settings in the file, if it is there.
+func goldenOptions(t *testing.T, path string) translate.Options {
+	t.Helper()
+	cfg := createDefaultConfig().(*Config)
+	if _, err := os.Stat(path); err == nil {
+		conf, err := confmaptest.LoadConf(path)
+		require.NoError(t, err)
+		require.NoError(t, conf.Unmarshal(cfg))
+		require.NoError(t, cfg.Validate())
+	}
+	opts := cfg.translation()
+	opts.Now = func() time.Time { return goldenNow }
+	return opts
+}
+
+// readGolden reads OTLP JSON that is written as YAML.
+func readGolden(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var document yaml.Node
+	require.NoError(t, yaml.Unmarshal(content, &document))
+	resolveTags(t, &document)
+	var value any
+	require.NoError(t, document.Decode(&value))
+	encoded, err := json.Marshal(value)
+	require.NoError(t, err)
+	// JSON has no way to write bytes that are not UTF-8, but pdata takes them as they are.
+	return rawBytes.ReplaceAllFunc(encoded, func(match []byte) []byte {
+		raw, err := hex.DecodeString(string(rawBytes.FindSubmatch(match)[1]))
+		require.NoError(t, err)
+		return raw
+	})
+}
+
+var rawBytes = regexp.MustCompile(`raw\(([0-9a-f]*)\)`)
+
+func resolveTags(t *testing.T, node *yaml.Node) {
+	t.Helper()
+	switch node.Tag {
+	case "!!binary":
+		raw, err := base64.StdEncoding.DecodeString(node.Value)
+		require.NoError(t, err)
+		*node = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: fmt.Sprintf("raw(%x)", raw)}
+	case "!repeat":
+		var long strings.Builder
+		for pair := range slices.Chunk(node.Content, 2) {
+			require.Len(t, pair, 2, "!repeat takes pairs of a string and a number")
+			times, err := strconv.Atoi(pair[1].Value)
+			require.NoError(t, err)
+			long.WriteString(strings.Repeat(pair[0].Value, times))
+		}
+		*node = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: long.String()}
+	}
+	for _, child := range node.Content {
+		resolveTags(t, child)
+	}
+}
+
+func translateGolden(t *testing.T, opts translate.Options, signal string, otlp []byte) *goldenOutput {
+	t.Helper()
+	out := &goldenOutput{t: t, rejected: map[translate.Reason]int{}}
+	items := 0
+	switch signal {
+	case "logs":
+		logs, err := (&plog.JSONUnmarshaler{}).UnmarshalLogs(otlp)
+		require.NoError(t, err)
+		translate.NewLogs(opts).Translate(logs, out)
+		items = logs.LogRecordCount()
+	case "metrics":
+		metrics, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics(otlp)
+		require.NoError(t, err)
+		translate.NewMetrics(opts).Translate(metrics, out)
+		items = metrics.DataPointCount()
+	case "traces":
+		traces, err := (&ptrace.JSONUnmarshaler{}).UnmarshalTraces(otlp)
+		require.NoError(t, err)
+		translate.NewTraces(opts).Translate(traces, out)
+		items = traces.SpanCount()
+	default:
+		t.Fatalf("no signal: %s", signal)
+	}
+	require.Positive(t, items, "items in input.yaml")
+	require.Equal(t, items, out.items, "items in envelopes and rejected")
+	return out
+}
+
+// goldenOutput is what a translator put out.
+type goldenOutput struct {
+	t        *testing.T
+	encoded  [][]byte
+	items    int
+	rejected map[translate.Reason]int
+	cuts     int
+}
+
+func (o *goldenOutput) Envelope(encoded []byte, items int) {
+	o.encoded = append(o.encoded, bytes.Clone(encoded))
+	o.items += items
+}
+
+func (o *goldenOutput) Reject(reason translate.Reason, items int) {
+	o.rejected[reason] += items
+	o.items += items
+}
+
+func (o *goldenOutput) Cut() { o.cuts++ }
+
+// readable is the content of output.json.
+func (o *goldenOutput) readable(t *testing.T) []byte {
+	t.Helper()
+	content := struct {
+		Envelopes []any                    `json:"envelopes"`
+		Payloads  []string                 `json:"payloads,omitempty"`
+		Rejected  map[translate.Reason]int `json:"rejected,omitempty"`
+		Cut       int                      `json:"cut,omitempty"`
+	}{Envelopes: []any{}, Rejected: o.rejected, Cut: o.cuts}
+	for _, encoded := range o.encoded {
+		e := &loggregator_v2.Envelope{}
+		require.NoError(t, proto.Unmarshal(encoded, e))
+		if log := e.GetLog(); log != nil {
+			log.Payload = []byte(shorten(string(log.GetPayload())))
+			payload := string(log.GetPayload())
+			if !utf8.ValidString(payload) {
+				payload = strconv.Quote(payload)
+			}
+			content.Payloads = append(content.Payloads, payload)
+		}
+		compact, err := protojson.Marshal(e)
+		require.NoError(t, err)
+		decoder := json.NewDecoder(bytes.NewReader(compact))
+		decoder.UseNumber()
+		var value any
+		require.NoError(t, decoder.Decode(&value))
+		content.Envelopes = append(content.Envelopes, shortenAll(value))
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	require.NoError(t, encoder.Encode(content))
+	return b.Bytes()
+}
+
+func shortenAll(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		for key, v := range value {
+			value[key] = shortenAll(v)
+		}
+	case []any:
+		for i, v := range value {
+			value[i] = shortenAll(v)
+		}
+	case string:
+		return shorten(value)
+	}
+	return value
+}
+
+func shorten(s string) string {
+	const most, shown = 1000, 20
+	if len(s) <= most {
+		return s
+	}
+	return fmt.Sprintf("%s… %d bytes …%s", strings.ToValidUTF8(s[:shown], ""), len(s), strings.ToValidUTF8(s[len(s)-shown:], ""))
+}
