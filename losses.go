@@ -111,7 +111,6 @@ func (l *losses) addFailed(err *ingress.Error, items int) {
 // rejectHints say what a person can do about items that make no envelope.
 var rejectHints = map[translate.Reason]string{
 	translate.Temporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
-	translate.Unsupported: "exponential histograms and summaries are not translated yet",
 	translate.TooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
 }
 

@@ -179,8 +179,28 @@ func ourMetrics() (pmetric.Metrics, []*loggregator_v2.Envelope) {
 	h.ExplicitBounds().FromRaw([]float64{0.5, 10})
 	h.BucketCounts().FromRaw([]uint64{1, 2, 3})
 
-	summary := add("old", "").SetEmptySummary() // Rejected: not there yet.
-	summary.DataPoints().AppendEmpty().SetTimestamp(when)
+	exponential := add("payload", "By").SetEmptyExponentialHistogram()
+	exponential.SetAggregationTemporality(pmetric.AggregationTemporalityDelta) // As above.
+	e := exponential.DataPoints().AppendEmpty()
+	e.SetStartTimestamp(when - 1)
+	e.SetTimestamp(when)
+	e.SetCount(4)
+	e.SetSum(11)
+	e.SetZeroCount(1)
+	e.Positive().BucketCounts().FromRaw([]uint64{1, 2})
+
+	summary := add("gc.pause", "s").SetEmptySummary().DataPoints().AppendEmpty()
+	summary.SetTimestamp(when)
+	summary.SetCount(9)
+	summary.SetSum(0.75)
+	quantile := summary.QuantileValues().AppendEmpty()
+	quantile.SetQuantile(0.99)
+	quantile.SetValue(0.25)
+
+	negative := add("broken", "").SetEmptySum() // Rejected.
+	negative.SetIsMonotonic(true)
+	negative.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	point(negative.DataPoints().AppendEmpty()).SetIntValue(-1)
 
 	return metrics, []*loggregator_v2.Envelope{
 		gauge(when, source, instance, map[string]*loggregator_v2.GaugeValue{
@@ -195,6 +215,16 @@ func ourMetrics() (pmetric.Metrics, []*loggregator_v2.Envelope) {
 		counter(when, source, instance, "latency_milliseconds_bucket", 0, 1, with(tags, "le", "0.5")),
 		counter(when, source, instance, "latency_milliseconds_bucket", 0, 3, with(tags, "le", "10")),
 		counter(when, source, instance, "latency_milliseconds_bucket", 0, 6, with(tags, "le", "+Inf")),
+		counter(when, source, instance, "payload_bytes_count", 0, 4, tags),
+		gauge(when, source, instance, map[string]*loggregator_v2.GaugeValue{"payload_bytes_sum": {Unit: "By", Value: 11}}, tags),
+		counter(when, source, instance, "payload_bytes_bucket", 0, 1, with(tags, "le", "0")),
+		counter(when, source, instance, "payload_bytes_bucket", 0, 1, with(tags, "le", "1")),
+		counter(when, source, instance, "payload_bytes_bucket", 0, 2, with(tags, "le", "2")),
+		counter(when, source, instance, "payload_bytes_bucket", 0, 4, with(tags, "le", "4")),
+		counter(when, source, instance, "payload_bytes_bucket", 0, 4, with(tags, "le", "+Inf")),
+		gauge(when, source, instance, map[string]*loggregator_v2.GaugeValue{"gc_pause_seconds": {Unit: "s", Value: 0.25}}, with(tags, "quantile", "0.99")),
+		gauge(when, source, instance, map[string]*loggregator_v2.GaugeValue{"gc_pause_seconds_sum": {Unit: "s", Value: 0.75}}, tags),
+		counter(when, source, instance, "gc_pause_seconds_count", 0, 9, tags),
 	}
 }
 
@@ -283,7 +313,7 @@ func TestOTLPArrivesAsTheMappingSays(t *testing.T) {
 	assert.EqualValues(t, 2, c.metric("otelcol_exporter_loggregator_envelopes", exporter, `signal="traces"`))
 	assert.EqualValues(t, 5, c.metric("otelcol_exporter_loggregator_envelopes", exporter, `signal="logs"`))
 	assert.EqualValues(t, 1, c.metric("otelcol_exporter_loggregator_rejected_items", exporter, `signal="logs"`, `reason="empty"`))
-	assert.EqualValues(t, 1, c.metric("otelcol_exporter_loggregator_rejected_items", exporter, `signal="metrics"`, `reason="unsupported"`))
+	assert.EqualValues(t, 1, c.metric("otelcol_exporter_loggregator_rejected_items", exporter, `signal="metrics"`, `reason="negative"`))
 	assert.GreaterOrEqual(t, c.metric("otelcol_exporter_sent_metric_points", exporter), 6.0)
 	assert.Zero(t, c.metric("otelcol_exporter_loggregator_dropped_items"))
 	assert.EqualValues(t, 1000, c.metric("otelcol_exporter_queue_capacity", exporter, `data_type="logs"`))

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
@@ -17,6 +18,9 @@ const (
 	boundTag = "le"
 	infinity = "+Inf"
 )
+
+// longestNumber is how many bytes FormatFloat writes at most.
+const longestNumber = len("-2.2250738585072014e-308")
 
 // histogram puts the points of a histogram out as Prometheus has it: a counter of observations, a gauge of their sum, and a
 // counter for each bucket that includes the buckets below it. One that does not say its temporality is taken for cumulative.
@@ -41,38 +45,101 @@ func (m *Metrics) histogramPoint(name, unit string, p pmetric.HistogramDataPoint
 	case !wellFormed(p):
 		return Malformed
 	}
-	m.beginPoint(p.Attributes())
-	if !m.seal(m.histogramRoom(name, unit)) {
+	if !m.beginHistogram(name, unit, p) {
 		return TooLarge
-	}
-	timestamp := m.pointTime(p.Timestamp())
-	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, p.Count())
-	m.emit(timestamp, "", "", 0)
-	if p.HasSum() {
-		m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name+"_sum", unit, p.Sum())
-		m.message = envelope.AppendGauge(m.message[:0], m.gauge)
-		m.emit(timestamp, "", "", 0)
 	}
 	below := uint64(0)
 	for i, bound := range p.ExplicitBounds().All() {
 		below += p.BucketCounts().At(i)
-		m.bucket(timestamp, name, strconv.FormatFloat(bound, 'g', -1, 64), below, 0)
+		m.bucket(bound, below)
 	}
-	m.bucket(timestamp, name, infinity, p.Count(), 1)
+	m.endHistogram(p.Count())
 	return ""
 }
 
-func (m *Metrics) bucket(timestamp int64, name, bound string, total uint64, items int) {
-	m.message = envelope.AppendCounter(m.message[:0], name+"_bucket", 0, total)
-	m.emit(timestamp, boundTag, bound, items)
+// histogramData is what the points of both kinds of histograms have.
+type histogramData interface {
+	Attributes() pcommon.Map
+	Timestamp() pcommon.Timestamp
+	Count() uint64
+	HasSum() bool
+	Sum() float64
+}
+
+// buckets is what has to be known of the buckets that are put out.
+type buckets struct {
+	timestamp int64
+	name      string
+	// waits is whether there is a bucket that waits for the next one: of two with the same bound only the later is put out.
+	waits bool
+	bound float64
+	total uint64
+}
+
+// beginHistogram puts out what a histogram has beside its buckets: their number and their sum. It reports false when the
+// envelopes of the point would be too large.
+func (m *Metrics) beginHistogram(name, unit string, p histogramData) bool {
+	m.beginPoint(p.Attributes())
+	if !m.seal(m.histogramRoom(name, unit)) {
+		return false
+	}
+	m.buckets = buckets{timestamp: m.pointTime(p.Timestamp()), name: name + "_bucket"}
+	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, p.Count())
+	m.emit(m.buckets.timestamp, "", "", 0)
+	if p.HasSum() {
+		m.sum(m.buckets.timestamp, name, unit, p.Sum())
+	}
+	return true
+}
+
+// sum puts out the sum of all that a histogram or a summary has observed.
+func (m *Metrics) sum(timestamp int64, name, unit string, sum float64) {
+	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name+"_sum", unit, sum)
+	m.message = envelope.AppendGauge(m.message[:0], m.gauge)
+	m.emit(timestamp, "", "", 0)
+}
+
+// bucket puts out that total observations are not above bound. Bounds and totals must not fall.
+func (m *Metrics) bucket(bound float64, total uint64) {
+	b := &m.buckets
+	switch {
+	case math.IsInf(bound, -1):
+		return // Nothing can be below it.
+	case !b.waits:
+		b.bound = bound
+	case bound > b.bound:
+		m.putBucket(formatBound(b.bound), b.total, 0)
+		b.bound = bound
+	}
+	b.waits, b.total = true, total
+}
+
+// endHistogram puts out the last bucket, which has all observations, and completes the point.
+func (m *Metrics) endHistogram(count uint64) {
+	if b := &m.buckets; b.waits && !math.IsInf(b.bound, 1) {
+		m.putBucket(formatBound(b.bound), b.total, 0)
+	}
+	m.putBucket(infinity, count, 1)
+}
+
+// formatBound is the shortest form that says what bound is. There is no negative zero among bounds.
+func formatBound(bound float64) string {
+	if bound == 0 {
+		return "0"
+	}
+	return strconv.FormatFloat(bound, 'g', -1, 64)
+}
+
+func (m *Metrics) putBucket(bound string, total uint64, items int) {
+	m.message = envelope.AppendCounter(m.message[:0], m.buckets.name, 0, total)
+	m.emit(m.buckets.timestamp, boundTag, bound, items)
 }
 
 // histogramRoom is what the largest envelope of a histogram takes beside what is sealed.
 func (m *Metrics) histogramRoom(name, unit string) int {
-	const longestBound = len("-2.2250738585072014e-308")
 	m.message = envelope.AppendCounter(m.message[:0], name+"_bucket", 0, math.MaxUint64)
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name+"_sum", unit, math.MaxFloat64)
-	return max(len(m.message)+tagSize(len(boundTag), longestBound), envelope.Size(len(m.gauge)))
+	return max(len(m.message)+tagSize(len(boundTag), longestNumber), envelope.Size(len(m.gauge)))
 }
 
 // wellFormed says whether a point has one bucket more than bounds, or no buckets at all, bounds that are finite and grow,
@@ -90,12 +157,17 @@ func wellFormed(p pmetric.HistogramDataPoint) bool {
 			return false
 		}
 	}
-	total := uint64(0)
+	total, ok := addUp(0, counts)
+	return ok && total == p.Count()
+}
+
+// addUp adds counts to total; false when that does not fit into 64 bits.
+func addUp(total uint64, counts pcommon.UInt64Slice) (uint64, bool) {
 	for _, n := range counts.All() {
 		if total+n < total {
-			return false
+			return 0, false
 		}
 		total += n
 	}
-	return total == p.Count()
+	return total, true
 }

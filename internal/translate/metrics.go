@@ -19,7 +19,8 @@ type Metrics struct {
 	gauges    gaugeGroups
 	fractions fractions
 	gauge     []byte // the gauge metric in work
-	now       int64  // the time of points that have none; one for all of a push, so that they can share envelopes
+	buckets   buckets
+	now       int64 // the time of points that have none; one for all of a push, so that they can share envelopes
 }
 
 // NewMetrics makes a translator of metrics.
@@ -55,13 +56,13 @@ func (m *Metrics) metric(metric pmetric.Metric) {
 			return m.gaugePoint(name, metric.Unit(), p)
 		})
 	case pmetric.MetricTypeSum:
-		m.sum(name, metric)
+		m.sumPoints(name, metric)
 	case pmetric.MetricTypeHistogram:
 		m.histogram(name, metric.Unit(), metric.Histogram())
 	case pmetric.MetricTypeExponentialHistogram:
-		m.reject(Unsupported, metric.ExponentialHistogram().DataPoints().Len())
+		m.exponentialHistogram(name, metric.Unit(), metric.ExponentialHistogram())
 	case pmetric.MetricTypeSummary:
-		m.reject(Unsupported, metric.Summary().DataPoints().Len())
+		m.summary(name, metric.Unit(), metric.Summary())
 	}
 }
 
@@ -71,8 +72,8 @@ func (m *Metrics) reject(reason Reason, items int) {
 	}
 }
 
-// sum puts the points of a sum out. One that does not say its temporality is taken for cumulative.
-func (m *Metrics) sum(name string, metric pmetric.Metric) {
+// sumPoints puts the points of a sum out. One that does not say its temporality is taken for cumulative.
+func (m *Metrics) sumPoints(name string, metric pmetric.Metric) {
 	sum := metric.Sum()
 	delta := sum.AggregationTemporality() == pmetric.AggregationTemporalityDelta
 	gauge := func(p pmetric.NumberDataPoint) Reason { return m.gaugePoint(name, metric.Unit(), p) }

@@ -221,23 +221,6 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-func TestUnsupportedMetrics(t *testing.T) {
-	for name, metric := range map[string]func(pmetric.Metric){
-		"exponential histogram": func(m pmetric.Metric) {
-			h := m.SetEmptyExponentialHistogram()
-			h.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
-			h.DataPoints().AppendEmpty().SetCount(1)
-			h.DataPoints().AppendEmpty()
-		},
-		"summary": func(m pmetric.Metric) {
-			m.SetEmptySummary().DataPoints().AppendEmpty().SetCount(1)
-			m.Summary().DataPoints().AppendEmpty()
-		},
-	} {
-		t.Run(name, metricRow{metric: metric, rejected: map[Reason]int{Unsupported: 2}}.run)
-	}
-}
-
 func TestMetricNames(t *testing.T) {
 	for name, row := range map[string]struct {
 		options    func(*Options)

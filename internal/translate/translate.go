@@ -61,7 +61,7 @@ type Reason string
 const (
 	// Empty: a log record without a body and attributes, or a number point without a number.
 	Empty Reason = "empty"
-	// Malformed: a number without a name, or a histogram whose parts don't fit together.
+	// Malformed: a number without a name, or a histogram or summary whose parts don't fit together.
 	Malformed Reason = "malformed"
 	// Negative: a monotonic sum below zero.
 	Negative Reason = "negative"
@@ -75,8 +75,6 @@ const (
 	Temporality Reason = "temporality"
 	// TooLarge: an envelope that is above [envelope.MaxSize] even with its tag values cut.
 	TooLarge Reason = "too_large"
-	// Unsupported: a kind of metric that this version does not translate.
-	Unsupported Reason = "unsupported"
 	// ZeroDelta: a delta without a whole part. Sent, it would reset the agent's total. A fraction is carried over.
 	ZeroDelta Reason = "zero_delta"
 )

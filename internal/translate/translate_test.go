@@ -522,12 +522,15 @@ func (s *script) metric(m pmetric.Metric) {
 			s.histogramPoint(h.DataPoints().AppendEmpty())
 		}
 	case 6:
+		h := m.SetEmptyExponentialHistogram()
+		h.SetAggregationTemporality(pmetric.AggregationTemporality(1 + s.below(2)))
 		for range s.below(3) {
-			m.SetEmptyExponentialHistogram().DataPoints().AppendEmpty()
+			s.exponentialPoint(h.DataPoints().AppendEmpty())
 		}
 	case 7:
+		points := m.SetEmptySummary().DataPoints()
 		for range s.below(3) {
-			m.SetEmptySummary().DataPoints().AppendEmpty()
+			s.summaryPoint(points.AppendEmpty())
 		}
 	}
 }
@@ -571,6 +574,60 @@ func (s *script) histogramPoint(p pmetric.HistogramDataPoint) {
 	}
 	if s.bool() {
 		p.SetSum(s.double())
+	}
+}
+
+func (s *script) exponentialPoint(p pmetric.ExponentialHistogramDataPoint) {
+	s.attributes(p.Attributes())
+	p.SetTimestamp(s.timestamp())
+	p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(s.below(16) == 0))
+	p.SetScale(int32(s.below(24)) - 10)
+	if s.below(8) == 0 {
+		p.SetScale(int32(s.uint64()))
+	}
+	p.SetZeroCount(uint64(s.below(3)))
+	if s.bool() {
+		p.SetZeroThreshold(s.double())
+	}
+	total := p.ZeroCount()
+	for _, side := range []pmetric.ExponentialHistogramDataPointBuckets{p.Positive(), p.Negative()} {
+		side.SetOffset(int32(s.below(256)) - 128)
+		if s.below(8) == 0 {
+			side.SetOffset(int32(s.uint64()))
+		}
+		for range s.below(100) {
+			n := uint64(s.below(4))
+			if s.below(32) == 0 {
+				n = s.uint64()
+			}
+			total += n
+			side.BucketCounts().Append(n)
+		}
+	}
+	p.SetCount(total)
+	if s.below(8) == 0 {
+		p.SetCount(s.uint64())
+	}
+	if s.bool() {
+		p.SetSum(s.double())
+	}
+}
+
+func (s *script) summaryPoint(p pmetric.SummaryDataPoint) {
+	s.attributes(p.Attributes())
+	p.SetTimestamp(s.timestamp())
+	p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(s.below(16) == 0))
+	p.SetCount(s.uint64())
+	if s.bool() {
+		p.SetSum(s.double())
+	}
+	for i := range s.below(4) {
+		q := p.QuantileValues().AppendEmpty()
+		q.SetQuantile(float64(i) / 4)
+		if s.below(16) == 0 {
+			q.SetQuantile(s.double())
+		}
+		q.SetValue(s.double())
 	}
 }
 

@@ -1,0 +1,138 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"math"
+
+	"go.opentelemetry.io/collector/pdata/pmetric"
+)
+
+// maxExponentialBuckets is how many buckets a side of an exponential histogram has at most after it was downscaled.
+const maxExponentialBuckets = 20
+
+// exponentialHistogram puts the points of an exponential histogram out in the form of an ordinary one. One that does not say
+// its temporality is taken for cumulative.
+func (m *Metrics) exponentialHistogram(name, unit string, h pmetric.ExponentialHistogram) {
+	if h.AggregationTemporality() == pmetric.AggregationTemporalityDelta {
+		m.reject(Temporality, h.DataPoints().Len())
+		return
+	}
+	for _, p := range h.DataPoints().All() {
+		if reason := m.exponentialPoint(name, unit, p); reason != "" {
+			m.reject(reason, 1)
+		}
+	}
+}
+
+func (m *Metrics) exponentialPoint(name, unit string, p pmetric.ExponentialHistogramDataPoint) Reason {
+	switch {
+	case p.Flags().NoRecordedValue():
+		return Stale
+	case p.HasSum() && !isFinite(p.Sum()):
+		return NotFinite
+	case !wellFormedExponential(p):
+		return Malformed
+	}
+	if !m.beginHistogram(name, unit, p) {
+		return TooLarge
+	}
+	m.exponentialBuckets(p)
+	m.endHistogram(p.Count())
+	return ""
+}
+
+// exponentialBuckets puts the buckets out from the lowest bound to the highest: negative observations, those around zero,
+// positive ones. At scale s, bucket i has the positive observations in (b^i, b^(i+1)] with b = 2^(2^-s), or the negative ones
+// in [-b^(i+1), -b^i). Both sides also have the bound at which their outermost buckets begin: without it a query would take
+// zero, or nothing at all, for the beginning of the lowest bucket.
+func (m *Metrics) exponentialBuckets(p pmetric.ExponentialHistogramDataPoint) {
+	positive, negative := observed(p.Positive()), observed(p.Negative())
+	shift := max(positive.shift(), negative.shift())
+	scale := int(p.Scale()) - shift
+	total := uint64(0)
+	if !negative.empty() {
+		m.bucket(-exponentialBound(scale, negative.last()>>shift+1), 0)
+		for i := negative.last() >> shift; i >= negative.first>>shift; i-- {
+			total += negative.merged(i, shift)
+			m.bucket(-exponentialBound(scale, i), total)
+		}
+	}
+	if p.ZeroCount() > 0 {
+		if !negative.empty() {
+			m.bucket(-p.ZeroThreshold(), total)
+		}
+		total += p.ZeroCount()
+		m.bucket(p.ZeroThreshold(), total)
+	}
+	if !positive.empty() {
+		m.bucket(exponentialBound(scale, positive.first>>shift), total)
+		for i := positive.first >> shift; i <= positive.last()>>shift; i++ {
+			total += positive.merged(i, shift)
+			m.bucket(exponentialBound(scale, i+1), total)
+		}
+	}
+}
+
+// exponentialBound is b^index at the given scale: 2^(index / 2^scale). What is too large for a float64 is infinite, what is too
+// small is zero.
+func exponentialBound(scale int, index int64) float64 {
+	return math.Pow(2, math.Ldexp(float64(index), -scale))
+}
+
+// exponentialSide is the positive or negative buckets of an exponential histogram, without empty ones at the ends.
+type exponentialSide struct {
+	first  int64 // the index of the first bucket
+	counts []uint64
+}
+
+func observed(b pmetric.ExponentialHistogramDataPointBuckets) exponentialSide {
+	counts := b.BucketCounts()
+	begin, end := 0, counts.Len()
+	for begin < end && counts.At(begin) == 0 {
+		begin++
+	}
+	for begin < end && counts.At(end-1) == 0 {
+		end--
+	}
+	return exponentialSide{first: int64(b.Offset()) + int64(begin), counts: counts.AsRaw()[begin:end]}
+}
+
+func (s exponentialSide) empty() bool { return len(s.counts) == 0 }
+
+// last is the index of the last bucket.
+func (s exponentialSide) last() int64 { return s.first + int64(len(s.counts)) - 1 }
+
+// shift is how often the scale has to be lowered by one, which merges buckets 2i and 2i+1 to bucket i, until the side has
+// few enough buckets.
+func (s exponentialSide) shift() int {
+	shift := 0
+	for !s.empty() && s.last()>>shift-s.first>>shift >= maxExponentialBuckets {
+		shift++
+	}
+	return shift
+}
+
+// merged is the count of the bucket of this index after the scale was lowered shift times.
+func (s exponentialSide) merged(index int64, shift int) (count uint64) {
+	begin := max(index<<shift, s.first)
+	end := min((index+1)<<shift-1, s.last())
+	for i := begin; i <= end; i++ {
+		count += s.counts[i-s.first]
+	}
+	return count
+}
+
+// wellFormedExponential says whether a point has as many observations in its buckets as in total, and a zero bucket that
+// has a width.
+func wellFormedExponential(p pmetric.ExponentialHistogramDataPoint) bool {
+	if threshold := p.ZeroThreshold(); !isFinite(threshold) || threshold < 0 {
+		return false
+	}
+	total, ok := addUp(p.ZeroCount(), p.Positive().BucketCounts())
+	if ok {
+		total, ok = addUp(total, p.Negative().BucketCounts())
+	}
+	return ok && total == p.Count()
+}

@@ -1,0 +1,313 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+)
+
+// exponentialPoint makes metric a cumulative exponential histogram, if it is none, and appends a point at the time at. Its
+// count is that of its buckets.
+func exponentialPoint(metric pmetric.Metric, scale int32) pmetric.ExponentialHistogramDataPoint {
+	if metric.Type() != pmetric.MetricTypeExponentialHistogram {
+		metric.SetEmptyExponentialHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	}
+	p := metric.ExponentialHistogram().DataPoints().AppendEmpty()
+	p.SetTimestamp(at)
+	p.SetScale(scale)
+	return p
+}
+
+func setBuckets(p pmetric.ExponentialHistogramDataPoint, side pmetric.ExponentialHistogramDataPointBuckets, offset int32, counts ...uint64) {
+	side.SetOffset(offset)
+	side.BucketCounts().FromRaw(counts)
+	for _, n := range counts {
+		p.SetCount(p.Count() + n)
+	}
+}
+
+func setZeros(p pmetric.ExponentialHistogramDataPoint, threshold float64, n uint64) {
+	p.SetZeroThreshold(threshold)
+	p.SetZeroCount(n)
+	p.SetCount(p.Count() + n)
+}
+
+func TestExponentialHistograms(t *testing.T) {
+	one := func(reason Reason) map[Reason]int { return map[Reason]int{reason: 1} }
+	// of is a point with the given scale and 1, 2 and 3 observations in the positive buckets from 0.
+	of := func(scale int32, change func(pmetric.ExponentialHistogramDataPoint)) func(pmetric.Metric) {
+		return func(m pmetric.Metric) {
+			p := exponentialPoint(m, scale)
+			setBuckets(p, p.Positive(), 0, 1, 2, 3)
+			if change != nil {
+				change(p)
+			}
+		}
+	}
+	bare := func(scale int32, change func(pmetric.ExponentialHistogramDataPoint)) func(pmetric.Metric) {
+		return func(m pmetric.Metric) { change(exponentialPoint(m, scale)) }
+	}
+	ones := func(n int) []uint64 {
+		counts := make([]uint64, n)
+		for i := range counts {
+			counts[i] = 1
+		}
+		return counts
+	}
+	for name, row := range map[string]metricRow{
+		"positive": {
+			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetSum(20) }),
+			want: list(
+				total("m_count", 6), gauge("m_sum", "", 20),
+				bucket("1", 0), bucket("2", 1), bucket("4", 3), bucket("8", 6), bucket("+Inf", 6),
+			),
+		},
+		"below one": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), -2, 5, 6) }),
+			want:   list(total("m_count", 11), bucket("0.25", 0), bucket("0.5", 5), bucket("1", 11), bucket("+Inf", 11)),
+		},
+		"a finer scale": {
+			metric: bare(1, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), 0, 5, 6) }),
+			want:   list(total("m_count", 11), bucket("1", 0), bucket("1.4142135623730951", 5), bucket("2", 11), bucket("+Inf", 11)),
+		},
+		"a coarser scale": {
+			metric: bare(-1, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), 0, 5, 6) }),
+			want:   list(total("m_count", 11), bucket("1", 0), bucket("4", 5), bucket("16", 11), bucket("+Inf", 11)),
+		},
+		"negative, zero and positive": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
+				setBuckets(p, p.Negative(), 1, 1, 2)
+				setZeros(p, 0.5, 4)
+				setBuckets(p, p.Positive(), 0, 8)
+			}),
+			want: list(
+				total("m_count", 15), bucket("-8", 0), bucket("-4", 2), bucket("-2", 3), bucket("-0.5", 3), bucket("0.5", 7),
+				bucket("1", 7), bucket("2", 15), bucket("+Inf", 15),
+			),
+		},
+		"zeros with a threshold of zero": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { setZeros(p, 0, 4); setBuckets(p, p.Negative(), 0, 1) }),
+			want:   list(total("m_count", 5), bucket("-2", 0), bucket("-1", 1), bucket("0", 5), bucket("+Inf", 5)),
+		},
+		"zeros only": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { setZeros(p, 0.125, 4) }),
+			want:   list(total("m_count", 4), bucket("0.125", 4), bucket("+Inf", 4)),
+		},
+		"nothing observed": {
+			metric: bare(3, func(pmetric.ExponentialHistogramDataPoint) {}),
+			want:   list(total("m_count", 0), bucket("+Inf", 0)),
+		},
+		"empty buckets at the ends, and one between": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), -1, 0, 1, 0, 2, 0, 0) }),
+			want:   list(total("m_count", 3), bucket("1", 0), bucket("2", 1), bucket("4", 1), bucket("8", 3), bucket("+Inf", 3)),
+		},
+		"21 buckets are merged in pairs": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), 1, ones(21)...) }),
+			want: list(
+				total("m_count", 21), bucket("1", 0), bucket("4", 1), bucket("16", 3), bucket("64", 5), bucket("256", 7), bucket("1024", 9),
+				bucket("4096", 11), bucket("16384", 13), bucket("65536", 15), bucket("262144", 17), bucket("1.048576e+06", 19),
+				bucket("4.194304e+06", 21), bucket("+Inf", 21),
+			),
+		},
+		"both sides are merged when one has too many": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
+				setBuckets(p, p.Negative(), 0, ones(41)...)
+				setBuckets(p, p.Positive(), 0, 7, 8)
+			}),
+			want: list(
+				total("m_count", 56), bucket("-1.7592186044416e+13", 0), bucket("-1.099511627776e+12", 1), bucket("-6.8719476736e+10", 5),
+				bucket("-4.294967296e+09", 9), bucket("-2.68435456e+08", 13), bucket("-1.6777216e+07", 17), bucket("-1.048576e+06", 21),
+				bucket("-65536", 25), bucket("-4096", 29), bucket("-256", 33), bucket("-16", 37), bucket("-1", 41), bucket("1", 41),
+				bucket("16", 56), bucket("+Inf", 56),
+			),
+		},
+		"bounds that no double can tell apart": {
+			metric: bare(60, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), 0, 1, 2) }),
+			want:   list(total("m_count", 3), bucket("1", 3), bucket("+Inf", 3)),
+		},
+		"bounds that are too large for a double": {
+			metric: bare(-10, func(p pmetric.ExponentialHistogramDataPoint) {
+				setBuckets(p, p.Negative(), -1, 1, 2)
+				setBuckets(p, p.Positive(), -2, 4, 8, 16)
+			}),
+			want: list(
+				total("m_count", 31), bucket("-1", 2), bucket("-"+smallest, 3), bucket("0", 3), bucket(smallest, 7), bucket("1", 15),
+				bucket("+Inf", 31),
+			),
+		},
+		"any scale and offset": {
+			metric: bare(math.MinInt32, func(p pmetric.ExponentialHistogramDataPoint) {
+				setBuckets(p, p.Negative(), math.MinInt32, 1)
+				setBuckets(p, p.Positive(), math.MaxInt32, 2)
+			}),
+			want: list(total("m_count", 3), bucket("0", 1), bucket("+Inf", 3)),
+		},
+		"the finest scale there is": {
+			metric: bare(math.MaxInt32, func(p pmetric.ExponentialHistogramDataPoint) {
+				setBuckets(p, p.Positive(), math.MinInt32, ones(50)...)
+			}),
+			want: list(total("m_count", 50), bucket("1", 50), bucket("+Inf", 50)),
+		},
+		"buckets inside the zero bucket": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
+				setZeros(p, 3, 4)
+				setBuckets(p, p.Positive(), 0, 1, 2)
+			}),
+			want: list(total("m_count", 7), bucket("3", 5), bucket("4", 7), bucket("+Inf", 7)),
+		},
+		"several points, the broken ones rejected": {
+			metric: func(m pmetric.Metric) {
+				setZeros(exponentialPoint(m, 0), 0, 1)
+				exponentialPoint(m, 0).SetCount(1)
+				setZeros(exponentialPoint(m, 0), 0, 2)
+			},
+			want: list(
+				total("m_count", 1), bucket("0", 1), bucket("+Inf", 1), total("m_count", 2), bucket("0", 2), bucket("+Inf", 2),
+			),
+			rejected: one(Malformed),
+		},
+		"with tags and identity": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
+				setZeros(p, 0, 3)
+				put(p.Attributes(), "k", "v", "instance_id", "7")
+			}),
+			want: list(
+				with(total("m_count", 3, "k", "v", "instance_id", "7"), instance7),
+				with(bucket("0", 3, "k", "v", "instance_id", "7"), instance7),
+				with(bucket("+Inf", 3, "k", "v", "instance_id", "7"), instance7),
+			),
+		},
+		"delta": {
+			metric: func(m pmetric.Metric) {
+				exponentialPoint(m, 0)
+				exponentialPoint(m, 0)
+				m.ExponentialHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
+			},
+			rejected: map[Reason]int{Temporality: 2},
+		},
+		"of no known temporality": {
+			metric: func(m pmetric.Metric) {
+				setZeros(exponentialPoint(m, 0), 0, 1)
+				m.ExponentialHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityUnspecified)
+			},
+			want: list(total("m_count", 1), bucket("0", 1), bucket("+Inf", 1)),
+		},
+		"stale": {
+			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) {
+				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+			}),
+			rejected: one(Stale),
+		},
+		"sum NaN": {
+			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetSum(math.NaN()) }),
+			rejected: one(NotFinite),
+		},
+		"buckets that don't add up": {
+			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(7) }),
+			rejected: one(Malformed),
+		},
+		"buckets that add up past 2^64": {
+			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) {
+				setBuckets(p, p.Negative(), 0, math.MaxUint64)
+			}),
+			rejected: one(Malformed),
+		},
+		"a negative threshold": {
+			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetZeroThreshold(-1) }),
+			rejected: one(Malformed),
+		},
+		"a threshold that is no number": {
+			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetZeroThreshold(math.NaN()) }),
+			rejected: one(Malformed),
+		},
+	} {
+		t.Run(name, row.run)
+	}
+}
+
+// smallest is 2^-1024, which is smaller than the smallest normal double.
+var smallest = strconv.FormatFloat(math.Ldexp(1, -1024), 'g', -1, 64)
+
+// Observations of all magnitudes, in the buckets that an SDK would put them in: what a bucket says of them is true, however
+// often the scale was lowered.
+func TestExponentialHistogramsSayTheTruth(t *testing.T) {
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		scale := int32(rnd.IntN(9)) - 2
+		observations := map[float64]uint64{}
+		metrics, metric := oneMetric()
+		metric.SetName("m")
+		p := exponentialPoint(metric, scale)
+		sides := map[bool]map[int32]uint64{true: {}, false: {}}
+		zeros := uint64(0)
+		for range 1 + rnd.IntN(300) {
+			v := math.Exp(rnd.NormFloat64() * float64(1+seed%5))
+			negative := rnd.IntN(3) == 0
+			switch {
+			case rnd.IntN(20) == 0:
+				v = 0
+				zeros++
+			default:
+				// The middle of the bucket, so that rounding can't put it into the next one.
+				index := int32(math.Ceil(math.Ldexp(math.Log2(v), int(scale)))) - 1
+				v = math.Exp2(math.Ldexp(float64(index)+0.5, -int(scale)))
+				sides[negative][index]++
+				if negative {
+					v = -v
+				}
+			}
+			observations[v]++
+		}
+		setZeros(p, 0, zeros)
+		for negative, counts := range sides {
+			side := p.Positive()
+			if negative {
+				side = p.Negative()
+			}
+			first, last := int32(math.MaxInt32), int32(math.MinInt32)
+			for index := range counts {
+				first, last = min(first, index), max(last, index)
+			}
+			var list []uint64
+			for index := first; len(counts) > 0 && index <= last; index++ {
+				list = append(list, counts[index])
+			}
+			setBuckets(p, side, first, list...)
+		}
+
+		out := translateMetrics(t, defaults(), metrics)
+		buckets := 0
+		for _, e := range out.envelopes {
+			if e.GetCounter().GetName() != "m_bucket" {
+				continue
+			}
+			buckets++
+			bound := boundOf(t, e)
+			want := uint64(0)
+			for v, n := range observations {
+				if v <= bound {
+					want += n
+				}
+			}
+			require.Equal(t, want, e.GetCounter().GetTotal(), "seed %d, scale %d: observations up to %v", seed, scale, bound)
+		}
+		assert.LessOrEqual(t, buckets, 2*(maxExponentialBuckets+1)+2, "seed %d", seed)
+		assert.Greater(t, buckets, 1, "seed %d", seed)
+	}
+}
+
+func boundOf(t *testing.T, e *loggregator_v2.Envelope) float64 {
+	t.Helper()
+	bound, err := strconv.ParseFloat(e.GetTags()["le"], 64)
+	require.NoError(t, err)
+	return bound
+}

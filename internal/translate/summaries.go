@@ -1,0 +1,71 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"math"
+	"strconv"
+
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// quantileTag has the quantile of a Gauge of a summary.
+const quantileTag = "quantile"
+
+// summary puts the points of a summary out as Prometheus has it: a gauge for each quantile, a gauge of the sum of all
+// observations, and a counter of them.
+func (m *Metrics) summary(name, unit string, s pmetric.Summary) {
+	for _, p := range s.DataPoints().All() {
+		if reason := m.summaryPoint(name, unit, p); reason != "" {
+			m.reject(reason, 1)
+		}
+	}
+}
+
+func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Reason {
+	switch {
+	case p.Flags().NoRecordedValue():
+		return Stale
+	case !isFinite(p.Sum()):
+		return NotFinite
+	case name == "" || !haveQuantiles(p):
+		return Malformed
+	}
+	m.beginPoint(p.Attributes())
+	if !m.seal(m.summaryRoom(name, unit)) {
+		return TooLarge
+	}
+	timestamp := m.pointTime(p.Timestamp())
+	for _, q := range p.QuantileValues().All() {
+		if !isFinite(q.Value()) {
+			continue // Prometheus has NaN for a quantile when it has observed nothing lately. The rest of the point is sound.
+		}
+		m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, q.Value())
+		m.message = envelope.AppendGauge(m.message[:0], m.gauge)
+		m.emit(timestamp, quantileTag, strconv.FormatFloat(q.Quantile(), 'g', -1, 64), 0)
+	}
+	m.sum(timestamp, name, unit, p.Sum())
+	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, p.Count())
+	m.emit(timestamp, "", "", 1)
+	return ""
+}
+
+// summaryRoom is what the largest envelope of a summary takes beside what is sealed.
+func (m *Metrics) summaryRoom(name, unit string) int {
+	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, math.MaxUint64)
+	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name+"_sum", unit, math.MaxFloat64)
+	return max(len(m.message), envelope.Size(len(m.gauge))+tagSize(len(quantileTag), longestNumber))
+}
+
+// haveQuantiles says whether the quantiles of a point are from 0 to 1.
+func haveQuantiles(p pmetric.SummaryDataPoint) bool {
+	for _, q := range p.QuantileValues().All() {
+		if !(q.Quantile() >= 0 && q.Quantile() <= 1) { // Nor is NaN.
+			return false
+		}
+	}
+	return true
+}

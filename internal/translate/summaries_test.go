@@ -1,0 +1,118 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// summaryPoint makes metric a summary, if it is none, and appends a point at the time at. quantiles are quantiles and values
+// in turn.
+func summaryPoint(metric pmetric.Metric, count uint64, sum float64, quantiles ...float64) pmetric.SummaryDataPoint {
+	if metric.Type() != pmetric.MetricTypeSummary {
+		metric.SetEmptySummary()
+	}
+	p := metric.Summary().DataPoints().AppendEmpty()
+	p.SetTimestamp(at)
+	p.SetCount(count)
+	p.SetSum(sum)
+	for i := 0; i < len(quantiles); i += 2 {
+		q := p.QuantileValues().AppendEmpty()
+		q.SetQuantile(quantiles[i])
+		q.SetValue(quantiles[i+1])
+	}
+	return p
+}
+
+func TestSummaries(t *testing.T) {
+	one := func(reason Reason) map[Reason]int { return map[Reason]int{reason: 1} }
+	of := func(change func(pmetric.SummaryDataPoint), quantiles ...float64) func(pmetric.Metric) {
+		return func(m pmetric.Metric) {
+			p := summaryPoint(m, 5, 12.5, quantiles...)
+			if change != nil {
+				change(p)
+			}
+		}
+	}
+	quantile := func(q string, v float64, tags ...string) *loggregator_v2.Envelope {
+		return gauge("m", "", v, append(tags, "quantile", q)...)
+	}
+	for name, row := range map[string]metricRow{
+		"quantiles": {
+			metric: of(nil, 0, 0.5, 0.5, 2, 0.99, 7.25, 1, 8),
+			want: list(
+				quantile("0", 0.5), quantile("0.5", 2), quantile("0.99", 7.25), quantile("1", 8), gauge("m_sum", "", 12.5), total("m_count", 5),
+			),
+		},
+		"no quantiles": {metric: of(nil), want: list(gauge("m_sum", "", 12.5), total("m_count", 5))},
+		"quantiles that have no number are left out": {
+			metric: of(nil, 0.5, math.NaN(), 0.9, 3, 0.99, math.Inf(1)),
+			want:   list(quantile("0.9", 3), gauge("m_sum", "", 12.5), total("m_count", 5)),
+		},
+		"a negative sum": {
+			metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(-3) }),
+			want:   list(gauge("m_sum", "", -3), total("m_count", 5)),
+		},
+		"no timestamp": {
+			metric: of(func(p pmetric.SummaryDataPoint) { p.SetTimestamp(0) }, 0.5, 2),
+			want:   list(timed(quantile("0.5", 2), now), timed(gauge("m_sum", "", 12.5), now), timed(total("m_count", 5), now)),
+		},
+		"with tags and identity": {
+			metric: of(func(p pmetric.SummaryDataPoint) { put(p.Attributes(), "k", "v", "instance_id", "7") }, 0.5, 2),
+			want: list(
+				with(quantile("0.5", 2, "k", "v", "instance_id", "7"), instance7),
+				with(gauge("m_sum", "", 12.5, "k", "v", "instance_id", "7"), instance7),
+				with(total("m_count", 5, "k", "v", "instance_id", "7"), instance7),
+			),
+		},
+		"the quantile before an attribute of its name": {
+			metric: of(func(p pmetric.SummaryDataPoint) { put(p.Attributes(), "quantile", "x") }, 0.5, 2),
+			want:   list(quantile("0.5", 2), gauge("m_sum", "", 12.5, "quantile", "x"), total("m_count", 5, "quantile", "x")),
+		},
+		"several points, the broken ones rejected": {
+			metric: func(m pmetric.Metric) {
+				summaryPoint(m, 1, 1)
+				summaryPoint(m, 2, 2, 1.5, 2)
+				summaryPoint(m, 3, 3)
+			},
+			want:     list(gauge("m_sum", "", 1), total("m_count", 1), gauge("m_sum", "", 3), total("m_count", 3)),
+			rejected: one(Malformed),
+		},
+		"stale": {
+			metric: of(func(p pmetric.SummaryDataPoint) {
+				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+			}, 0.5, 2),
+			rejected: one(Stale),
+		},
+		"sum NaN":                      {metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.NaN()) }), rejected: one(NotFinite)},
+		"sum infinite":                 {metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.Inf(1)) }), rejected: one(NotFinite)},
+		"a quantile below zero":        {metric: of(nil, -0.5, 1), rejected: one(Malformed)},
+		"a quantile that is no number": {metric: of(nil, math.NaN(), 1), rejected: one(Malformed)},
+	} {
+		t.Run(name, row.run)
+	}
+}
+
+func TestSummaryWithoutAName(t *testing.T) {
+	metrics, metric := oneMetric()
+	metric.SetName("")
+	summaryPoint(metric, 1, 1, 0.5, 1)
+	translateMetrics(t, defaults(), metrics).requireRejected(map[Reason]int{Malformed: 1})
+}
+
+func TestSummaryTooLarge(t *testing.T) {
+	metrics, metric := oneMetric()
+	metric.SetName(strings.Repeat("n", envelope.MaxSize))
+	summaryPoint(metric, 1, 1, 0.5, 1)
+	out := translateMetrics(t, defaults(), metrics)
+	out.requireRejected(map[Reason]int{TooLarge: 1})
+	out.requireEnvelopes()
+}
