@@ -1,9 +1,11 @@
 #!/bin/sh
-# Runs mdatagen on metadata.yaml. mdatagen calls the package of its tests after the folder that metadata.yaml is in, and a
-# checkout may be in a folder of any name, so it sees this one through a link with the right name.
+# Writes what is generated: mdatagen's code and documentation of metadata.yaml, and docs/mapping.md. mdatagen calls the package of
+# its tests after the folder that metadata.yaml is in, and a checkout may be in a folder of any name, so it sees this one through
+# a link with the right name.
 set -eu
 cd "$(dirname "$0")/.."
 links=$(mktemp -d)
 trap 'rm -rf "$links"' EXIT
 ln -s "$PWD" "$links/loggregatorexporter"
 go tool -modfile=tools/go.mod mdatagen "$links/loggregatorexporter/metadata.yaml"
+go run -C tools ./mappingdoc -root "$PWD"
