@@ -29,8 +29,9 @@
 // Under [DropOldest] a full ring keeps what is new, under [DropNewest] what is there. An [Alerter] is told of each drop.
 //
 // Set is wait-free, a Set and a TryNext allocate nothing, and a ring of n elements drops none before it holds n (but for a Set
-// that has lost to others tens of thousands of times in a row), and one at a time after that. The types say what is guaranteed for each method. README.md beside the package says when to use which,
-// how large to make it, and how it compares with channels and with Cloud Foundry's go-diodes.
+// that has lost to others tens of thousands of times in a row), and one at a time after that. The types say what is
+// guaranteed for each method. README.md beside the package says when to use which, how large to make it, and how it compares
+// with channels and with Cloud Foundry's go-diodes.
 //
 // The package depends on nothing but the standard library and uses no unsafe code.
 package diodes
