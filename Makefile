@@ -3,11 +3,11 @@
 GO          ?= go
 TOOL        := $(GO) tool -modfile=tools/go.mod
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-MODULES     := . tools e2e bench
+MODULES     := . tools e2e bench conformance
 BIN         := build/bin
 COLLECTOR   := build/collector/otelcol-loggregator
 SINK        := $(BIN)/loggregator-sink
-SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' -not -path './e2e/*' -not -path './bench/*')
+SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' $(foreach m,tools e2e bench conformance,-not -path './$(m)/*'))
 
 .DEFAULT_GOAL := help
 
@@ -28,6 +28,10 @@ test: ## Run the unit, contract and lifecycle tests with the race detector
 e2e: $(COLLECTOR) $(SINK) ## Run the built collector as a process against a real ingress
 	cd e2e && $(GO) test -count=1 -timeout 10m ./...
 
+.PHONY: conformance
+conformance: ## Check the goldens of the mapping against syslog and Prometheus
+	cd conformance && $(GO) test -count=1 ./...
+
 .PHONY: collector
 collector: $(COLLECTOR) ## Build the collector with ocb from builder-config.yaml
 
@@ -44,7 +48,7 @@ $(SINK): go.mod go.sum $(SOURCES)
 
 .PHONY: build
 build: ## Compile and vet every module
-	for m in . e2e bench; do (cd $$m && $(GO) build ./... && $(GO) vet ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && $(GO) build ./... && $(GO) vet ./...) || exit 1; done
 	cd tools && $(GO) build -o /dev/null tool
 
 .PHONY: generate
@@ -63,9 +67,7 @@ tidy-check: ## Fail if a go.mod or go.sum is not tidy
 lint: ## Run gofmt, goimports and golangci-lint
 	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | grep -v generated_ | xargs $(TOOL) goimports -l -local github.com/loggregatorexporter); \
 	if [ -n "$$unformatted" ]; then echo "goimports would change: $$unformatted"; exit 1; fi
-	$(GO) run $(GOLANGCI) run ./...
-	cd e2e && $(GO) run $(GOLANGCI) run --config ../.golangci.yml ./...
-	cd bench && $(GO) run $(GOLANGCI) run --config ../.golangci.yml ./...
+	for m in $(MODULES); do (cd $$m && $(GO) run $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 .PHONY: bench
 bench: ## Run the benchmarks, alone and beside the project's peers

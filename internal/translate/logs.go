@@ -39,6 +39,13 @@ func (l *Logs) Translate(logs plog.Logs, out Output) {
 	}
 }
 
+const (
+	sourceTypeTag = "source_type"
+	// maxSourceType is what [source_type/instance_id] leaves of the 128 bytes of a PROCID of RFC 5424. The syslog agent cuts the
+	// instance ID when both together are longer, and panics when the source type alone is.
+	maxSourceType = 128 - len("[/]") - maxInstanceID
+)
+
 func (l *Logs) logRecord(r plog.LogRecord) {
 	l.beginItem(r.Attributes())
 	if r.SeverityText() != "" {
@@ -52,9 +59,10 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	if id := r.SpanID(); !id.IsEmpty() {
 		l.tags.set("span_id", id.String())
 	}
-	if !l.tags.has("source_type") {
-		l.tags.set("source_type", l.sourceType())
+	if !l.tags.has(sourceTypeTag) {
+		l.tags.set(sourceTypeTag, l.sourceType())
 	}
+	l.shortened = l.tags.truncate(sourceTypeTag, maxSourceType)
 
 	timestamp := l.timestamp(r.Timestamp(), r.ObservedTimestamp())
 	if !l.opts.EventsAsLogs {

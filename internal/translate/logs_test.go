@@ -274,6 +274,10 @@ func TestLogSourceType(t *testing.T) {
 			data: levels{scope: []any{"process_type", "worker-1"}},
 			want: []string{"source_type", "APP/PROC/WORKER-1", "process_type", "worker-1"},
 		},
+		"too long for a PROCID of syslog": {
+			data: levels{record: []any{"source_type", strings.Repeat("é", 50)}},
+			want: []string{"source_type", strings.Repeat("é", 44)},
+		},
 		"empty process type": {
 			data: levels{resource: []any{"cloudfoundry.process.type", ""}},
 			want: []string{"source_type", "OTEL", "process_type", ""},
@@ -327,44 +331,6 @@ func TestLogEvents(t *testing.T) {
 		"as log: named":          {options: asLogs, record: named("e", "hello"), want: stdout("hello")},
 		"as log: title and body": {options: asLogs, record: body(titleAndBody), want: stdout(`{"body":"b","title":"t"}`)},
 		"as log: without body":   {options: asLogs, record: named("e", nil), rejected: Empty},
-	} {
-		t.Run(name, row.run)
-	}
-}
-
-// What the forwarder agent and the cloudfoundryreceiver make of envelopes comes back as it was. A log gains the severity,
-// which the forwarder agent makes of the stream.
-func TestLogsComeBack(t *testing.T) {
-	came := func(prefix string, r plog.LogRecord) plog.LogRecord {
-		put(r.Attributes(), prefix+"instance_id", "3", prefix+"source_id", "app-guid", prefix+"app_name", "shop",
-			prefix+"process_type", "web", prefix+"source_type", "APP/PROC/WEB", prefix+"__v1_type", "LogMessage")
-		return r
-	}
-	as := func(e *loggregator_v2.Envelope, tags ...string) *loggregator_v2.Envelope {
-		e.SourceId, e.InstanceId = "app-guid", "3"
-		e.Tags = newEnvelope(&loggregator_v2.Log{}, append(tags, "app_name", "shop", "process_type", "web",
-			"source_type", "APP/PROC/WEB", "__v1_type", "LogMessage")...).GetTags()
-		return e
-	}
-	for name, row := range map[string]logRow{
-		"log of the forwarder agent": {
-			record: hello(func(r plog.LogRecord) { came("", r).SetSeverityNumber(plog.SeverityNumberInfo) }),
-			want:   as(stdout("hello"), "severity", "INFO"),
-		},
-		"error log of the forwarder agent": {
-			record: hello(func(r plog.LogRecord) { came("", r).SetSeverityNumber(plog.SeverityNumberError) }),
-			want:   as(stderr("hello"), "severity", "ERROR"),
-		},
-		"event of the forwarder agent": {
-			record: func(r plog.LogRecord) {
-				_ = came("", r).Body().SetEmptyMap().FromRaw(map[string]any{"title": "t", "body": "b"})
-			},
-			want: as(eventOf("t", "b")),
-		},
-		"log of the cloudfoundryreceiver": {
-			record: hello(func(r plog.LogRecord) { came("org.cloudfoundry.", r) }),
-			want:   as(stdout("hello")),
-		},
 	} {
 		t.Run(name, row.run)
 	}

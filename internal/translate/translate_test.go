@@ -741,6 +741,7 @@ func requireFit(t *testing.T, envelopes []*loggregator_v2.Envelope) {
 		switch m := e.GetMessage().(type) {
 		case *loggregator_v2.Envelope_Log:
 			require.NotEmpty(t, m.Log.GetPayload())
+			require.LessOrEqual(t, len("[/]")+len(e.GetTags()["source_type"])+len(e.GetInstanceId()), 128, "PROCID of syslog")
 		case *loggregator_v2.Envelope_Counter:
 			require.NotEmpty(t, m.Counter.GetName())
 			require.True(t, utf8.ValidString(m.Counter.GetName()))

@@ -1,0 +1,73 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// golden is a case of the mapping.
+type golden struct {
+	name      string // signal/case
+	input     map[string]any
+	envelopes []*loggregator_v2.Envelope
+	config    struct {
+		Tags struct {
+			SyslogSafe *bool `yaml:"syslog_safe"`
+		}
+		Metrics struct{ Naming string }
+	}
+}
+
+// syslogSafe says whether tag keys are made valid for syslog.
+func (g golden) syslogSafe() bool {
+	return g.config.Tags.SyslogSafe == nil || *g.config.Tags.SyslogSafe
+}
+
+// prometheusNames says whether names are made valid for PromQL.
+func (g golden) prometheusNames() bool { return g.config.Metrics.Naming != "otel" }
+
+// readGoldens reads the cases of a signal, or of all with "*".
+func readGoldens(t *testing.T, signal string) []golden {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join("..", "testdata", "translate", signal, "*"))
+	require.NoError(t, err)
+	var all []golden
+	for _, dir := range dirs {
+		g := golden{name: filepath.Base(filepath.Dir(dir)) + "/" + filepath.Base(dir)}
+		content, err := os.ReadFile(filepath.Join(dir, "output.json"))
+		require.NoError(t, err)
+		var output struct{ Envelopes []json.RawMessage }
+		require.NoError(t, json.Unmarshal(content, &output))
+		for _, encoded := range output.Envelopes {
+			e := &loggregator_v2.Envelope{}
+			require.NoError(t, protojson.Unmarshal(encoded, e))
+			g.envelopes = append(g.envelopes, e)
+		}
+		readYAML(t, filepath.Join(dir, "input.yaml"), &g.input)
+		if _, err := os.Stat(filepath.Join(dir, "config.yaml")); !errors.Is(err, fs.ErrNotExist) {
+			readYAML(t, filepath.Join(dir, "config.yaml"), &g.config)
+		}
+		all = append(all, g)
+	}
+	require.NotEmpty(t, all)
+	return all
+}
+
+func readYAML(t *testing.T, path string, to any) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, yaml.Unmarshal(content, to), path)
+}

@@ -1,0 +1,238 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rfc5424"
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	parser "github.com/leodido/go-syslog/v4/rfc5424"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// tagsID and its like are the SD-IDs that the syslog agent writes: 47450 is Cloud Foundry's enterprise number.
+const (
+	tagsID    = "tags@47450"
+	counterID = "counter@47450"
+	gaugeID   = "gauge@47450"
+	timerID   = "timer@47450"
+	eventID   = "event@47450"
+)
+
+// writeSyslog writes an envelope as the syslog agent does: a message, or one for each metric of a gauge.
+func writeSyslog(e *loggregator_v2.Envelope) ([][]byte, error) {
+	message := rfc5424.Message{
+		Priority:  14,
+		Timestamp: time.Unix(0, e.GetTimestamp()).UTC(),
+		Hostname:  "vm-0",
+		AppName:   e.GetSourceId(),
+		ProcessID: "[" + e.GetInstanceId() + "]",
+	}
+	var elements []rfc5424.StructuredData
+	element := func(id string, namesAndValues ...string) {
+		data := rfc5424.StructuredData{ID: id}
+		for pair := range slices.Chunk(namesAndValues, 2) {
+			data.Parameters = append(data.Parameters, rfc5424.SDParam{Name: pair[0], Value: pair[1]})
+		}
+		elements = append(elements, data)
+	}
+	switch m := e.GetMessage().(type) {
+	case *loggregator_v2.Envelope_Log:
+		if m.Log.GetType() == loggregator_v2.Log_ERR {
+			message.Priority = 11
+		}
+		message.ProcessID = "[" + strings.ToUpper(e.GetTags()["source_type"]) + "/" + e.GetInstanceId() + "]"
+		message.Message = append(bytes.TrimSuffix(bytes.ReplaceAll(m.Log.GetPayload(), []byte{0}, nil), []byte{'\n'}), '\n')
+	case *loggregator_v2.Envelope_Counter:
+		element(counterID, "name", m.Counter.GetName(), "total", strconv.FormatUint(m.Counter.GetTotal(), 10),
+			"delta", strconv.FormatUint(m.Counter.GetDelta(), 10))
+	case *loggregator_v2.Envelope_Gauge:
+		for name, v := range m.Gauge.GetMetrics() {
+			element(gaugeID, "name", name, "value", strconv.FormatFloat(v.GetValue(), 'g', -1, 64), "unit", v.GetUnit())
+		}
+	case *loggregator_v2.Envelope_Timer:
+		element(timerID, "name", m.Timer.GetName(), "start", strconv.FormatInt(m.Timer.GetStart(), 10),
+			"stop", strconv.FormatInt(m.Timer.GetStop(), 10))
+	case *loggregator_v2.Envelope_Event:
+		element(eventID, "title", m.Event.GetTitle(), "body", m.Event.GetBody())
+	}
+	var tags []rfc5424.StructuredData
+	if len(e.GetTags()) > 0 {
+		element(tagsID)
+		tags = elements[len(elements)-1:]
+		elements = elements[:len(elements)-1]
+		for _, key := range slices.Sorted(maps.Keys(e.GetTags())) {
+			tags[0].Parameters = append(tags[0].Parameters, rfc5424.SDParam{Name: key, Value: e.GetTags()[key]})
+		}
+	}
+	if len(elements) == 0 {
+		message.StructuredData = tags
+		encoded, err := message.MarshalBinary()
+		return [][]byte{encoded}, err
+	}
+	var all [][]byte
+	for _, data := range elements {
+		message.StructuredData = append([]rfc5424.StructuredData{data}, tags...)
+		encoded, err := message.MarshalBinary()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, append(encoded, " \n"...))
+	}
+	return all, nil
+}
+
+// arrive is what Log Cache reads of an envelope, in its parser's words; an error if it loses it.
+func arrive(e *loggregator_v2.Envelope) ([]*parser.SyslogMessage, error) {
+	written, err := writeSyslog(e)
+	if err != nil {
+		return nil, fmt.Errorf("the syslog agent can't write it: %w", err)
+	}
+	var all []*parser.SyslogMessage
+	for _, message := range written {
+		parsed, err := parser.NewParser().Parse(message)
+		if err != nil {
+			return nil, fmt.Errorf("Log Cache refuses %q: %w", message, err)
+		}
+		m := parsed.(*parser.SyslogMessage)
+		if m.Appname == nil {
+			return nil, fmt.Errorf("Log Cache finds no source ID in %q", message)
+		}
+		if e.GetLog() != nil && (m.Message == nil || strings.TrimSpace(*m.Message) == "") {
+			return nil, fmt.Errorf("Log Cache refuses an empty log: %q", message)
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+func TestGoldensGetThroughSyslog(t *testing.T) {
+	lost := 0
+	for _, g := range readGoldens(t, "*") {
+		t.Run(g.name, func(t *testing.T) {
+			for _, e := range g.envelopes {
+				messages, err := arrive(e)
+				if !g.syslogSafe() {
+					if err != nil {
+						lost++
+					}
+					continue
+				}
+				require.NoError(t, err)
+				requireArrived(t, e, messages)
+			}
+		})
+	}
+	assert.Positive(t, lost, "envelopes that are lost with tags.syslog_safe: false")
+}
+
+// requireArrived checks that what Log Cache has read is what was sent.
+func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser.SyslogMessage) {
+	t.Helper()
+	metrics := map[string]bool{}
+	for _, m := range messages {
+		require.Equal(t, e.GetSourceId(), *m.Appname)
+		require.NotNil(t, m.ProcID)
+		procID := strings.TrimSuffix(strings.TrimPrefix(*m.ProcID, "["), "]")
+		if i := strings.LastIndexByte(procID, '/'); i >= 0 {
+			require.Equal(t, strings.ToUpper(e.GetTags()["source_type"]), procID[:i])
+			procID = procID[i+1:]
+		}
+		require.Equal(t, e.GetInstanceId(), procID)
+		require.Equal(t, e.GetTimestamp()/1000, m.Timestamp.UnixMicro(), "syslog has microseconds")
+		data := map[string]map[string]string{}
+		if m.StructuredData != nil {
+			data = *m.StructuredData
+		}
+		require.Equal(t, e.GetTags(), data[tagsID])
+		switch want := e.GetMessage().(type) {
+		case *loggregator_v2.Envelope_Log:
+			payload := strings.ReplaceAll(string(want.Log.GetPayload()), "\x00", "")
+			require.Equal(t, strings.TrimSuffix(payload, "\n")+"\n", *m.Message)
+			require.EqualValues(t, map[loggregator_v2.Log_Type]int{loggregator_v2.Log_OUT: 14, loggregator_v2.Log_ERR: 11}[want.Log.GetType()], *m.Priority)
+		case *loggregator_v2.Envelope_Counter:
+			require.Equal(t, want.Counter.GetName(), data[counterID]["name"])
+			require.Equal(t, strconv.FormatUint(want.Counter.GetTotal(), 10), data[counterID]["total"])
+			require.Equal(t, strconv.FormatUint(want.Counter.GetDelta(), 10), data[counterID]["delta"])
+		case *loggregator_v2.Envelope_Gauge:
+			metric := want.Gauge.GetMetrics()[data[gaugeID]["name"]]
+			require.NotNil(t, metric, "a metric named %q", data[gaugeID]["name"])
+			value, err := strconv.ParseFloat(data[gaugeID]["value"], 64)
+			require.NoError(t, err)
+			require.Equal(t, metric.GetValue(), value)
+			require.Equal(t, metric.GetUnit(), data[gaugeID]["unit"])
+			metrics[data[gaugeID]["name"]] = true
+		case *loggregator_v2.Envelope_Timer:
+			require.Equal(t, want.Timer.GetName(), data[timerID]["name"])
+			require.Equal(t, strconv.FormatInt(want.Timer.GetStop(), 10), data[timerID]["stop"])
+		case *loggregator_v2.Envelope_Event:
+			require.Equal(t, want.Event.GetTitle(), data[eventID]["title"])
+			require.Equal(t, want.Event.GetBody(), data[eventID]["body"])
+		}
+	}
+	require.Len(t, metrics, len(e.GetGauge().GetMetrics()), "metrics of the gauge")
+}
+
+// What the mapping protects from is really lost.
+func TestWhatSyslogLoses(t *testing.T) {
+	for name, row := range map[string]struct {
+		change  func(*loggregator_v2.Envelope)
+		arrives bool
+	}{
+		"as it is":                {change: func(*loggregator_v2.Envelope) {}, arrives: true},
+		"a key of 32 bytes":       {change: key(strings.Repeat("k", 32)), arrives: true},
+		"a key of 33 bytes":       {change: key(strings.Repeat("k", 33))},
+		"an empty key":            {change: key("")},
+		"a space in a key":        {change: key("a b")},
+		"a ] in a key":            {change: key("a]")},
+		"a = in a key":            {change: key("a=")},
+		`a " in a key`:            {change: key(`a"`)},
+		"a key that is not ASCII": {change: key("größe")},
+		"a value that is not UTF-8": {change: func(e *loggregator_v2.Envelope) {
+			e.Tags["k"] = "\xff"
+		}},
+		"values with all that has to be escaped": {change: func(e *loggregator_v2.Envelope) {
+			e.Tags["k"] = "a\"b]c\\d\n\x00"
+		}, arrives: true},
+		"an empty source ID":              {change: func(e *loggregator_v2.Envelope) { e.SourceId = "" }},
+		"a space in the source ID":        {change: func(e *loggregator_v2.Envelope) { e.SourceId = "a b" }},
+		"a source ID that is not ASCII":   {change: func(e *loggregator_v2.Envelope) { e.SourceId = "Köln" }},
+		"a space in the instance ID":      {change: func(e *loggregator_v2.Envelope) { e.InstanceId = "a b" }},
+		"an empty log":                    {change: payload("")},
+		"a log of NULs":                   {change: payload("\x00\x00")},
+		"a log of bytes that are no text": {change: payload("\xff\xfe"), arrives: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &loggregator_v2.Envelope{
+				Timestamp: 1_767_225_600_000_001_000, SourceId: "checkout", InstanceId: "0", Tags: map[string]string{"source_type": "OTEL"},
+				Message: &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte("hello")}},
+			}
+			row.change(e)
+			messages, err := arrive(e)
+			if !row.arrives {
+				require.Error(t, err)
+				return
+			}
+			require.NoError(t, err)
+			requireArrived(t, e, messages)
+		})
+	}
+}
+
+func key(k string) func(*loggregator_v2.Envelope) {
+	return func(e *loggregator_v2.Envelope) { e.Tags[k] = "v" }
+}
+
+func payload(p string) func(*loggregator_v2.Envelope) {
+	return func(e *loggregator_v2.Envelope) { e.GetLog().Payload = []byte(p) }
+}
