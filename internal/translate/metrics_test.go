@@ -566,42 +566,6 @@ func TestFractionsOfDeltas(t *testing.T) {
 	})
 }
 
-// What the forwarder agent makes of envelopes comes back as it was with metrics.naming: otel, but for the tag instance_id.
-func TestMetricsComeBack(t *testing.T) {
-	came := []any{"instance_id", "3", "source_id", "doppler", "origin", "loggregator.doppler", "job", "doppler"}
-	as := func(e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
-		e.SourceId, e.InstanceId = "doppler", "3"
-		e.Tags = map[string]string{"origin": "loggregator.doppler", "job": "doppler", "instance_id": "3"}
-		return e
-	}
-	metrics, metric := oneMetric()
-	metric.SetName("ingress.total")
-	point(monotonic(metric).DataPoints(), came...).SetIntValue(42)
-	translateMetrics(t, options(otelNames), metrics).requireEnvelopes(as(total("ingress.total", 42)))
-
-	// The forwarder agent makes one Gauge of each metric of an envelope.
-	metrics, metric = oneMetric()
-	metric.SetName("cpu")
-	metric.SetUnit("percentage")
-	point(metric.SetEmptyGauge().DataPoints(), came...).SetDoubleValue(12.5)
-	metric = metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
-	metric.SetName("memory")
-	metric.SetUnit("bytes")
-	point(metric.SetEmptyGauge().DataPoints(), came...).SetDoubleValue(1 << 20)
-	translateMetrics(t, options(otelNames), metrics).requireEnvelopes(as(also(gauge("cpu", "percentage", 12.5), "memory", "bytes", 1<<20)))
-}
-
-// What the cloudfoundryreceiver makes of envelopes keeps source ID, instance ID and tags.
-func TestMetricsOfTheReceiver(t *testing.T) {
-	data := levels{resource: []any{
-		"org.cloudfoundry.source_id", "doppler", "org.cloudfoundry.instance_id", "3", "org.cloudfoundry.origin", "doppler", "org.cloudfoundry.job", "j",
-	}}
-	out := translateMetrics(t, defaults(), data.metrics())
-	requireTags(t, []string{"origin", "doppler", "job", "j", "instance_id", "3"}, out)
-	assert.Equal(t, "doppler", out.envelopes[0].GetSourceId())
-	assert.Equal(t, "3", out.envelopes[0].GetInstanceId())
-}
-
 // Points without a time have that of the push, so that they can share an envelope although time goes on.
 func TestPointsWithoutATimeShareOne(t *testing.T) {
 	opts := defaults()

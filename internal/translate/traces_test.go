@@ -249,19 +249,6 @@ func TestSpanTooLargeWithEvents(t *testing.T) {
 	out.requireRejected(map[Reason]int{TooLarge: 1})
 }
 
-// A Timer that the forwarder agent made a server span comes back with its tags, and with the kind as a further one.
-func TestTimersComeBack(t *testing.T) {
-	traces, span := oneSpan()
-	setIDs(span)
-	span.SetParentSpanID(pcommon.SpanID{})
-	span.SetKind(ptrace.SpanKindServer)
-	put(span.Attributes(), "instance_id", "3", "source_id", "gorouter", "trace_id", span.TraceID().String(), "span_id", span.SpanID().String(),
-		"peer_type", "Server", "method", "GET", "uri", "https://example.com/")
-	want := timer(append(ids()[:4], "peer_type", "Server", "method", "GET", "uri", "https://example.com/", "span_kind", "server")...)
-	want.SourceId, want.InstanceId = "gorouter", "3"
-	translateTraces(t, defaults(), traces).requireEnvelopes(want)
-}
-
 // However much of an item was shortened, it counts once, and not at all when it is rejected.
 func TestShortenedSpanCountsOnce(t *testing.T) {
 	opts := defaults()
