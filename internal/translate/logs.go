@@ -41,6 +41,8 @@ func (l *Logs) Translate(logs plog.Logs, out Output) {
 
 const (
 	sourceTypeTag = "source_type"
+	// eventNameTag is where the name of an event is that becomes a Log.
+	eventNameTag = "event_name"
 	// maxSourceType is what [source_type/instance_id] leaves of the 128 bytes of a PROCID of RFC 5424. The syslog agent cuts the
 	// instance ID when both together are longer, and panics when the source type alone is.
 	maxSourceType = 128 - len("[/]") - maxInstanceID
@@ -70,6 +72,8 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 			l.event(timestamp, title, body)
 			return
 		}
+	} else if r.EventName() != "" {
+		l.tags.set(eventNameTag, r.EventName())
 	}
 	l.log(timestamp, payload(r), stream(r))
 }
@@ -107,7 +111,8 @@ func (l *Logs) event(timestamp int64, title, body string) {
 	l.emit(timestamp, "", "", 1)
 }
 
-// payload is what a log says: its body or, without one, its attributes as JSON. It is empty when there is nothing to say.
+// payload is what a log says: its body or, without one, its attributes as JSON or, without these too, the name of the event that
+// it is. It is empty when there is nothing to say.
 func payload(r plog.LogRecord) []byte {
 	var p []byte
 	if r.Body().Type() == pcommon.ValueTypeBytes {
@@ -120,7 +125,7 @@ func payload(r plog.LogRecord) []byte {
 		return p
 	}
 	if r.Attributes().Len() == 0 {
-		return nil
+		return []byte(strings.Trim(r.EventName(), "\x00"))
 	}
 	return []byte(jsonString(r.Attributes().AsRaw()))
 }

@@ -328,9 +328,10 @@ func TestLogEvents(t *testing.T) {
 				e.SourceId, e.Timestamp = "app", 7
 			}),
 		},
-		"as log: named":          {options: asLogs, record: named("e", "hello"), want: stdout("hello")},
+		"as log: named":          {options: asLogs, record: named("e", "hello"), want: stdout("hello", "event_name", "e")},
 		"as log: title and body": {options: asLogs, record: body(titleAndBody), want: stdout(`{"body":"b","title":"t"}`)},
-		"as log: without body":   {options: asLogs, record: named("e", nil), rejected: Empty},
+		"as log: without body":   {options: asLogs, record: named("e", nil), want: stdout("e", "event_name", "e")},
+		"as log: says nothing":   {options: asLogs, record: named("\x00", nil), rejected: Empty},
 	} {
 		t.Run(name, row.run)
 	}

@@ -61,8 +61,10 @@ func (t *Traces) span(s ptrace.Span) {
 	start, stop := s.StartTimestamp(), s.EndTimestamp()
 	timestamp := t.timestamp(stop)
 	if stop < start {
+		if stop != 0 { // Without an end there is no clock to blame.
+			t.tags.set("clock_skew", "true")
+		}
 		stop = start
-		t.tags.set("clock_skew", "true")
 	}
 	t.message = envelope.AppendTimer(t.message[:0], s.Name(), int64(start), int64(stop))
 	if !t.seal(len(t.message)) {

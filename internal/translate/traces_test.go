@@ -67,7 +67,7 @@ func TestSpans(t *testing.T) {
 			want: with(timer("http.method", "GET", "space_id", "s"), func(e *loggregator_v2.Envelope) { e.SourceId, e.InstanceId = "app", "3" }),
 		},
 
-		"no end":      {span: func(s ptrace.Span) { s.SetEndTimestamp(0) }, want: times(timer("clock_skew", "true"), now, at-100, at-100)},
+		"no end":      {span: func(s ptrace.Span) { s.SetEndTimestamp(0) }, want: times(timer(), now, at-100, at-100)},
 		"no start":    {span: func(s ptrace.Span) { s.SetStartTimestamp(0) }, want: times(timer(), at, 0, at)},
 		"no times":    {span: func(s ptrace.Span) { s.SetStartTimestamp(0); s.SetEndTimestamp(0) }, want: times(timer(), now, 0, 0)},
 		"no duration": {span: func(s ptrace.Span) { s.SetStartTimestamp(at) }, want: times(timer(), at, at, at)},
