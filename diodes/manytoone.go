@@ -88,8 +88,8 @@ func NewManyToOne[T any](size int, alerter Alerter, opts ...Option) *ManyToOne[T
 // (To wake a sleeping reader it takes, for a moment, the Go runtime's lock of a channel.) The number of its steps has a
 // bound, whatever others do: a Set that has found 65536 slots taken by others, one after the other, gives up and hands x
 // out; that can take some tens of milliseconds. So does one when hundreds of thousands of goroutines are inside Set at once.
-// When another writer was faster it leaves the field to it, for some microseconds at most in all. It takes as long as the
-// alerter does.
+// When another writer was faster it leaves the field to it, for two to three microseconds once or twice, and for a fraction of
+// one each further time. It takes as long as the alerter does.
 //
 // Set allocates nothing, except, once, for a goroutine that is inside Set or Evict together with more others than ever before.
 func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
@@ -135,7 +135,7 @@ func (d *ManyToOne[T]) meet() *sharedWriter[T] {
 }
 
 // borrow takes the first writer of the list that nobody holds, or adds one. It returns nil when there is no node left for
-// another one. The list is never longer than there have been goroutines inside Set and Evict at once, or than initialWriters.
+// another one. The list is hardly longer than there have been goroutines inside Set and Evict at once, or than initialWriters.
 func (d *ManyToOne[T]) borrow() *sharedWriter[T] {
 	for w := &d.writers; ; {
 		if w.hold() {

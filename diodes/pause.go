@@ -7,8 +7,8 @@ package diodes
 //
 // A cache line that two processors write to in turn takes a hundred times as long as one that stays where it is. So the
 // loser leaves it to the winner for as long as some dozens of Sets take. The pause grows fast and shrinks slowly, because
-// writers that met once will meet again; one that never loses never waits. Who has waited does not give way again in the
-// same call: otherwise a few Sets would take many times as long as others.
+// writers that met once will meet again; one that never loses never waits. Who has waited does not give way for as long
+// again in the same call: otherwise a few Sets would take many times as long as others.
 type pause int
 
 const (

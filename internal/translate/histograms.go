@@ -122,7 +122,7 @@ func (m *Metrics) endHistogram(count uint64) {
 	m.putBucket(infinity, count, 1)
 }
 
-// formatBound is the shortest form that says what bound is. There is no negative zero among bounds.
+// formatBound is the shortest form that says what a bound, or a quantile, is. There is no negative zero among them.
 func formatBound(bound float64) string {
 	if bound == 0 {
 		return "0"

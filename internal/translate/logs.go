@@ -32,6 +32,10 @@ func (l *Logs) Translate(logs plog.Logs, out Output) {
 		l.beginResource(rl.Resource())
 		for _, sl := range rl.ScopeLogs().All() {
 			l.beginScope(sl.Scope())
+			if l.hopeless {
+				l.reject(TooLarge, sl.LogRecords().Len())
+				continue
+			}
 			for _, record := range sl.LogRecords().All() {
 				l.logRecord(record)
 			}
@@ -43,7 +47,7 @@ const (
 	sourceTypeTag = "source_type"
 	// eventNameTag is where the name of an event is that becomes a Log.
 	eventNameTag = "event_name"
-	// maxSourceType is what [source_type/instance_id] leaves of the 128 bytes of a PROCID of RFC 5424. The syslog agent cuts the
+	// maxSourceType is, for a Log, what [source_type/instance_id] leaves of the 128 bytes of a PROCID of RFC 5424. The syslog agent cuts the
 	// instance ID when both together are longer, and panics when the source type alone is.
 	maxSourceType = 128 - len("[/]") - maxInstanceID
 )
@@ -64,7 +68,6 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	if !l.tags.has(sourceTypeTag) {
 		l.tags.set(sourceTypeTag, l.sourceType())
 	}
-	l.shortened = l.tags.truncate(sourceTypeTag, maxSourceType)
 
 	timestamp := l.timestamp(r.Timestamp(), r.ObservedTimestamp())
 	if !l.opts.EventsAsLogs {
@@ -75,6 +78,7 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	} else if r.EventName() != "" {
 		l.tags.set(eventNameTag, r.EventName())
 	}
+	l.shortened = l.tags.truncate(sourceTypeTag, maxSourceType)
 	l.log(timestamp, payload(r), stream(r))
 }
 
@@ -149,6 +153,7 @@ func stream(r plog.LogRecord) envelope.LogType {
 // nanoseconds after the record's time, so that the parts sort.
 func (l *Logs) log(timestamp int64, payload []byte, stream envelope.LogType) {
 	if len(payload) == 0 {
+		l.shortened = false
 		l.out.Reject(Empty, 1)
 		return
 	}
@@ -163,6 +168,7 @@ func (l *Logs) log(timestamp int64, payload []byte, stream envelope.LogType) {
 		room += tagSize(len(partTag), 2*len(n)+1)
 	}
 	if !l.seal(room) {
+		l.shortened = false
 		l.out.Reject(TooLarge, 1)
 		return
 	}

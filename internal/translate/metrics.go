@@ -4,6 +4,7 @@
 package translate
 
 import (
+	"hash/maphash"
 	"math"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/prometheus"
@@ -25,7 +26,10 @@ type Metrics struct {
 
 // NewMetrics makes a translator of metrics.
 func NewMetrics(opts Options) *Metrics {
-	return &Metrics{translator: newTranslator(opts, cleanKeyFunc(opts.PrometheusNames, opts.SyslogSafe))}
+	return &Metrics{
+		translator: newTranslator(opts, cleanKeyFunc(opts.PrometheusNames, opts.SyslogSafe)),
+		fractions:  newFractions(),
+	}
 }
 
 // Translate puts the envelopes of all data points out.
@@ -37,11 +41,32 @@ func (m *Metrics) Translate(metrics pmetric.Metrics, out Output) {
 		for _, sm := range rm.ScopeMetrics().All() {
 			m.beginScope(sm.Scope())
 			for _, metric := range sm.Metrics().All() {
+				if m.hopeless {
+					m.reject(TooLarge, pointCount(metric))
+					continue
+				}
 				m.metric(metric)
 			}
 			m.putGauges()
 		}
 	}
+}
+
+// pointCount is the number of data points of a metric.
+func pointCount(metric pmetric.Metric) int {
+	switch metric.Type() {
+	case pmetric.MetricTypeGauge:
+		return metric.Gauge().DataPoints().Len()
+	case pmetric.MetricTypeSum:
+		return metric.Sum().DataPoints().Len()
+	case pmetric.MetricTypeHistogram:
+		return metric.Histogram().DataPoints().Len()
+	case pmetric.MetricTypeExponentialHistogram:
+		return metric.ExponentialHistogram().DataPoints().Len()
+	case pmetric.MetricTypeSummary:
+		return metric.Summary().DataPoints().Len()
+	}
+	return 0
 }
 
 func (m *Metrics) metric(metric pmetric.Metric) {
@@ -63,12 +88,6 @@ func (m *Metrics) metric(metric pmetric.Metric) {
 		m.exponentialHistogram(name, metric.Unit(), metric.ExponentialHistogram())
 	case pmetric.MetricTypeSummary:
 		m.summary(name, metric.Unit(), metric.Summary())
-	}
-}
-
-func (m *Metrics) reject(reason Reason, items int) {
-	if items > 0 {
-		m.out.Reject(reason, items)
 	}
 }
 
@@ -304,32 +323,38 @@ func (g *gaugeGroups) begin(key gaugeKey) int {
 // fractions remembers what was cut off the delta of each stream of doubles, for its next point.
 //
 // Its memory is bounded: a stream that was not seen while rememberedStreams others were is forgotten, with its fraction,
-// which is less than 1.
+// which is less than 1. Streams are known by a hash of 64 bits; should two ever have the same, they share a fraction.
 type fractions struct {
-	recent, older map[string]float64
-	key           []byte
+	recent, older map[uint64]float64
+	seed          maphash.Seed
+	stream        uint64 // that carried was last asked for
 }
 
 // rememberedStreams is half of the counters of which the agent keeps totals.
 const rememberedStreams = 5000
 
+func newFractions() fractions {
+	return fractions{recent: map[uint64]float64{}, seed: maphash.MakeSeed()}
+}
+
 // carried is the fraction of a stream: a metric and its encoded identity and tags.
 func (f *fractions) carried(name string, sealed []byte) float64 {
-	f.key = append(append(f.key[:0], name...), 0)
-	f.key = append(f.key, sealed...)
-	if fraction, ok := f.recent[string(f.key)]; ok {
+	var h maphash.Hash
+	h.SetSeed(f.seed)
+	_, _ = h.WriteString(name)
+	_ = h.WriteByte(0)
+	_, _ = h.Write(sealed)
+	f.stream = h.Sum64()
+	if fraction, ok := f.recent[f.stream]; ok {
 		return fraction
 	}
-	return f.older[string(f.key)]
+	return f.older[f.stream]
 }
 
 // carry sets the fraction of the stream that carried was last asked for.
 func (f *fractions) carry(fraction float64) {
 	if len(f.recent) >= rememberedStreams {
-		f.recent, f.older = nil, f.recent
+		f.recent, f.older = map[uint64]float64{}, f.recent
 	}
-	if f.recent == nil {
-		f.recent = map[string]float64{}
-	}
-	f.recent[string(f.key)] = fraction
+	f.recent[f.stream] = fraction
 }

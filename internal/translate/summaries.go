@@ -5,7 +5,6 @@ package translate
 
 import (
 	"math"
-	"strconv"
 
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
@@ -45,7 +44,7 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 		}
 		m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, q.Value())
 		m.message = envelope.AppendGauge(m.message[:0], m.gauge)
-		m.emit(timestamp, quantileTag, strconv.FormatFloat(q.Quantile(), 'g', -1, 64), 0)
+		m.emit(timestamp, quantileTag, formatBound(q.Quantile()), 0)
 	}
 	m.sum(timestamp, name, unit, p.Sum())
 	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, p.Count())

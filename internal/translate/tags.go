@@ -6,6 +6,7 @@ package translate
 import (
 	"fmt"
 	"hash/fnv"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -150,10 +151,13 @@ func (s *tagSet) inherit(outer *tagSet) {
 }
 
 // size is what the tags take in an envelope, in bytes.
-func (s *tagSet) size() int {
+func (s *tagSet) size() int { return s.sizeCut(math.MaxInt) }
+
+// sizeCut is what the tags take with their values cut to length bytes.
+func (s *tagSet) sizeCut(length int) int {
 	n := 0
 	for i := range s.tags {
-		n += tagSize(len(s.tags[i].key), len(s.tags[i].value))
+		n += tagSize(len(s.tags[i].key), min(len(s.tags[i].value), length))
 	}
 	return n
 }
@@ -169,13 +173,7 @@ const ellipsis = "…"
 // ellipsis. It reports false, and cuts nothing, when even the shortest values would not do.
 func (s *tagSet) cut(budget int) bool {
 	// The largest length to which values can be cut, by bisection.
-	fits := func(length int) bool {
-		n := 0
-		for i := range s.tags {
-			n += tagSize(len(s.tags[i].key), min(len(s.tags[i].value), length))
-		}
-		return n <= budget
-	}
+	fits := func(length int) bool { return s.sizeCut(length) <= budget }
 	if !fits(len(ellipsis)) {
 		return false
 	}
@@ -217,8 +215,11 @@ type cleanKey struct {
 	isTag bool
 }
 
-// keysRemembered bounds the memory of a keyCleaner against data with ever new keys.
-const keysRemembered = 4096
+// keysRemembered and keyRemembered, in bytes, bound the memory of a keyCleaner against data with ever new keys.
+const (
+	keysRemembered = 4096
+	keyRemembered  = 256
+)
 
 func newKeyCleaner(clean func(string) string) keyCleaner {
 	return keyCleaner{make: clean, made: map[string]cleanKey{}}
@@ -233,6 +234,9 @@ func (c *keyCleaner) clean(attribute string) cleanKey {
 		made.key = c.make(made.key)
 		// Normalized to the name of an identity, it would pass for that in a query.
 		made.isTag = made.key != sourceIDKey && made.key != instanceIDKey
+	}
+	if len(attribute) > keyRemembered {
+		return made
 	}
 	if len(c.made) >= keysRemembered {
 		clear(c.made)

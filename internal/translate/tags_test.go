@@ -16,6 +16,7 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
@@ -442,6 +443,58 @@ func TestTooLarge(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nothing is done for each item of a scope whose tags alone are too large: that would take minutes here. Other scopes are not
+// touched by it.
+func TestTagsOfAScopeTooLarge(t *testing.T) {
+	const n = 50_000
+	large := pcommon.NewMap()
+	for i := range 8000 {
+		large.PutEmpty(fmt.Sprint("key", i))
+	}
+	want := map[Reason]int{TooLarge: n}
+
+	logs, _ := oneLog()
+	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
+	large.CopyTo(records.Scope().Attributes())
+	metrics, metric := oneMetric()
+	metric.SetName("m")
+	point(metric.SetEmptyGauge().DataPoints()).SetIntValue(1)
+	points := metrics.ResourceMetrics().AppendEmpty()
+	large.CopyTo(points.Resource().Attributes())
+	gauges := points.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty().SetEmptyGauge().DataPoints()
+	traces, _ := oneSpan()
+	spans := traces.ResourceSpans().AppendEmpty()
+	large.CopyTo(spans.Resource().Attributes())
+	slice := spans.ScopeSpans().AppendEmpty().Spans()
+	for range n {
+		records.LogRecords().AppendEmpty().Body().SetStr("hello")
+		gauges.AppendEmpty().SetIntValue(1)
+		slice.AppendEmpty().SetName("span")
+	}
+	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("hello")
+	for name, out := range map[string]*recorder{
+		"logs":    translateLogs(t, defaults(), logs),
+		"metrics": translateMetrics(t, defaults(), metrics),
+		"traces":  translateTraces(t, options(spanEvents), traces),
+	} {
+		require.Equal(t, want, out.rejected, name)
+		require.Len(t, out.envelopes, 1, name)
+	}
+}
+
+// Long keys are not remembered: there may be ever new ones.
+func TestLongKeysAreNotRemembered(t *testing.T) {
+	logs := NewLogs(defaults())
+	for i := range 100 {
+		data, record := oneLog()
+		record.Body().SetStr("hello")
+		record.Attributes().PutStr(strings.Repeat("k", 1000)+fmt.Sprint(i), "v")
+		record.Attributes().PutStr("short", "v")
+		logs.Translate(data, newRecorder(t))
+	}
+	require.Len(t, logs.keys.made, 1)
 }
 
 // An item is rejected when it is too large even with its tags cut, and the others are not.

@@ -31,6 +31,10 @@ func (t *Traces) Translate(traces ptrace.Traces, out Output) {
 		t.beginResource(rs.Resource())
 		for _, ss := range rs.ScopeSpans().All() {
 			t.beginScope(ss.Scope())
+			if t.hopeless {
+				t.reject(TooLarge, ss.Spans().Len())
+				continue
+			}
 			for _, span := range ss.Spans().All() {
 				t.shortened = false
 				if t.opts.SpanEvents {

@@ -50,7 +50,7 @@ type Output interface {
 	Envelope(encoded []byte, items int)
 	// Reject takes the number of items that make no envelope, and why.
 	Reject(reason Reason, items int)
-	// Cut tells that one item, which Envelope takes as well, was shortened to fit into [envelope.MaxSize].
+	// Cut tells that one item, which Envelope takes as well, was shortened to fit.
 	Cut()
 }
 
@@ -89,6 +89,9 @@ type translator struct {
 	resource, scope, record level
 	// base is the scope's tags and those of the resource that the scope does not have.
 	base tagSet
+	// hopeless is whether base alone is above [envelope.MaxSize], even with its values cut. No item of the scope can be sent then:
+	// an item can replace values of base, but not keys.
+	hopeless bool
 	// id and tags are the item's, tags with those of base that it does not have itself.
 	id   identity
 	tags tagSet
@@ -126,6 +129,7 @@ func (t *translator) beginScope(s pcommon.InstrumentationScope) {
 	t.base.reset()
 	t.base.inherit(&t.scope.tags)
 	t.base.inherit(&t.resource.tags)
+	t.hopeless = t.base.sizeCut(len(ellipsis)) > envelope.MaxSize
 	t.identity.beginScope(&t.scope, &t.resource)
 }
 
@@ -136,6 +140,13 @@ func (t *translator) beginItem(attrs pcommon.Map) {
 	t.tags.reset()
 	t.tags.inherit(&t.record.tags)
 	t.tags.inherit(&t.base)
+}
+
+// reject rejects items, if there are any.
+func (t *translator) reject(reason Reason, items int) {
+	if items > 0 {
+		t.out.Reject(reason, items)
+	}
 }
 
 // timestamp is the first time that is set, else now, in nanoseconds since 1970 UTC.

@@ -292,7 +292,7 @@ func TestTranslatorIsReused(t *testing.T) {
 		// The fractions of deltas are meant to be kept.
 		md := randomMetrics(newScript(randomScript(seed)))
 		used, fresh = newRecorder(t), newRecorder(t)
-		metrics.fractions = fractions{}
+		metrics.fractions = newFractions()
 		metrics.Translate(md, used)
 		NewMetrics(defaults()).Translate(md, fresh)
 		require.Equal(t, fresh.encoded, used.encoded)
