@@ -51,7 +51,10 @@ func writeSyslog(e *loggregator_v2.Envelope) ([][]byte, error) {
 		if m.Log.GetType() == loggregator_v2.Log_ERR {
 			message.Priority = 11
 		}
-		message.ProcessID = "[" + strings.ToUpper(e.GetTags()["source_type"]) + "/" + e.GetInstanceId() + "]"
+		message.ProcessID = "[" + strings.ToUpper(e.GetTags()["source_type"]) + "]"
+		if e.GetInstanceId() != "" {
+			message.ProcessID = strings.TrimSuffix(message.ProcessID, "]") + "/" + e.GetInstanceId() + "]"
+		}
 		message.Message = append(bytes.TrimSuffix(bytes.ReplaceAll(m.Log.GetPayload(), []byte{0}, nil), []byte{'\n'}), '\n')
 	case *loggregator_v2.Envelope_Counter:
 		element(counterID, "name", m.Counter.GetName(), "total", strconv.FormatUint(m.Counter.GetTotal(), 10),
@@ -116,6 +119,12 @@ func arrive(e *loggregator_v2.Envelope) ([]*parser.SyslogMessage, error) {
 	return all, nil
 }
 
+// readInstanceID is what Log Cache takes for the instance ID.
+func readInstanceID(m *parser.SyslogMessage) string {
+	parts := strings.Split(strings.Trim(*m.ProcID, "[]"), "/")
+	return parts[len(parts)-1]
+}
+
 func TestGoldensGetThroughSyslog(t *testing.T) {
 	lost := 0
 	for _, g := range readGoldens(t, "*") {
@@ -143,12 +152,7 @@ func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser
 	for _, m := range messages {
 		require.Equal(t, e.GetSourceId(), *m.Appname)
 		require.NotNil(t, m.ProcID)
-		procID := strings.TrimSuffix(strings.TrimPrefix(*m.ProcID, "["), "]")
-		if i := strings.LastIndexByte(procID, '/'); i >= 0 {
-			require.Equal(t, strings.ToUpper(e.GetTags()["source_type"]), procID[:i])
-			procID = procID[i+1:]
-		}
-		require.Equal(t, e.GetInstanceId(), procID)
+		require.Equal(t, e.GetInstanceId(), readInstanceID(m))
 		require.Equal(t, e.GetTimestamp()/1000, m.Timestamp.UnixMicro(), "syslog has microseconds")
 		data := map[string]map[string]string{}
 		if m.StructuredData != nil {
@@ -159,7 +163,9 @@ func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser
 		case *loggregator_v2.Envelope_Log:
 			payload := strings.ReplaceAll(string(want.Log.GetPayload()), "\x00", "")
 			require.Equal(t, strings.TrimSuffix(payload, "\n")+"\n", *m.Message)
-			require.EqualValues(t, map[loggregator_v2.Log_Type]int{loggregator_v2.Log_OUT: 14, loggregator_v2.Log_ERR: 11}[want.Log.GetType()], *m.Priority)
+			require.Contains(t, *m.ProcID, "["+strings.ToUpper(e.GetTags()["source_type"])+"/")
+			priority := map[loggregator_v2.Log_Type]int{loggregator_v2.Log_OUT: 14, loggregator_v2.Log_ERR: 11}
+			require.EqualValues(t, priority[want.Log.GetType()], *m.Priority)
 		case *loggregator_v2.Envelope_Counter:
 			require.Equal(t, want.Counter.GetName(), data[counterID]["name"])
 			require.Equal(t, strconv.FormatUint(want.Counter.GetTotal(), 10), data[counterID]["total"])
@@ -174,6 +180,7 @@ func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser
 			metrics[data[gaugeID]["name"]] = true
 		case *loggregator_v2.Envelope_Timer:
 			require.Equal(t, want.Timer.GetName(), data[timerID]["name"])
+			require.Equal(t, strconv.FormatInt(want.Timer.GetStart(), 10), data[timerID]["start"])
 			require.Equal(t, strconv.FormatInt(want.Timer.GetStop(), 10), data[timerID]["stop"])
 		case *loggregator_v2.Envelope_Event:
 			require.Equal(t, want.Event.GetTitle(), data[eventID]["title"])
@@ -205,6 +212,7 @@ func TestWhatSyslogLoses(t *testing.T) {
 			e.Tags["k"] = "a\"b]c\\d\n\x00"
 		}, arrives: true},
 		"an empty source ID":              {change: func(e *loggregator_v2.Envelope) { e.SourceId = "" }},
+		"a source ID that is a dash":      {change: func(e *loggregator_v2.Envelope) { e.SourceId = "-" }},
 		"a space in the source ID":        {change: func(e *loggregator_v2.Envelope) { e.SourceId = "a b" }},
 		"a source ID that is not ASCII":   {change: func(e *loggregator_v2.Envelope) { e.SourceId = "Köln" }},
 		"a space in the instance ID":      {change: func(e *loggregator_v2.Envelope) { e.InstanceId = "a b" }},
@@ -214,7 +222,8 @@ func TestWhatSyslogLoses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &loggregator_v2.Envelope{
-				Timestamp: 1_767_225_600_000_001_000, SourceId: "checkout", InstanceId: "0", Tags: map[string]string{"source_type": "OTEL"},
+				Timestamp: 1_767_225_600_000_001_000, SourceId: "checkout", InstanceId: "0",
+				Tags:    map[string]string{"source_type": "OTEL"},
 				Message: &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte("hello")}},
 			}
 			row.change(e)
@@ -225,6 +234,33 @@ func TestWhatSyslogLoses(t *testing.T) {
 			}
 			require.NoError(t, err)
 			requireArrived(t, e, messages)
+		})
+	}
+}
+
+// An instance ID with a slash, or with brackets at its ends, arrives as another one, and so does none at all in a log.
+func TestInstanceIDsThatSyslogChanges(t *testing.T) {
+	log := &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte("hello")}}
+	counter := &loggregator_v2.Envelope_Counter{Counter: &loggregator_v2.Counter{Name: "c", Total: 1}}
+	for name, row := range map[string]struct{ sent, ofLog, ofMetric string }{
+		"an index":         {sent: "0", ofLog: "0", ofMetric: "0"},
+		"none":             {sent: "", ofLog: "OTEL", ofMetric: ""},
+		"a slash":          {sent: "ns/pod", ofLog: "pod", ofMetric: "pod"},
+		"brackets":         {sent: "[::1]", ofLog: "[::1", ofMetric: "::1"},
+		"a bracket before": {sent: "[::1]:80", ofLog: "[::1]:80", ofMetric: "::1]:80"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &loggregator_v2.Envelope{
+				SourceId: "checkout", InstanceId: row.sent, Tags: map[string]string{"source_type": "OTEL"}, Message: log,
+			}
+			messages, err := arrive(e)
+			require.NoError(t, err)
+			require.Equal(t, row.ofLog, readInstanceID(messages[0]), "of a log")
+
+			e.Message = counter
+			messages, err = arrive(e)
+			require.NoError(t, err)
+			require.Equal(t, row.ofMetric, readInstanceID(messages[0]), "of a metric")
 		})
 	}
 }

@@ -95,7 +95,7 @@ func (i *Identity) lookUp(attrs pcommon.Map, key string) string {
 }
 
 // cleanID replaces each character that is not printable ASCII, a space included, by an underscore and cuts the result to
-// limit bytes.
+// limit bytes. A dash alone becomes an underscore too: in RFC 5424 it says that there is nothing.
 func cleanID(id string, limit int) string {
 	for i := range len(id) {
 		if !printable(rune(id[i])) {
@@ -107,6 +107,9 @@ func cleanID(id string, limit int) string {
 			}, id)
 			break
 		}
+	}
+	if id == "-" {
+		return "_"
 	}
 	return id[:min(len(id), limit)]
 }

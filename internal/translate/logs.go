@@ -78,7 +78,7 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	} else if r.EventName() != "" {
 		l.tags.set(eventNameTag, r.EventName())
 	}
-	l.shortened = l.tags.truncate(sourceTypeTag, maxSourceType)
+	l.cleanSourceType()
 	l.log(timestamp, payload(r), stream(r))
 }
 
@@ -87,6 +87,19 @@ func (l *Logs) sourceType() string {
 		return "APP/PROC/" + strings.ToUpper(process)
 	}
 	return l.opts.SourceType
+}
+
+// cleanSourceType makes the source type of a Log fit for a PROCID of RFC 5424, as IDs are. Releases of the syslog agent that do
+// not do that themselves lose the log.
+func (l *Logs) cleanSourceType() {
+	tag := &l.tags.tags[l.tags.find(sourceTypeTag)]
+	if l.opts.SyslogSafe {
+		tag.value = cleanID(tag.value, len(tag.value))
+	}
+	l.shortened = len(tag.value) > maxSourceType
+	if l.shortened {
+		tag.value = tag.value[:runeStart(tag.value, maxSourceType)]
+	}
 }
 
 // event says whether a record is an event: one with an event name, or one whose body is a map of two strings, title and

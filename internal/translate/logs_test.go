@@ -275,8 +275,17 @@ func TestLogSourceType(t *testing.T) {
 			want: []string{"source_type", "APP/PROC/WORKER-1", "process_type", "worker-1"},
 		},
 		"too long for a PROCID of syslog": {
-			data: levels{record: []any{"source_type", strings.Repeat("é", 50)}},
-			want: []string{"source_type", strings.Repeat("é", 44)},
+			data: levels{record: []any{"source_type", strings.Repeat("x", 90)}},
+			want: []string{"source_type", strings.Repeat("x", 89)},
+		},
+		"not fit for a PROCID of syslog": {
+			data: levels{record: []any{"source_type", "My Größe"}},
+			want: []string{"source_type", "My_Gr__e"},
+		},
+		"which need not be fit": {
+			options: func(o *Options) { o.SyslogSafe = false },
+			data:    levels{record: []any{"source_type", "My Größe"}},
+			want:    []string{"source_type", "My Größe"},
 		},
 		"empty process type": {
 			data: levels{resource: []any{"cloudfoundry.process.type", ""}},

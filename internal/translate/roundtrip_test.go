@@ -761,6 +761,9 @@ func (s *script) characters(n int, alphabet string) string {
 	for i := range b {
 		b[i] = alphabet[s.below(len(alphabet))]
 	}
+	if string(b) == "-" {
+		return "x" // As an ID, a dash says in syslog that there is none.
+	}
 	return string(b)
 }
 
@@ -821,8 +824,7 @@ func (s *script) tags(labels bool) map[string]string {
 		case "peer_type":
 			tags[key] = []string{"Server", "Client", "server", ""}[s.below(4)]
 		case "source_type", "process_type":
-			long := s.string() // The exporter cuts what is longer than a PROCID of syslog.
-			tags[key] = strings.ToValidUTF8(long[:min(len(long), 40)], "")
+			tags[key] = s.characters(s.below(40), visibleCharacters) // What a PROCID of syslog has room for.
 		case "uri":
 			tags[key] = []string{"https://example.com/a/b?c=d", "/a%20b", "https://example.com", "/%ff", "%", s.string()}[s.below(6)]
 		default:

@@ -131,16 +131,6 @@ func (s *tagSet) value(key string) string {
 	return ""
 }
 
-// truncate cuts the value of the tag with this key to limit bytes, and reports whether it did.
-func (s *tagSet) truncate(key string, limit int) bool {
-	i := s.find(key)
-	if i < 0 || len(s.tags[i].value) <= limit {
-		return false
-	}
-	s.tags[i].value = s.tags[i].value[:runeStart(s.tags[i].value, limit)]
-	return true
-}
-
 // inherit adds the tags of an outer level that s does not have.
 func (s *tagSet) inherit(outer *tagSet) {
 	for i := range outer.tags {
