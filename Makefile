@@ -7,7 +7,7 @@ MODULES     := . tools e2e bench conformance
 BIN         := build/bin
 COLLECTOR   := build/collector/otelcol-loggregator
 SINK        := $(BIN)/loggregator-sink
-SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' $(foreach m,tools e2e bench conformance,-not -path './$(m)/*'))
+SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' $(foreach m,$(filter-out .,$(MODULES)),-not -path './$(m)/*'))
 
 .DEFAULT_GOAL := help
 

@@ -39,44 +39,40 @@ func writeSyslog(e *loggregator_v2.Envelope) ([][]byte, error) {
 		ProcessID: "[" + e.GetInstanceId() + "]",
 	}
 	var elements []rfc5424.StructuredData
-	element := func(id string, namesAndValues ...string) {
-		data := rfc5424.StructuredData{ID: id}
-		for pair := range slices.Chunk(namesAndValues, 2) {
-			data.Parameters = append(data.Parameters, rfc5424.SDParam{Name: pair[0], Value: pair[1]})
-		}
-		elements = append(elements, data)
+	add := func(id string, namesAndValues ...string) {
+		elements = append(elements, element(id, namesAndValues...))
 	}
 	switch m := e.GetMessage().(type) {
 	case *loggregator_v2.Envelope_Log:
 		if m.Log.GetType() == loggregator_v2.Log_ERR {
 			message.Priority = 11
 		}
-		message.ProcessID = "[" + strings.ToUpper(e.GetTags()["source_type"]) + "]"
+		process := strings.ToUpper(e.GetTags()["source_type"])
 		if e.GetInstanceId() != "" {
-			message.ProcessID = strings.TrimSuffix(message.ProcessID, "]") + "/" + e.GetInstanceId() + "]"
+			process += "/" + e.GetInstanceId()
 		}
+		message.ProcessID = "[" + process + "]"
 		message.Message = append(bytes.TrimSuffix(bytes.ReplaceAll(m.Log.GetPayload(), []byte{0}, nil), []byte{'\n'}), '\n')
 	case *loggregator_v2.Envelope_Counter:
-		element(counterID, "name", m.Counter.GetName(), "total", strconv.FormatUint(m.Counter.GetTotal(), 10),
+		add(counterID, "name", m.Counter.GetName(), "total", strconv.FormatUint(m.Counter.GetTotal(), 10),
 			"delta", strconv.FormatUint(m.Counter.GetDelta(), 10))
 	case *loggregator_v2.Envelope_Gauge:
 		for name, v := range m.Gauge.GetMetrics() {
-			element(gaugeID, "name", name, "value", strconv.FormatFloat(v.GetValue(), 'g', -1, 64), "unit", v.GetUnit())
+			add(gaugeID, "name", name, "value", strconv.FormatFloat(v.GetValue(), 'g', -1, 64), "unit", v.GetUnit())
 		}
 	case *loggregator_v2.Envelope_Timer:
-		element(timerID, "name", m.Timer.GetName(), "start", strconv.FormatInt(m.Timer.GetStart(), 10),
+		add(timerID, "name", m.Timer.GetName(), "start", strconv.FormatInt(m.Timer.GetStart(), 10),
 			"stop", strconv.FormatInt(m.Timer.GetStop(), 10))
 	case *loggregator_v2.Envelope_Event:
-		element(eventID, "title", m.Event.GetTitle(), "body", m.Event.GetBody())
+		add(eventID, "title", m.Event.GetTitle(), "body", m.Event.GetBody())
 	}
 	var tags []rfc5424.StructuredData
 	if len(e.GetTags()) > 0 {
-		element(tagsID)
-		tags = elements[len(elements)-1:]
-		elements = elements[:len(elements)-1]
+		var pairs []string
 		for _, key := range slices.Sorted(maps.Keys(e.GetTags())) {
-			tags[0].Parameters = append(tags[0].Parameters, rfc5424.SDParam{Name: key, Value: e.GetTags()[key]})
+			pairs = append(pairs, key, e.GetTags()[key])
 		}
+		tags = []rfc5424.StructuredData{element(tagsID, pairs...)}
 	}
 	if len(elements) == 0 {
 		message.StructuredData = tags
@@ -93,6 +89,15 @@ func writeSyslog(e *loggregator_v2.Envelope) ([][]byte, error) {
 		all = append(all, append(encoded, " \n"...))
 	}
 	return all, nil
+}
+
+// element is an SD-ELEMENT with these names and values, in turn.
+func element(id string, namesAndValues ...string) rfc5424.StructuredData {
+	data := rfc5424.StructuredData{ID: id}
+	for pair := range slices.Chunk(namesAndValues, 2) {
+		data.Parameters = append(data.Parameters, rfc5424.SDParam{Name: pair[0], Value: pair[1]})
+	}
+	return data
 }
 
 // arrive is what Log Cache reads of an envelope, in its parser's words; an error if it loses it.

@@ -22,6 +22,8 @@ import (
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
@@ -199,6 +201,15 @@ func startCollector(t *testing.T, s *sink) *collector {
 	}, nil, collectorBinary, "--config", "../examples/local/config.yaml")
 	c.eventually("the collector's readiness", func() bool { return c.get(c.healthPort, "/") != "" })
 	return c
+}
+
+// dial makes a client of an OTLP receiver.
+func dial(t *testing.T, port int) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", port), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 // freePorts finds ports that nobody listens on. They are all held until the last is found, so that they differ.

@@ -25,8 +25,6 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
@@ -270,12 +268,10 @@ func ourTraces() (ptrace.Traces, []*loggregator_v2.Envelope) {
 func TestOTLPArrivesAsTheMappingSays(t *testing.T) {
 	s := startSink(t)
 	c := startCollector(t, s)
-	conn, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", c.grpcPort), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	defer conn.Close()
+	conn := dial(t, c.grpcPort)
 
 	logs, wantLogs := ourLogs()
-	_, err = plogotlp.NewGRPCClient(conn).Export(t.Context(), plogotlp.NewExportRequestFromLogs(logs))
+	_, err := plogotlp.NewGRPCClient(conn).Export(t.Context(), plogotlp.NewExportRequestFromLogs(logs))
 	require.NoError(t, err)
 	metrics, wantMetrics := ourMetrics()
 	_, err = pmetricotlp.NewGRPCClient(conn).Export(t.Context(), pmetricotlp.NewExportRequestFromMetrics(metrics))

@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net"
 	"strconv"
 	"testing"
@@ -17,7 +16,6 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
 // startExample runs the collector on an example that has an OTLP receiver, and connects to that.
@@ -28,10 +26,7 @@ func startExample(t *testing.T, s *sink, config string) *grpc.ClientConn {
 	port := freePorts(t, 1)[0]
 	start(t, []string{"SINK_PORT=" + sinkPort, "CERTS=" + s.certs, "OTLP_GRPC_PORT=" + strconv.Itoa(port)}, nil,
 		collectorBinary, "--config", config)
-	conn, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", port), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	return conn
+	return dial(t, port)
 }
 
 func pushMetrics(t *testing.T, conn *grpc.ClientConn, metrics pmetric.Metrics) {

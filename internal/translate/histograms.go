@@ -19,7 +19,15 @@ const (
 	infinity = "+Inf"
 )
 
-// longestNumber is how many bytes FormatFloat writes at most.
+// formatNumber is the shortest form of a bound or a quantile that says what it is. There is no negative zero among them.
+func formatNumber(v float64) string {
+	if v == 0 {
+		return "0"
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
+}
+
+// longestNumber is how many bytes formatNumber writes at most.
 const longestNumber = len("-2.2250738585072014e-308")
 
 // histogram puts the points of a histogram out as Prometheus has it: a counter of observations, a gauge of their sum, and a
@@ -84,19 +92,24 @@ func (m *Metrics) beginHistogram(name, unit string, p histogramData) bool {
 		return false
 	}
 	m.buckets = buckets{timestamp: m.pointTime(p.Timestamp()), name: name + "_bucket"}
-	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, p.Count())
-	m.emit(m.buckets.timestamp, "", "", 0)
+	m.putTotal(m.buckets.timestamp, name+"_count", p.Count(), "", "", 0)
 	if p.HasSum() {
-		m.sum(m.buckets.timestamp, name, unit, p.Sum())
+		m.putGauge(m.buckets.timestamp, name+"_sum", unit, p.Sum(), "", "")
 	}
 	return true
 }
 
-// sum puts out the sum of all that a histogram or a summary has observed.
-func (m *Metrics) sum(timestamp int64, name, unit string, sum float64) {
-	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name+"_sum", unit, sum)
+// putTotal puts out one of the Counters that a point makes, with a tag of its own if key is not empty.
+func (m *Metrics) putTotal(timestamp int64, name string, total uint64, key, value string, items int) {
+	m.message = envelope.AppendCounter(m.message[:0], name, 0, total)
+	m.emit(timestamp, key, value, items)
+}
+
+// putGauge puts out one of the Gauges that a point makes beside Counters, with a tag of its own if key is not empty.
+func (m *Metrics) putGauge(timestamp int64, name, unit string, number float64, key, value string) {
+	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, number)
 	m.message = envelope.AppendGauge(m.message[:0], m.gauge)
-	m.emit(timestamp, "", "", 0)
+	m.emit(timestamp, key, value, 0)
 }
 
 // bucket puts out that total observations are not above bound. Bounds and totals must not fall.
@@ -108,7 +121,7 @@ func (m *Metrics) bucket(bound float64, total uint64) {
 	case !b.waits:
 		b.bound = bound
 	case bound > b.bound:
-		m.putBucket(formatBound(b.bound), b.total, 0)
+		m.putBucket(formatNumber(b.bound), b.total, 0)
 		b.bound = bound
 	}
 	b.waits, b.total = true, total
@@ -117,22 +130,13 @@ func (m *Metrics) bucket(bound float64, total uint64) {
 // endHistogram puts out the last bucket, which has all observations, and completes the point.
 func (m *Metrics) endHistogram(count uint64) {
 	if b := &m.buckets; b.waits && !math.IsInf(b.bound, 1) {
-		m.putBucket(formatBound(b.bound), b.total, 0)
+		m.putBucket(formatNumber(b.bound), b.total, 0)
 	}
 	m.putBucket(infinity, count, 1)
 }
 
-// formatBound is the shortest form that says what a bound, or a quantile, is. There is no negative zero among them.
-func formatBound(bound float64) string {
-	if bound == 0 {
-		return "0"
-	}
-	return strconv.FormatFloat(bound, 'g', -1, 64)
-}
-
 func (m *Metrics) putBucket(bound string, total uint64, items int) {
-	m.message = envelope.AppendCounter(m.message[:0], m.buckets.name, 0, total)
-	m.emit(m.buckets.timestamp, boundTag, bound, items)
+	m.putTotal(m.buckets.timestamp, m.buckets.name, total, boundTag, bound, items)
 }
 
 // histogramRoom is what the largest envelope of a histogram takes beside what is sealed.

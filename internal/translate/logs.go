@@ -47,8 +47,8 @@ const (
 	sourceTypeTag = "source_type"
 	// eventNameTag is where the name of an event is that becomes a Log.
 	eventNameTag = "event_name"
-	// maxSourceType is, for a Log, what [source_type/instance_id] leaves of the 128 bytes of a PROCID of RFC 5424. The syslog agent cuts the
-	// instance ID when both together are longer, and panics when the source type alone is.
+	// maxSourceType is, for a Log, what [source_type/instance_id] leaves of the 128 bytes of a PROCID of RFC 5424. The syslog
+	// agent cuts the instance ID when both together are longer, and panics when the source type alone is.
 	maxSourceType = 128 - len("[/]") - maxInstanceID
 )
 
@@ -122,7 +122,7 @@ func event(r plog.LogRecord) (title, body string, ok bool) {
 func (l *Logs) event(timestamp int64, title, body string) {
 	l.message = envelope.AppendEvent(l.message[:0], title, body)
 	if !l.seal(len(l.message)) {
-		l.out.Reject(TooLarge, 1)
+		l.reject(TooLarge, 1)
 		return
 	}
 	l.emit(timestamp, "", "", 1)
@@ -166,8 +166,7 @@ func stream(r plog.LogRecord) envelope.LogType {
 // nanoseconds after the record's time, so that the parts sort.
 func (l *Logs) log(timestamp int64, payload []byte, stream envelope.LogType) {
 	if len(payload) == 0 {
-		l.shortened = false
-		l.out.Reject(Empty, 1)
+		l.reject(Empty, 1)
 		return
 	}
 	l.split(payload)
@@ -181,8 +180,7 @@ func (l *Logs) log(timestamp int64, payload []byte, stream envelope.LogType) {
 		room += tagSize(len(partTag), 2*len(n)+1)
 	}
 	if !l.seal(room) {
-		l.shortened = false
-		l.out.Reject(TooLarge, 1)
+		l.reject(TooLarge, 1)
 		return
 	}
 	if len(l.cuts) == 1 {

@@ -81,7 +81,7 @@ func (m *Metrics) metric(metric pmetric.Metric) {
 			return m.gaugePoint(name, metric.Unit(), p)
 		})
 	case pmetric.MetricTypeSum:
-		m.sumPoints(name, metric)
+		m.sum(name, metric)
 	case pmetric.MetricTypeHistogram:
 		m.histogram(name, metric.Unit(), metric.Histogram())
 	case pmetric.MetricTypeExponentialHistogram:
@@ -91,8 +91,8 @@ func (m *Metrics) metric(metric pmetric.Metric) {
 	}
 }
 
-// sumPoints puts the points of a sum out. One that does not say its temporality is taken for cumulative.
-func (m *Metrics) sumPoints(name string, metric pmetric.Metric) {
+// sum puts the points of a sum out. One that does not say its temporality is taken for cumulative.
+func (m *Metrics) sum(name string, metric pmetric.Metric) {
 	sum := metric.Sum()
 	delta := sum.AggregationTemporality() == pmetric.AggregationTemporalityDelta
 	gauge := func(p pmetric.NumberDataPoint) Reason { return m.gaugePoint(name, metric.Unit(), p) }

@@ -42,13 +42,10 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 		if !isFinite(q.Value()) {
 			continue // Prometheus has NaN for a quantile when it has observed nothing lately. The rest of the point is sound.
 		}
-		m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, q.Value())
-		m.message = envelope.AppendGauge(m.message[:0], m.gauge)
-		m.emit(timestamp, quantileTag, formatBound(q.Quantile()), 0)
+		m.putGauge(timestamp, name, unit, q.Value(), quantileTag, formatNumber(q.Quantile()))
 	}
-	m.sum(timestamp, name, unit, p.Sum())
-	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, p.Count())
-	m.emit(timestamp, "", "", 1)
+	m.putGauge(timestamp, name+"_sum", unit, p.Sum(), "", "")
+	m.putTotal(timestamp, name+"_count", p.Count(), "", "", 1)
 	return ""
 }
 

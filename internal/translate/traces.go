@@ -36,7 +36,6 @@ func (t *Traces) Translate(traces ptrace.Traces, out Output) {
 				continue
 			}
 			for _, span := range ss.Spans().All() {
-				t.shortened = false
 				if t.opts.SpanEvents {
 					t.events(span)
 				}
@@ -72,7 +71,7 @@ func (t *Traces) span(s ptrace.Span) {
 	}
 	t.message = envelope.AppendTimer(t.message[:0], s.Name(), int64(start), int64(stop))
 	if !t.seal(len(t.message)) {
-		t.out.Reject(TooLarge, 1)
+		t.reject(TooLarge, 1)
 		return
 	}
 	t.emit(timestamp, "", "", 1)

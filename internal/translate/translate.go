@@ -142,8 +142,9 @@ func (t *translator) beginItem(attrs pcommon.Map) {
 	t.tags.inherit(&t.base)
 }
 
-// reject rejects items, if there are any.
+// reject rejects items, if there are any. What was shortened of them does not count.
 func (t *translator) reject(reason Reason, items int) {
+	t.shortened = false
 	if items > 0 {
 		t.out.Reject(reason, items)
 	}
