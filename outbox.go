@@ -22,13 +22,17 @@ type outbox struct {
 	limits    BatchConfig
 	telemetry *telemetry
 
-	message   *[]byte // an encoded EnvelopeBatch
-	envelopes int     // in message
-	items     int     // completed in message
-	// open is whether the last item in message is not complete.
-	open bool
-	// broken is why an earlier message with a part of the first item in message was not sent; nil if they all were.
+	message *ingress.Batch
+	parts   []part // what each envelope in message is
+	settled int    // how many of them are settled, while message is being sent
+	// broken is why an earlier envelope of the item in work was not sent; nil if they all were.
 	broken error
+}
+
+// part is what one envelope is of its item.
+type part struct {
+	items int  // that it completes
+	open  bool // whether the item goes on in the next envelope
 }
 
 var _ translate.Output = (*outbox)(nil)
@@ -39,21 +43,20 @@ func newOutbox(ctx context.Context, sender *ingress.Sender, limits BatchConfig, 
 
 // Envelope adds an envelope that completes the given number of items.
 func (o *outbox) Envelope(encoded []byte, items int) {
-	if o.envelopes == o.limits.MaxEnvelopes || len(*o.message)+envelope.Size(len(encoded)) > o.limits.MaxBytes {
+	if o.message.Len() == o.limits.MaxEnvelopes || o.message.Size()+envelope.Size(len(encoded)) > o.limits.MaxBytes {
 		o.flush()
 	}
-	*o.message = envelope.Append(*o.message, encoded)
-	o.envelopes++
-	o.items += items
-	o.open = items == 0
+	o.message.Append(encoded)
+	o.parts = append(o.parts, part{items: items, open: items == 0})
 }
 
 // Reject counts items that make no envelope, or no further one.
 func (o *outbox) Reject(reason translate.Reason, items int) {
 	o.telemetry.rejected(reason, items)
-	o.open = false
-	if o.items == 0 {
-		o.broken = nil // What was broken is what is rejected now.
+	if n := len(o.parts); n > 0 {
+		o.parts[n-1].open = false // What it belongs to is counted now.
+	} else {
+		o.broken = nil
 	}
 }
 
@@ -62,26 +65,34 @@ func (o *outbox) Cut() { o.telemetry.cut() }
 
 // flush sends the message and returns when it is acknowledged or given up.
 func (o *outbox) flush() {
-	if o.envelopes == 0 {
-		return
+	o.settled = 0
+	o.sender.Send(o.ctx, o.message, o.settle)
+	o.parts = o.parts[:0]
+}
+
+// settle counts what became of the next envelopes of the message.
+func (o *outbox) settle(outcome ingress.Outcome) {
+	if outcome.Err == nil {
+		o.telemetry.acknowledged(outcome.Envelopes, outcome.Bytes)
 	}
-	size := len(*o.message)
-	err := o.sender.Send(o.ctx, o.message, o.envelopes)
-	if err == nil {
-		o.telemetry.acknowledged(o.envelopes, size)
-	}
-	items := o.items
-	if items > 0 && o.broken != nil {
-		o.count(o.broken, 1)
+	parts := o.parts[o.settled:][:outcome.Envelopes]
+	o.settled += outcome.Envelopes
+	items := 0
+	for _, p := range parts {
+		switch {
+		case p.open:
+			if outcome.Err != nil {
+				o.broken = outcome.Err
+			}
+			continue
+		case p.items > 0 && o.broken != nil:
+			o.count(o.broken, 1)
+			p.items--
+		}
 		o.broken = nil
-		items--
+		items += p.items
 	}
-	o.count(err, items)
-	if o.open && err != nil {
-		o.broken = err
-	}
-	o.message = o.sender.NewBatch()
-	o.envelopes, o.items = 0, 0
+	o.count(outcome.Err, items)
 }
 
 func (o *outbox) count(err error, items int) {

@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ingress delivers encoded envelope batches to a Loggregator v2 ingress: the agent of the host.
+// Package ingress delivers encoded envelope batches to a Loggregator v2 ingress: the agent of the host, or a router.
 //
 // A [Client] is one connection and one rate limit. A [Sender] sends the batches of one signal over it: it waits for the rate
 // limit, sends, waits for the acknowledgement, and tries again when that can help.
@@ -19,6 +19,8 @@ import (
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Config says where and how to send.
@@ -41,14 +43,21 @@ type Client struct {
 	cfg     Config
 	conn    *grpc.ClientConn
 	limiter *rate.Limiter
+	router  router
 }
 
 // NewClient starts to connect and does not wait for the connection. It fails on a configuration that can't work, such as
 // certificates that can't be read.
 func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]component.Component, set component.TelemetrySettings, build component.BuildInfo) (*Client, error) {
+	c := &Client{cfg: cfg, limiter: rate.NewLimiter(rate.Inf, 0), router: router{logger: set.Logger}}
+	if cfg.EnvelopesPerSecond > 0 {
+		c.limiter = rate.NewLimiter(rate.Limit(cfg.EnvelopesPerSecond), cfg.Burst)
+	}
 	userAgent := fmt.Sprintf("%s/%s", build.Command, build.Version)
-	conn, err := cfg.GRPC.ToClientConn(ctx, extensions, set,
+	var err error
+	c.conn, err = cfg.GRPC.ToClientConn(ctx, extensions, set,
 		configgrpc.WithGrpcDialOption(grpc.WithUserAgent(userAgent)),
+		configgrpc.WithGrpcDialOption(grpc.WithStatsHandler(&c.router)),
 		configgrpc.WithGrpcDialOption(grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxConnectPause},
 			// As gRPC has it, which it does not once it is given parameters.
@@ -57,22 +66,25 @@ func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]comp
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, conn: conn, limiter: rate.NewLimiter(rate.Inf, 0)}
-	if cfg.EnvelopesPerSecond > 0 {
-		c.limiter = rate.NewLimiter(rate.Limit(cfg.EnvelopesPerSecond), cfg.Burst)
-	}
 	return c, nil
 }
 
 // Close closes the connection. What is being sent fails.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// invoke sends one batch and waits for its acknowledgement.
-func (c *Client) invoke(ctx context.Context, batch *buffer) error {
+// invoke sends one message and waits for its acknowledgement.
+func (c *Client) invoke(ctx context.Context, message *buffer) error {
 	if c.cfg.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
 		defer cancel()
 	}
-	return c.conn.Invoke(ctx, loggregator_v2.Ingress_Send_FullMethodName, batch, nothing{}, grpc.ForceCodecV2(codec{}))
+	if !c.router.found.Load() {
+		err := c.conn.Invoke(ctx, loggregator_v2.Ingress_Send_FullMethodName, message, nothing{}, grpc.ForceCodecV2(codec{}))
+		if status.Code(err) != codes.Unimplemented {
+			return err
+		}
+		c.router.find()
+	}
+	return c.stream(ctx, message)
 }

@@ -122,10 +122,10 @@ func TestBytesOnTheWire(t *testing.T) {
 		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
 			want := make([]byte, size)
 			_, _ = random.Read(want)
-			batch := sender.NewBatch()
-			require.Empty(t, *batch)
-			*batch = append(*batch, want...)
-			require.NoError(t, sender.Send(t.Context(), batch, 1))
+			message := buffers.Get(0)
+			require.Empty(t, *message)
+			*message = append(*message, want...)
+			require.NoError(t, sendBytes(t.Context(), sender, message))
 
 			got := await(t, "the call", calls)
 			require.Equal(t, len(want), len(got.batch))

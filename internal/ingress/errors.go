@@ -5,8 +5,10 @@ package ingress
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -19,6 +21,10 @@ type Error struct {
 	Permanent bool
 	// Everything is whether every message would have failed, not only this one.
 	Everything bool
+	// ByHand is whether it stays like that until a person does something: a certificate or a permission is wrong.
+	ByHand bool
+	// TooLarge is whether a smaller message may get through.
+	TooLarge bool
 	// Hint says what a person can do about it; often empty.
 	Hint string
 
@@ -26,9 +32,20 @@ type Error struct {
 	delay  time.Duration
 }
 
-// Error is the server's or gRPC's own words, with the code and the hint.
+// maxErrorText bounds, in bytes, what is repeated of a server's words. A server may quote what it was sent.
+const maxErrorText = 300
+
+// Error is the server's or gRPC's own words, up to 300 bytes of them, with the code and the hint.
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%s: %s", e.status.Code(), e.status.Message())
+	text := e.status.Message()
+	if len(text) > maxErrorText {
+		cut := maxErrorText
+		for cut > 0 && !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		text = text[:cut] + "…"
+	}
+	s := fmt.Sprintf("%s: %s", e.status.Code(), text)
 	if e.Hint != "" {
 		s += " (" + e.Hint + ")"
 	}
@@ -38,40 +55,102 @@ func (e *Error) Error() string {
 // Type is the gRPC code, as the attribute error.type has it.
 func (e *Error) Type() string { return e.status.Code().String() }
 
-// classify is the one place that knows what the error of an attempt means.
-func classify(err error) *Error {
-	e := &Error{status: status.Convert(err), Everything: true}
+// verdict is what a code means for the message that got it.
+type verdict struct {
+	retry      bool // another attempt can help
+	everything bool // every other message would get it too
+	byHand     bool // only a person can mend it
+}
+
+// verdicts has each code that an attempt can fail with. Those that are retried are those of OTLP's exporters, for the same
+// reasons. A code that is not here is like Unknown.
+var verdicts = map[codes.Code]verdict{
+	// There is no connection, or it broke, or the server shuts down. certificateFaults knows what never passes.
+	codes.Unavailable: {retry: true, everything: true},
+	// No answer within the timeout.
+	codes.DeadlineExceeded: {retry: true, everything: true},
+	// The server, or a proxy, gave the call up.
+	codes.Canceled: {retry: true, everything: true},
+	codes.Aborted:  {retry: true, everything: true},
+	// The server's state is not what it will be.
+	codes.OutOfRange: {retry: true, everything: true},
+	codes.DataLoss:   {retry: true, everything: true},
+
+	// The server has too little of something. tooLarge and RetryInfo say more.
+	codes.ResourceExhausted: {},
+	// The message is not what the server expects, and will not be the next time.
+	codes.InvalidArgument:    {},
+	codes.NotFound:           {},
+	codes.AlreadyExists:      {},
+	codes.FailedPrecondition: {},
+	// The server could not decode the message, or has a bug.
+	codes.Internal: {},
+	codes.Unknown:  {},
+
+	// What listens there is no ingress.
+	codes.Unimplemented: {everything: true, byHand: true},
+	// It is one, and does not let us in.
+	codes.Unauthenticated:  {everything: true, byHand: true},
+	codes.PermissionDenied: {everything: true, byHand: true},
+}
+
+// tooLarge is how gRPC's implementations say that a message is above a limit of theirs.
+var tooLarge = regexp.MustCompile(`larger than max|exceeds maximum|too large`)
+
+// certificateFaults are words of errors with code Unavailable that a certificate is the reason of, and what to do. The first
+// one that fits counts. The errors of crypto/tls begin with "remote error" where the server found the fault.
+var certificateFaults = []struct{ words, hint string }{
+	{"certificate signed by unknown authority", "the server's certificate is not of the CA in tls::ca_file"},
+	{"certificate has expired or is not yet valid", "the server's certificate is out of date, or one of the clocks is wrong"},
+	{"certificate is valid for", "the server's certificate has another name than tls::server_name_override"},
+	{"cannot validate certificate for", "the server's certificate has no such name; see tls::server_name_override"},
+	{"failed to verify certificate", "the server's certificate is not what tls asks for"},
+	{"remote error: tls: certificate required", "the server asks for a client certificate: set tls::cert_file and tls::key_file"},
+	{"remote error: tls: expired certificate", "the certificate in tls::cert_file is out of date"},
+	{"remote error: tls: unknown certificate authority", "the certificate in tls::cert_file is of a CA that the server does not know"},
+	{"remote error: tls: bad certificate", "the server does not accept the certificate in tls::cert_file"},
+}
+
+// brokenHint is for connections that break before the first answer: with TLS 1.3 a client may see no more of it than that.
+const brokenHint = "a server that does not accept the client certificate in tls::cert_file breaks the connection like that"
+
+// classify is the one place that knows what the error of an attempt means. Faults of certificates pass by themselves if
+// certificates are reloaded.
+func classify(err error, reloading bool) *Error {
+	s := status.Convert(err)
+	v := verdicts[s.Code()]
+	e := &Error{Permanent: !v.retry, Everything: v.everything, ByHand: v.byHand, status: s}
 	var retry *errdetails.RetryInfo
-	for _, detail := range e.status.Details() {
+	for _, detail := range s.Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok {
 			retry = info
 		}
 	}
 	e.delay = retry.GetRetryDelay().AsDuration()
 
-	switch e.status.Code() {
-	// The codes that OTLP exporters retry, for the same reasons.
-	case codes.Unavailable: // There is no connection, or it broke, or the server shuts down.
-		if m := e.status.Message(); strings.Contains(m, "broken pipe") || strings.Contains(m, "connection reset") {
-			e.Hint = "a server that does not accept the client certificate in tls::cert_file breaks the connection like that"
+	switch s.Code() {
+	case codes.Unavailable:
+		for _, fault := range certificateFaults {
+			if strings.Contains(s.Message(), fault.words) {
+				e.ByHand, e.Hint = !reloading, fault.hint
+				return e
+			}
 		}
-	case codes.DeadlineExceeded, // No answer within the timeout.
-		codes.Canceled, // The server, or a proxy, gave the call up.
-		codes.Aborted, codes.OutOfRange, codes.DataLoss:
+		if m := s.Message(); strings.Contains(m, "broken pipe") || strings.Contains(m, "connection reset") {
+			e.Hint = brokenHint
+		}
 	case codes.ResourceExhausted:
-		// With RetryInfo the server asks for a pause. Without it the batch is larger than the server takes.
-		if retry == nil {
-			e.Permanent, e.Everything = true, false
-			e.Hint = "is batch::max_bytes above what the server takes?"
+		switch {
+		case retry != nil: // The server asks for a pause.
+			e.Permanent, e.Everything = false, true
+		case tooLarge.MatchString(s.Message()):
+			e.TooLarge = true
+			e.Hint = "batch::max_bytes is above what the server takes"
 		}
 	case codes.Unimplemented:
-		e.Permanent = true
-		e.Hint = "the endpoint does not serve loggregator.v2.Ingress/Send: it has to be a Loggregator agent, not a router, and without compression"
+		e.Hint = "the endpoint does not serve loggregator.v2.Ingress: it has to be a Loggregator agent or router"
 	case codes.Unauthenticated, codes.PermissionDenied:
-		e.Permanent = true
 		e.Hint = "the server does not accept who the client is; see tls::cert_file and auth"
-	default:
-		e.Permanent, e.Everything = true, false
 	}
 	return e
 }

@@ -6,6 +6,7 @@ package ingress
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,17 +60,16 @@ var permanentCodes = map[codes.Code]bool{
 
 // codeHints are words of the hints, for the codes that have one.
 var codeHints = map[codes.Code]string{
-	codes.PermissionDenied:  "tls::cert_file",
-	codes.Unauthenticated:   "tls::cert_file",
-	codes.ResourceExhausted: "batch::max_bytes",
-	codes.Unimplemented:     "not a router",
+	codes.PermissionDenied: "tls::cert_file",
+	codes.Unauthenticated:  "tls::cert_file",
+	codes.Unimplemented:    "agent or router",
 }
 
 func TestClassifyCodes(t *testing.T) {
 	require.Len(t, permanentCodes, int(lastCode), "every code but OK")
 	for code := codes.Canceled; code <= lastCode; code++ {
 		t.Run(code.String(), func(t *testing.T) {
-			e := classify(refusal(t, code))
+			e := classify(refusal(t, code), false)
 			assert.Equal(t, permanentCodes[code], e.Permanent)
 			assert.Equal(t, code.String(), e.Type())
 			assert.Zero(t, e.delay)
@@ -108,7 +108,7 @@ func TestClassifyDetails(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := classify(tt.err)
+			e := classify(tt.err, false)
 			assert.Equal(t, tt.permanent, e.Permanent)
 			assert.Equal(t, tt.code.String(), e.Type())
 			assert.Equal(t, tt.delay, e.delay)
@@ -127,6 +127,49 @@ func TestWhatIsAboutEveryMessage(t *testing.T) {
 		codes.Unimplemented: true, codes.Unauthenticated: true, codes.PermissionDenied: true,
 		codes.InvalidArgument: false, codes.Internal: false, codes.ResourceExhausted: false,
 	} {
-		assert.Equal(t, want, classify(status.Error(code, "")).Everything, code)
+		assert.Equal(t, want, classify(status.Error(code, ""), false).Everything, code)
 	}
+}
+
+func TestWhatOnlyAPersonCanMend(t *testing.T) {
+	const handshake = "connection error: desc = \"transport: authentication handshake failed: "
+	for text, want := range map[string]string{
+		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 "tls::ca_file",
+		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": "out of date",
+		handshake + "tls: failed to verify certificate: x509: certificate is valid for metron, not doppler\"":            "tls::server_name_override",
+		"error reading server preface: remote error: tls: certificate required":                                          "set tls::cert_file",
+		"error reading server preface: remote error: tls: expired certificate":                                           "tls::cert_file is out of date",
+	} {
+		e := classify(status.Error(codes.Unavailable, text), false)
+		assert.True(t, e.ByHand, text)
+		assert.False(t, e.Permanent, "it is tried again: the other end may mend it")
+		assert.Contains(t, e.Hint, want)
+		assert.False(t, classify(status.Error(codes.Unavailable, text), true).ByHand, "a certificate that is reloaded mends itself")
+	}
+	for code, want := range map[codes.Code]bool{
+		codes.PermissionDenied: true, codes.Unauthenticated: true, codes.Unimplemented: true,
+		codes.Unavailable: false, codes.DeadlineExceeded: false, codes.Internal: false,
+	} {
+		assert.Equal(t, want, classify(status.Error(code, "no"), true).ByHand, code)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	for text, want := range map[string]bool{
+		"grpc: received message larger than max (5 vs. 4)":              true, // Go, C++
+		"gRPC message exceeds maximum size 4: 5":                        true, // Java
+		"the quota of this hour is used up":                             false,
+		"grpc: received message after decompression larger than max 10": true,
+	} {
+		assert.Equal(t, want, classify(status.Error(codes.ResourceExhausted, text), false).TooLarge, text)
+	}
+	assert.False(t, classify(status.Error(codes.Internal, "larger than max"), false).TooLarge)
+}
+
+// A server may quote what it was sent, or say more than anybody wants to read.
+func TestServersWordsAreBounded(t *testing.T) {
+	e := classify(status.Error(codes.Internal, strings.Repeat("é", 1000)), false)
+	assert.Equal(t, "Internal: "+strings.Repeat("é", maxErrorText/2)+"…", e.Error())
+	e = classify(status.Error(codes.Internal, "x"+strings.Repeat("é", 1000)), false)
+	assert.Equal(t, "Internal: x"+strings.Repeat("é", maxErrorText/2-1)+"…", e.Error())
 }

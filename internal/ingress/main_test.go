@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/config/configgrpc"
 	"go.opentelemetry.io/collector/config/configretry"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
@@ -63,7 +64,7 @@ func connect(t *testing.T, cfg Config) *Client {
 // warm waits until the connection is there, so that what comes next takes no longer than it has to.
 func warm(t *testing.T, client *Client) {
 	t.Helper()
-	require.NoError(t, send(t.Context(), client.NewSender(func(Attempt) {})))
+	require.NoError(t, sendBytes(t.Context(), client.NewSender(func(Attempt) {}), buffers.Get(0)))
 }
 
 func logEnvelope(payload string) *loggregator_v2.Envelope {
@@ -81,15 +82,30 @@ func logEnvelopes(n int) []*loggregator_v2.Envelope {
 	return envelopes
 }
 
-// send encodes a batch into memory of the sender and sends it.
+// send sends a batch of these envelopes. Its error is that of the last of them that was not acknowledged.
 func send(ctx context.Context, s *Sender, envelopes ...*loggregator_v2.Envelope) error {
 	batch := s.NewBatch()
-	var err error
-	*batch, err = proto.MarshalOptions{}.MarshalAppend(*batch, &loggregator_v2.EnvelopeBatch{Batch: envelopes})
-	if err != nil {
-		return fmt.Errorf("the test can't encode: %w", err)
+	for _, e := range envelopes {
+		encoded, err := proto.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("the test can't encode: %w", err)
+		}
+		batch.Append(encoded)
 	}
-	return s.Send(ctx, batch, len(envelopes))
+	var err error
+	s.Send(ctx, batch, func(o Outcome) {
+		if o.Err != nil {
+			err = o.Err
+		}
+	})
+	return err
+}
+
+// sendBytes sends bytes as a message of one envelope.
+func sendBytes(ctx context.Context, s *Sender, message *[]byte) error {
+	b := &buffer{mem.NewBuffer(message, &buffers)}
+	defer b.Free()
+	return s.deliver(ctx, b, 1)
 }
 
 // sendAsync sends from another goroutine; the channel gets the result.

@@ -39,7 +39,7 @@ func TestMemoryOfABatchThatWasGivenUp(t *testing.T) {
 	seen := map[*byte]bool{}
 	reused := 0
 	batch := func(envelope *loggregator_v2.Envelope) *[]byte {
-		b := sender.NewBatch()
+		b := buffers.Get(0)
 		if cap(*b) > 0 && seen[&(*b)[:1][0]] {
 			reused++
 		}
@@ -60,7 +60,7 @@ func TestMemoryOfABatchThatWasGivenUp(t *testing.T) {
 		number++
 		givenUp := batch(numbered(number, size))
 		result := make(chan error, 1)
-		go func() { result <- sender.Send(ctx, givenUp, 1) }()
+		go func() { result <- sendBytes(ctx, sender, givenUp) }()
 		if i%2 == 0 {
 			server.WaitFor(t, "the call", func() bool { return server.Calls() > calls })
 		} else {
@@ -80,7 +80,7 @@ func TestMemoryOfABatchThatWasGivenUp(t *testing.T) {
 		}
 		server.Resume()
 		for n, b := range next {
-			require.NoError(t, sender.Send(t.Context(), b, 1))
+			require.NoError(t, sendBytes(t.Context(), sender, b))
 			acknowledged[number-uint64(len(next)-1-n)] = true
 		}
 	}

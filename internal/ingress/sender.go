@@ -5,6 +5,7 @@ package ingress
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -20,11 +21,20 @@ type Sender struct {
 	stopOnce sync.Once
 }
 
-// Attempt is what became of one attempt to send a batch.
+// Attempt is what became of one attempt to send a message.
 type Attempt struct {
 	Duration time.Duration // from its start to its answer, without the waiting for the rate limit
 	Err      *Error        // nil: acknowledged
-	RetryIn  time.Duration // when the next attempt of the same batch follows; 0: none does
+	RetryIn  time.Duration // when the next attempt of the same message follows; 0: none does
+	Halved   bool          // the message was refused as too large, and follows in two halves
+}
+
+// Outcome is what became of some of a batch's envelopes, which went in one message.
+type Outcome struct {
+	Envelopes int
+	Bytes     int
+	// Err is nil if they were acknowledged. Else it is a *[Error], or that of the context if there was no attempt at all.
+	Err error
 }
 
 // NewSender makes a sender that calls observe after each attempt, on the goroutine that sends.
@@ -32,21 +42,39 @@ func (c *Client) NewSender(observe func(Attempt)) *Sender {
 	return &Sender{client: c, observe: observe, stopped: make(chan struct{})}
 }
 
-// NewBatch returns an empty buffer to append an EnvelopeBatch to, for Send.
-func (s *Sender) NewBatch() *[]byte { return buffers.Get(0) }
+// NewBatch returns an empty batch, for Send.
+func (s *Sender) NewBatch() *Batch { return &Batch{} }
 
-// Send sends an encoded EnvelopeBatch of so many envelopes, and returns when it is acknowledged or given up. It takes the
-// buffer over.
+// Send sends a batch, and returns when it is acknowledged or given up. settle is called with what became of its envelopes:
+// from the first to the last, for all of them at once as a rule. The batch is empty after it, and can be filled again.
 //
 // It waits for the rate limit before each attempt, because an attempt that failed may have been taken all the same. It tries
 // again, with growing pauses, as long as the error is one that passes, the configured time is not over, and StopRetrying
-// was not called. ctx bounds all of it.
-//
-// The error is a *[Error], or that of ctx if there was no attempt at all.
-func (s *Sender) Send(ctx context.Context, encoded *[]byte, envelopes int) error {
-	batch := &buffer{mem.NewBuffer(encoded, &buffers)}
-	defer batch.Free()
+// was not called. What the server refuses as too large is sent again in halves, down to single envelopes. ctx bounds all
+// of it.
+func (s *Sender) Send(ctx context.Context, b *Batch, settle func(Outcome)) {
+	if b.Len() == 0 {
+		return
+	}
+	message := &buffer{mem.NewBuffer(b.take(), &buffers)}
+	err := s.deliver(ctx, message, len(b.ends))
+	var failure *Error
+	if errors.As(err, &failure) && failure.TooLarge && len(b.ends) > 1 {
+		half := len(b.ends) / 2
+		first := part(message.ReadOnlyData(), b.ends, 0, half)
+		second := part(message.ReadOnlyData(), b.ends, half, len(b.ends))
+		message.Free()
+		s.Send(ctx, first, settle)
+		s.Send(ctx, second, settle)
+	} else {
+		settle(Outcome{Envelopes: len(b.ends), Bytes: message.Len(), Err: err})
+		message.Free()
+	}
+	b.ends = b.ends[:0]
+}
 
+// deliver sends one message of so many envelopes, and returns when it is acknowledged or given up.
+func (s *Sender) deliver(ctx context.Context, message *buffer, envelopes int) error {
 	retry := s.client.cfg.Retry
 	pause := backoff.ExponentialBackOff{
 		InitialInterval:     retry.InitialInterval,
@@ -66,8 +94,9 @@ func (s *Sender) Send(ctx context.Context, encoded *[]byte, envelopes int) error
 			}
 			return err
 		}
-		attempt := s.attempt(ctx, batch)
+		attempt := s.attempt(ctx, message)
 		last = attempt.Err
+		attempt.Halved = last != nil && last.TooLarge && envelopes > 1
 		if last != nil && !last.Permanent && retry.Enabled && ctx.Err() == nil && !s.stopping() {
 			delay := max(pause.NextBackOff(), last.delay, 1) // 0 would say that none follows.
 			deadline, bounded := ctx.Deadline()
@@ -93,17 +122,17 @@ func (s *Sender) Send(ctx context.Context, encoded *[]byte, envelopes int) error
 	}
 }
 
-func (s *Sender) attempt(ctx context.Context, batch *buffer) Attempt {
+func (s *Sender) attempt(ctx context.Context, message *buffer) Attempt {
 	start := time.Now()
-	err := s.client.invoke(ctx, batch)
+	err := s.client.invoke(ctx, message)
 	a := Attempt{Duration: time.Since(start)}
 	if err != nil {
-		a.Err = classify(err)
+		a.Err = classify(err, s.client.cfg.GRPC.TLS.ReloadInterval > 0)
 	}
 	return a
 }
 
-// StopRetrying makes what waits for another attempt have it now, as its last. From then on each batch has one.
+// StopRetrying makes what waits for another attempt have it now, as its last. From then on each message has one.
 func (s *Sender) StopRetrying() {
 	s.stopOnce.Do(func() { close(s.stopped) })
 }

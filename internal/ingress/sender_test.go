@@ -10,12 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
@@ -406,17 +404,6 @@ func TestContextAfterAnAttempt(t *testing.T) {
 	}
 }
 
-func TestRouterHasNoSend(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	server.Router()
-	attempts := 0
-	sender := connect(t, configFor(server)).NewSender(func(Attempt) { attempts++ })
-	e := requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unimplemented")
-	assert.True(t, e.Permanent)
-	assert.Contains(t, e.Error(), "it has to be a Loggregator agent, not a router")
-	assert.Equal(t, 1, attempts)
-}
-
 func TestConnectionBreaksInTheMiddle(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	var failures []*Error
@@ -449,29 +436,4 @@ func TestConnectionBreaksInTheMiddle(t *testing.T) {
 		arrived[string(e.GetLog().GetPayload())] = true
 	}
 	assert.Equal(t, map[string]bool{"0": true, "1": true, "2": true, "3": true, "4": true}, arrived)
-}
-
-func TestMessageLargerThanTheServerTakes(t *testing.T) {
-	const limit = 10 << 20 // LOGGREGATOR.md
-	server := ingresstest.StartCapture(t)
-	attempts := 0
-	sender := connect(t, configFor(server)).NewSender(func(Attempt) { attempts++ })
-
-	envelope := logEnvelope("")
-	payload := func(size int) *loggregator_v2.Envelope {
-		envelope.GetLog().Payload = make([]byte, size)
-		return envelope
-	}
-	overhead := proto.Size(&loggregator_v2.EnvelopeBatch{Batch: []*loggregator_v2.Envelope{payload(limit / 2)}}) - limit/2
-
-	e := requireError(t, send(t.Context(), sender, payload(limit-overhead+1)), "ResourceExhausted")
-	assert.True(t, e.Permanent)
-	assert.Contains(t, e.Error(), "received message larger than max")
-	assert.Contains(t, e.Hint, "batch::max_bytes")
-	assert.Equal(t, 1, attempts)
-	assert.Empty(t, server.Envelopes())
-
-	// The connection is none the worse.
-	require.NoError(t, send(t.Context(), sender, payload(limit-overhead)))
-	assert.Len(t, server.Envelopes(), 1)
 }

@@ -71,14 +71,20 @@ func encodePEM(kind string, der []byte) []byte {
 // KeyPair is a certificate and its private key.
 type KeyPair struct{ CertPEM, KeyPEM []byte }
 
-// Issue makes a certificate for a server or a client of this name. Its key is RSA: the agent takes cipher suites with RSA
-// only.
-func (a *Authority) Issue(name string) (KeyPair, error) {
+// Certificate is the key pair as crypto/tls has it.
+func (p KeyPair) Certificate() (tls.Certificate, error) { return tls.X509KeyPair(p.CertPEM, p.KeyPEM) }
+
+// Issue makes a certificate for a server or a client of this name, that is valid for a year.
+func (a *Authority) Issue(name string) (KeyPair, error) { return a.IssueUntil(name, a.cert.NotAfter) }
+
+// IssueUntil makes a certificate that expires at that time. Its key is RSA: the agent takes cipher suites with RSA only.
+func (a *Authority) IssueUntil(name string, expires time.Time) (KeyPair, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return KeyPair{}, err
 	}
 	template := template(name)
+	template.NotAfter = expires
 	template.DNSNames = []string{name}
 	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
@@ -125,7 +131,11 @@ func WriteCerts(dir string) error {
 		return fmt.Errorf("%s has %s but not %s; remove the former to have all made anew",
 			dir, strings.Join(there, ", "), strings.Join(missing, ", "))
 	}
-	files, err := makeCerts()
+	authority, err := NewAuthority()
+	if err != nil {
+		return err
+	}
+	files, err := makeCerts(authority)
 	if err != nil {
 		return err
 	}
@@ -133,11 +143,7 @@ func WriteCerts(dir string) error {
 }
 
 // makeCerts makes the content of all files.
-func makeCerts() (map[string][]byte, error) {
-	authority, err := NewAuthority()
-	if err != nil {
-		return nil, err
-	}
+func makeCerts(authority *Authority) (map[string][]byte, error) {
 	agent, err := authority.Issue(AgentName)
 	if err != nil {
 		return nil, err

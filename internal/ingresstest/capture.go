@@ -19,6 +19,8 @@ type Capture struct {
 	*Server
 	// Certs is the folder with its certificates; see [WriteCerts].
 	Certs string
+	// Authority has issued them.
+	Authority *Authority
 
 	mu        sync.Mutex
 	batches   []int
@@ -28,18 +30,26 @@ type Capture struct {
 // waitAtMost is how long a test waits for what has to come. It is far more than it takes.
 const waitAtMost = time.Minute
 
-// certsOnce are the certificates of all captures of a process: keys take a while to make.
-var certsOnce = sync.OnceValues(makeCerts)
+// issued are the authority and the certificates of all captures of a process: keys take a while to make.
+var issued = sync.OnceValues(func() (i struct {
+	authority *Authority
+	files     map[string][]byte
+}, err error) {
+	if i.authority, err = NewAuthority(); err == nil {
+		i.files, err = makeCerts(i.authority)
+	}
+	return i, err
+})
 
 // StartCapture starts an ingress on a free port of loopback, and stops it when the test ends.
 func StartCapture(tb testing.TB) *Capture {
 	tb.Helper()
-	c := &Capture{Certs: tb.TempDir()}
-	files, err := certsOnce()
+	certs, err := issued()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if err := writeFiles(c.Certs, files); err != nil {
+	c := &Capture{Certs: tb.TempDir(), Authority: certs.authority}
+	if err := writeFiles(c.Certs, certs.files); err != nil {
 		tb.Fatal(err)
 	}
 	config, err := ServerTLS(c.Certs)
@@ -59,6 +69,20 @@ func (c *Capture) keep(envelopes []*loggregator_v2.Envelope) {
 	defer c.mu.Unlock()
 	c.batches = append(c.batches, len(envelopes))
 	c.envelopes = append(c.envelopes, envelopes...)
+}
+
+// Expire makes it present a certificate that has expired, to who connects from now on.
+func (c *Capture) Expire(tb testing.TB) {
+	tb.Helper()
+	pair, err := c.Authority.IssueUntil(AgentName, time.Now().Add(-time.Minute))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cert, err := pair.Certificate()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c.Present(cert)
 }
 
 // File is the path of one of its certificates or keys.

@@ -14,7 +14,6 @@ import (
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
@@ -31,77 +30,124 @@ const (
 type Server struct {
 	loggregator_v2.UnimplementedIngressServer
 
-	grpc     *grpc.Server
-	listener *listener
-	receive  func([]*loggregator_v2.Envelope)
-	stopped  chan struct{}
-	stopOnce sync.Once
-	served   chan struct{}
+	address string
+	tls     *tls.Config
+	receive func([]*loggregator_v2.Envelope)
+	conns   *connections
+
+	starting sync.Mutex // for Down, Up and Stop
+	running  *running   // nil while it is down
 
 	mu      sync.Mutex
+	faults  faults
+	calls   int           // of Send, and messages of streams, that have begun
+	changed chan struct{} // closed and replaced when something that Wait can wait for has changed
+}
+
+// faults is what is wrong with a server; the zero value is nothing.
+type faults struct {
 	stalled chan struct{} // not nil while the server stalls; closed when it resumes
-	calls   int           // of Send that have begun
 	refusal func([]*loggregator_v2.Envelope) error
 	delay   time.Duration
 	router  bool
-	changed chan struct{} // closed and replaced when something that Wait can wait for has changed
+	ring    *ring
+	turns   chan struct{} // not nil while answers come out of order
+	cert    *tls.Certificate
+}
+
+// running is a server from its start until it goes down.
+type running struct {
+	grpc   *grpc.Server
+	served chan struct{}
 }
 
 // Start starts an ingress on an address such as 127.0.0.1:0. It calls receive with each batch that it takes, before it
 // acknowledges it, from as many goroutines as there are calls.
 func Start(address string, config *tls.Config, receive func([]*loggregator_v2.Envelope)) (*Server, error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
+	s := &Server{address: address, tls: config.Clone(), receive: receive, changed: make(chan struct{})}
+	s.tls.GetCertificate = s.certificate
+	s.conns = newConnections(func() { s.change(func() {}) })
+	if err := s.Up(); err != nil {
 		return nil, err
 	}
-	s := &Server{
-		receive: receive,
-		stopped: make(chan struct{}),
-		served:  make(chan struct{}),
-		changed: make(chan struct{}),
+	return s, nil
+}
+
+// certificate is what the server presents, nil for that of its configuration.
+func (s *Server) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faults.cert, nil
+}
+
+// Addr is the address it listens on, or did before it went down.
+func (s *Server) Addr() string {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	return s.address
+}
+
+// Up starts the server again, on the same port, after Down.
+func (s *Server) Up() error {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	if s.running != nil {
+		return nil
 	}
-	s.listener = &listener{Listener: l, open: map[net.Conn]struct{}{}, changed: func() { s.change(func() {}) }}
-	s.grpc = grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(config)),
+	l, err := net.Listen("tcp", s.address)
+	if err != nil {
+		return err
+	}
+	s.address = l.Addr().String()
+	r := &running{served: make(chan struct{})}
+	r.grpc = grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(s.tls)),
 		grpc.MaxRecvMsgSize(maxReceive),
 		grpc.WaitForHandlers(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingTime, PermitWithoutStream: acceptNoStream}),
 	)
-	loggregator_v2.RegisterIngressServer(s.grpc, s)
+	loggregator_v2.RegisterIngressServer(r.grpc, s)
 	go func() {
-		defer close(s.served)
-		_ = s.grpc.Serve(s.listener) // Ends with Stop.
+		defer close(r.served)
+		_ = r.grpc.Serve(&listener{Listener: l, conns: s.conns}) // Ends with Down.
 	}()
-	return s, nil
+	s.running = r
+	return nil
 }
 
-// Addr is the address it listens on.
-func (s *Server) Addr() string { return s.listener.Addr().String() }
-
-// Stop ends everything at once, calls in the middle as well. No receive runs any more when it returns.
-func (s *Server) Stop() {
-	s.stopOnce.Do(func() { close(s.stopped) })
-	s.grpc.Stop()
-	<-s.served
+// Down ends everything at once, as when the process is killed: calls in the middle as well. No receive runs any more when
+// it returns, and connections to the port are refused.
+func (s *Server) Down() {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	if s.running == nil {
+		return
+	}
+	s.running.grpc.Stop() // Ends the contexts of the calls.
+	<-s.running.served
+	s.running = nil
 }
+
+// Stop is Down for good.
+func (s *Server) Stop() { s.Down() }
 
 // Stall makes calls hang until Resume.
 func (s *Server) Stall() {
 	s.change(func() {
-		if s.stalled == nil {
-			s.stalled = make(chan struct{})
+		if s.faults.stalled == nil {
+			s.faults.stalled = make(chan struct{})
 		}
 	})
 }
 
-// Resume lets the calls that hang go on, and ends all other faults.
+// Resume lets the calls that hang go on, and ends all other faults, but for Down.
 func (s *Server) Resume() {
+	s.conns.heal()
 	s.change(func() {
-		if s.stalled != nil {
-			close(s.stalled)
-			s.stalled = nil
+		if s.faults.stalled != nil {
+			close(s.faults.stalled)
 		}
-		s.refusal, s.delay, s.router = nil, 0, false
+		s.faults = faults{}
 	})
 }
 
@@ -112,22 +158,46 @@ func (s *Server) Refuse(err error) {
 
 // RefuseIf makes those calls fail for whose batch refusal returns an error.
 func (s *Server) RefuseIf(refusal func([]*loggregator_v2.Envelope) error) {
-	s.change(func() { s.refusal = refusal })
+	s.change(func() { s.faults.refusal = refusal })
 }
 
 // Slow makes each call take that much longer.
-func (s *Server) Slow(delay time.Duration) { s.change(func() { s.delay = delay }) }
+func (s *Server) Slow(delay time.Duration) { s.change(func() { s.faults.delay = delay }) }
 
 // Router makes it answer like a router, which has no Send.
-func (s *Server) Router() { s.change(func() { s.router = true }) }
+func (s *Server) Router() { s.change(func() { s.faults.router = true }) }
+
+// Ring makes it keep no more than size envelopes in any interval, as a router's ring does for each of its readers. The others
+// are lost without a word, and counted by the returned function.
+func (s *Server) Ring(size int, interval time.Duration) (lost func() int) {
+	r := &ring{size: size, interval: interval}
+	s.change(func() { s.faults.ring = r })
+	return func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return r.lost
+	}
+}
+
+// Reorder makes it answer every second call only after the one that came after it, if one comes soon.
+func (s *Server) Reorder() { s.change(func() { s.faults.turns = make(chan struct{}) }) }
+
+// Present makes it present this certificate to who connects from now on.
+func (s *Server) Present(cert tls.Certificate) { s.change(func() { s.faults.cert = &cert }) }
 
 // CutConnections closes all connections, in the middle of whatever they carry. New ones are taken.
-func (s *Server) CutConnections() { s.listener.cut() }
+func (s *Server) CutConnections() { s.conns.cut() }
+
+// CutAfter closes each connection, those to come as well, when it has carried that many more bytes to the server.
+func (s *Server) CutAfter(bytes int) { s.conns.cutAfter(bytes) }
+
+// HalfOpen makes it take connections, and no byte from any of them: they are open, and nobody answers.
+func (s *Server) HalfOpen() { s.conns.mute() }
 
 // Connections is the number of connections that are open.
-func (s *Server) Connections() int { return s.listener.count() }
+func (s *Server) Connections() int { return s.conns.count() }
 
-// Calls is the number of calls of Send so far, those that hang or failed included.
+// Calls is the number of calls of Send, and of messages of streams, so far, those that hang or failed included.
 func (s *Server) Calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,7 +212,8 @@ func (s *Server) change(f func()) {
 	s.changed = make(chan struct{})
 }
 
-// Wait blocks until condition is true, which it checks now and after each call, lost connection and change of a fault.
+// Wait blocks until condition is true, which it checks now and after each call, new or lost connection, and change of a
+// fault.
 func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	for {
 		s.mu.Lock()
@@ -162,46 +233,53 @@ func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 // pass lets a call with this batch go on, or returns why it fails.
 func (s *Server) pass(ctx context.Context, batch []*loggregator_v2.Envelope) error {
 	s.mu.Lock()
-	stalled, refusal, delay := s.stalled, s.refusal, s.delay
+	f := s.faults
 	s.mu.Unlock()
-	if stalled != nil {
-		if err := sleep(ctx, stalled, s.stopped); err != nil {
+	if f.stalled != nil {
+		if err := sleep(ctx, f.stalled); err != nil {
 			return err
 		}
 		return s.pass(ctx, batch) // With the faults of now.
 	}
-	if delay > 0 {
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		if err := sleep(ctx, timer.C, s.stopped); err != nil {
+	if f.delay > 0 {
+		if err := pause(ctx, f.delay); err != nil {
 			return err
 		}
 	}
-	if refusal != nil {
-		return refusal(batch)
+	if f.refusal != nil {
+		return f.refusal(batch)
 	}
 	return nil
 }
 
 // sleep waits for until; it returns why it woke up earlier.
-func sleep[T any](ctx context.Context, until <-chan T, stopped <-chan struct{}) error {
+func sleep[T any](ctx context.Context, until <-chan T) error {
 	select {
 	case <-until:
 		return nil
 	case <-ctx.Done():
 		return status.FromContextError(ctx.Err()).Err()
-	case <-stopped:
-		return status.Error(codes.Unavailable, "the server stops")
 	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	return sleep(ctx, timer.C)
+}
+
+// begin counts a call.
+func (s *Server) begin() (call int, router bool) {
+	s.change(func() {
+		s.calls++
+		call, router = s.calls, s.faults.router
+	})
+	return call, router
 }
 
 // Send takes a batch and acknowledges it.
 func (s *Server) Send(ctx context.Context, batch *loggregator_v2.EnvelopeBatch) (*loggregator_v2.SendResponse, error) {
-	router := false
-	s.change(func() {
-		s.calls++
-		router = s.router
-	})
+	call, router := s.begin()
 	if router {
 		return s.UnimplementedIngressServer.Send(ctx, batch)
 	}
@@ -209,16 +287,47 @@ func (s *Server) Send(ctx context.Context, batch *loggregator_v2.EnvelopeBatch) 
 		return nil, err
 	}
 	s.take(batch.GetBatch())
+	if err := s.takeTurns(ctx, call); err != nil {
+		return nil, err
+	}
 	return &loggregator_v2.SendResponse{}, nil
 }
 
-// BatchSender takes a stream of batches.
+// patience is how long an answer waits for a later one. There may be no other call.
+const patience = 10 * time.Millisecond
+
+// takeTurns holds the answer to a call with an odd number back until one with an even number is answered.
+func (s *Server) takeTurns(ctx context.Context, call int) error {
+	s.mu.Lock()
+	turns := s.faults.turns
+	if turns != nil && call%2 == 0 {
+		close(turns)
+		s.faults.turns = make(chan struct{})
+	}
+	s.mu.Unlock()
+	if turns == nil || call%2 == 0 {
+		return nil
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-turns:
+		return nil
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+// BatchSender takes a stream of batches. Like routers and agents it ends the call with the error of the reading.
 func (s *Server) BatchSender(stream loggregator_v2.Ingress_BatchSenderServer) error {
 	for {
 		batch, err := stream.Recv()
 		if err != nil {
 			return err
 		}
+		s.begin()
 		if err := s.pass(stream.Context(), batch.GetBatch()); err != nil {
 			return err
 		}
@@ -233,6 +342,7 @@ func (s *Server) Sender(stream loggregator_v2.Ingress_SenderServer) error {
 		if err != nil {
 			return err
 		}
+		s.begin()
 		batch := []*loggregator_v2.Envelope{envelope}
 		if err := s.pass(stream.Context(), batch); err != nil {
 			return err
@@ -242,59 +352,11 @@ func (s *Server) Sender(stream loggregator_v2.Ingress_SenderServer) error {
 }
 
 func (s *Server) take(envelopes []*loggregator_v2.Envelope) {
+	s.mu.Lock()
+	if r := s.faults.ring; r != nil {
+		envelopes = r.keep(envelopes, time.Now())
+	}
+	s.mu.Unlock()
 	s.receive(envelopes)
 	s.change(func() {})
-}
-
-// listener remembers its connections, to cut them.
-type listener struct {
-	net.Listener
-	mu      sync.Mutex
-	open    map[net.Conn]struct{}
-	changed func()
-}
-
-// Accept takes the next connection.
-func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	tracked := &conn{Conn: c, listener: l}
-	l.open[tracked] = struct{}{}
-	return tracked, nil
-}
-
-func (l *listener) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.open)
-}
-
-func (l *listener) cut() {
-	l.mu.Lock()
-	var open []net.Conn
-	for c := range l.open {
-		open = append(open, c)
-	}
-	l.mu.Unlock()
-	for _, c := range open {
-		_ = c.Close()
-	}
-}
-
-type conn struct {
-	net.Conn
-	listener *listener
-}
-
-// Close closes the connection and forgets it.
-func (c *conn) Close() error {
-	c.listener.mu.Lock()
-	delete(c.listener.open, c)
-	c.listener.mu.Unlock()
-	c.listener.changed()
-	return c.Conn.Close()
 }
