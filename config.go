@@ -51,6 +51,11 @@ type Config struct {
 type DiodeConfig struct {
 	// Capacity is how many batches of the pipeline can wait, for each signal.
 	Capacity int `mapstructure:"capacity"`
+	// MaxItems is how many log records, data points or spans can wait, for each signal; 0 is no bound.
+	MaxItems int `mapstructure:"max_items"`
+	// MaxBytes is how many bytes can wait, for each signal, in the size that OTLP gives them; 0 is no bound. To measure costs
+	// each push some time.
+	MaxBytes int `mapstructure:"max_bytes"`
 	// DropPolicy says which batch gives way when the diode is full.
 	DropPolicy DropPolicy `mapstructure:"drop_policy"`
 }
@@ -193,7 +198,7 @@ func createDefaultConfig() component.Config {
 		ClientConfig:  client,
 		TimeoutConfig: exporterhelper.NewDefaultTimeoutConfig(),
 		RetryConfig:   configretry.NewDefaultBackOffConfig(),
-		Diode:         DiodeConfig{Capacity: 1000, DropPolicy: DropOldest},
+		Diode:         DiodeConfig{Capacity: 1000, MaxItems: 50_000, DropPolicy: DropOldest},
 		Batch:         BatchConfig{MaxEnvelopes: 100, MaxBytes: 1 << 20},
 		RateLimit:     RateLimitConfig{EnvelopesPerSecond: 8000, Burst: 100},
 		Identity: IdentityConfig{
@@ -219,6 +224,8 @@ func (cfg *Config) Validate() error {
 	return errors.Join(
 		cfg.validateConnection(),
 		inRange("diode::capacity", cfg.Diode.Capacity, 1, diodes.MaxSize),
+		notNegative("diode::max_items", cfg.Diode.MaxItems),
+		notNegative("diode::max_bytes", cfg.Diode.MaxBytes),
 		oneOf("diode::drop_policy", cfg.Diode.DropPolicy, DropOldest, DropNewest),
 		inRange("batch::max_envelopes", cfg.Batch.MaxEnvelopes, 1, math.MaxInt32),
 		inRange("batch::max_bytes", cfg.Batch.MaxBytes, minMessageBytes, maxMessageBytes),
@@ -297,6 +304,13 @@ func (cfg *Config) validateIdentity() error {
 func inRange(key string, value, least, most int) error {
 	if value < least || value > most {
 		return fmt.Errorf("%s: must be from %d to %d, not %d", key, least, most, value)
+	}
+	return nil
+}
+
+func notNegative(key string, value int) error {
+	if value < 0 {
+		return fmt.Errorf("%s: must be 0 (no bound) or more, not %d", key, value)
 	}
 	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/pipeline"
 
-	"github.com/loggregatorexporter/loggregatorexporter/diodes"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
@@ -27,6 +26,8 @@ type signal[D comparable] struct {
 	name pipeline.Signal
 	// count is the number of items: log records, data points, spans.
 	count func(D) int
+	// size is the size in bytes as OTLP encodes it.
+	size func(D) int
 	// ref keeps pdata from being reused after consume has returned, until unref.
 	ref, unref func(D)
 	translate  func(D, translate.Output)
@@ -36,12 +37,13 @@ type signal[D comparable] struct {
 type batch[D comparable] struct {
 	data  D
 	items int
+	bytes int // 0 when they are not bounded
 }
 
 // signalExporter is the exporter of one signal. What one batch goes through is consume, the diode, drain, and the outbox.
 type signalExporter[D comparable] struct {
 	signal signal[D]
-	diode  *diodes.ManyToOne[batch[D]]
+	diode  *boundedDiode[D]
 
 	cfg       *Config
 	set       exporter.Settings
@@ -52,6 +54,7 @@ type signalExporter[D comparable] struct {
 	shutOnce sync.Once
 	// Since Start:
 	sender  *ingress.Sender
+	health  *health
 	release func() error
 	cancel  context.CancelFunc // gives up what is being sent, and drops the rest
 	drained chan struct{}      // closed when the drain has ended
@@ -60,7 +63,7 @@ type signalExporter[D comparable] struct {
 func newSignalExporter[D comparable](set exporter.Settings, cfg *Config, clients *ingress.Shared[*Config], s signal[D]) (*signalExporter[D], error) {
 	e := &signalExporter[D]{
 		signal:  s,
-		diode:   diodes.NewManyToOne[batch[D]](cfg.Diode.Capacity, nil, cfg.Diode.DropPolicy.option()),
+		diode:   newBoundedDiode[D](cfg.Diode),
 		cfg:     cfg,
 		set:     set,
 		clients: clients,
@@ -83,14 +86,21 @@ func (e *signalExporter[D]) consume(data D) {
 	}
 	e.signal.ref(data)
 	e.telemetry.accepted(items)
-	pushed := batch[D]{data, items}
-	if dropped, ok := e.diode.Set(pushed); ok {
+	pushed := batch[D]{data: data, items: items}
+	if e.cfg.Diode.MaxBytes > 0 {
+		pushed.bytes = e.signal.size(data)
+	}
+	if !e.diode.fits(pushed) {
+		e.drop(pushed, oversize)
+		return
+	}
+	e.diode.push(pushed, func(dropped batch[D]) {
 		reason := overflow
 		if dropped == pushed && e.closing.Load() {
 			reason = shutdown
 		}
 		e.drop(dropped, reason)
-	}
+	})
 }
 
 func (e *signalExporter[D]) drop(b batch[D], reason dropReason) {
@@ -132,12 +142,10 @@ func (e *signalExporter[D]) Start(ctx context.Context, host component.Host) erro
 	e.drained = make(chan struct{})
 	var drainCtx context.Context
 	drainCtx, e.cancel = context.WithCancel(context.Background()) //nolint:gosec // Shutdown calls it.
-	health := newHealth(host, e.set.Logger)
+	e.health = newHealth(host, e.set.Logger)
 	e.sender = client.NewSender(func(a ingress.Attempt) {
-		e.telemetry.attempted(a.Duration)
-		if drainCtx.Err() == nil { // What Shutdown cut off says nothing of Loggregator.
-			health.observe(a)
-		}
+		e.telemetry.attempted(a)
+		e.health.observe(a)
 	})
 	e.telemetry.start()
 	go e.drain(drainCtx, newOutbox(drainCtx, e.sender, e.cfg.Batch, e.telemetry))
@@ -172,6 +180,7 @@ func (e *signalExporter[D]) shutDown(ctx context.Context) error {
 	case <-e.drained:
 	case <-ctx.Done():
 	}
+	e.health.stop()
 	e.cancel()
 	<-e.drained
 	return e.release()

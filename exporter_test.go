@@ -19,11 +19,9 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exportertest"
-	"go.opentelemetry.io/collector/featuregate"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
-	"go.opentelemetry.io/collector/pdata/xpdata/pref"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/zap"
@@ -41,14 +39,18 @@ type fixture struct {
 	ingress   *ingresstest.Capture
 	cfg       *Config
 	telemetry *componenttest.Telemetry
+	logger    *zap.Logger
 	logs      *observer.ObservedLogs
 	factory   exporter.Factory
 	host      *statusHost
 }
 
 func newFixture(t *testing.T) *fixture {
+	core, logs := observer.New(zap.DebugLevel)
 	f := &fixture{
 		t:         t,
+		logger:    zap.New(core),
+		logs:      logs,
 		ingress:   ingresstest.StartCapture(t),
 		cfg:       createDefaultConfig().(*Config),
 		telemetry: componenttest.NewTelemetry(),
@@ -71,12 +73,11 @@ func connect(cfg *Config, ingress *ingresstest.Capture) {
 	cfg.ClientConfig.TLS.KeyFile = ingress.File(ingresstest.ClientKeyFile)
 }
 
+// settings are the same for all exporters of a fixture, with one log.
 func (f *fixture) settings() exporter.Settings {
-	core, logs := observer.New(zap.DebugLevel)
-	f.logs = logs
 	set := exportertest.NewNopSettings(metadata.Type)
 	set.TelemetrySettings = f.telemetry.NewTelemetrySettings()
-	set.Logger = zap.New(core)
+	set.Logger = f.logger
 	set.ID = component.MustNewIDWithName("loggregator", "test")
 	return set
 }
@@ -84,10 +85,7 @@ func (f *fixture) settings() exporter.Settings {
 // startLogs starts an exporter of logs, which the test has to shut down.
 func (f *fixture) startLogs() logsExporter {
 	f.t.Helper()
-	e, err := f.factory.CreateLogs(f.t.Context(), f.settings(), f.cfg)
-	require.NoError(f.t, err)
-	require.NoError(f.t, e.Start(f.t.Context(), f.host))
-	return e.(logsExporter)
+	return f.start("logs").Component.(logsExporter)
 }
 
 // sum is the value of a counter or gauge over all attribute sets that have the given ones.
@@ -125,29 +123,34 @@ func (f *fixture) lines(message string) []observer.LoggedEntry {
 	return f.logs.FilterMessageSnippet(message).All()
 }
 
-// items are the names of the metrics of each signal.
-var itemNames = map[string]string{"logs": "log_records", "metrics": "metric_points", "traces": "spans"}
+// counts is what became of the items of a signal.
+type counts struct{ sent, failed, dropped, rejected, waiting int }
+
+func (f *fixture) counts(signal string) counts {
+	f.t.Helper()
+	by := attribute.String("signal", signal)
+	return counts{
+		sent:     f.sum("exporter_sent_" + itemNames[signal]),
+		failed:   f.sum("exporter_send_failed_" + itemNames[signal]),
+		dropped:  f.sum("exporter_loggregator_dropped_items", by),
+		rejected: f.sum("exporter_loggregator_rejected_items", by),
+		waiting:  f.sum("exporter_loggregator_waiting_items", by),
+	}
+}
 
 // checkIdentity checks that what was accepted is what was counted out or waits.
 func (f *fixture) checkIdentity(signal string, accepted int) {
 	f.t.Helper()
 	by := attribute.String("signal", signal)
-	counts := map[string]int{
-		"sent":     f.sum("exporter_sent_" + itemNames[signal]),
-		"failed":   f.sum("exporter_send_failed_" + itemNames[signal]),
-		"dropped":  f.sum("exporter_loggregator_dropped_items", by),
-		"rejected": f.sum("exporter_loggregator_rejected_items", by),
-		"waiting":  f.sum("exporter_loggregator_waiting_items", by),
-	}
-	total := 0
-	for _, n := range counts {
-		total += n
-	}
-	assert.Equalf(f.t, accepted, total, "accepted is not what was counted: %v", counts)
+	c := f.counts(signal)
+	assert.Equalf(f.t, accepted, c.sent+c.failed+c.dropped+c.rejected+c.waiting, "accepted is not what was counted: %+v", c)
 	assert.Equal(f.t,
-		f.sum("exporter_loggregator_dropped_items", by, attribute.String("reason", "overflow")),
-		f.sum("exporter_enqueue_failed_"+itemNames[signal]), "enqueue_failed is what overflowed")
+		c.dropped-f.sum("exporter_loggregator_dropped_items", by, attribute.String("reason", "shutdown")),
+		f.sum("exporter_enqueue_failed_"+itemNames[signal]), "enqueue_failed is what the diode dropped")
 }
+
+// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+const waitAtMost = time.Minute
 
 // statusHost keeps the component status events.
 type statusHost struct {
@@ -352,26 +355,6 @@ func TestManyPushersAccountForEveryItem(t *testing.T) {
 	assert.Len(t, f.ingress.Envelopes(), f.sum("exporter_sent_log_records"))
 }
 
-func TestOutageAndRecovery(t *testing.T) {
-	f := newFixture(t)
-	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
-	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(1, 2)))
-	f.ingress.WaitFor(t, "retries", func() bool { return f.ingress.Calls() >= 3 })
-	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, f.host.statuses())
-	assert.ErrorContains(t, f.host.events[0].Err(), "Unavailable: out to lunch")
-	assert.Equal(t, 2, f.sum("exporter_loggregator_waiting_items"))
-
-	f.ingress.Resume()
-	got := f.ingress.WaitForEnvelopes(t, 2)
-	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Equal(t, []string{"1", "2"}, payloads(got))
-	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, f.host.statuses())
-	assert.Len(t, f.lines("Loggregator does not take envelopes"), 1, "one line an outage")
-	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
-	f.checkIdentity("logs", 2)
-}
-
 // A counter that is not there yet hides its first increase from a rate.
 func TestCountersAreThereBeforeTheFirstLoss(t *testing.T) {
 	f := newFixture(t)
@@ -386,23 +369,6 @@ func TestCountersAreThereBeforeTheFirstLoss(t *testing.T) {
 		assert.NoError(t, err, name)
 	}
 	require.NoError(t, e.Shutdown(t.Context()))
-}
-
-// A router is one that every message fails at, for good.
-func TestPermanentOutage(t *testing.T) {
-	f := newFixture(t)
-	f.ingress.Router()
-	e := f.startLogs()
-	for i := range 3 {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i, 1)))
-		f.ingress.WaitFor(t, "the call", func() bool { return f.ingress.Calls() == i+1 })
-	}
-	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, f.host.statuses())
-	lines := f.lines("Loggregator does not take envelopes. This message is given up.")
-	require.Len(t, lines, 1)
-	assert.Contains(t, lines[0].ContextMap()["error"], "it has to be a Loggregator agent, not a router")
-	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Unimplemented")))
 }
 
 func TestPermanentErrorIsCountedAndDataGoesOn(t *testing.T) {
@@ -525,83 +491,6 @@ func TestStartFailsOnACertificateThatIsGone(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
-func TestShutdownSendsWhatWaits(t *testing.T) {
-	f := newFixture(t)
-	f.ingress.Stall()
-	e := f.startLogs()
-	for i := range 20 {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
-	}
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
-	done := make(chan error)
-	go func() { done <- e.Shutdown(t.Context()) }()
-	f.ingress.Resume()
-	require.NoError(t, <-done)
-	assert.Len(t, f.ingress.Envelopes(), 2000)
-	f.checkIdentity("logs", 2000)
-}
-
-func TestShutdownWithADeadPeer(t *testing.T) {
-	f := newFixture(t)
-	f.cfg.RetryConfig.InitialInterval = time.Hour
-	f.cfg.RetryConfig.MaxInterval = time.Hour
-	f.cfg.RetryConfig.MaxElapsedTime = 0
-	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
-	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 100)))
-	// The outage is reported when the first attempt is over.
-	require.Eventually(t, func() bool { return len(f.host.statuses()) == 1 }, time.Minute, time.Millisecond)
-	for i := 1; i < 5; i++ {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
-	}
-	require.NoError(t, e.Shutdown(t.Context()), "an hour's pause does not hold it up")
-	assert.Equal(t, 6, f.ingress.Calls(), "a last attempt for the first message, one for each other")
-	assert.Equal(t, 500, f.sum("exporter_send_failed_log_records",
-		attribute.String("error.type", "Unavailable"), attribute.Bool("error.permanent", false)))
-	f.checkIdentity("logs", 500)
-}
-
-func TestShutdownAtItsDeadlineDropsTheRest(t *testing.T) {
-	f := newFixture(t)
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
-	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 100)))
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
-	for i := 1; i < 5; i++ {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	deadline, cancel2 := context.WithTimeout(ctx, time.Hour)
-	defer cancel2()
-	cancel() // The deadline is over.
-	require.NoError(t, e.Shutdown(deadline))
-	assert.Equal(t, 100, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Canceled")), "what was on its way")
-	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
-	assert.Equal(t, 400, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
-	assert.Zero(t, f.sum("exporter_enqueue_failed_log_records"))
-	f.checkIdentity("logs", 500)
-	require.Len(t, f.lines("Dropped what could not be sent before the shutdown"), 1)
-}
-
-func TestConsumeAfterShutdownIsCounted(t *testing.T) {
-	f := newFixture(t)
-	e := f.startLogs()
-	require.NoError(t, e.Shutdown(t.Context()))
-	require.NoError(t, e.Shutdown(t.Context()), "twice")
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
-	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
-}
-
-func TestShutdownWithoutStart(t *testing.T) {
-	f := newFixture(t)
-	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
-	require.NoError(t, err)
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
-	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
-}
-
 func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
@@ -617,30 +506,4 @@ func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
 	atMost := 2 + int(time.Since(start)/logInterval) // At once, one an interval, and the rest at the end.
 	assert.LessOrEqual(t, len(f.lines("The diode is full")), atMost)
 	f.checkIdentity("logs", 1000)
-}
-
-// With pooling, the pipeline reuses pdata that nobody holds a reference to: what waits must not change under the exporter.
-func TestWaitingDataIsReferenced(t *testing.T) {
-	require.NoError(t, featuregate.GlobalRegistry().Set(pref.UseProtoPooling.ID(), true))
-	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(pref.UseProtoPooling.ID(), false)) })
-	f := newFixture(t)
-	f.ingress.Stall()
-	e := f.startLogs()
-	marshaler, unmarshaler := plog.ProtoMarshaler{}, plog.ProtoUnmarshaler{}
-	const batches = 100
-	var want []string
-	for i := range batches {
-		encoded, err := marshaler.MarshalLogs(newLogs(1000+i, 1))
-		require.NoError(t, err)
-		data, err := unmarshaler.UnmarshalLogs(encoded)
-		require.NoError(t, err)
-		require.NoError(t, e.ConsumeLogs(t.Context(), data))
-		pref.UnrefLogs(data) // The pipeline is done with it.
-		want = append(want, strconv.Itoa(1000+i))
-	}
-	f.ingress.Resume()
-	got := f.ingress.WaitForEnvelopes(t, batches)
-	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Equal(t, want, payloads(got))
-	f.checkIdentity("logs", batches)
 }

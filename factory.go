@@ -42,6 +42,7 @@ func (f *factory) createLogs(_ context.Context, set exporter.Settings, cfg compo
 	e, err := newSignalExporter(set, c, &f.clients, signal[plog.Logs]{
 		name:      pipeline.SignalLogs,
 		count:     plog.Logs.LogRecordCount,
+		size:      (&plog.ProtoMarshaler{}).LogsSize,
 		ref:       pref.RefLogs,
 		unref:     pref.UnrefLogs,
 		translate: translate.NewLogs(c.translation()).Translate,
@@ -54,6 +55,7 @@ func (f *factory) createMetrics(_ context.Context, set exporter.Settings, cfg co
 	e, err := newSignalExporter(set, c, &f.clients, signal[pmetric.Metrics]{
 		name:      pipeline.SignalMetrics,
 		count:     pmetric.Metrics.DataPointCount,
+		size:      (&pmetric.ProtoMarshaler{}).MetricsSize,
 		ref:       pref.RefMetrics,
 		unref:     pref.UnrefMetrics,
 		translate: translate.NewMetrics(c.translation()).Translate,
@@ -66,6 +68,7 @@ func (f *factory) createTraces(_ context.Context, set exporter.Settings, cfg com
 	e, err := newSignalExporter(set, c, &f.clients, signal[ptrace.Traces]{
 		name:      pipeline.SignalTraces,
 		count:     ptrace.Traces.SpanCount,
+		size:      (&ptrace.ProtoMarshaler{}).TracesSize,
 		ref:       pref.RefTraces,
 		unref:     pref.UnrefTraces,
 		translate: translate.NewTraces(c.translation()).Translate,

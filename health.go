@@ -4,6 +4,8 @@
 package loggregatorexporter
 
 import (
+	"slices"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -13,24 +15,46 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
 )
 
+// outageGrace is how long sends have to fail before the component is not well: connections break and come back.
+const outageGrace = time.Second
+
 // health follows the attempts to send, and tells the collector and its log when an outage begins and ends. A message that
-// was refused for what is in it is no outage; that is for losses to log. It is the drain's alone.
+// was refused for what is in it is no outage; that is for losses to log.
+//
+// The drain observes. A timer of its own reports what lasts longer than outageGrace, because the next attempt can be long
+// after that.
 type health struct {
 	host   component.Host
 	logger *zap.Logger
 
-	outage   time.Time // since when nothing was acknowledged; zero: there is no outage
-	attempts int       // since then
-	warned   bool      // of this outage
+	mu       sync.Mutex
+	outage   *outage // nil: there is none
 	lastWarn time.Time
+	// permanent is whether a permanent error was reported. The collector takes no other status after that.
+	permanent bool
+	stopped   bool
+}
+
+// outage is the time from the first attempt that failed to the first that succeeds.
+type outage struct {
+	since    time.Time
+	attempts int
+	err      *ingress.Error // the latest
+	warned   []string       // the reasons that were logged
+	reported bool           // to the collector
+	timer    *time.Timer
 }
 
 func newHealth(host component.Host, logger *zap.Logger) *health {
 	return &health{host: host, logger: logger}
 }
 
+// observe takes an attempt.
 func (h *health) observe(a ingress.Attempt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	switch {
+	case h.stopped: // What Shutdown cut off says nothing of Loggregator.
 	case a.Err == nil:
 		h.succeeded()
 	case a.Err.Everything:
@@ -38,30 +62,84 @@ func (h *health) observe(a ingress.Attempt) {
 	}
 }
 
+// stop ends the observation. Nothing is reported after it.
+func (h *health) stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopped = true
+	h.end()
+}
+
+// end ends the outage, if there is one, and returns it.
+func (h *health) end() *outage {
+	o := h.outage
+	if o != nil {
+		o.timer.Stop()
+		h.outage = nil
+	}
+	return o
+}
+
 func (h *health) succeeded() {
-	if h.outage.IsZero() {
+	o := h.end()
+	if o == nil {
 		return
 	}
-	componentstatus.ReportStatus(h.host, componentstatus.NewEvent(componentstatus.StatusOK))
-	if h.warned {
-		h.logger.Info("Loggregator takes envelopes again.",
-			zap.Duration("outage", time.Since(h.outage)), zap.Int("failed_attempts", h.attempts))
+	if o.reported && !h.permanent {
+		componentstatus.ReportStatus(h.host, componentstatus.NewEvent(componentstatus.StatusOK))
 	}
-	h.outage, h.attempts, h.warned = time.Time{}, 0, false
+	if len(o.warned) > 0 {
+		h.logger.Info("Loggregator takes envelopes again.",
+			zap.Duration("outage", time.Since(o.since)), zap.Int("failed_attempts", o.attempts))
+	}
 }
 
 func (h *health) failed(a ingress.Attempt) {
-	now := time.Now()
-	if h.outage.IsZero() {
-		h.outage = now
-		componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(a.Err))
+	o := h.outage
+	if o == nil {
+		o = &outage{since: time.Now()}
+		o.timer = time.AfterFunc(outageGrace, func() { h.lasts(o) })
+		h.outage = o
 	}
-	h.attempts++
-	if now.Sub(h.lastWarn) < logInterval {
+	o.attempts++
+	o.err = a.Err
+	if o.reported {
+		h.report(o)
+	}
+	h.warn(o, a)
+}
+
+// lasts is called when an outage has lasted for outageGrace.
+func (h *health) lasts(o *outage) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.outage == o { // It has not ended meanwhile.
+		h.report(o)
+	}
+}
+
+// report tells the collector of an outage: once that there is one, and once that it is for a person to end. The latter can't
+// be taken back, so it takes a second attempt that says so.
+func (h *health) report(o *outage) {
+	switch {
+	case h.permanent:
+	case o.reported && o.err.ByHand:
+		h.permanent = true
+		componentstatus.ReportStatus(h.host, componentstatus.NewPermanentErrorEvent(o.err))
+	case !o.reported:
+		componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(o.err))
+	}
+	o.reported = true
+}
+
+// warn logs an outage when it begins, and again when it gets another reason, at most every logInterval.
+func (h *health) warn(o *outage, a ingress.Attempt) {
+	now, reason := time.Now(), a.Err.Type()+a.Err.Hint
+	if slices.Contains(o.warned, reason) || now.Sub(h.lastWarn) < logInterval {
 		return
 	}
-	h.lastWarn, h.warned = now, true
-	fields := []zap.Field{zap.Error(a.Err), zap.Int("failed_attempts", h.attempts)}
+	h.lastWarn, o.warned = now, append(o.warned, reason)
+	fields := []zap.Field{zap.Error(a.Err), zap.Int("failed_attempts", o.attempts)}
 	if a.RetryIn == 0 {
 		h.logger.Warn("Loggregator does not take envelopes. This message is given up.", fields...)
 		return

@@ -26,12 +26,14 @@ type losses struct {
 	ended  chan struct{}
 
 	// What is pending since the last lines. A push counts with atomics, so that it waits for no other either.
-	overflowBatches, overflowItems, shutdownItems atomic.Int64
+	overflowBatches, overflowItems, oversizeBatches, oversizeItems, shutdownItems atomic.Int64
 
 	mu       sync.Mutex // for the drain's counts
 	rejected map[translate.Reason]int
 	failed   int
 	failure  *ingress.Error // the latest
+	halved   int            // messages
+	tooLarge *ingress.Error // the latest
 }
 
 func newLosses(logger *zap.Logger) *losses {
@@ -84,6 +86,9 @@ func (l *losses) addDropped(reason dropReason, items int) {
 	case overflow:
 		l.overflowBatches.Add(1)
 		l.overflowItems.Add(int64(items))
+	case oversize:
+		l.oversizeBatches.Add(1)
+		l.oversizeItems.Add(int64(items))
 	case shutdown:
 		l.shutdownItems.Add(int64(items))
 	}
@@ -108,6 +113,14 @@ func (l *losses) addFailed(err *ingress.Error, items int) {
 	l.wake()
 }
 
+func (l *losses) addHalved(err *ingress.Error) {
+	l.mu.Lock()
+	l.halved++
+	l.tooLarge = err
+	l.mu.Unlock()
+	l.wake()
+}
+
 // rejectHints say what a person can do about items that make no envelope.
 var rejectHints = map[translate.Reason]string{
 	translate.Temporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
@@ -119,16 +132,24 @@ func (l *losses) log() {
 		l.logger.Warn("The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.",
 			zap.Int64("dropped_batches", l.overflowBatches.Swap(0)), zap.Int64("dropped_items", items))
 	}
+	if items := l.oversizeItems.Swap(0); items > 0 {
+		l.logger.Warn("Dropped batches that alone are above diode::max_items or diode::max_bytes. Make batches smaller.",
+			zap.Int64("dropped_batches", l.oversizeBatches.Swap(0)), zap.Int64("dropped_items", items))
+	}
 	if items := l.shutdownItems.Swap(0); items > 0 {
 		l.logger.Warn("Dropped what could not be sent before the shutdown.", zap.Int64("dropped_items", items))
 	}
 
 	l.mu.Lock()
-	rejected, failed, failure := l.rejected, l.failed, l.failure
-	l.rejected, l.failed, l.failure = nil, 0, nil
+	rejected, failed, failure, halved, tooLarge := l.rejected, l.failed, l.failure, l.halved, l.tooLarge
+	l.rejected, l.failed, l.failure, l.halved, l.tooLarge = nil, 0, nil, 0, nil
 	l.mu.Unlock()
 	for reason, items := range rejected {
 		l.logRejected(reason, items)
+	}
+	if halved > 0 {
+		l.logger.Warn("Loggregator refused messages as too large. They were sent again in halves.",
+			zap.Int("refused_messages", halved), zap.Error(tooLarge))
 	}
 	if failed > 0 {
 		l.logger.Error("Gave up sending: Loggregator did not acknowledge.",

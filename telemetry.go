@@ -6,7 +6,6 @@ package loggregatorexporter
 import (
 	"context"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/pipeline"
@@ -24,6 +23,7 @@ type dropReason string
 
 const (
 	overflow dropReason = "overflow" // The diode was full.
+	oversize dropReason = "oversize" // The batch alone is above a bound of the diode.
 	shutdown dropReason = "shutdown" // The exporter was shut down.
 )
 
@@ -67,9 +67,9 @@ func newTelemetry(set exporter.Settings, signal pipeline.Signal, q queue) (*tele
 	}
 	t.byExporter = t.with()
 	t.bySignal = t.with(t.signal)
-	t.byDrop = map[dropReason]metric.MeasurementOption{
-		overflow: t.with(t.signal, attribute.String("reason", string(overflow))),
-		shutdown: t.with(t.signal, attribute.String("reason", string(shutdown))),
+	t.byDrop = map[dropReason]metric.MeasurementOption{}
+	for _, reason := range []dropReason{overflow, oversize, shutdown} {
+		t.byDrop[reason] = t.with(t.signal, attribute.String("reason", string(reason)))
 	}
 	switch signal {
 	case pipeline.SignalLogs:
@@ -146,7 +146,7 @@ func (t *telemetry) accepted(items int) { t.waiting.Add(int64(items)) }
 func (t *telemetry) dropped(reason dropReason, items int) {
 	t.waiting.Add(-int64(items))
 	t.builder.ExporterLoggregatorDroppedItems.Add(context.Background(), int64(items), t.byDrop[reason])
-	if reason == overflow {
+	if reason != shutdown {
 		t.enqueueFailedItems.Add(context.Background(), int64(items), t.byExporter)
 	}
 	t.losses.addDropped(reason, items)
@@ -185,6 +185,9 @@ func (t *telemetry) acknowledged(envelopes, bytes int) {
 }
 
 // attempted measures an attempt to send.
-func (t *telemetry) attempted(d time.Duration) {
-	t.builder.ExporterLoggregatorSendDuration.Record(context.Background(), d.Seconds(), t.bySignal)
+func (t *telemetry) attempted(a ingress.Attempt) {
+	t.builder.ExporterLoggregatorSendDuration.Record(context.Background(), a.Duration.Seconds(), t.bySignal)
+	if a.Halved {
+		t.losses.addHalved(a.Err)
+	}
 }

@@ -1,0 +1,225 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// A bounded diode of numbers: what gives way for what, with small sizes.
+func TestBoundedDiode(t *testing.T) {
+	type step struct {
+		push  batch[int]
+		drops []int // the data of what gives way
+	}
+	b := func(data, items, bytes int) batch[int] { return batch[int]{data: data, items: items, bytes: bytes} }
+	for name, tt := range map[string]struct {
+		cfg   DiodeConfig
+		steps []step
+		left  []int
+	}{
+		"no bounds": {DiodeConfig{Capacity: 2, DropPolicy: DropOldest}, []step{
+			{b(1, 1e9, 0), nil}, {b(2, 1e9, 0), nil}, {b(3, 1, 0), []int{1}},
+		}, []int{2, 3}},
+		"items, oldest": {DiodeConfig{Capacity: 10, MaxItems: 10, DropPolicy: DropOldest}, []step{
+			{b(1, 4, 0), nil}, {b(2, 3, 0), nil}, {b(3, 3, 0), nil}, // Just full.
+			{b(4, 1, 0), []int{1}},
+			{b(5, 8, 0), []int{2, 3}}, // As many as it takes.
+			{b(6, 10, 0), []int{4, 5}},
+		}, []int{6}},
+		"items, newest": {DiodeConfig{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
+			{b(1, 4, 0), nil}, {b(2, 7, 0), []int{2}}, {b(3, 6, 0), nil}, {b(4, 1, 0), []int{4}},
+		}, []int{1, 3}},
+		"bytes, oldest": {DiodeConfig{Capacity: 10, MaxBytes: 1000, DropPolicy: DropOldest}, []step{
+			{b(1, 1, 600), nil}, {b(2, 1, 400), nil}, {b(3, 1, 1), []int{1}}, {b(4, 1, 600), []int{2}},
+		}, []int{3, 4}},
+		"bytes, newest": {DiodeConfig{Capacity: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
+			{b(1, 1, 600), nil}, {b(2, 1, 401), []int{2}}, {b(3, 1, 400), nil},
+		}, []int{1, 3}},
+		"both, newest: what the second refuses does not count in the first": {
+			DiodeConfig{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
+				{b(1, 5, 900), nil}, {b(2, 5, 200), []int{2}}, {b(3, 5, 100), nil},
+			}, []int{1, 3}},
+		"capacity and items": {DiodeConfig{Capacity: 2, MaxItems: 10, DropPolicy: DropOldest}, []step{
+			{b(1, 1, 0), nil}, {b(2, 1, 0), nil}, {b(3, 10, 0), []int{1, 2}},
+		}, []int{3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newBoundedDiode[int](tt.cfg)
+			for _, s := range tt.steps {
+				require.True(t, d.fits(s.push))
+				var drops []int
+				d.push(s.push, func(b batch[int]) { drops = append(drops, b.data) })
+				assert.Equal(t, s.drops, drops, "for %+v", s.push)
+			}
+			var left []int
+			for b, ok := d.TryNext(); ok; b, ok = d.TryNext() {
+				left = append(left, b.data)
+			}
+			assert.Equal(t, tt.left, left)
+			assert.Zero(t, d.items.reserved.Load())
+			assert.Zero(t, d.bytes.reserved.Load())
+		})
+	}
+	d := newBoundedDiode[int](DiodeConfig{Capacity: 1, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropOldest})
+	assert.True(t, d.fits(b(1, 10, 1000)))
+	assert.False(t, d.fits(b(1, 11, 1)))
+	assert.False(t, d.fits(b(1, 1, 1001)))
+}
+
+// However pushes and the reader meet: every batch comes out once, the bounds are kept whenever all is quiet, and with the
+// oldest giving way the diode is not emptied further than it has to be.
+func TestBoundedDiodeUnderStress(t *testing.T) {
+	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+		for _, reading := range []bool{true, false} {
+			t.Run(fmt.Sprint(policy, reading), func(t *testing.T) {
+				const pushers, pushes, maxItems, maxBytes, largest = 8, 5000, 100, 1000, 20
+				d := newBoundedDiode[int](DiodeConfig{Capacity: 50, MaxItems: maxItems, MaxBytes: maxBytes, DropPolicy: policy})
+				out := make([]atomic.Int32, pushers*pushes)
+				var items atomic.Int64 // that are out
+				var wg sync.WaitGroup
+				var total int64
+				var mu sync.Mutex
+				for p := range pushers {
+					wg.Go(func() {
+						sum := int64(0)
+						for i := range pushes {
+							n := 1 + rand.IntN(largest)
+							sum += int64(n)
+							d.push(batch[int]{data: p*pushes + i, items: n, bytes: 10 * rand.IntN(largest)}, func(b batch[int]) {
+								out[b.data].Add(1)
+								items.Add(int64(b.items))
+							})
+						}
+						mu.Lock()
+						total += sum
+						mu.Unlock()
+					})
+				}
+				read := make(chan struct{})
+				take := func(b batch[int]) {
+					out[b.data].Add(1)
+					items.Add(int64(b.items))
+				}
+				go func() {
+					defer close(read)
+					if reading {
+						for b, ok := d.Next(); ok; b, ok = d.Next() {
+							take(b)
+						}
+					}
+				}()
+				wg.Wait()
+				if !reading { // All is quiet, and the diode as full as it gets.
+					inside := d.items.reserved.Load()
+					assert.LessOrEqual(t, inside, int64(maxItems))
+					assert.LessOrEqual(t, d.bytes.reserved.Load(), int64(maxBytes))
+					assert.Equal(t, total, items.Load()+inside)
+					if policy == DropOldest {
+						assert.True(t, inside > maxItems-2*largest || d.bytes.reserved.Load() > maxBytes-2*10*largest || d.Len() == d.Cap(),
+							"%d items and %d bytes in %d batches are left", inside, d.bytes.reserved.Load(), d.Len())
+					}
+				}
+				d.Close()
+				<-read
+				for b, ok := d.TryNext(); ok; b, ok = d.TryNext() {
+					take(b)
+				}
+				for i := range out {
+					require.EqualValues(t, 1, out[i].Load(), "batch %d", i)
+				}
+				assert.Equal(t, total, items.Load())
+				assert.Zero(t, d.items.reserved.Load())
+				assert.Zero(t, d.bytes.reserved.Load())
+			})
+		}
+	}
+}
+
+// The exporter keeps the bounds while Loggregator stalls, and says to the item what gave way.
+func TestExporterKeepsTheBounds(t *testing.T) {
+	const perBatch, pushes = 100, 50
+	size := (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(1000, perBatch, 50))
+	for name, tt := range map[string]struct {
+		bounds  DiodeConfig
+		batches int // that stay
+	}{
+		"items":         {DiodeConfig{MaxItems: 10 * perBatch}, 10},
+		"items, uneven": {DiodeConfig{MaxItems: 10*perBatch - 1}, 9},
+		"bytes":         {DiodeConfig{MaxBytes: 7 * size}, 7},
+		"capacity":      {DiodeConfig{Capacity: 5, MaxItems: 10 * perBatch}, 5},
+	} {
+		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+			t.Run(name+"/"+string(policy), func(t *testing.T) {
+				f := newFixture(t)
+				f.cfg.Diode = tt.bounds
+				if f.cfg.Diode.Capacity == 0 {
+					f.cfg.Diode.Capacity = 1000
+				}
+				f.cfg.Diode.DropPolicy = policy
+				f.cfg.TimeoutConfig.Timeout = 0
+				f.ingress.Stall()
+				e := f.start("logs")
+				e.push(1000, perBatch, 50)
+				f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+				for i := 1; i < pushes; i++ {
+					e.push(1000+i*perBatch, perBatch, 50)
+				}
+				assert.Equal(t, tt.batches, f.sum("exporter_queue_size"))
+				assert.Equal(t, (1+tt.batches)*perBatch, f.counts("logs").waiting)
+				assert.Equal(t, (pushes-1-tt.batches)*perBatch, f.counts("logs").dropped)
+				f.checkIdentity("logs", pushes*perBatch)
+				f.ingress.Resume()
+				require.NoError(t, e.Shutdown(t.Context()))
+				arrived := f.numbers("logs")
+				assert.Len(t, arrived, (1+tt.batches)*perBatch)
+				kept := 1000 + (pushes-1)*perBatch // The last.
+				if policy == DropNewest {
+					kept = 1000 + perBatch // The first that waited.
+				}
+				assert.Contains(t, arrived, kept)
+				f.checkIdentity("logs", pushes*perBatch)
+			})
+		}
+	}
+}
+
+// A batch that alone is above a bound is dropped, and takes nothing down with it.
+func TestBatchAboveABound(t *testing.T) {
+	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+		t.Run(string(policy), func(t *testing.T) {
+			f := newFixture(t)
+			f.cfg.Diode.MaxItems = 10
+			f.cfg.Diode.MaxBytes = 1000
+			f.cfg.Diode.DropPolicy = policy
+			f.ingress.Stall()
+			e := f.start("logs")
+			e.push(0, 10, 0)
+			e.push(100, 11, 0)
+			e.push(200, 1, 1000)
+			assert.Equal(t, 12, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "oversize")))
+			assert.Equal(t, 10, f.counts("logs").waiting)
+			f.ingress.Resume()
+			require.NoError(t, e.Shutdown(t.Context()))
+			assert.Len(t, f.numbers("logs"), 10)
+			f.checkIdentity("logs", 22)
+			lines := f.lines("Dropped batches that alone are above diode::max_items or diode::max_bytes")
+			require.NotEmpty(t, lines)
+			dropped := int64(0)
+			for _, line := range lines {
+				dropped += line.ContextMap()["dropped_items"].(int64)
+			}
+			assert.EqualValues(t, 12, dropped)
+		})
+	}
+}

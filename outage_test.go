@@ -1,0 +1,206 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/otel/attribute"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+)
+
+const (
+	recoverable = componentstatus.StatusRecoverableError
+	permanent   = componentstatus.StatusPermanentError
+	ok          = componentstatus.StatusOK
+)
+
+// waitForStatuses waits until these statuses were reported, and no others.
+func (f *fixture) waitForStatuses(want ...componentstatus.Status) {
+	f.t.Helper()
+	require.Eventually(f.t, func() bool { return len(f.host.statuses()) >= len(want) }, waitAtMost, time.Millisecond)
+	require.Equal(f.t, want, f.host.statuses())
+}
+
+func TestOutageAndRecovery(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
+	e := f.start("logs")
+	start := time.Now()
+	e.push(1, 2, 0)
+	f.waitForStatuses(recoverable)
+	assert.GreaterOrEqual(t, time.Since(start), outageGrace, "what passes soon is no outage")
+	assert.ErrorContains(t, f.host.events[0].Err(), "Unavailable: out to lunch")
+	assert.Equal(t, 2, f.counts("logs").waiting)
+
+	f.ingress.Resume()
+	f.waitForStatuses(recoverable, ok)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, map[int]int{1: 1, 2: 1}, f.numbers("logs"))
+	assert.Len(t, f.lines("Loggregator does not take envelopes"), 1, "one line an outage")
+	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
+	f.checkIdentity("logs", 2)
+}
+
+// The next attempt can be long after the first: the outage is reported all the same.
+func TestOutageIsReportedBetweenAttempts(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
+	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
+	e := f.start("logs")
+	e.push(1, 1, 0)
+	f.waitForStatuses(recoverable)
+	assert.Equal(t, 1, f.ingress.Calls())
+	f.ingress.Resume()
+	require.NoError(t, e.Shutdown(t.Context()), "which makes the second")
+	f.waitForStatuses(recoverable, ok)
+}
+
+func TestWhatPassesWithinTheGraceIsNotReported(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.Refuse(status.Error(codes.Unavailable, "just a moment"))
+	e := f.start("logs")
+	e.push(1, 1, 0)
+	f.ingress.WaitFor(t, "an attempt", func() bool { return f.ingress.Calls() > 0 })
+	start := time.Now()
+	f.ingress.Resume()
+	f.ingress.WaitForEnvelopes(t, 1)
+	took := time.Since(start)
+	require.NoError(t, e.Shutdown(t.Context()))
+	if took < outageGrace/2 { // Unless the machine was that busy.
+		assert.Empty(t, f.host.statuses())
+	}
+}
+
+// A message that is refused for what is in it is no outage.
+func TestRefusedMessageIsNoOutage(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.Refuse(status.Error(codes.InvalidArgument, "not this one"))
+	e := f.start("logs")
+	e.push(1, 1, 0)
+	require.Eventually(t, func() bool { return f.counts("logs").failed == 1 }, waitAtMost, time.Millisecond)
+	assert.Nil(t, e.health().outage)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Empty(t, f.host.statuses())
+	assert.Empty(t, f.lines("does not take envelopes"))
+	assert.Len(t, f.lines("Gave up sending"), 1)
+}
+
+// What only a person can mend is a permanent error, once a second attempt has said so.
+func TestPermissionDeniedIsPermanent(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.Refuse(status.Error(codes.PermissionDenied, "who are you?"))
+	e := f.start("logs")
+	e.push(1, 1, 0)
+	f.waitForStatuses(recoverable)
+	e.push(2, 1, 0)
+	f.waitForStatuses(recoverable, permanent)
+	assert.ErrorContains(t, f.host.events[1].Err(), "see tls::cert_file and auth")
+	e.push(3, 1, 0)
+	require.Eventually(t, func() bool { return f.counts("logs").failed == 3 }, waitAtMost, time.Millisecond)
+
+	// The collector takes no other status after that; the log says how it is.
+	f.ingress.Resume()
+	e.push(4, 1, 0)
+	f.ingress.WaitForEnvelopes(t, 1)
+	require.NoError(t, e.Shutdown(t.Context()))
+	f.waitForStatuses(recoverable, permanent)
+	assert.Len(t, f.lines("Loggregator does not take envelopes. This message is given up."), 1)
+	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
+	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "PermissionDenied"),
+		attribute.Bool("error.permanent", true)))
+	f.checkIdentity("logs", 4)
+}
+
+// A wrong certificate, on whichever side, is one clear line an outage, and a permanent error.
+func TestCertificateFaults(t *testing.T) {
+	stranger := t.TempDir()
+	require.NoError(t, ingresstest.WriteCerts(stranger))
+	other := &ingresstest.Capture{Certs: stranger}
+	for name, tt := range map[string]struct {
+		flaw func(*fixture)
+		want string
+	}{
+		"wrong CA": {func(f *fixture) { f.cfg.ClientConfig.TLS.CAFile = other.File(ingresstest.CAFile) },
+			"the server's certificate is not of the CA in tls::ca_file"},
+		"wrong server name": {func(f *fixture) { f.cfg.ClientConfig.TLS.ServerName = "doppler" },
+			"another name than tls::server_name_override"},
+		"expired server certificate": {func(f *fixture) { f.ingress.Expire(f.t) },
+			"the server's certificate is out of date"},
+		"no client certificate": {func(f *fixture) { f.cfg.ClientConfig.TLS.CertFile, f.cfg.ClientConfig.TLS.KeyFile = "", "" },
+			"tls::cert_file"},
+		"expired client certificate": {func(f *fixture) { f.writeClientCert(time.Now().Add(-time.Minute)) },
+			"tls::cert_file"},
+		"client certificate of another CA": {func(f *fixture) {
+			f.cfg.ClientConfig.TLS.CertFile = other.File(ingresstest.ClientCertFile)
+			f.cfg.ClientConfig.TLS.KeyFile = other.File(ingresstest.ClientKeyFile)
+		}, "tls::cert_file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.cfg.RetryConfig.MaxElapsedTime = 0
+			tt.flaw(f)
+			e := f.start("logs")
+			for i := range 50 {
+				e.push(i, 1, 0)
+			}
+			f.waitForStatuses(recoverable, permanent)
+			assert.ErrorContains(t, f.host.events[1].Err(), tt.want)
+			lines := f.lines("Loggregator does not take envelopes")
+			require.Len(t, lines, 1, "not one a batch, nor one an attempt")
+			assert.Contains(t, lines[0].ContextMap()["error"], tt.want)
+			require.NoError(t, e.Shutdown(t.Context()))
+			f.checkIdentity("logs", 50)
+			assert.Equal(t, 50, f.counts("logs").failed)
+			assert.Zero(t, f.ingress.Calls())
+		})
+	}
+}
+
+// writeClientCert replaces the certificate of the exporter by one that expires at that time.
+func (f *fixture) writeClientCert(expires time.Time) {
+	f.t.Helper()
+	pair, err := f.ingress.Authority.IssueUntil("otelcol", expires)
+	require.NoError(f.t, err)
+	require.NoError(f.t, os.WriteFile(f.cfg.ClientConfig.TLS.KeyFile, pair.KeyPEM, 0o600))
+	require.NoError(f.t, os.WriteFile(f.cfg.ClientConfig.TLS.CertFile, pair.CertPEM, 0o600))
+}
+
+// With tls.reload_interval a certificate that expires is renewed by writing a new file.
+func TestCertificateIsRenewedWithoutARestart(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.ClientConfig.TLS.ReloadInterval = time.Millisecond
+	f.cfg.RetryConfig.MaxElapsedTime = 0
+	expires := time.Now().Add(3 * time.Second).Truncate(time.Second) // Certificates have whole seconds.
+	f.writeClientCert(expires)
+	e := f.start("logs")
+	e.push(1, 1, 0)
+	f.ingress.WaitForEnvelopes(t, 1)
+
+	require.Eventually(t, func() bool { return time.Now().After(expires) }, waitAtMost, time.Millisecond)
+	e.push(2, 1, 0)
+	// A connection outlives the certificate that it began with.
+	require.Eventually(t, func() bool { return f.counts("logs").sent == 2 }, waitAtMost, time.Millisecond)
+	f.ingress.CutConnections()
+	e.push(3, 1, 0)
+	f.waitForStatuses(recoverable)
+	require.Eventually(t, func() bool { return len(f.lines("Loggregator does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
+
+	f.writeClientCert(time.Now().Add(time.Hour))
+	f.ingress.WaitForEnvelopes(t, 3)
+	f.waitForStatuses(recoverable, ok)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, map[int]int{1: 1, 2: 1, 3: 1}, f.numbers("logs"))
+	f.checkIdentity("logs", 3)
+}
