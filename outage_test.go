@@ -5,17 +5,23 @@ package loggregatorexporter
 
 import (
 	"os"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
 const (
@@ -203,4 +209,79 @@ func TestCertificateIsRenewedWithoutARestart(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, map[int]int{1: 1, 2: 1, 3: 1}, f.numbers("logs"))
 	f.checkIdentity("logs", 3)
+}
+
+// What is to be sent again is kept as it is on the wire. Meanwhile the diode goes on taking and dropping.
+func TestRetryDoesNotTranslateAgain(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 3
+	f.ingress.Refuse(status.Error(codes.Unavailable, "not yet"))
+	e := f.create("logs")
+	exporter := e.Component.(logsExporter).signalExporter
+	var translated atomic.Int32
+	original := exporter.signal.translate
+	exporter.signal.translate = func(data plog.Logs, out translate.Output) {
+		translated.Add(1)
+		original(data, out)
+	}
+	require.NoError(t, e.Start(t.Context(), f.host))
+	e.push(0, 1, 0)
+	f.ingress.WaitFor(t, "retries", func() bool { return f.ingress.Calls() >= 3 })
+	for i := range 10 {
+		e.push(100+i, 1, 0)
+	}
+	assert.Equal(t, counts{dropped: 7, waiting: 4}, f.counts("logs"))
+	calls := f.ingress.Calls()
+	f.ingress.WaitFor(t, "more retries", func() bool { return f.ingress.Calls() >= calls+3 })
+	assert.EqualValues(t, 1, translated.Load())
+	f.ingress.Resume()
+	f.ingress.WaitForEnvelopes(t, 4)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.EqualValues(t, 4, translated.Load())
+	assert.Equal(t, map[int]int{0: 1, 107: 1, 108: 1, 109: 1}, f.numbers("logs"))
+	f.checkIdentity("logs", 11)
+}
+
+// A message that is refused as too large goes in halves. Only the item that alone is too large is lost.
+func TestTooLargeMessageIsHalved(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+		if len(batch) > 4 || slices.ContainsFunc(batch, func(e *loggregator_v2.Envelope) bool { return e.GetTags()["number"] == "33" }) {
+			return status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)")
+		}
+		return nil
+	})
+	for signal := range itemNames {
+		e := f.start(signal)
+		e.push(0, 100, 0)
+		require.Eventually(t, func() bool { return e.waiting() == 0 }, waitAtMost, time.Millisecond)
+		require.NoError(t, e.Shutdown(t.Context()))
+		assert.Equal(t, counts{sent: 99, failed: 1}, f.counts(signal))
+		arrived := f.numbers(signal)
+		assert.Len(t, arrived, 99)
+		assert.NotContains(t, arrived, 33)
+		f.checkIdentity(signal, 100)
+	}
+	lines := f.lines("Loggregator refused messages as too large. They were sent again in halves.")
+	require.NotEmpty(t, lines)
+	assert.Contains(t, lines[0].ContextMap()["error"], "batch::max_bytes is above what the server takes")
+	assert.Empty(t, f.host.statuses())
+}
+
+// To a router messages go by stream, and count as sent when the router has read them.
+func TestRouter(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.Router()
+	for signal := range itemNames {
+		e := f.start(signal)
+		for i := range 10 {
+			e.push(i*10, 10, 0)
+		}
+		require.Eventually(t, func() bool { return e.waiting() == 0 }, waitAtMost, time.Millisecond)
+		assert.Equal(t, counts{sent: 100}, f.counts(signal))
+		assert.Len(t, f.numbers(signal), 100)
+		require.NoError(t, e.Shutdown(t.Context()))
+	}
+	assert.Len(t, f.lines("it is a router"), 3, "once a connection; here each signal has one of its own")
+	assert.Empty(t, f.host.statuses())
 }

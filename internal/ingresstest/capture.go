@@ -45,6 +45,12 @@ var issued = sync.OnceValues(func() (i struct {
 // StartCapture starts an ingress on a free port of loopback, and stops it when the test ends.
 func StartCapture(tb testing.TB) *Capture {
 	tb.Helper()
+	return StartCaptureAt(tb, "127.0.0.1:0")
+}
+
+// StartCaptureAt is StartCapture on an address. All captures of a process have the same certificates.
+func StartCaptureAt(tb testing.TB, address string) *Capture {
+	tb.Helper()
 	certs, err := issued()
 	if err != nil {
 		tb.Fatal(err)
@@ -57,7 +63,7 @@ func StartCapture(tb testing.TB) *Capture {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c.Server, err = Start("127.0.0.1:0", config, c.keep)
+	c.Server, err = Start(address, config, c.keep)
 	if err != nil {
 		tb.Fatal(err)
 	}

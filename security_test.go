@@ -1,0 +1,150 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/config/configopaque"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Only insecure: true, in so many words, sends anything but TLS.
+func TestNoPlaintextUnlessItIsWritten(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tls  map[string]any
+		want byte
+	}{
+		"default":              {nil, 0x16}, // A TLS record of a handshake.
+		"no files":             {map[string]any{}, 0x16},
+		"insecure: false":      {map[string]any{"insecure": false}, 0x16},
+		"insecure_skip_verify": {map[string]any{"insecure_skip_verify": true}, 0x16},
+		"insecure: true":       {map[string]any{"insecure": true}, 'P'}, // HTTP/2 in the clear begins with PRI.
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer l.Close()
+			settings := map[string]any{"endpoint": l.Addr().String()}
+			if tt.tls != nil {
+				settings["tls"] = tt.tls
+			}
+			f := newFixture(t)
+			f.cfg = createDefaultConfig().(*Config)
+			require.NoError(t, confmap.NewFromStringMap(settings).Unmarshal(f.cfg))
+			require.NoError(t, f.cfg.Validate())
+			e := f.start("logs")
+			conn, err := l.Accept()
+			require.NoError(t, err)
+			first := make([]byte, 1)
+			_, err = io.ReadFull(conn, first)
+			require.NoError(t, err)
+			require.NoError(t, conn.Close())
+			require.NoError(t, e.Shutdown(t.Context()))
+			assert.Equal(t, tt.want, first[0])
+		})
+	}
+}
+
+// With identity.source_id.value nothing that data says makes it another application's.
+func TestSourceIDCannotBeOverridden(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Identity.SourceID.Value = "ours"
+	claim := func(attributes pcommon.Map) {
+		for _, key := range append([]string{"origin", "source.id", "SourceId"}, f.cfg.Identity.SourceID.Attributes...) {
+			attributes.PutStr(key, "theirs")
+		}
+	}
+	logs := numberedLogs(0, 1, 0)
+	claim(logs.ResourceLogs().At(0).Resource().Attributes())
+	claim(logs.ResourceLogs().At(0).ScopeLogs().At(0).Scope().Attributes())
+	claim(logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Attributes())
+	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().AppendEmpty().SetEventName("theirs")
+	metrics := numberedMetrics(0, 1, 0)
+	claim(metrics.ResourceMetrics().At(0).Resource().Attributes())
+	claim(metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints().At(0).Attributes())
+	gauge := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
+	gauge.SetName("gauge")
+	claim(gauge.Metadata())
+	claim(gauge.SetEmptyGauge().DataPoints().AppendEmpty().Attributes())
+	gauge.Gauge().DataPoints().At(0).SetIntValue(1)
+	traces := numberedTraces(0, 1, 0)
+	claim(traces.ResourceSpans().At(0).Resource().Attributes())
+	claim(traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Attributes())
+	claim(traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Events().AppendEmpty().Attributes())
+	f.cfg.Traces.SpanEvents = true
+
+	e := map[string]feed{"logs": f.start("logs"), "metrics": f.start("metrics"), "traces": f.start("traces")}
+	require.NoError(t, e["logs"].Component.(logsExporter).ConsumeLogs(t.Context(), logs))
+	require.NoError(t, e["metrics"].Component.(metricsExporter).ConsumeMetrics(t.Context(), metrics))
+	require.NoError(t, e["traces"].Component.(tracesExporter).ConsumeTraces(t.Context(), traces))
+	for _, exporter := range e {
+		require.NoError(t, exporter.Shutdown(t.Context()))
+	}
+	arrived := f.ingress.Envelopes()
+	require.Len(t, arrived, 6)
+	for _, envelope := range arrived {
+		assert.Equal(t, "ours", envelope.GetSourceId(), "%v", envelope)
+	}
+}
+
+// Neither the log, whatever goes wrong, nor the configuration as the collector shows it has a secret or a payload in it.
+func TestSecretsAndPayloadsStayInside(t *testing.T) {
+	const secret, payload = "correct-horse-battery-staple", "the-body-of-a-log"
+	f := newFixture(t)
+	f.cfg.ClientConfig.Headers = configopaque.MapList{{Name: "authorization", Value: secret}}
+	f.cfg.Diode = DiodeConfig{Capacity: 2, MaxItems: 10, DropPolicy: DropOldest}
+	f.cfg.RetryConfig.MaxElapsedTime = 200 * time.Millisecond
+	e := f.start("logs")
+	push := func(n int) {
+		logs := newLogs(0, n)
+		for _, record := range logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().All() {
+			record.Body().SetStr(payload)
+			record.Attributes().PutStr("password", payload)
+		}
+		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), logs))
+	}
+	push(1)
+	f.ingress.WaitForEnvelopes(t, 1)
+	for _, fault := range []error{
+		status.Error(codes.Unavailable, "no"),
+		status.Error(codes.Internal, "no"),
+		status.Error(codes.ResourceExhausted, "larger than max"),
+		status.Error(codes.PermissionDenied, "no"),
+	} {
+		f.ingress.Refuse(fault)
+		for range 10 {
+			push(2)
+		}
+		push(11) // Above max_items.
+		empty := newLogs(0, 1)
+		empty.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
+		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), empty))
+		require.Eventually(t, func() bool { return e.waiting() == 0 }, waitAtMost, time.Millisecond)
+	}
+	require.NoError(t, e.Shutdown(t.Context()))
+	require.NotEmpty(t, f.logs.All())
+	for _, line := range f.logs.All() {
+		text := fmt.Sprintf("%s %v", line.Message, line.ContextMap())
+		assert.NotContains(t, text, secret)
+		assert.NotContains(t, text, payload)
+	}
+
+	f.cfg.ClientConfig.TLS.KeyPem = secret
+	shown := confmap.New()
+	require.NoError(t, shown.Marshal(f.cfg))
+	text := fmt.Sprint(shown.ToStringMap())
+	assert.NotContains(t, text, secret)
+	assert.Contains(t, text, "[REDACTED]")
+	assert.NotContains(t, fmt.Sprintf("%v %+v", f.cfg, f.cfg), secret)
+}
