@@ -28,6 +28,16 @@ test: ## Run the unit, contract and lifecycle tests with the race detector
 e2e: $(COLLECTOR) $(SINK) ## Run the built collector as a process against a real ingress
 	cd e2e && $(GO) test -count=1 -timeout 10m ./...
 
+DURATION    ?= 10m
+
+.PHONY: soak
+soak: $(COLLECTOR) $(SINK) ## Run the built collector under load for DURATION (default 10m) and watch what it uses
+	cd e2e && $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' . -soak.duration=$(DURATION)
+
+.PHONY: chaos
+chaos: ## Make random faults for DURATION (default 10m) while 16 goroutines push
+	$(GO) test -race -count=1 -timeout 0 -v -run '^TestChaos$$' . -chaos.duration=$(DURATION)
+
 .PHONY: conformance
 conformance: ## Check the goldens of the mapping against syslog and Prometheus
 	cd conformance && $(GO) test -count=1 ./...

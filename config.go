@@ -198,7 +198,7 @@ func createDefaultConfig() component.Config {
 		ClientConfig:  client,
 		TimeoutConfig: exporterhelper.NewDefaultTimeoutConfig(),
 		RetryConfig:   configretry.NewDefaultBackOffConfig(),
-		Diode:         DiodeConfig{Capacity: 1000, MaxItems: 50_000, DropPolicy: DropOldest},
+		Diode:         DiodeConfig{Capacity: 1000, MaxItems: 40_000, DropPolicy: DropOldest},
 		Batch:         BatchConfig{MaxEnvelopes: 100, MaxBytes: 1 << 20},
 		RateLimit:     RateLimitConfig{EnvelopesPerSecond: 8000, Burst: 100},
 		Identity: IdentityConfig{

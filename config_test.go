@@ -48,7 +48,7 @@ func TestDefaultConfig(t *testing.T) {
 	assert.Equal(t, 15*time.Second, cfg.ClientConfig.Keepalive.Get().Time)
 	assert.Equal(t, 5*time.Second, cfg.TimeoutConfig.Timeout)
 	assert.True(t, cfg.RetryConfig.Enabled)
-	assert.Equal(t, DiodeConfig{Capacity: 1000, DropPolicy: "oldest"}, cfg.Diode)
+	assert.Equal(t, DiodeConfig{Capacity: 1000, MaxItems: 40_000, DropPolicy: "oldest"}, cfg.Diode)
 	assert.Equal(t, BatchConfig{MaxEnvelopes: 100, MaxBytes: 1048576}, cfg.Batch)
 	assert.Equal(t, RateLimitConfig{EnvelopesPerSecond: 8000, Burst: 100}, cfg.RateLimit)
 	assert.LessOrEqual(t, float64(cfg.RateLimit.Burst)+cfg.RateLimit.EnvelopesPerSecond/10, 900.0, "what a router keeps in any 100 ms")
@@ -83,7 +83,7 @@ func TestLoadConfig(t *testing.T) {
 	want.RetryConfig.InitialInterval = time.Second
 	want.RetryConfig.MaxInterval = 10 * time.Second
 	want.RetryConfig.MaxElapsedTime = time.Minute
-	want.Diode = DiodeConfig{Capacity: 50, DropPolicy: DropNewest}
+	want.Diode = DiodeConfig{Capacity: 50, MaxItems: 20_000, MaxBytes: 32 << 20, DropPolicy: DropNewest}
 	want.Batch = BatchConfig{MaxEnvelopes: 200, MaxBytes: 512 << 10}
 	want.RateLimit = RateLimitConfig{EnvelopesPerSecond: 1000.5, Burst: 200}
 	want.Identity.SourceID = IDConfig{Value: "my-platform", Attributes: []string{"service.name"}, Default: "nobody"}
@@ -114,6 +114,8 @@ func TestInvalidConfig(t *testing.T) {
 		"negative timeout":        {`timeout: -1s`, "'timeout' must be non-negative"},
 		"retry interval":          {`retry_on_failure: {initial_interval: -1s}`, "retry_on_failure: "},
 		"capacity 0":              {`diode: {capacity: 0}`, "diode::capacity: must be from 1 to 8000000, not 0"},
+		"negative items":          {`diode: {max_items: -1}`, "diode::max_items: must be 0 (no bound) or more, not -1"},
+		"negative bytes":          {`diode: {max_bytes: -1}`, "diode::max_bytes: must be 0 (no bound) or more, not -1"},
 		"unknown policy":          {`diode: {drop_policy: random}`, `diode::drop_policy: must be "oldest" or "newest", not "random"`},
 		"no envelopes":            {`batch: {max_envelopes: 0}`, "batch::max_envelopes: must be from 1 to 2147483647, not 0"},
 		"message too large":       {`batch: {max_bytes: 4194305}`, "batch::max_bytes: must be from 131072 to 4194304, not 4194305"},

@@ -198,3 +198,23 @@ func TestConsumeDuringShutdown(t *testing.T) {
 		})
 	}
 }
+
+// Nobody is there: each message has its one attempt, and the rate limit does not hold that up.
+func TestShutdownWithoutAConnection(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 100, Burst: 100}
+	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
+	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.ingress.Down()
+	e := f.start("metrics")
+	e.push(0, 100, 0)
+	require.Eventually(t, func() bool { return len(f.lines("does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
+	for i := range 50 { // At that rate they would take the better part of a minute.
+		e.push(100+i*100, 100, 0)
+	}
+	require.NoError(t, e.Shutdown(t.Context()))
+	c := f.counts("metrics")
+	assert.Equal(t, 5100, c.failed+c.dropped)
+	assert.Greater(t, c.failed, 2500, "all but what it met while it was connecting")
+	f.checkIdentity("metrics", 5100)
+}

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	exited chan struct{}
+	killed atomic.Bool
 
 	mu     sync.Mutex
 	stderr bytes.Buffer
@@ -60,7 +62,8 @@ func start(t *testing.T, env []string, onLine func([]byte), binary string, args 
 		lines := bufio.NewReader(stdout)
 		for {
 			line, err := lines.ReadBytes('\n')
-			if len(line) > 0 && onLine != nil {
+			cut := err != nil && p.killed.Load() // The kill came in the middle of the line.
+			if len(line) > 0 && onLine != nil && !cut {
 				onLine(bytes.TrimRight(line, "\n"))
 			}
 			if err != nil {
@@ -104,6 +107,14 @@ func (p *process) stop() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// kill ends the program without a chance to say anything more, and returns when all that it has said is read.
+func (p *process) kill() {
+	p.t.Helper()
+	p.killed.Store(true)
+	require.NoError(p.t, p.cmd.Process.Kill())
+	<-p.exited
+}
+
 // eventually waits for a condition.
 func (p *process) eventually(what string, condition func() bool) {
 	p.t.Helper()
@@ -125,6 +136,7 @@ func (p *process) eventually(what string, condition func() bool) {
 type sink struct {
 	*process
 	addr, certs string
+	take        func(*loggregator_v2.Envelope)
 
 	mu        sync.Mutex
 	envelopes []*loggregator_v2.Envelope
@@ -133,13 +145,27 @@ type sink struct {
 func startSink(t *testing.T) *sink {
 	t.Helper()
 	s := &sink{certs: filepath.Join(t.TempDir(), "certs")}
-	s.process = start(t, nil, s.line, sinkBinary, "-listen", "127.0.0.1:0", "-certs", s.certs, "-output", "json")
+	s.take = s.keep
+	s.listen(t, "127.0.0.1:0")
+	return s
+}
+
+// startSinkAt starts a sink on an address, with the certificates of one before it, and calls take with each envelope.
+func startSinkAt(t *testing.T, addr, certs string, take func(*loggregator_v2.Envelope)) *sink {
+	t.Helper()
+	s := &sink{certs: certs, take: take}
+	s.listen(t, addr)
+	return s
+}
+
+func (s *sink) listen(t *testing.T, addr string) {
+	t.Helper()
+	s.process = start(t, nil, s.line, sinkBinary, "-listen", addr, "-certs", s.certs, "-output", "json")
 	s.eventually("the sink's address", func() bool {
 		_, after, ok := strings.Cut(s.output(), "listening on ")
 		s.addr, _, _ = strings.Cut(after, ";")
 		return ok
 	})
-	return s
 }
 
 func (s *sink) line(line []byte) {
@@ -148,6 +174,10 @@ func (s *sink) line(line []byte) {
 		s.t.Errorf("not an envelope: %q: %v", line, err)
 		return
 	}
+	s.take(e)
+}
+
+func (s *sink) keep(e *loggregator_v2.Envelope) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.envelopes = append(s.envelopes, e)
@@ -173,13 +203,14 @@ func (s *sink) waitFor(sourceID string, n int) []*loggregator_v2.Envelope {
 	return s.from(sourceID)
 }
 
-// collector is the built collector on examples/local/config.yaml.
+// collector is the built collector.
 type collector struct {
 	*process
-	grpcPort, httpPort, metricsPort, healthPort int
-	logFile                                     string
+	grpcPort, httpPort, metricsPort, healthPort, pprofPort int
+	logFile                                                string
 }
 
+// startCollector starts the collector on examples/local/config.yaml.
 func startCollector(t *testing.T, s *sink) *collector {
 	t.Helper()
 	_, sinkPort, err := net.SplitHostPort(s.addr)
@@ -242,8 +273,13 @@ func (c *collector) get(port int, path string) string {
 
 // metric is the sum of all series of a metric on the collector's metrics page that have these labels.
 func (c *collector) metric(name string, labels ...string) float64 {
-	total := 0.0
-	for line := range strings.Lines(c.get(c.metricsPort, "/metrics")) {
+	return total(c.t, c.get(c.metricsPort, "/metrics"), name, labels...)
+}
+
+// total is that of a metrics page.
+func total(t *testing.T, page, name string, labels ...string) float64 {
+	sum := 0.0
+	for line := range strings.Lines(page) {
 		series, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
 		seriesName, seriesLabels, _ := strings.Cut(series, "{")
 		if !ok || seriesName != name {
@@ -257,8 +293,8 @@ func (c *collector) metric(name string, labels ...string) float64 {
 			continue
 		}
 		n, err := strconv.ParseFloat(value, 64)
-		require.NoError(c.t, err)
-		total += n
+		require.NoError(t, err)
+		sum += n
 	}
-	return total
+	return sum
 }

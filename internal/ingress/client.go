@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 )
 
@@ -71,6 +72,19 @@ func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]comp
 
 // Close closes the connection. What is being sent fails.
 func (c *Client) Close() error { return c.conn.Close() }
+
+// pace waits for the rate limit of so many envelopes. Nothing can be sent while there is no connection, so there is nothing to
+// wait for then: a shutdown gets through what waits at once.
+func (c *Client) pace(ctx context.Context, envelopes int) error {
+	if c.conn.GetState() == connectivity.TransientFailure && !c.cfg.GRPC.WaitForReady {
+		return ctx.Err()
+	}
+	err := c.limiter.WaitN(ctx, envelopes)
+	if _, bounded := ctx.Deadline(); err != nil && bounded && ctx.Err() == nil && envelopes <= c.limiter.Burst() {
+		return context.DeadlineExceeded // The limiter says it at once, in words of its own.
+	}
+	return err
+}
 
 // invoke sends one message and waits for its acknowledgement.
 func (c *Client) invoke(ctx context.Context, message *buffer) error {

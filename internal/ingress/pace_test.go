@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
@@ -85,4 +86,20 @@ func TestBurstIntoARouter(t *testing.T) {
 			}
 		})
 	}
+}
+
+// There is nothing to pace while nothing can be sent.
+func TestNoPaceWithoutAConnection(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	server.Down()
+	cfg := configFor(server)
+	cfg.EnvelopesPerSecond, cfg.Burst = 0.001, 10
+	cfg.Retry.Enabled = false
+	client := connect(t, cfg)
+	sender := client.NewSender(func(Attempt) {})
+	for range 20 { // At that rate it would take days.
+		require.Eventually(t, func() bool { return client.conn.GetState() == connectivity.TransientFailure }, waitAtMost, time.Millisecond)
+		requireError(t, send(t.Context(), sender, logEnvelopes(10)...), "Unavailable")
+	}
+	assert.InDelta(t, 10, client.limiter.Tokens(), 0.1)
 }

@@ -48,8 +48,8 @@ func (s *Sender) NewBatch() *Batch { return &Batch{} }
 // Send sends a batch, and returns when it is acknowledged or given up. settle is called with what became of its envelopes:
 // from the first to the last, for all of them at once as a rule. The batch is empty after it, and can be filled again.
 //
-// It waits for the rate limit before each attempt, because an attempt that failed may have been taken all the same. It tries
-// again, with growing pauses, as long as the error is one that passes, the configured time is not over, and StopRetrying
+// It waits for the rate limit before each attempt, because an attempt that failed may have been taken all the same; but not
+// while there is no connection, when an attempt fails at once. It tries again, with growing pauses, as long as the error is one that passes, the configured time is not over, and StopRetrying
 // was not called. What the server refuses as too large is sent again in halves, down to single envelopes. ctx bounds all
 // of it.
 func (s *Sender) Send(ctx context.Context, b *Batch, settle func(Outcome)) {
@@ -85,12 +85,9 @@ func (s *Sender) deliver(ctx context.Context, message *buffer, envelopes int) er
 	start := time.Now()
 	var last *Error
 	for {
-		if err := s.client.limiter.WaitN(ctx, envelopes); err != nil {
+		if err := s.client.pace(ctx, envelopes); err != nil {
 			if last != nil {
 				return last
-			}
-			if _, ok := ctx.Deadline(); ok && ctx.Err() == nil && envelopes <= s.client.limiter.Burst() {
-				return context.DeadlineExceeded // The limiter says it at once, in words of its own.
 			}
 			return err
 		}

@@ -1,0 +1,55 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+)
+
+// eventuallyHealth waits until the health check extension answers with this code and status.
+func (c *collector) eventuallyHealth(code int, status string) {
+	c.t.Helper()
+	client := http.Client{Timeout: 10 * time.Second}
+	c.eventually(status, func() bool {
+		resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", c.healthPort))
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return err == nil && resp.StatusCode == code && strings.Contains(string(body), `"`+status+`"`)
+	})
+}
+
+// The health check says when Loggregator is away, and when it is back.
+func TestHealthFollowsLoggregator(t *testing.T) {
+	forget := func(*loggregator_v2.Envelope) {}
+	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), forget)
+	c := startCollectorWith(t, nil, s.to()+", "+untiring)
+	c.eventuallyHealth(http.StatusOK, "StatusOK")
+	l := startLoad(t, c, shape{items: 10, resources: 1, payload: 1}, 100)
+	c.eventually("what is sent", func() bool { return c.metric("otelcol_exporter_sent_log_records") > 0 })
+	s.kill()
+	c.eventuallyHealth(http.StatusInternalServerError, "StatusRecoverableError")
+	startSinkAt(t, s.addr, s.certs, forget)
+	c.eventuallyHealth(http.StatusOK, "StatusOK")
+	l.stop()
+}
+
+// What only a person can mend is a permanent error.
+func TestHealthOfAWrongCertificate(t *testing.T) {
+	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
+	other := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
+	other.addr = s.addr // With the certificates of another authority.
+	c := startCollectorWith(t, nil, other.to()+", "+untiring)
+	startLoad(t, c, shape{items: 10, resources: 1, payload: 1}, 100)
+	c.eventuallyHealth(http.StatusInternalServerError, "StatusPermanentError")
+}

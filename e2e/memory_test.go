@@ -1,0 +1,49 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// mostMemory is what a small VM can spare for a collector, in MiB.
+const mostMemory = 512
+
+// With the default settings, a Loggregator that is away costs no more memory than the collector may have, however much
+// arrives: the diodes are full, and turn over.
+func TestMemoryWithADeadLoggregator(t *testing.T) {
+	skipWithoutProc(t)
+	nobody := freePorts(t, 1)[0]
+	c := startCollectorWith(t, []string{"GOMEMLIMIT=400MiB"}, fmt.Sprintf("endpoint: 127.0.0.1:%d", nobody))
+	items := shape{items: 1000, resources: 4, payload: 120, logAttributes: 12, pointAttributes: 6, spanAttributes: 10}
+	l := startLoad(t, c, items, 0)
+
+	// Each signal goes on until its diode is full, and then for as many items again.
+	targets := make([]int64, len(l.streams))
+	c.eventually("a turn of all diodes", func() bool {
+		if c.status("VmHWM") >= mostMemory {
+			return true // It can only become worse.
+		}
+		done := true
+		for i, a := range l.accounts(c) {
+			sent := l.streams[i].sent.Load()
+			if targets[i] == 0 && a.dropped > 0 {
+				targets[i] = 2 * sent
+			}
+			done = done && targets[i] > 0 && sent >= targets[i]
+		}
+		return done
+	})
+	l.stop()
+	peak := c.status("VmHWM")
+	t.Logf("VmHWM %.0f MiB, VmRSS %.0f MiB", peak, c.status("VmRSS"))
+	for i, a := range l.accounts(c) {
+		t.Logf("%s: %+v", l.streams[i].signal, a)
+	}
+	c.kill() // It would take its time to give up all that waits.
+	assert.Less(t, peak, float64(mostMemory), "VmHWM in MiB")
+}
