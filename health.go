@@ -134,7 +134,10 @@ func (h *health) report(o *outage) {
 
 // warn logs an outage when it begins, and again when it gets another reason, at most every logInterval.
 func (h *health) warn(o *outage, a ingress.Attempt) {
-	now, reason := time.Now(), a.Err.Type()+a.Err.Hint
+	now, reason := time.Now(), a.Err.Type()
+	if !a.Err.Guess {
+		reason += a.Err.Hint
+	}
 	if slices.Contains(o.warned, reason) || now.Sub(h.lastWarn) < logInterval {
 		return
 	}

@@ -86,6 +86,30 @@ func (c *Client) pace(ctx context.Context, envelopes int) error {
 	return err
 }
 
+func (c *Client) connected() bool { return c.conn.GetState() == connectivity.Ready }
+
+// back returns a channel that is closed when there is a connection. The caller has to call stop when it has no further use for it.
+func (c *Client) back(ctx context.Context) (back <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ready, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for state := c.conn.GetState(); state != connectivity.Ready; state = c.conn.GetState() {
+			if state == connectivity.Idle {
+				c.conn.Connect() // Some balancers wait for the next call.
+			}
+			if !c.conn.WaitForStateChange(ctx, state) {
+				return
+			}
+		}
+		close(ready)
+	}()
+	return ready, func() {
+		cancel()
+		<-ended
+	}
+}
+
 // invoke sends one message and waits for its acknowledgement.
 func (c *Client) invoke(ctx context.Context, message *buffer) error {
 	if c.cfg.Timeout > 0 {

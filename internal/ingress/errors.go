@@ -27,6 +27,8 @@ type Error struct {
 	TooLarge bool
 	// Hint says what a person can do about it; often empty.
 	Hint string
+	// Guess is whether the hint is only one of the possible reasons.
+	Guess bool
 
 	status *status.Status
 	delay  time.Duration
@@ -112,7 +114,7 @@ var certificateFaults = []struct{ words, hint string }{
 }
 
 // brokenHint is for connections that break before the first answer: with TLS 1.3 a client may see no more of it than that.
-const brokenHint = "a server that does not accept the client certificate in tls::cert_file breaks the connection like that"
+const brokenHint = "if it stays like that: a server that does not accept the client certificate in tls::cert_file breaks the connection like that"
 
 // classify is the one place that knows what the error of an attempt means. Faults of certificates pass by themselves if
 // certificates are reloaded.
@@ -137,7 +139,7 @@ func classify(err error, reloading bool) *Error {
 			}
 		}
 		if m := s.Message(); strings.Contains(m, "broken pipe") || strings.Contains(m, "connection reset") {
-			e.Hint = brokenHint
+			e.Hint, e.Guess = brokenHint, true
 		}
 	case codes.ResourceExhausted:
 		switch {

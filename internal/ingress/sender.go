@@ -25,7 +25,7 @@ type Sender struct {
 type Attempt struct {
 	Duration time.Duration // from its start to its answer, without the waiting for the rate limit
 	Err      *Error        // nil: acknowledged
-	RetryIn  time.Duration // when the next attempt of the same message follows; 0: none does
+	RetryIn  time.Duration // when the next attempt of the same message follows, at the latest; 0: none does
 	Halved   bool          // the message was refused as too large, and follows in two halves
 }
 
@@ -109,14 +109,40 @@ func (s *Sender) deliver(ctx context.Context, message *buffer, envelopes int) er
 		if attempt.RetryIn == 0 {
 			return last
 		}
-		timer := time.NewTimer(attempt.RetryIn)
-		select {
-		case <-timer.C:
-		case <-s.stopped: // The last attempt, at once.
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		s.pause(ctx, attempt)
 	}
+}
+
+// leastPause is how long a pause takes although the connection is back: there are servers that take a connection and break it
+// with the first call.
+const leastPause = time.Second
+
+// pause waits for the next attempt of a message. If the connection is lost, the pause is over after leastPause as soon as it is
+// back, unless the server itself has asked for the pause.
+func (s *Sender) pause(ctx context.Context, failed Attempt) {
+	if failed.RetryIn <= leastPause || failed.Err.delay > 0 || s.client.connected() {
+		s.sleep(ctx, failed.RetryIn, nil)
+		return
+	}
+	if s.sleep(ctx, leastPause, nil) {
+		back, stop := s.client.back(ctx)
+		defer stop()
+		s.sleep(ctx, failed.RetryIn-leastPause, back)
+	}
+}
+
+// sleep sleeps for d; false if something woke it.
+func (s *Sender) sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-wake:
+	case <-s.stopped: // The last attempt, at once.
+	case <-ctx.Done():
+	}
+	return false
 }
 
 func (s *Sender) attempt(ctx context.Context, message *buffer) Attempt {

@@ -177,6 +177,30 @@ func TestGivingUp(t *testing.T) {
 	}
 }
 
+// After an outage nothing waits for the rest of a pause.
+func TestPauseIsOverWhenTheConnectionIsBack(t *testing.T) {
+	for _, balancer := range []string{"round_robin", "pick_first"} {
+		t.Run(balancer, func(t *testing.T) {
+			server := ingresstest.StartCapture(t)
+			cfg := configFor(server)
+			cfg.GRPC.BalancerName = balancer
+			cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = never, never
+			client := connect(t, cfg)
+			warm(t, client)
+			server.Down()
+			attempts := make(chan Attempt, 100)
+			result := sendAsync(t.Context(), client.NewSender(func(a Attempt) { attempts <- a }), logEnvelope("fresh"))
+			assert.Equal(t, never, await(t, "the first attempt", attempts).RetryIn)
+			start := time.Now()
+			require.NoError(t, server.Up())
+			require.NoError(t, await(t, "the acknowledgement", result))
+			assert.Greater(t, time.Since(start), leastPause/2, "but not at once")
+			logs := server.Envelopes()
+			assert.Equal(t, "fresh", string(logs[len(logs)-1].GetLog().GetPayload()))
+		})
+	}
+}
+
 func TestMaxElapsedTimeEndsRetrying(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
