@@ -4,7 +4,6 @@
 package loggregatorexporter
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"github.com/loggregatorexporter/loggregatorexporter/diodes"
@@ -19,8 +18,6 @@ type boundedDiode[D comparable] struct {
 	policy DropPolicy
 	items  bound
 	bytes  bound
-	// evicting is held by the push that makes room. Nobody waits for it.
-	evicting sync.Mutex
 }
 
 // bound is the room for something in a diode; without a limit it counts nothing.
@@ -44,7 +41,10 @@ func (d *boundedDiode[D]) fits(b batch[D]) bool {
 }
 
 // push puts b, which fits, into the diode, and calls drop with each batch that gives way for it: those that have waited longest
-// until the bounds are kept, or b itself. It waits for nobody.
+// until the bounds are kept, or b itself. It waits for nobody: it evicts as many batches as the diode holds at most.
+//
+// Whoever leaves has seen the bounds kept, so they are exceeded by no more than the batches of those who are inside. And when
+// several evict at the same time, each may evict one batch more than it takes.
 func (d *boundedDiode[D]) push(b batch[D], drop func(batch[D])) {
 	if !d.reserve(b) {
 		drop(b)
@@ -53,22 +53,20 @@ func (d *boundedDiode[D]) push(b batch[D], drop func(batch[D])) {
 	if dropped, ok := d.Set(b); ok {
 		d.free(dropped)
 		drop(dropped)
-	}
-	// One push at a time evicts, or two would make room twice. One that finds another at it leaves it to that: it looks once
-	// more after it has let go.
-	for d.exceeded() && d.evicting.TryLock() {
-		for d.exceeded() {
-			evicted, ok := d.Evict()
-			if !ok {
-				break
-			}
-			d.free(evicted)
-			drop(evicted)
+		if dropped == b {
+			return // The diode is closed: nothing gives way for what does not come in.
 		}
-		d.evicting.Unlock()
-		if d.Len() == 0 {
+	}
+	for range d.Cap() {
+		if !d.exceeded() {
+			return
+		}
+		evicted, ok := d.Evict()
+		if !ok {
 			return // What is reserved is not in yet, or out already. Who puts it in looks after itself.
 		}
+		d.free(evicted)
+		drop(evicted)
 	}
 }
 
