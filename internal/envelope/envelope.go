@@ -18,6 +18,7 @@
 package envelope
 
 import (
+	"encoding/hex"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -106,6 +107,29 @@ func AppendTag(b []byte, key, value string) []byte {
 	b = appendMessage(b, envelopeTags, sizeString(key)+sizeString(value))
 	b = appendMapString(b, mapKey, key)
 	return appendMapString(b, mapValue, value)
+}
+
+// AppendKey appends the key of a tag as [AppendKeyedTag] takes it, for a key that many tags have.
+func AppendKey(b []byte, key string) []byte {
+	return appendMapString(b, mapKey, ValidUTF8(key))
+}
+
+// AppendKeyedTag appends one tag with an encoded key. The value has to be UTF-8.
+func AppendKeyedTag[V string | []byte](b, key []byte, value V) []byte {
+	n := len(value)
+	b = appendMessage(b, envelopeTags, len(key)+1+protowire.SizeBytes(n))
+	b = append(b, key...)
+	b = appendMessage(b, mapValue, n)
+	return append(b, value...)
+}
+
+// AppendHexTag appends one tag whose value is that of bytes in hexadecimal digits.
+func AppendHexTag(b []byte, key string, value []byte) []byte {
+	n := hex.EncodedLen(len(value))
+	b = appendMessage(b, envelopeTags, sizeString(key)+1+protowire.SizeBytes(n))
+	b = appendMapString(b, mapKey, key)
+	b = appendMessage(b, mapValue, n)
+	return hex.AppendEncode(b, value)
 }
 
 // AppendLog appends the message of a Log envelope.
@@ -212,8 +236,8 @@ func appendString(b []byte, num protowire.Number, s string) []byte {
 
 // appendMapString appends s, which is valid, even when it is empty.
 func appendMapString(b []byte, num protowire.Number, s string) []byte {
-	b = protowire.AppendTag(b, num, protowire.BytesType)
-	return protowire.AppendString(b, s)
+	b = appendMessage(b, num, len(s))
+	return append(b, s...)
 }
 
 // sizeString is what appendMapString appends for a field number up to 15.
@@ -229,6 +253,9 @@ func sizeNonEmpty(s string) int {
 
 // appendMessage appends the head of an embedded message, or of bytes, of the given size.
 func appendMessage(b []byte, num protowire.Number, size int) []byte {
+	if num < 16 && size < 0x80 {
+		return append(b, byte(num)<<3|byte(protowire.BytesType), byte(size)) // What follows, for small numbers.
+	}
 	b = protowire.AppendTag(b, num, protowire.BytesType)
 	return protowire.AppendVarint(b, uint64(size))
 }

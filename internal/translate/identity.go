@@ -59,6 +59,20 @@ func (i *identities) find(record *level) identity {
 	}
 }
 
+// depends says whether one of these attributes can be an ID of the item, if it is not empty.
+func (i *identities) depends(attrs pcommon.Map) bool {
+	return i.source.depends(attrs, i.baseSource) || i.instance.depends(attrs, i.baseInstance)
+}
+
+func (i *Identity) depends(attrs pcommon.Map, base inherited) bool {
+	for rank, key := range i.Attributes {
+		if _, ok := attrs.Get(key); ok && rank <= base.rank {
+			return true
+		}
+	}
+	return false
+}
+
 func (i *Identity) inherit(levels ...*level) inherited {
 	if i.Value != "" {
 		return inherited{rank: -1, value: i.Value}

@@ -52,12 +52,16 @@ const (
 	maxSourceType = 128 - len("[/]") - maxInstanceID
 )
 
+// ioStreamKey is the attribute that says what stream a log was written to.
+const ioStreamKey = "log.iostream"
+
 func (l *Logs) logRecord(r plog.LogRecord) {
+	if l.shapedLog(r) {
+		return
+	}
 	l.beginItem(r.Attributes())
-	if r.SeverityText() != "" {
-		l.tags.setDefault("severity", r.SeverityText())
-	} else if name := r.SeverityNumber().String(); name != "" && r.SeverityNumber() != plog.SeverityNumberUnspecified {
-		l.tags.setDefault("severity", strings.ToUpper(name))
+	if text := severity(r); text != "" {
+		l.tags.setDefault("severity", text)
 	}
 	if id := r.TraceID(); !id.IsEmpty() {
 		l.tags.set("trace_id", id.String())
@@ -82,24 +86,90 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	l.log(timestamp, payload(r), stream(r))
 }
 
+// shapedLog puts a record out whose tags have a shape, and that is nothing special; false if it is.
+func (l *Logs) shapedLog(r plog.LogRecord) bool {
+	body := r.Body()
+	if body.Type() != pcommon.ValueTypeStr || r.EventName() != "" {
+		return false
+	}
+	payload := body.Str()
+	if payload == "" || payload[0] == 0 || len(payload) > l.opts.MaxPayload {
+		return false
+	}
+	b := envelope.AppendTimestamp(l.encoded[:0], l.timestamp(r.Timestamp(), r.ObservedTimestamp()))
+	b, s := l.shaped(b, r.Attributes())
+	l.encoded = b
+	if s == nil || s.own&(ownSourceType|ownProcessType|ownIDs) != 0 {
+		return false
+	}
+	if text := severity(r); text != "" && s.own&ownSeverity == 0 {
+		b = envelope.AppendTag(b, "severity", text)
+	}
+	if id := r.TraceID(); !id.IsEmpty() {
+		b = envelope.AppendHexTag(b, "trace_id", id[:])
+	}
+	if id := r.SpanID(); !id.IsEmpty() {
+		b = envelope.AppendHexTag(b, "span_id", id[:])
+	}
+	b = append(b, s.sourceType...)
+	out := severityStream(r)
+	if s.own&ownIOStream != 0 {
+		out = stream(r)
+	}
+	l.encoded = envelope.AppendLog(b, payload, out)
+	if len(l.encoded) > shapedAtMost {
+		return false
+	}
+	l.out.Envelope(l.encoded, 1)
+	return true
+}
+
+// shapedAtMost is the size up to which there can be no question that an envelope is small enough.
+const shapedAtMost = envelope.MaxSize - 64
+
+// severities are the names of severity numbers as tags have them.
+var severities = func() (names [plog.SeverityNumberFatal4 + 1]string) {
+	for n := plog.SeverityNumberTrace; n <= plog.SeverityNumberFatal4; n++ {
+		names[n] = strings.ToUpper(n.String())
+	}
+	return names
+}()
+
+// severity is a record's own text or, without one, the name of its number; empty if it has neither.
+func severity(r plog.LogRecord) string {
+	if text := r.SeverityText(); text != "" {
+		return text
+	}
+	if n := r.SeverityNumber(); 0 <= n && int(n) < len(severities) {
+		return severities[n]
+	}
+	return ""
+}
+
 func (l *Logs) sourceType() string {
 	if process := l.tags.value("process_type"); process != "" {
-		return "APP/PROC/" + strings.ToUpper(process)
+		return processSourceType(process)
 	}
 	return l.opts.SourceType
 }
 
-// cleanSourceType makes the source type of a Log fit for a PROCID of RFC 5424, as IDs are. Releases of the syslog agent that do
-// not do that themselves lose the log.
+func processSourceType(process string) string { return "APP/PROC/" + strings.ToUpper(process) }
+
 func (l *Logs) cleanSourceType() {
 	tag := &l.tags.tags[l.tags.find(sourceTypeTag)]
-	if l.opts.SyslogSafe {
-		tag.value = cleanID(tag.value, len(tag.value))
+	tag.value, l.shortened = cleanSourceType(tag.value, l.opts.SyslogSafe)
+}
+
+// cleanSourceType makes the source type of a Log fit for a PROCID of RFC 5424, as IDs are. Releases of the syslog agent that do
+// not do that themselves lose the log. cut is whether it was too long.
+func cleanSourceType(sourceType string, syslogSafe bool) (clean string, cut bool) {
+	if syslogSafe {
+		sourceType = cleanID(sourceType, len(sourceType))
 	}
-	l.shortened = len(tag.value) > maxSourceType
-	if l.shortened {
-		tag.value = tag.value[:runeStart(tag.value, maxSourceType)]
+	if len(sourceType) > maxSourceType {
+		return sourceType[:runeStart(sourceType, maxSourceType)], true
 	}
+	return sourceType, false
 }
 
 // event says whether a record is an event: one with an event name, or one whose body is a map of two strings, title and
@@ -148,7 +218,7 @@ func payload(r plog.LogRecord) []byte {
 }
 
 func stream(r plog.LogRecord) envelope.LogType {
-	if v, ok := r.Attributes().Get("log.iostream"); ok {
+	if v, ok := r.Attributes().Get(ioStreamKey); ok {
 		switch v.AsString() {
 		case "stderr":
 			return envelope.Err
@@ -156,6 +226,10 @@ func stream(r plog.LogRecord) envelope.LogType {
 			return envelope.Out
 		}
 	}
+	return severityStream(r)
+}
+
+func severityStream(r plog.LogRecord) envelope.LogType {
 	if r.SeverityNumber() >= plog.SeverityNumberError {
 		return envelope.Err
 	}

@@ -4,8 +4,6 @@
 package translate
 
 import (
-	"strings"
-
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
@@ -46,17 +44,20 @@ func (t *Traces) Translate(traces ptrace.Traces, out Output) {
 }
 
 func (t *Traces) span(s ptrace.Span) {
+	if t.shapedSpan(s) {
+		return
+	}
 	t.beginItem(s.Attributes())
 	t.setIDs(s)
-	if kind := s.Kind(); kind != ptrace.SpanKindUnspecified && kind.String() != "" {
-		t.tags.set("span_kind", strings.ToLower(kind.String()))
-		if kind == ptrace.SpanKindServer {
+	if kind := spanKind(s); kind != "" {
+		t.tags.set("span_kind", kind)
+		if s.Kind() == ptrace.SpanKindServer {
 			// The platform's own OTLP egress makes a server span of a Timer with this tag.
 			t.tags.set("peer_type", "Server")
 		}
 	}
-	if code := s.Status().Code(); code != ptrace.StatusCodeUnset && code.String() != "" {
-		t.tags.set("status_code", strings.ToLower(code.String()))
+	if code := statusCode(s); code != "" {
+		t.tags.set("status_code", code)
 		if message := s.Status().Message(); message != "" {
 			t.tags.set("status_message", message)
 		}
@@ -75,6 +76,72 @@ func (t *Traces) span(s ptrace.Span) {
 		return
 	}
 	t.emit(timestamp, "", "", 1)
+}
+
+// shapedSpan puts a span out whose tags have a shape; false if they have none.
+func (t *Traces) shapedSpan(s ptrace.Span) bool {
+	start, stop := s.StartTimestamp(), s.EndTimestamp()
+	b := envelope.AppendTimestamp(t.encoded[:0], t.timestamp(stop))
+	b, shape := t.shaped(b, s.Attributes())
+	t.encoded = b
+	if shape == nil || shape.own&(ownIDs|ownSpan) != 0 || t.shortened {
+		return false
+	}
+	if id := s.TraceID(); !id.IsEmpty() {
+		b = envelope.AppendHexTag(b, "trace_id", id[:])
+	}
+	if id := s.SpanID(); !id.IsEmpty() {
+		b = envelope.AppendHexTag(b, "span_id", id[:])
+	}
+	if id := s.ParentSpanID(); !id.IsEmpty() {
+		b = envelope.AppendHexTag(b, "parent_span_id", id[:])
+	}
+	if kind := spanKind(s); kind != "" {
+		b = envelope.AppendTag(b, "span_kind", kind)
+		if s.Kind() == ptrace.SpanKindServer {
+			b = envelope.AppendTag(b, "peer_type", "Server")
+		}
+	}
+	if code := statusCode(s); code != "" {
+		b = envelope.AppendTag(b, "status_code", code)
+		if message := s.Status().Message(); message != "" {
+			b = envelope.AppendTag(b, "status_message", message)
+		}
+	}
+	if stop < start {
+		if stop != 0 {
+			b = envelope.AppendTag(b, "clock_skew", "true")
+		}
+		stop = start
+	}
+	t.encoded = envelope.AppendTimer(b, s.Name(), int64(start), int64(stop))
+	if len(t.encoded) > shapedAtMost {
+		return false
+	}
+	t.out.Envelope(t.encoded, 1)
+	return true
+}
+
+// spanKinds and statusCodes are the names as tags have them.
+var (
+	spanKinds   = [...]string{ptrace.SpanKindInternal: "internal", ptrace.SpanKindServer: "server", ptrace.SpanKindClient: "client", ptrace.SpanKindProducer: "producer", ptrace.SpanKindConsumer: "consumer"}
+	statusCodes = [...]string{ptrace.StatusCodeOk: "ok", ptrace.StatusCodeError: "error"}
+)
+
+// spanKind is the name of a span's kind, empty for one that has none.
+func spanKind(s ptrace.Span) string {
+	if kind := s.Kind(); 0 <= kind && int(kind) < len(spanKinds) {
+		return spanKinds[kind]
+	}
+	return ""
+}
+
+// statusCode is the name of a span's status, empty for one that has none.
+func statusCode(s ptrace.Span) string {
+	if code := s.Status().Code(); 0 <= code && int(code) < len(statusCodes) {
+		return statusCodes[code]
+	}
+	return ""
 }
 
 // events puts the events of a span out, before the span itself, which completes the item.

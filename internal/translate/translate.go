@@ -41,6 +41,9 @@ type Options struct {
 
 	// Now is the time of items that have none; nil is time.Now.
 	Now func() time.Time
+
+	// unshaped makes every item go the long way, in tests; see shape.
+	unshaped bool
 }
 
 // Output takes what a translator makes, in order. Its methods are called on the goroutine that translates.
@@ -98,6 +101,9 @@ type translator struct {
 	// shortened is whether a part of the item in work was cut or left out.
 	shortened bool
 
+	shapes shapes
+	number []byte // the number in work
+
 	sealed  []byte // the encoded fields that all envelopes of the item share
 	message []byte // the encoded message of the envelope in work
 	encoded []byte // the envelope in work
@@ -131,6 +137,7 @@ func (t *translator) beginScope(s pcommon.InstrumentationScope) {
 	t.base.inherit(&t.resource.tags)
 	t.hopeless = t.base.sizeCut(len(ellipsis)) > envelope.MaxSize
 	t.identity.beginScope(&t.scope, &t.resource)
+	t.shapes.reset()
 }
 
 // beginItem finds the identity and the tags of an item. The caller may set further tags, and then seals.

@@ -698,6 +698,8 @@ func FuzzTranslateLogs(f *testing.F) {
 		first, second := translateLogs(t, opts, logs), translateLogs(t, opts, logs)
 		requireFit(t, first.envelopes)
 		requireSame(t, first, second)
+		opts.unshaped = true
+		requireSame(t, translateLogs(t, opts, logs), first)
 	})
 }
 
@@ -709,6 +711,8 @@ func FuzzTranslateMetrics(f *testing.F) {
 		first, second := translateMetrics(t, opts, metrics), translateMetrics(t, opts, metrics)
 		requireFit(t, first.envelopes)
 		requireSame(t, first, second)
+		opts.unshaped = true
+		requireSame(t, translateMetrics(t, opts, metrics), first)
 	})
 }
 
@@ -720,6 +724,8 @@ func FuzzTranslateTraces(f *testing.F) {
 		first, second := translateTraces(t, opts, traces), translateTraces(t, opts, traces)
 		requireFit(t, first.envelopes)
 		requireSame(t, first, second)
+		opts.unshaped = true
+		requireSame(t, translateTraces(t, opts, traces), first)
 	})
 }
 

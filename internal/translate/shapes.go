@@ -1,0 +1,208 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"slices"
+	"strconv"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// A shape is what items of one scope have in common that have the same attribute keys in the same order: all of their tags but
+// the values. Nearly all items of a scope have one of a few shapes. What is in a shape is worked out and encoded once.
+//
+// A shape makes the same bytes as beginItem and encodeShared. It is for items in which every tag comes from one place: where two
+// attributes become the same tag, there is no shape. Items with too large envelopes can't use it either.
+type shape struct {
+	attributes []shapedAttribute
+	// head is the encoded identity, if no attribute has a say in that.
+	head []byte
+	// identified is whether an attribute has.
+	identified bool
+	// inherited is the encoded tags of scope and resource that are not the item's own.
+	inherited []byte
+	// own has the keys of all these tags that the exporter sets itself; see the signals' lists of them.
+	own ownKeys
+	// sourceType is the encoded tag source_type of a Log that has none.
+	sourceType []byte
+}
+
+// shapedAttribute is an attribute key, and the tag key that it becomes, encoded; nil if it becomes none.
+type shapedAttribute struct {
+	key string
+	tag []byte
+}
+
+// ownKeys is a set of the tags that the exporter sets itself.
+type ownKeys uint16
+
+const (
+	ownSeverity ownKeys = 1 << iota
+	ownSourceType
+	ownProcessType // of which the source type is made
+	ownIOStream    // an attribute that says what stream a log is written to
+	ownEventName
+	ownIDs
+	ownSpan // all others of a span
+)
+
+func ownKey(key string) ownKeys {
+	switch key {
+	case "severity":
+		return ownSeverity
+	case sourceTypeTag:
+		return ownSourceType
+	case "process_type":
+		return ownProcessType
+	case eventNameTag:
+		return ownEventName
+	case "trace_id", "span_id":
+		return ownIDs
+	case "parent_span_id", "span_kind", "peer_type", "status_code", "status_message", "clock_skew":
+		return ownSpan
+	}
+	return 0
+}
+
+const (
+	// shapesAtMost is how many shapes a scope can have. Data with ever new keys has no use for them.
+	shapesAtMost = 8
+	// shapedAttributesAtMost bounds the memory of a shape.
+	shapedAttributesAtMost = 128
+)
+
+// shapes are those of the scope in work. The memory of earlier ones is used again.
+type shapes struct {
+	known []shape
+	last  int // the one that was used last
+	none  int // how many items were found to have no shape
+}
+
+func (s *shapes) reset() {
+	for i := range s.known {
+		clear(s.known[i].attributes) // They hold strings of the data.
+	}
+	s.known = s.known[:0]
+	s.last, s.none = 0, 0
+}
+
+// shaped finds the shape of an item with these attributes and encodes, behind b, the identity and all tags that are not the
+// exporter's own; nil if there is none. It changes nothing that the long way depends on.
+func (t *translator) shaped(b []byte, attrs pcommon.Map) ([]byte, *shape) {
+	n := attrs.Len()
+	if t.opts.unshaped || n > shapedAttributesAtMost {
+		return b, nil
+	}
+	known := &t.shapes
+	for i := range known.known {
+		// The last one first.
+		at := known.last + i
+		if at >= len(known.known) {
+			at -= len(known.known)
+		}
+		s := &known.known[at]
+		if len(s.attributes) != n {
+			continue
+		}
+		if encoded, ok := t.appendShaped(b, s, attrs); ok {
+			known.last = at
+			return encoded, s
+		}
+	}
+	s := t.newShape(attrs)
+	if s == nil {
+		return b, nil
+	}
+	encoded, _ := t.appendShaped(b, s, attrs)
+	return encoded, s
+}
+
+// appendShaped encodes an item if it has the shape.
+func (t *translator) appendShaped(b []byte, s *shape, attrs pcommon.Map) ([]byte, bool) {
+	if s.identified {
+		level := level{attrs: attrs}
+		id := t.identity.find(&level)
+		b = envelope.AppendInstanceID(envelope.AppendSourceID(b, id.source), id.instance)
+	} else {
+		b = append(b, s.head...)
+	}
+	i := 0
+	for key, value := range attrs.All() {
+		a := &s.attributes[i]
+		if a.key != key {
+			return b, false
+		}
+		i++
+		if a.tag == nil {
+			continue
+		}
+		switch value.Type() {
+		case pcommon.ValueTypeStr:
+			b = envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(value.Str()))
+		case pcommon.ValueTypeInt:
+			t.number = strconv.AppendInt(t.number[:0], value.Int(), 10)
+			b = envelope.AppendKeyedTag(b, a.tag, t.number)
+		default:
+			b = envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(valueString(value)))
+		}
+	}
+	return append(b, s.inherited...), true
+}
+
+// newShape makes the shape of an item with these attributes; nil if it has none, or if there are enough.
+func (t *translator) newShape(attrs pcommon.Map) *shape {
+	known := &t.shapes
+	if len(known.known)+known.none == shapesAtMost {
+		return nil
+	}
+	known.known = slices.Grow(known.known, 1)[:len(known.known)+1]
+	s := &known.known[len(known.known)-1]
+	*s = shape{attributes: s.attributes[:0], head: s.head[:0], inherited: s.inherited[:0], sourceType: s.sourceType[:0]}
+	t.tags.reset() // Here, only to see which keys there are.
+	for key := range attrs.All() {
+		if key == ioStreamKey {
+			s.own |= ownIOStream
+		}
+		a := shapedAttribute{key: key}
+		if clean := t.keys.clean(key); clean.isTag {
+			if t.tags.has(clean.key) {
+				clear(s.attributes)
+				known.known = known.known[:len(known.known)-1]
+				known.none++
+				return nil
+			}
+			t.tags.append(tag{key: clean.key})
+			s.own |= ownKey(clean.key)
+			a.tag = envelope.AppendKey(nil, clean.key)
+		}
+		s.attributes = append(s.attributes, a)
+	}
+	processType := ""
+	for i := range t.base.tags {
+		if tag := &t.base.tags[i]; !t.tags.has(tag.key) {
+			s.inherited = envelope.AppendTag(s.inherited, tag.key, tag.value)
+			if own := ownKey(tag.key); own == ownProcessType {
+				processType = tag.value
+			} else {
+				s.own |= own
+			}
+		}
+	}
+	s.identified = t.identity.depends(attrs)
+	s.head = envelope.AppendSourceID(s.head, t.identity.baseSource.value)
+	s.head = envelope.AppendInstanceID(s.head, t.identity.baseInstance.value)
+	sourceType := t.opts.SourceType
+	if processType != "" {
+		sourceType = processSourceType(processType)
+	}
+	if sourceType, cut := cleanSourceType(sourceType, t.opts.SyslogSafe); !cut {
+		s.sourceType = envelope.AppendTag(s.sourceType, sourceTypeTag, sourceType)
+	} else {
+		s.own |= ownSourceType // That is counted, for each item.
+	}
+	return s
+}
