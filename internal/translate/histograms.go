@@ -6,6 +6,7 @@ package translate
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
@@ -20,11 +21,30 @@ const (
 )
 
 // formatNumber is the shortest form of a bound or a quantile that says what it is. There is no negative zero among them.
-func formatNumber(v float64) string {
+func (m *Metrics) formatNumber(v float64) string {
 	if v == 0 {
 		return "0"
 	}
-	return strconv.FormatFloat(v, 'g', -1, 64)
+	s, ok := m.numbersMade.get(v)
+	if !ok {
+		s = strconv.FormatFloat(v, 'g', -1, 64)
+		m.numbersMade.put(v, s)
+	}
+	return s
+}
+
+// histogramNames are the names of the envelopes of a histogram.
+type histogramNames struct{ bucket, count, sum string }
+
+func (m *Metrics) histogramNames(name string) histogramNames {
+	names, ok := m.histogramsNamed.get(name)
+	if !ok {
+		names = histogramNames{bucket: name + "_bucket", count: name + "_count", sum: name + "_sum"}
+		if len(name) <= keyRemembered {
+			m.histogramsNamed.put(strings.Clone(name), names)
+		}
+	}
+	return names
 }
 
 // longestNumber is how many bytes formatNumber writes at most.
@@ -87,14 +107,14 @@ type buckets struct {
 // beginHistogram puts out what a histogram has beside its buckets: their number and their sum. It reports false when the
 // envelopes of the point would be too large.
 func (m *Metrics) beginHistogram(name, unit string, p histogramData) bool {
-	m.beginPoint(p.Attributes())
-	if !m.seal(m.histogramRoom(name, unit)) {
+	names := m.histogramNames(name)
+	if !m.sealPoint(p.Attributes(), m.histogramRoom(names, unit)) {
 		return false
 	}
-	m.buckets = buckets{timestamp: m.pointTime(p.Timestamp()), name: name + "_bucket"}
-	m.putTotal(m.buckets.timestamp, name+"_count", p.Count(), "", "", 0)
+	m.buckets = buckets{timestamp: m.pointTime(p.Timestamp()), name: names.bucket}
+	m.putTotal(m.buckets.timestamp, names.count, p.Count(), "", "", 0)
 	if p.HasSum() {
-		m.putGauge(m.buckets.timestamp, name+"_sum", unit, p.Sum(), "", "")
+		m.putGauge(m.buckets.timestamp, names.sum, unit, p.Sum(), "", "")
 	}
 	return true
 }
@@ -121,7 +141,7 @@ func (m *Metrics) bucket(bound float64, total uint64) {
 	case !b.waits:
 		b.bound = bound
 	case bound > b.bound:
-		m.putBucket(formatNumber(b.bound), b.total, 0)
+		m.putBucket(m.formatNumber(b.bound), b.total, 0)
 		b.bound = bound
 	}
 	b.waits, b.total = true, total
@@ -130,7 +150,7 @@ func (m *Metrics) bucket(bound float64, total uint64) {
 // endHistogram puts out the last bucket, which has all observations, and completes the point.
 func (m *Metrics) endHistogram(count uint64) {
 	if b := &m.buckets; b.waits && !math.IsInf(b.bound, 1) {
-		m.putBucket(formatNumber(b.bound), b.total, 0)
+		m.putBucket(m.formatNumber(b.bound), b.total, 0)
 	}
 	m.putBucket(infinity, count, 1)
 }
@@ -140,9 +160,9 @@ func (m *Metrics) putBucket(bound string, total uint64, items int) {
 }
 
 // histogramRoom is what the largest envelope of a histogram takes beside what is sealed.
-func (m *Metrics) histogramRoom(name, unit string) int {
-	m.message = envelope.AppendCounter(m.message[:0], name+"_bucket", 0, math.MaxUint64)
-	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name+"_sum", unit, math.MaxFloat64)
+func (m *Metrics) histogramRoom(names histogramNames, unit string) int {
+	m.message = envelope.AppendCounter(m.message[:0], names.bucket, 0, math.MaxUint64)
+	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], names.sum, unit, math.MaxFloat64)
 	return max(len(m.message)+tagSize(len(boundTag), longestNumber), envelope.Size(len(m.gauge)))
 }
 

@@ -4,8 +4,10 @@
 package translate
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"math"
+	"strings"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/prometheus"
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -21,15 +23,25 @@ type Metrics struct {
 	fractions fractions
 	gauge     []byte // the gauge metric in work
 	buckets   buckets
-	now       int64 // the time of points that have none; one for all of a push, so that they can share envelopes
+	// What was made of names and numbers that come with every push.
+	named           memo[metricKey, string]
+	histogramsNamed memo[string, histogramNames]
+	numbersMade     memo[float64, string]
+	now             int64 // the time of points that have none; one for all of a push, so that they can share envelopes
 }
 
 // NewMetrics makes a translator of metrics.
 func NewMetrics(opts Options) *Metrics {
-	return &Metrics{
+	m := &Metrics{
 		translator: newTranslator(opts, cleanKeyFunc(opts.PrometheusNames, opts.SyslogSafe)),
 		fractions:  newFractions(),
+
+		named:           newMemo[metricKey, string](keysRemembered),
+		histogramsNamed: newMemo[string, histogramNames](keysRemembered),
+		numbersMade:     newMemo[float64, string](keysRemembered),
 	}
+	m.sorts = true
+	return m
 }
 
 // Translate puts the envelopes of all data points out.
@@ -69,12 +81,35 @@ func pointCount(metric pmetric.Metric) int {
 	return 0
 }
 
-func (m *Metrics) metric(metric pmetric.Metric) {
-	name := metric.Name()
-	if m.opts.PrometheusNames {
-		name = prometheus.BuildCompliantName(metric, "", true)
+// metricKey is what the name of a metric is made of.
+type metricKey struct {
+	name, unit string
+	kind       pmetric.MetricType
+	monotonic  bool
+}
+
+// name is the name of a metric in envelopes. Names that are the same on the wire are the same here.
+func (m *Metrics) name(metric pmetric.Metric) string {
+	if !m.opts.PrometheusNames {
+		return envelope.ValidUTF8(metric.Name())
 	}
-	name = envelope.ValidUTF8(name) // Names that are the same on the wire are the same here.
+	key := metricKey{name: metric.Name(), unit: metric.Unit(), kind: metric.Type()}
+	if key.kind == pmetric.MetricTypeSum {
+		key.monotonic = metric.Sum().IsMonotonic()
+	}
+	name, ok := m.named.get(key)
+	if !ok {
+		name = envelope.ValidUTF8(prometheus.BuildCompliantName(metric, "", true))
+		if len(key.name)+len(key.unit) <= keyRemembered {
+			key.name, key.unit, name = strings.Clone(key.name), strings.Clone(key.unit), strings.Clone(name)
+			m.named.put(key, name)
+		}
+	}
+	return name
+}
+
+func (m *Metrics) metric(metric pmetric.Metric) {
+	name := m.name(metric)
 	switch metric.Type() {
 	case pmetric.MetricTypeGauge:
 		m.numbers(name, metric.Gauge().DataPoints(), func(p pmetric.NumberDataPoint) Reason {
@@ -156,6 +191,32 @@ func (m *Metrics) beginPoint(attrs pcommon.Map) {
 	}
 }
 
+// sealPoint seals what all envelopes of a point share; see seal.
+func (m *Metrics) sealPoint(attrs pcommon.Map, room int) bool {
+	sealed, s := m.shaped(m.sealed[:0], attrs)
+	if m.sealed = sealed; s != nil {
+		if m.id.instance != "" {
+			m.sealed = envelope.AppendTag(m.sealed, instanceIDKey, m.id.instance)
+		}
+		if len(m.sealed) <= envelope.MaxSize-headRoom-room {
+			return true
+		}
+	}
+	m.beginPoint(attrs)
+	return m.seal(room)
+}
+
+// sealSorted is sealPoint with the tags in the order of their keys, so that the same tags are the same bytes.
+func (m *Metrics) sealSorted(attrs pcommon.Map, room int) bool {
+	sealed, s := m.findShape(m.sealed[:0], attrs, m.appendSorted)
+	if m.sealed = sealed; s != nil && !s.identified && len(m.sealed) <= envelope.MaxSize-headRoom-room {
+		return true
+	}
+	m.beginPoint(attrs)
+	m.tags.sort()
+	return m.seal(room)
+}
+
 func (m *Metrics) pointTime(ts pcommon.Timestamp) int64 {
 	if ts == 0 {
 		return m.now
@@ -169,8 +230,12 @@ func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
 	if reason != "" {
 		return reason
 	}
-	m.beginPoint(p.Attributes())
-	return m.counter(m.pointTime(p.Timestamp()), name, 0, total)
+	m.message = envelope.AppendCounter(m.message[:0], name, 0, total)
+	if !m.sealPoint(p.Attributes(), len(m.message)) {
+		return TooLarge
+	}
+	m.emit(m.pointTime(p.Timestamp()), "", "", 1)
+	return ""
 }
 
 // wholePart is the number of a monotonic sum, cut to an integer.
@@ -213,15 +278,11 @@ func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 	if delta == 0 {
 		return ZeroDelta
 	}
-	return m.counter(m.pointTime(p.Timestamp()), name, delta, 0)
-}
-
-func (m *Metrics) counter(timestamp int64, name string, delta, total uint64) Reason {
-	m.message = envelope.AppendCounter(m.message[:0], name, delta, total)
+	m.message = envelope.AppendCounter(m.message[:0], name, delta, 0)
 	if !m.seal(len(m.message)) {
 		return TooLarge
 	}
-	m.emit(timestamp, "", "", 1)
+	m.emit(m.pointTime(p.Timestamp()), "", "", 1)
 	return ""
 }
 
@@ -231,10 +292,8 @@ func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reaso
 	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {
 		value = float64(p.IntValue())
 	}
-	m.beginPoint(p.Attributes())
-	m.tags.sort()
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, value)
-	if !m.seal(envelope.Size(len(m.gauge))) {
+	if !m.sealSorted(p.Attributes(), envelope.Size(len(m.gauge))) {
 		return TooLarge
 	}
 	m.gauges.add(m.pointTime(p.Timestamp()), m.sealed, name, m.gauge)
@@ -257,13 +316,9 @@ func (m *Metrics) putGauges() {
 type gaugeGroups struct {
 	groups []gaugeGroup // reused from scope to scope; the first used of them are in use
 	used   int
-	latest map[gaugeKey]int         // the group that takes further points of a key
+	latest map[string]int           // the group that takes further points of a key: what is sealed, and the time
 	names  map[gaugeMember]struct{} // the metrics in each group
-}
-
-type gaugeKey struct {
-	timestamp int64
-	sealed    string
+	key    []byte                   // the key in work
 }
 
 type gaugeMember struct {
@@ -287,35 +342,36 @@ func (g *gaugeGroups) reset() {
 
 // add adds one encoded metric. A group that has a metric of that name, or no room, is followed by another one.
 func (g *gaugeGroups) add(timestamp int64, sealed []byte, name string, metric []byte) {
-	key := gaugeKey{timestamp: timestamp, sealed: string(sealed)}
-	i, ok := g.latest[key]
+	g.key = binary.BigEndian.AppendUint64(append(g.key[:0], sealed...), uint64(timestamp))
+	i, ok := g.latest[string(g.key)]
 	if ok {
 		_, taken := g.names[gaugeMember{i, name}]
 		size := headRoom + len(sealed) + envelope.Size(len(g.groups[i].metrics)+len(metric))
 		ok = !taken && size <= envelope.MaxSize
 	}
 	if !ok {
-		i = g.begin(key)
+		i = g.begin(timestamp, sealed)
 	}
 	g.names[gaugeMember{i, name}] = struct{}{}
 	g.groups[i].metrics = append(g.groups[i].metrics, metric...)
 	g.groups[i].points++
 }
 
-func (g *gaugeGroups) begin(key gaugeKey) int {
+// begin begins a group for the key in work.
+func (g *gaugeGroups) begin(timestamp int64, sealed []byte) int {
 	if g.latest == nil {
-		g.latest = map[gaugeKey]int{}
+		g.latest = map[string]int{}
 		g.names = map[gaugeMember]struct{}{}
 	}
 	if g.used == len(g.groups) {
 		g.groups = append(g.groups, gaugeGroup{})
 	}
 	group := &g.groups[g.used]
-	group.timestamp = key.timestamp
-	group.sealed = append(group.sealed[:0], key.sealed...)
+	group.timestamp = timestamp
+	group.sealed = append(group.sealed[:0], sealed...)
 	group.metrics = group.metrics[:0]
 	group.points = 0
-	g.latest[key] = g.used
+	g.latest[string(g.key)] = g.used
 	g.used++
 	return g.used - 1
 }

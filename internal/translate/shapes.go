@@ -6,6 +6,7 @@ package translate
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
@@ -29,6 +30,14 @@ type shape struct {
 	own ownKeys
 	// sourceType is the encoded tag source_type of a Log that has none.
 	sourceType []byte
+	// sorted is all tags of a point in the order of their keys.
+	sorted []sortedPart
+}
+
+// sortedPart is one tag of attributes, or the encoded tags that are the same for all items.
+type sortedPart struct {
+	attribute int // -1: none
+	tags      []byte
 }
 
 // shapedAttribute is an attribute key, and the tag key that it becomes, encoded; nil if it becomes none.
@@ -93,6 +102,11 @@ func (s *shapes) reset() {
 // shaped finds the shape of an item with these attributes and encodes, behind b, the identity and all tags that are not the
 // exporter's own; nil if there is none. It changes nothing that the long way depends on.
 func (t *translator) shaped(b []byte, attrs pcommon.Map) ([]byte, *shape) {
+	return t.findShape(b, attrs, t.appendShaped)
+}
+
+// findShape finds the shape of an item and encodes it with the given function, which says whether it has the shape.
+func (t *translator) findShape(b []byte, attrs pcommon.Map, encode func([]byte, *shape, pcommon.Map) ([]byte, bool)) ([]byte, *shape) {
 	n := attrs.Len()
 	if t.opts.unshaped || n > shapedAttributesAtMost {
 		return b, nil
@@ -108,7 +122,7 @@ func (t *translator) shaped(b []byte, attrs pcommon.Map) ([]byte, *shape) {
 		if len(s.attributes) != n {
 			continue
 		}
-		if encoded, ok := t.appendShaped(b, s, attrs); ok {
+		if encoded, ok := encode(b, s, attrs); ok {
 			known.last = at
 			return encoded, s
 		}
@@ -117,40 +131,78 @@ func (t *translator) shaped(b []byte, attrs pcommon.Map) ([]byte, *shape) {
 	if s == nil {
 		return b, nil
 	}
-	encoded, _ := t.appendShaped(b, s, attrs)
+	encoded, _ := encode(b, s, attrs)
 	return encoded, s
 }
 
 // appendShaped encodes an item if it has the shape.
 func (t *translator) appendShaped(b []byte, s *shape, attrs pcommon.Map) ([]byte, bool) {
-	if s.identified {
-		level := level{attrs: attrs}
-		id := t.identity.find(&level)
-		b = envelope.AppendInstanceID(envelope.AppendSourceID(b, id.source), id.instance)
-	} else {
-		b = append(b, s.head...)
-	}
+	b = t.appendIdentity(b, s, attrs)
 	i := 0
 	for key, value := range attrs.All() {
 		a := &s.attributes[i]
 		if a.key != key {
 			return b, false
 		}
+		b = t.appendShapedTag(b, a, value)
 		i++
-		if a.tag == nil {
-			continue
-		}
-		switch value.Type() {
-		case pcommon.ValueTypeStr:
-			b = envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(value.Str()))
-		case pcommon.ValueTypeInt:
-			t.number = strconv.AppendInt(t.number[:0], value.Int(), 10)
-			b = envelope.AppendKeyedTag(b, a.tag, t.number)
-		default:
-			b = envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(valueString(value)))
-		}
 	}
 	return append(b, s.inherited...), true
+}
+
+// appendSorted encodes an item if it has the shape, with its tags in the order of their keys.
+func (t *translator) appendSorted(b []byte, s *shape, attrs pcommon.Map) ([]byte, bool) {
+	t.unsorted, t.ends = t.unsorted[:0], t.ends[:0]
+	i := 0
+	for key, value := range attrs.All() {
+		a := &s.attributes[i]
+		if a.key != key {
+			return b, false
+		}
+		t.unsorted = t.appendShapedTag(t.unsorted, a, value)
+		t.ends = append(t.ends, len(t.unsorted))
+		i++
+	}
+	b = t.appendIdentity(b, s, attrs)
+	for i := range s.sorted {
+		part := &s.sorted[i]
+		if part.attribute < 0 {
+			b = append(b, part.tags...)
+			continue
+		}
+		begin := 0
+		if part.attribute > 0 {
+			begin = t.ends[part.attribute-1]
+		}
+		b = append(b, t.unsorted[begin:t.ends[part.attribute]]...)
+	}
+	return b, true
+}
+
+func (t *translator) appendIdentity(b []byte, s *shape, attrs pcommon.Map) []byte {
+	if !s.identified {
+		t.id = identity{source: t.identity.baseSource.value, instance: t.identity.baseInstance.value}
+		return append(b, s.head...)
+	}
+	level := level{attrs: attrs}
+	t.id = t.identity.find(&level)
+	return envelope.AppendInstanceID(envelope.AppendSourceID(b, t.id.source), t.id.instance)
+}
+
+// appendShapedTag encodes the tag of an attribute, if it becomes one.
+func (t *translator) appendShapedTag(b []byte, a *shapedAttribute, value pcommon.Value) []byte {
+	if a.tag == nil {
+		return b
+	}
+	switch value.Type() {
+	case pcommon.ValueTypeStr:
+		return envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(value.Str()))
+	case pcommon.ValueTypeInt:
+		t.number = strconv.AppendInt(t.number[:0], value.Int(), 10)
+		return envelope.AppendKeyedTag(b, a.tag, t.number)
+	default:
+		return envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(valueString(value)))
+	}
 }
 
 // newShape makes the shape of an item with these attributes; nil if it has none, or if there are enough.
@@ -161,7 +213,7 @@ func (t *translator) newShape(attrs pcommon.Map) *shape {
 	}
 	known.known = slices.Grow(known.known, 1)[:len(known.known)+1]
 	s := &known.known[len(known.known)-1]
-	*s = shape{attributes: s.attributes[:0], head: s.head[:0], inherited: s.inherited[:0], sourceType: s.sourceType[:0]}
+	*s = shape{attributes: s.attributes[:0], head: s.head[:0], inherited: s.inherited[:0], sourceType: s.sourceType[:0], sorted: s.sorted[:0]}
 	t.tags.reset() // Here, only to see which keys there are.
 	for key := range attrs.All() {
 		if key == ioStreamKey {
@@ -204,5 +256,40 @@ func (t *translator) newShape(attrs pcommon.Map) *shape {
 	} else {
 		s.own |= ownSourceType // That is counted, for each item.
 	}
+	if t.sorts {
+		t.sortShape(s)
+	}
 	return s
+}
+
+// sortShape finds the order of the tags of a point, whose keys newShape has left in t.tags. The instance ID is one of them.
+func (t *translator) sortShape(s *shape) {
+	type keyed struct {
+		key string
+		sortedPart
+	}
+	var parts []keyed
+	own := 0
+	for i := range s.attributes {
+		if s.attributes[i].tag != nil {
+			parts = append(parts, keyed{t.tags.tags[own].key, sortedPart{attribute: i}})
+			own++
+		}
+	}
+	for i := range t.base.tags {
+		if tag := &t.base.tags[i]; !t.tags.has(tag.key) {
+			parts = append(parts, keyed{tag.key, sortedPart{-1, envelope.AppendTag(nil, tag.key, tag.value)}})
+		}
+	}
+	if instance := t.identity.baseInstance.value; instance != "" {
+		parts = append(parts, keyed{instanceIDKey, sortedPart{-1, envelope.AppendTag(nil, instanceIDKey, instance)}})
+	}
+	slices.SortFunc(parts, func(a, b keyed) int { return strings.Compare(a.key, b.key) })
+	for _, part := range parts {
+		if n := len(s.sorted); n > 0 && part.attribute < 0 && s.sorted[n-1].attribute < 0 {
+			s.sorted[n-1].tags = append(s.sorted[n-1].tags, part.tags...)
+			continue
+		}
+		s.sorted = append(s.sorted, part.sortedPart)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
@@ -74,7 +75,7 @@ func someKeys(r *rand.Rand) []string {
 
 // What goes by a shape is, to the byte, what it would be the long way.
 func TestShapesAreTheLongWay(t *testing.T) {
-	shaped, long := 0, 0
+	envelopes := 0
 	for seed := range uint64(700) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		logs, traces := plog.NewLogs(), ptrace.NewTraces()
@@ -122,19 +123,55 @@ func TestShapesAreTheLongWay(t *testing.T) {
 				}
 			}
 		}
+		metrics := shapedMetrics(r, logs)
 		opts := fuzzOptions(byte(r.Int()))
 		opts.SyslogSafe = r.IntN(4) > 0
-		l, tr := translateLogs(t, opts, logs), translateTraces(t, opts, traces)
+		l, tr, m := translateLogs(t, opts, logs), translateTraces(t, opts, traces), translateMetrics(t, opts, metrics)
 		opts.unshaped = true
 		requireSame(t, translateLogs(t, opts, logs), l)
 		requireSame(t, translateTraces(t, opts, traces), tr)
-		for range l.envelopes {
-			long++
-		}
-		shaped += len(tr.envelopes)
+		requireSame(t, translateMetrics(t, opts, metrics), m)
+		envelopes += len(l.envelopes) + len(tr.envelopes) + len(m.envelopes)
 	}
-	assert.Positive(t, shaped)
-	assert.Positive(t, long)
+	assert.Greater(t, envelopes, 10_000)
+}
+
+// shapedMetrics are points of all kinds with the attributes of logs.
+func shapedMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
+	metrics := pmetric.NewMetrics()
+	for _, rl := range logs.ResourceLogs().All() {
+		rm := metrics.ResourceMetrics().AppendEmpty()
+		rl.Resource().Attributes().CopyTo(rm.Resource().Attributes())
+		sm := rm.ScopeMetrics().AppendEmpty()
+		rl.ScopeLogs().At(0).Scope().Attributes().CopyTo(sm.Scope().Attributes())
+		gauges, sums, histograms := sm.Metrics().AppendEmpty(), sm.Metrics().AppendEmpty(), sm.Metrics().AppendEmpty()
+		gauges.SetName("gauge")
+		sums.SetName("sum")
+		histograms.SetName("histogram")
+		gauge, sum, histogram := gauges.SetEmptyGauge(), sums.SetEmptySum(), histograms.SetEmptyHistogram()
+		sum.SetIsMonotonic(true)
+		sum.SetAggregationTemporality(pmetric.AggregationTemporality(1 + r.IntN(2)))
+		histogram.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+		for _, record := range rl.ScopeLogs().At(0).LogRecords().All() {
+			switch r.IntN(3) {
+			case 0:
+				p := gauge.DataPoints().AppendEmpty()
+				p.SetIntValue(1)
+				record.Attributes().CopyTo(p.Attributes())
+			case 1:
+				p := sum.DataPoints().AppendEmpty()
+				p.SetDoubleValue(float64(r.IntN(3)) / 2)
+				record.Attributes().CopyTo(p.Attributes())
+			case 2:
+				p := histogram.DataPoints().AppendEmpty()
+				p.SetCount(3)
+				p.ExplicitBounds().FromRaw([]float64{1})
+				p.BucketCounts().FromRaw([]uint64{1, 2})
+				record.Attributes().CopyTo(p.Attributes())
+			}
+		}
+	}
+	return metrics
 }
 
 // Records of a few shapes go by them, without an allocation each; others don't.

@@ -33,8 +33,7 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 	case name == "" || !haveQuantiles(p):
 		return Malformed
 	}
-	m.beginPoint(p.Attributes())
-	if !m.seal(m.summaryRoom(name, unit)) {
+	if !m.sealPoint(p.Attributes(), m.summaryRoom(name, unit)) {
 		return TooLarge
 	}
 	timestamp := m.pointTime(p.Timestamp())
@@ -42,7 +41,7 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 		if !isFinite(q.Value()) {
 			continue // Prometheus has NaN for a quantile when it has observed nothing lately. The rest of the point is sound.
 		}
-		m.putGauge(timestamp, name, unit, q.Value(), quantileTag, formatNumber(q.Quantile()))
+		m.putGauge(timestamp, name, unit, q.Value(), quantileTag, m.formatNumber(q.Quantile()))
 	}
 	m.putGauge(timestamp, name+"_sum", unit, p.Sum(), "", "")
 	m.putTotal(timestamp, name+"_count", p.Count(), "", "", 1)

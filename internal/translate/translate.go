@@ -102,7 +102,11 @@ type translator struct {
 	shortened bool
 
 	shapes shapes
+	sorts  bool   // whether shapes have an order of their tags
 	number []byte // the number in work
+	// unsorted is the encoded tags of the attributes in work, and ends where each of them ends.
+	unsorted []byte
+	ends     []int
 
 	sealed  []byte // the encoded fields that all envelopes of the item share
 	message []byte // the encoded message of the envelope in work
