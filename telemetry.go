@@ -48,10 +48,11 @@ type telemetry struct {
 
 	exporter attribute.KeyValue
 	signal   attribute.KeyValue
-	// Attribute sets that are made once.
-	byExporter metric.MeasurementOption
+	// Attribute sets that are made once. Those of a push that drops are the slices that counters take, or each Add would
+	// allocate one.
+	byExporter []metric.AddOption
 	bySignal   metric.MeasurementOption
-	byDrop     map[dropReason]metric.MeasurementOption
+	byDrop     map[dropReason][]metric.AddOption
 }
 
 func newTelemetry(set exporter.Settings, signal pipeline.Signal, q queue) (*telemetry, error) {
@@ -65,11 +66,11 @@ func newTelemetry(set exporter.Settings, signal pipeline.Signal, q queue) (*tele
 		exporter: attribute.String("exporter", set.ID.String()),
 		signal:   attribute.String("signal", signal.String()),
 	}
-	t.byExporter = t.with()
+	t.byExporter = []metric.AddOption{t.with()}
 	t.bySignal = t.with(t.signal)
-	t.byDrop = map[dropReason]metric.MeasurementOption{}
+	t.byDrop = map[dropReason][]metric.AddOption{}
 	for _, reason := range []dropReason{overflow, oversize, shutdown} {
-		t.byDrop[reason] = t.with(t.signal, attribute.String("reason", string(reason)))
+		t.byDrop[reason] = []metric.AddOption{t.with(t.signal, attribute.String("reason", string(reason)))}
 	}
 	switch signal {
 	case pipeline.SignalLogs:
@@ -120,10 +121,10 @@ func (t *telemetry) observe(q queue, signal pipeline.Signal) error {
 // an open set of attributes it is the ones of an outage; the others appear with their first loss.
 func (t *telemetry) start() {
 	ctx := context.Background()
-	t.sentItems.Add(ctx, 0, t.byExporter)
-	t.enqueueFailedItems.Add(ctx, 0, t.byExporter)
+	t.sentItems.Add(ctx, 0, t.byExporter...)
+	t.enqueueFailedItems.Add(ctx, 0, t.byExporter...)
 	for _, by := range t.byDrop {
-		t.builder.ExporterLoggregatorDroppedItems.Add(ctx, 0, by)
+		t.builder.ExporterLoggregatorDroppedItems.Add(ctx, 0, by...)
 	}
 	t.builder.ExporterLoggregatorEnvelopes.Add(ctx, 0, t.bySignal)
 	t.builder.ExporterLoggregatorBytes.Add(ctx, 0, t.bySignal)
@@ -145,9 +146,9 @@ func (t *telemetry) accepted(items int) { t.waiting.Add(int64(items)) }
 // dropped counts items out that were given up before they were sent: a batch of the diode, or what has left it.
 func (t *telemetry) dropped(reason dropReason, items int) {
 	t.waiting.Add(-int64(items))
-	t.builder.ExporterLoggregatorDroppedItems.Add(context.Background(), int64(items), t.byDrop[reason])
+	t.builder.ExporterLoggregatorDroppedItems.Add(context.Background(), int64(items), t.byDrop[reason]...)
 	if reason != shutdown {
-		t.enqueueFailedItems.Add(context.Background(), int64(items), t.byExporter)
+		t.enqueueFailedItems.Add(context.Background(), int64(items), t.byExporter...)
 	}
 	t.losses.addDropped(reason, items)
 }
@@ -163,7 +164,7 @@ func (t *telemetry) rejected(reason translate.Reason, items int) {
 // sent counts items out that Loggregator acknowledged.
 func (t *telemetry) sent(items int) {
 	t.waiting.Add(-int64(items))
-	t.sentItems.Add(context.Background(), int64(items), t.byExporter)
+	t.sentItems.Add(context.Background(), int64(items), t.byExporter...)
 }
 
 // failed counts items out whose last attempt failed.
