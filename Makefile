@@ -84,6 +84,10 @@ bench: ## Run the benchmarks, alone and beside the project's peers
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	cd bench && $(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-exporter
+bench-exporter: ## Measure encoding and pushing beside their peers
+	cd bench && $(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./exporter
+
 BENCHCOUNT  ?= 6
 BENCHTIME   ?= 200ms
 

@@ -257,3 +257,17 @@ func TestBatchAboveABound(t *testing.T) {
 		})
 	}
 }
+
+// A push allocates nothing, also when it drops.
+func TestPushAllocatesNothing(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 10
+	e := f.create("logs")
+	logs := numberedLogs(0, 10, 0)
+	push := func() { _ = e.Component.(logsExporter).ConsumeLogs(t.Context(), logs) }
+	for range 20 { // Full.
+		push()
+	}
+	assert.Zero(t, testing.AllocsPerRun(1000, push))
+	require.NoError(t, e.Shutdown(t.Context()))
+}

@@ -1,7 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package bench
+// Package exporter measures the exporter beside its peers.
+package exporter
 
 import (
 	"fmt"
