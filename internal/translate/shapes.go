@@ -17,7 +17,7 @@ import (
 // the values. Nearly all items of a scope have one of a few shapes. What is in a shape is worked out and encoded once.
 //
 // A shape makes the same bytes as beginItem and encodeShared. It is for items in which every tag comes from one place: where two
-// attributes become the same tag, there is no shape. Items with too large envelopes can't use it either.
+// attributes become the same tag, there is no shape. An item whose envelope is too large goes the long way too.
 type shape struct {
 	attributes []shapedAttribute
 	// head is the encoded identity, if no attribute has a say in that.
@@ -26,7 +26,7 @@ type shape struct {
 	identified bool
 	// inherited is the encoded tags of scope and resource that are not the item's own.
 	inherited []byte
-	// own has the keys of all these tags that the exporter sets itself; see the signals' lists of them.
+	// own has those of all these tags that the exporter sets itself on other items.
 	own ownKeys
 	// sourceType is the encoded tag source_type of a Log that has none.
 	sourceType []byte
@@ -54,7 +54,6 @@ const (
 	ownSourceType
 	ownProcessType // of which the source type is made
 	ownIOStream    // an attribute that says what stream a log is written to
-	ownEventName
 	ownIDs
 	ownSpan // all others of a span
 )
@@ -67,8 +66,6 @@ func ownKey(key string) ownKeys {
 		return ownSourceType
 	case "process_type":
 		return ownProcessType
-	case eventNameTag:
-		return ownEventName
 	case "trace_id", "span_id":
 		return ownIDs
 	case "parent_span_id", "span_kind", "peer_type", "status_code", "status_message", "clock_skew":
@@ -119,7 +116,8 @@ func (t *translator) findShape(b []byte, attrs pcommon.Map, encode func([]byte, 
 			at -= len(known.known)
 		}
 		s := &known.known[at]
-		if len(s.attributes) != n {
+		// Only the likely one is worth to be tried without a look.
+		if len(s.attributes) != n || i > 0 && !s.fits(attrs) {
 			continue
 		}
 		if encoded, ok := encode(b, s, attrs); ok {
@@ -133,6 +131,18 @@ func (t *translator) findShape(b []byte, attrs pcommon.Map, encode func([]byte, 
 	}
 	encoded, _ := encode(b, s, attrs)
 	return encoded, s
+}
+
+// fits says whether an item with as many attributes has the shape.
+func (s *shape) fits(attrs pcommon.Map) bool {
+	i := 0
+	for key := range attrs.All() {
+		if s.attributes[i].key != key {
+			return false
+		}
+		i++
+	}
+	return true
 }
 
 // appendShaped encodes an item if it has the shape.
