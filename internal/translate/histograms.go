@@ -25,7 +25,7 @@ func (m *Metrics) formatNumber(v float64) string {
 	if v == 0 {
 		return "0"
 	}
-	s, ok := m.numbersMade.get(v)
+	s, ok := m.numbersMade[v]
 	if !ok {
 		s = strconv.FormatFloat(v, 'g', -1, 64)
 		m.numbersMade.put(v, s)
@@ -37,7 +37,7 @@ func (m *Metrics) formatNumber(v float64) string {
 type histogramNames struct{ bucket, count, sum string }
 
 func (m *Metrics) histogramNames(name string) histogramNames {
-	names, ok := m.histogramsNamed.get(name)
+	names, ok := m.histogramsNamed[name]
 	if !ok {
 		names = histogramNames{bucket: name + "_bucket", count: name + "_count", sum: name + "_sum"}
 		if len(name) <= keyRemembered {

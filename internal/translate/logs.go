@@ -63,12 +63,7 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	if text := severity(r); text != "" {
 		l.tags.setDefault("severity", text)
 	}
-	if id := r.TraceID(); !id.IsEmpty() {
-		l.tags.set("trace_id", id.String())
-	}
-	if id := r.SpanID(); !id.IsEmpty() {
-		l.tags.set("span_id", id.String())
-	}
+	setLogIDs(&l.tags, r)
 	if !l.tags.has(sourceTypeTag) {
 		l.tags.set(sourceTypeTag, l.sourceType())
 	}
@@ -96,36 +91,28 @@ func (l *Logs) shapedLog(r plog.LogRecord) bool {
 	if payload == "" || payload[0] == 0 || len(payload) > l.opts.MaxPayload {
 		return false
 	}
-	b := envelope.AppendTimestamp(l.encoded[:0], l.timestamp(r.Timestamp(), r.ObservedTimestamp()))
-	b, s := l.shaped(b, r.Attributes())
-	l.encoded = b
-	if s == nil || s.own&(ownSourceType|ownProcessType|ownIDs) != 0 {
+	s := l.beginShaped(l.timestamp(r.Timestamp(), r.ObservedTimestamp()), r.Attributes(), ownSourceType|ownProcessType|ownIDs)
+	if s == nil {
 		return false
 	}
+	tags := l.shapedTags()
 	if text := severity(r); text != "" && s.own&ownSeverity == 0 {
-		b = envelope.AppendTag(b, "severity", text)
+		tags.set("severity", text)
 	}
-	if id := r.TraceID(); !id.IsEmpty() {
-		b = envelope.AppendHexTag(b, "trace_id", id[:])
-	}
-	if id := r.SpanID(); !id.IsEmpty() {
-		b = envelope.AppendHexTag(b, "span_id", id[:])
-	}
-	b = append(b, s.sourceType...)
+	setLogIDs(tags, r)
+	l.encoded = append(l.encoded, s.sourceType...)
 	out := severityStream(r)
 	if s.own&ownIOStream != 0 {
 		out = stream(r)
 	}
-	l.encoded = envelope.AppendLog(b, payload, out)
-	if len(l.encoded) > shapedAtMost {
-		return false
-	}
-	l.out.Envelope(l.encoded, 1)
-	return true
+	l.encoded = envelope.AppendLog(l.encoded, payload, out)
+	return l.endShaped()
 }
 
-// shapedAtMost is the size up to which there can be no question that an envelope is small enough.
-const shapedAtMost = envelope.MaxSize - 64
+func setLogIDs(tags tagWriter, r plog.LogRecord) {
+	tags.setTraceID(r.TraceID())
+	tags.setSpanID("span_id", r.SpanID())
+}
 
 // severities are the names of severity numbers as tags have them.
 var severities = func() (names [plog.SeverityNumberFatal4 + 1]string) {
@@ -155,6 +142,7 @@ func (l *Logs) sourceType() string {
 
 func processSourceType(process string) string { return "APP/PROC/" + strings.ToUpper(process) }
 
+// cleanSourceType cleans that of the record in work.
 func (l *Logs) cleanSourceType() {
 	tag := &l.tags.tags[l.tags.find(sourceTypeTag)]
 	tag.value, l.shortened = cleanSourceType(tag.value, l.opts.SyslogSafe)

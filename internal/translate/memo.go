@@ -3,26 +3,20 @@
 
 package translate
 
-// memo remembers what was made of keys that come again and again. When it has as many as it may, it begins anew, so that data
-// with ever new keys takes no more memory than that.
-type memo[K comparable, V any] struct {
-	most int
-	made map[K]V
-}
+// memo remembers what was made of keys that come again and again, which put adds.
+type memo[K comparable, V any] map[K]V
 
-func newMemo[K comparable, V any](most int) memo[K, V] {
-	return memo[K, V]{most: most, made: map[K]V{}}
-}
+// keysRemembered is how many keys a memo has at most, and keyRemembered how many bytes a key should have: data with ever new keys
+// takes no more memory than that.
+const (
+	keysRemembered = 4096
+	keyRemembered  = 256
+)
 
-func (m *memo[K, V]) get(key K) (V, bool) {
-	v, ok := m.made[key]
-	return v, ok
-}
-
-// put remembers what was made of a key. A key must hold no string of the data.
-func (m *memo[K, V]) put(key K, v V) {
-	if len(m.made) >= m.most {
-		clear(m.made)
+// put remembers what was made of a key, which must hold no string of the data. A memo that is full begins anew.
+func (m memo[K, V]) put(key K, v V) {
+	if len(m) >= keysRemembered {
+		clear(m)
 	}
-	m.made[key] = v
+	m[key] = v
 }

@@ -36,9 +36,9 @@ func NewMetrics(opts Options) *Metrics {
 		translator: newTranslator(opts, cleanKeyFunc(opts.PrometheusNames, opts.SyslogSafe)),
 		fractions:  newFractions(),
 
-		named:           newMemo[metricKey, string](keysRemembered),
-		histogramsNamed: newMemo[string, histogramNames](keysRemembered),
-		numbersMade:     newMemo[float64, string](keysRemembered),
+		named:           memo[metricKey, string]{},
+		histogramsNamed: memo[string, histogramNames]{},
+		numbersMade:     memo[float64, string]{},
 	}
 	m.sorts = true
 	return m
@@ -97,7 +97,7 @@ func (m *Metrics) name(metric pmetric.Metric) string {
 	if key.kind == pmetric.MetricTypeSum {
 		key.monotonic = metric.Sum().IsMonotonic()
 	}
-	name, ok := m.named.get(key)
+	name, ok := m.named[key]
 	if !ok {
 		name = envelope.ValidUTF8(prometheus.BuildCompliantName(metric, "", true))
 		if len(key.name)+len(key.unit) <= keyRemembered {
@@ -198,7 +198,7 @@ func (m *Metrics) sealPoint(attrs pcommon.Map, room int) bool {
 		if m.id.instance != "" {
 			m.sealed = envelope.AppendTag(m.sealed, instanceIDKey, m.id.instance)
 		}
-		if len(m.sealed) <= envelope.MaxSize-headRoom-room {
+		if m.fits(room) {
 			return true
 		}
 	}
@@ -209,7 +209,7 @@ func (m *Metrics) sealPoint(attrs pcommon.Map, room int) bool {
 // sealSorted is sealPoint with the tags in the order of their keys, so that the same tags are the same bytes.
 func (m *Metrics) sealSorted(attrs pcommon.Map, room int) bool {
 	sealed, s := m.findShape(m.sealed[:0], attrs, m.appendSorted)
-	if m.sealed = sealed; s != nil && !s.identified && len(m.sealed) <= envelope.MaxSize-headRoom-room {
+	if m.sealed = sealed; s != nil && m.fits(room) {
 		return true
 	}
 	m.beginPoint(attrs)

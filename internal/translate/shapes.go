@@ -34,11 +34,17 @@ type shape struct {
 	sorted []sortedPart
 }
 
-// sortedPart is one tag of attributes, or the encoded tags that are the same for all items.
+// sortedPart is the tag of an attribute, or one of those below.
 type sortedPart struct {
-	attribute int // -1: none
-	tags      []byte
+	attribute int
+	tags      []byte // of a constantPart
 }
+
+// Parts that are no tag of an attribute.
+const (
+	constantPart = -1 // encoded tags that are the same for all items
+	instancePart = -2 // the tag with the instance ID, of items whose attributes have a say in that
+)
 
 // shapedAttribute is an attribute key, and the tag key that it becomes, encoded; nil if it becomes none.
 type shapedAttribute struct {
@@ -176,15 +182,20 @@ func (t *translator) appendSorted(b []byte, s *shape, attrs pcommon.Map) ([]byte
 	b = t.appendIdentity(b, s, attrs)
 	for i := range s.sorted {
 		part := &s.sorted[i]
-		if part.attribute < 0 {
+		switch part.attribute {
+		case constantPart:
 			b = append(b, part.tags...)
-			continue
+		case instancePart:
+			if t.id.instance != "" {
+				b = envelope.AppendTag(b, instanceIDKey, t.id.instance)
+			}
+		default:
+			begin := 0
+			if part.attribute > 0 {
+				begin = t.ends[part.attribute-1]
+			}
+			b = append(b, t.unsorted[begin:t.ends[part.attribute]]...)
 		}
-		begin := 0
-		if part.attribute > 0 {
-			begin = t.ends[part.attribute-1]
-		}
-		b = append(b, t.unsorted[begin:t.ends[part.attribute]]...)
 	}
 	return b, true
 }
@@ -213,6 +224,57 @@ func (t *translator) appendShapedTag(b []byte, a *shapedAttribute, value pcommon
 	default:
 		return envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(valueString(value)))
 	}
+}
+
+// tagWriter takes the tags that the exporter sets itself: a tagSet or, for an item with a shape, encodedTags.
+type tagWriter interface {
+	set(key, value string)
+	setTraceID(id pcommon.TraceID)
+	setSpanID(key string, id pcommon.SpanID)
+}
+
+// encodedTags is an envelope under construction that has none of the tags that are set.
+type encodedTags []byte
+
+func (b *encodedTags) set(key, value string) { *b = envelope.AppendTag(*b, key, value) }
+
+func (b *encodedTags) setTraceID(id pcommon.TraceID) {
+	if !id.IsEmpty() {
+		*b = envelope.AppendHexTag(*b, "trace_id", id[:])
+	}
+}
+
+func (b *encodedTags) setSpanID(key string, id pcommon.SpanID) {
+	if !id.IsEmpty() {
+		*b = envelope.AppendHexTag(*b, key, id[:])
+	}
+}
+
+// beginShaped begins the envelope of an item that has a shape, up to the tags that are not the exporter's own; nil if it has none, or
+// one that has any of these tags.
+func (t *translator) beginShaped(timestamp int64, attrs pcommon.Map, without ownKeys) *shape {
+	encoded, s := t.shaped(envelope.AppendTimestamp(t.encoded[:0], timestamp), attrs)
+	t.encoded = encoded
+	if s == nil || s.own&without != 0 {
+		return nil
+	}
+	return s
+}
+
+// shapedTags takes the exporter's own tags of an item that was begun with beginShaped.
+func (t *translator) shapedTags() *encodedTags { return (*encodedTags)(&t.encoded) }
+
+// shapedAtMost is the size up to which there can be no question that an envelope is small enough.
+const shapedAtMost = envelope.MaxSize - 64
+
+// endShaped puts the envelope of an item that was begun with beginShaped out; false if it may be too large.
+func (t *translator) endShaped() bool {
+	if len(t.encoded) > shapedAtMost {
+		return false
+	}
+	t.out.Envelope(t.encoded, 1)
+	t.countShortened()
+	return true
 }
 
 // newShape makes the shape of an item with these attributes; nil if it has none, or if there are enough.
@@ -288,15 +350,17 @@ func (t *translator) sortShape(s *shape) {
 	}
 	for i := range t.base.tags {
 		if tag := &t.base.tags[i]; !t.tags.has(tag.key) {
-			parts = append(parts, keyed{tag.key, sortedPart{-1, envelope.AppendTag(nil, tag.key, tag.value)}})
+			parts = append(parts, keyed{tag.key, sortedPart{constantPart, envelope.AppendTag(nil, tag.key, tag.value)}})
 		}
 	}
-	if instance := t.identity.baseInstance.value; instance != "" {
-		parts = append(parts, keyed{instanceIDKey, sortedPart{-1, envelope.AppendTag(nil, instanceIDKey, instance)}})
+	if instance := t.identity.baseInstance.value; s.identified {
+		parts = append(parts, keyed{instanceIDKey, sortedPart{attribute: instancePart}})
+	} else if instance != "" {
+		parts = append(parts, keyed{instanceIDKey, sortedPart{constantPart, envelope.AppendTag(nil, instanceIDKey, instance)}})
 	}
 	slices.SortFunc(parts, func(a, b keyed) int { return strings.Compare(a.key, b.key) })
 	for _, part := range parts {
-		if n := len(s.sorted); n > 0 && part.attribute < 0 && s.sorted[n-1].attribute < 0 {
+		if n := len(s.sorted); n > 0 && part.attribute == constantPart && s.sorted[n-1].attribute == constantPart {
 			s.sorted[n-1].tags = append(s.sorted[n-1].tags, part.tags...)
 			continue
 		}

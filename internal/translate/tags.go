@@ -110,6 +110,18 @@ func (s *tagSet) set(key, value string) {
 	s.append(tag{key: key, value: value})
 }
 
+func (s *tagSet) setTraceID(id pcommon.TraceID) {
+	if !id.IsEmpty() {
+		s.set("trace_id", id.String())
+	}
+}
+
+func (s *tagSet) setSpanID(key string, id pcommon.SpanID) {
+	if !id.IsEmpty() {
+		s.set(key, id.String())
+	}
+}
+
 // setDefault adds a tag unless an attribute says it already.
 func (s *tagSet) setDefault(key, value string) {
 	if !s.has(key) {
@@ -196,7 +208,7 @@ func runeStart[S string | []byte](s S, i int) int {
 // keyCleaner makes tag keys of attribute keys. It remembers the keys it has made.
 type keyCleaner struct {
 	make func(string) string
-	made map[string]cleanKey
+	made memo[string, cleanKey]
 }
 
 // cleanKey is the tag key of an attribute; isTag is false for an attribute that becomes no tag.
@@ -205,14 +217,8 @@ type cleanKey struct {
 	isTag bool
 }
 
-// keysRemembered and keyRemembered, in bytes, bound the memory of a keyCleaner against data with ever new keys.
-const (
-	keysRemembered = 4096
-	keyRemembered  = 256
-)
-
 func newKeyCleaner(clean func(string) string) keyCleaner {
-	return keyCleaner{make: clean, made: map[string]cleanKey{}}
+	return keyCleaner{make: clean, made: memo[string, cleanKey]{}}
 }
 
 func (c *keyCleaner) clean(attribute string) cleanKey {
@@ -225,13 +231,9 @@ func (c *keyCleaner) clean(attribute string) cleanKey {
 		// Normalized to the name of an identity, it would pass for that in a query.
 		made.isTag = made.key != sourceIDKey && made.key != instanceIDKey
 	}
-	if len(attribute) > keyRemembered {
-		return made
+	if len(attribute) <= keyRemembered {
+		c.made.put(strings.Clone(attribute), made)
 	}
-	if len(c.made) >= keysRemembered {
-		clear(c.made)
-	}
-	c.made[strings.Clone(attribute)] = made
 	return made
 }
 

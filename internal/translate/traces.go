@@ -44,33 +44,18 @@ func (t *Traces) Translate(traces ptrace.Traces, out Output) {
 }
 
 func (t *Traces) span(s ptrace.Span) {
-	if t.shapedSpan(s) {
-		return
-	}
-	t.beginItem(s.Attributes())
-	t.setIDs(s)
-	if kind := spanKind(s); kind != "" {
-		t.tags.set("span_kind", kind)
-		if s.Kind() == ptrace.SpanKindServer {
-			// The platform's own OTLP egress makes a server span of a Timer with this tag.
-			t.tags.set("peer_type", "Server")
-		}
-	}
-	if code := statusCode(s); code != "" {
-		t.tags.set("status_code", code)
-		if message := s.Status().Message(); message != "" {
-			t.tags.set("status_message", message)
-		}
-	}
 	start, stop := s.StartTimestamp(), s.EndTimestamp()
 	timestamp := t.timestamp(stop)
-	if stop < start {
-		if stop != 0 { // Without an end there is no clock to blame.
-			t.tags.set("clock_skew", "true")
+	t.message = envelope.AppendTimer(t.message[:0], s.Name(), int64(start), int64(max(start, stop)))
+	if t.beginShaped(timestamp, s.Attributes(), ownIDs|ownSpan) != nil {
+		setSpanTags(t.shapedTags(), s)
+		t.encoded = append(t.encoded, t.message...)
+		if t.endShaped() {
+			return
 		}
-		stop = start
 	}
-	t.message = envelope.AppendTimer(t.message[:0], s.Name(), int64(start), int64(stop))
+	t.beginItem(s.Attributes())
+	setSpanTags(&t.tags, s)
 	if !t.seal(len(t.message)) {
 		t.reject(TooLarge, 1)
 		return
@@ -78,48 +63,24 @@ func (t *Traces) span(s ptrace.Span) {
 	t.emit(timestamp, "", "", 1)
 }
 
-// shapedSpan puts a span out whose tags have a shape; false if they have none.
-func (t *Traces) shapedSpan(s ptrace.Span) bool {
-	start, stop := s.StartTimestamp(), s.EndTimestamp()
-	b := envelope.AppendTimestamp(t.encoded[:0], t.timestamp(stop))
-	b, shape := t.shaped(b, s.Attributes())
-	t.encoded = b
-	if shape == nil || shape.own&(ownIDs|ownSpan) != 0 || t.shortened {
-		return false
-	}
-	if id := s.TraceID(); !id.IsEmpty() {
-		b = envelope.AppendHexTag(b, "trace_id", id[:])
-	}
-	if id := s.SpanID(); !id.IsEmpty() {
-		b = envelope.AppendHexTag(b, "span_id", id[:])
-	}
-	if id := s.ParentSpanID(); !id.IsEmpty() {
-		b = envelope.AppendHexTag(b, "parent_span_id", id[:])
-	}
+func setSpanTags(tags tagWriter, s ptrace.Span) {
+	setSpanIDs(tags, s)
 	if kind := spanKind(s); kind != "" {
-		b = envelope.AppendTag(b, "span_kind", kind)
+		tags.set("span_kind", kind)
 		if s.Kind() == ptrace.SpanKindServer {
-			b = envelope.AppendTag(b, "peer_type", "Server")
+			// The platform's own OTLP egress makes a server span of a Timer with this tag.
+			tags.set("peer_type", "Server")
 		}
 	}
 	if code := statusCode(s); code != "" {
-		b = envelope.AppendTag(b, "status_code", code)
+		tags.set("status_code", code)
 		if message := s.Status().Message(); message != "" {
-			b = envelope.AppendTag(b, "status_message", message)
+			tags.set("status_message", message)
 		}
 	}
-	if stop < start {
-		if stop != 0 {
-			b = envelope.AppendTag(b, "clock_skew", "true")
-		}
-		stop = start
+	if stop := s.EndTimestamp(); stop != 0 && stop < s.StartTimestamp() { // Without an end there is no clock to blame.
+		tags.set("clock_skew", "true")
 	}
-	t.encoded = envelope.AppendTimer(b, s.Name(), int64(start), int64(stop))
-	if len(t.encoded) > shapedAtMost {
-		return false
-	}
-	t.out.Envelope(t.encoded, 1)
-	return true
 }
 
 // spanKinds and statusCodes are the names as tags have them.
@@ -155,7 +116,7 @@ func (t *Traces) events(s ptrace.Span) {
 	for _, e := range s.Events().All() {
 		t.beginItem(noAttributes)
 		t.id = id
-		t.setIDs(s)
+		setSpanIDs(&t.tags, s)
 		t.message = envelope.AppendEvent(t.message[:0], e.Name(), jsonString(e.Attributes().AsRaw()))
 		if !t.seal(len(t.message)) {
 			t.shortened = true
@@ -165,14 +126,8 @@ func (t *Traces) events(s ptrace.Span) {
 	}
 }
 
-func (t *Traces) setIDs(s ptrace.Span) {
-	if id := s.TraceID(); !id.IsEmpty() {
-		t.tags.set("trace_id", id.String())
-	}
-	if id := s.SpanID(); !id.IsEmpty() {
-		t.tags.set("span_id", id.String())
-	}
-	if id := s.ParentSpanID(); !id.IsEmpty() {
-		t.tags.set("parent_span_id", id.String())
-	}
+func setSpanIDs(tags tagWriter, s ptrace.Span) {
+	tags.setTraceID(s.TraceID())
+	tags.setSpanID("span_id", s.SpanID())
+	tags.setSpanID("parent_span_id", s.ParentSpanID())
 }

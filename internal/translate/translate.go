@@ -179,17 +179,19 @@ const headRoom = 11
 // that is not enough.
 func (t *translator) seal(room int) bool {
 	t.encodeShared()
-	budget := envelope.MaxSize - headRoom - room
-	if len(t.sealed) <= budget {
+	if t.fits(room) {
 		return true
 	}
-	if !t.tags.cut(budget - (len(t.sealed) - t.tags.size())) {
+	if !t.tags.cut(envelope.MaxSize - headRoom - room - (len(t.sealed) - t.tags.size())) {
 		return false
 	}
 	t.encodeShared()
 	t.shortened = true
 	return true
 }
+
+// fits says whether what is sealed leaves the given room in an envelope.
+func (t *translator) fits(room int) bool { return len(t.sealed) <= envelope.MaxSize-headRoom-room }
 
 func (t *translator) encodeShared() {
 	t.sealed = envelope.AppendSourceID(t.sealed[:0], t.id.source)
