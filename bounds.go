@@ -96,17 +96,13 @@ func (d *boundedDiode[D]) free(b batch[D]) {
 func (d *boundedDiode[D]) exceeded() bool { return d.items.exceeded() || d.bytes.exceeded() }
 
 // Next takes the oldest batch out; see [diodes.ManyToOne.Next].
-func (d *boundedDiode[D]) Next() (batch[D], bool) {
-	b, ok := d.ManyToOne.Next()
-	if ok {
-		d.free(b)
-	}
-	return b, ok
-}
+func (d *boundedDiode[D]) Next() (batch[D], bool) { return d.taken(d.ManyToOne.Next()) }
 
 // TryNext takes the oldest batch out; see [diodes.ManyToOne.TryNext].
-func (d *boundedDiode[D]) TryNext() (batch[D], bool) {
-	b, ok := d.ManyToOne.TryNext()
+func (d *boundedDiode[D]) TryNext() (batch[D], bool) { return d.taken(d.ManyToOne.TryNext()) }
+
+// taken frees the room of a batch that the reader took, if it got one.
+func (d *boundedDiode[D]) taken(b batch[D], ok bool) (batch[D], bool) {
 	if ok {
 		d.free(b)
 	}

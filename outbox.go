@@ -22,7 +22,7 @@ type outbox struct {
 	limits    BatchConfig
 	telemetry *telemetry
 
-	message *ingress.Batch
+	message ingress.Batch
 	parts   []part // what each envelope in message is
 	settled int    // how many of them are settled, while message is being sent
 	// broken is why an earlier envelope of the item in work was not sent; nil if they all were.
@@ -38,7 +38,7 @@ type part struct {
 var _ translate.Output = (*outbox)(nil)
 
 func newOutbox(ctx context.Context, sender *ingress.Sender, limits BatchConfig, telemetry *telemetry) *outbox {
-	return &outbox{ctx: ctx, sender: sender, limits: limits, telemetry: telemetry, message: sender.NewBatch()}
+	return &outbox{ctx: ctx, sender: sender, limits: limits, telemetry: telemetry}
 }
 
 // Envelope adds an envelope that completes the given number of items.
@@ -66,7 +66,7 @@ func (o *outbox) Cut() { o.telemetry.cut() }
 // flush sends the message and returns when it is acknowledged or given up.
 func (o *outbox) flush() {
 	o.settled = 0
-	o.sender.Send(o.ctx, o.message, o.settle)
+	o.sender.Send(o.ctx, &o.message, o.settle)
 	o.parts = o.parts[:0]
 }
 

@@ -17,8 +17,8 @@ import (
 
 // pooled pushes items as the collector does with pooling: decoded from bytes, and let go of right after the push, so that
 // the next ones are decoded into the same memory unless the exporter holds a reference.
-var pooled = map[string]func(t *testing.T, f *fixture, e feed, first, n int){
-	"logs": func(t *testing.T, _ *fixture, e feed, first, n int) {
+var pooled = map[string]func(t *testing.T, e feed, first, n int){
+	"logs": func(t *testing.T, e feed, first, n int) {
 		encoded, err := (&plog.ProtoMarshaler{}).MarshalLogs(numberedLogs(first, n, 10))
 		require.NoError(t, err)
 		data, err := (&plog.ProtoUnmarshaler{}).UnmarshalLogs(encoded)
@@ -26,7 +26,7 @@ var pooled = map[string]func(t *testing.T, f *fixture, e feed, first, n int){
 		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), data))
 		pref.UnrefLogs(data)
 	},
-	"metrics": func(t *testing.T, _ *fixture, e feed, first, n int) {
+	"metrics": func(t *testing.T, e feed, first, n int) {
 		encoded, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(numberedMetrics(first, n, 10))
 		require.NoError(t, err)
 		data, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(encoded)
@@ -34,7 +34,7 @@ var pooled = map[string]func(t *testing.T, f *fixture, e feed, first, n int){
 		require.NoError(t, e.Component.(metricsExporter).ConsumeMetrics(t.Context(), data))
 		pref.UnrefMetrics(data)
 	},
-	"traces": func(t *testing.T, _ *fixture, e feed, first, n int) {
+	"traces": func(t *testing.T, e feed, first, n int) {
 		encoded, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(numberedTraces(first, n, 10))
 		require.NoError(t, err)
 		data, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(encoded)
@@ -58,11 +58,11 @@ func TestPooledDataIsReferenced(t *testing.T) {
 			f.cfg.TimeoutConfig.Timeout = 0
 			f.ingress.Stall()
 			e := f.start(signal)
-			push(t, f, e, 0, perBatch)
+			push(t, e, 0, perBatch)
 			f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
 			want := map[int]int{0: 1, 1: 1, 2: 1}
 			for i := 1; i < batches; i++ {
-				push(t, f, e, i*perBatch, perBatch)
+				push(t, e, i*perBatch, perBatch)
 				if i >= batches-capacity {
 					for k := range perBatch {
 						want[i*perBatch+k] = 1

@@ -5,6 +5,7 @@ package loggregatorexporter
 
 import (
 	"strconv"
+	"strings"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/require"
@@ -72,7 +73,7 @@ func numberedLogs(first, n, size int) plog.Logs {
 		r := records.AppendEmpty()
 		r.Body().SetStr("log")
 		r.Attributes().PutStr("number", strconv.Itoa(first+i))
-		r.Attributes().PutStr("padding", padding(size))
+		r.Attributes().PutStr("padding", strings.Repeat("x", size))
 	}
 	return data
 }
@@ -88,7 +89,7 @@ func numberedMetrics(first, n, size int) pmetric.Metrics {
 		p := sum.DataPoints().AppendEmpty()
 		p.SetIntValue(1)
 		p.Attributes().PutStr("number", strconv.Itoa(first+i))
-		p.Attributes().PutStr("padding", padding(size))
+		p.Attributes().PutStr("padding", strings.Repeat("x", size))
 	}
 	return data
 }
@@ -100,17 +101,9 @@ func numberedTraces(first, n, size int) ptrace.Traces {
 		s := spans.AppendEmpty()
 		s.SetName("span")
 		s.Attributes().PutStr("number", strconv.Itoa(first+i))
-		s.Attributes().PutStr("padding", padding(size))
+		s.Attributes().PutStr("padding", strings.Repeat("x", size))
 	}
 	return data
-}
-
-func padding(size int) string {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = 'x'
-	}
-	return string(b)
 }
 
 // signalOf is the signal that an envelope of a feed comes from.

@@ -258,17 +258,25 @@ func freePorts(t *testing.T, n int) []int {
 
 // get is the body of a page of the collector, or empty.
 func (c *collector) get(port int, path string) string {
+	if code, body := c.fetch(port, path); code == http.StatusOK {
+		return body
+	}
+	return ""
+}
+
+// fetch is what the collector answers, whatever it is; the code is 0 when there is no answer.
+func (c *collector) fetch(port int, path string) (code int, body string) {
 	client := http.Client{Timeout: 10 * time.Second}
 	resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
 	if err != nil {
-		return ""
+		return 0, ""
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return ""
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, ""
 	}
-	return string(body)
+	return resp.StatusCode, string(b)
 }
 
 // metric is the sum of all series of a metric on the collector's metrics page that have these labels.

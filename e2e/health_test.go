@@ -4,12 +4,9 @@
 package e2e
 
 import (
-	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 )
@@ -17,15 +14,9 @@ import (
 // eventuallyHealth waits until the health check extension answers with this code and status.
 func (c *collector) eventuallyHealth(code int, status string) {
 	c.t.Helper()
-	client := http.Client{Timeout: 10 * time.Second}
 	c.eventually(status, func() bool {
-		resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", c.healthPort))
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		return err == nil && resp.StatusCode == code && strings.Contains(string(body), `"`+status+`"`)
+		got, body := c.fetch(c.healthPort, "/")
+		return got == code && strings.Contains(body, `"`+status+`"`)
 	})
 }
 

@@ -5,7 +5,7 @@ package ingress
 
 import "github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 
-// Batch is an EnvelopeBatch under construction, encoded. [Sender.NewBatch] makes one. It belongs to one goroutine.
+// Batch is an EnvelopeBatch under construction, encoded. Its zero value is empty. It belongs to one goroutine.
 type Batch struct {
 	bytes *[]byte
 	ends  []int // where each envelope ends in bytes

@@ -84,7 +84,7 @@ func logEnvelopes(n int) []*loggregator_v2.Envelope {
 
 // send sends a batch of these envelopes. Its error is that of the last of them that was not acknowledged.
 func send(ctx context.Context, s *Sender, envelopes ...*loggregator_v2.Envelope) error {
-	batch := s.NewBatch()
+	batch := &Batch{}
 	for _, e := range envelopes {
 		encoded, err := proto.Marshal(e)
 		if err != nil {

@@ -42,16 +42,13 @@ func (c *Client) NewSender(observe func(Attempt)) *Sender {
 	return &Sender{client: c, observe: observe, stopped: make(chan struct{})}
 }
 
-// NewBatch returns an empty batch, for Send.
-func (s *Sender) NewBatch() *Batch { return &Batch{} }
-
 // Send sends a batch, and returns when it is acknowledged or given up. settle is called with what became of its envelopes:
 // from the first to the last, for all of them at once as a rule. The batch is empty after it, and can be filled again.
 //
 // It waits for the rate limit before each attempt, because an attempt that failed may have been taken all the same; but not
-// while there is no connection, when an attempt fails at once. It tries again, with growing pauses, as long as the error is one that passes, the configured time is not over, and StopRetrying
-// was not called. What the server refuses as too large is sent again in halves, down to single envelopes. ctx bounds all
-// of it.
+// while there is no connection, when an attempt fails at once. It tries again, with growing pauses, as long as the error is
+// one that passes, the configured time is not over, and StopRetrying was not called. What the server refuses as too large
+// is sent again in halves, down to single envelopes. ctx bounds all of it.
 func (s *Sender) Send(ctx context.Context, b *Batch, settle func(Outcome)) {
 	if b.Len() == 0 {
 		return
