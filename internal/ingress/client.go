@@ -44,13 +44,13 @@ type Client struct {
 	cfg     Config
 	conn    *grpc.ClientConn
 	limiter *rate.Limiter
-	router  router
+	peer    peer
 }
 
 // NewClient starts to connect and does not wait for the connection. It fails on a configuration that can't work, such as
 // certificates that can't be read.
 func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]component.Component, set component.TelemetrySettings, build component.BuildInfo) (*Client, error) {
-	c := &Client{cfg: cfg, limiter: rate.NewLimiter(rate.Inf, 0), router: router{logger: set.Logger}}
+	c := &Client{cfg: cfg, limiter: rate.NewLimiter(rate.Inf, 0), peer: peer{logger: set.Logger}}
 	if cfg.EnvelopesPerSecond > 0 {
 		c.limiter = rate.NewLimiter(rate.Limit(cfg.EnvelopesPerSecond), cfg.Burst)
 	}
@@ -58,7 +58,7 @@ func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]comp
 	var err error
 	c.conn, err = cfg.GRPC.ToClientConn(ctx, extensions, set,
 		configgrpc.WithGrpcDialOption(grpc.WithUserAgent(userAgent)),
-		configgrpc.WithGrpcDialOption(grpc.WithStatsHandler(&c.router)),
+		configgrpc.WithGrpcDialOption(grpc.WithStatsHandler(&c.peer)),
 		configgrpc.WithGrpcDialOption(grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxConnectPause},
 			// As gRPC has it, which it does not once it is given parameters.
@@ -117,12 +117,13 @@ func (c *Client) invoke(ctx context.Context, message *buffer) error {
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
 		defer cancel()
 	}
-	if !c.router.found.Load() {
+	if !c.peer.router.Load() {
+		ended := c.peer.connectionsEnded()
 		err := c.conn.Invoke(ctx, loggregator_v2.Ingress_Send_FullMethodName, message, nothing{}, grpc.ForceCodecV2(codec{}))
 		if status.Code(err) != codes.Unimplemented {
 			return err
 		}
-		c.router.find()
+		c.peer.isRouter(ended)
 	}
 	return c.stream(ctx, message)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"go.opentelemetry.io/collector/config/configtls"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -21,7 +22,8 @@ type Error struct {
 	Permanent bool
 	// Everything is whether every message would have failed, not only this one.
 	Everything bool
-	// ByHand is whether it stays like that until a person does something: a certificate or a permission is wrong.
+	// ByHand is whether it stays like that until a person does something on this side: the client's certificates or
+	// permissions are wrong. A server can be mended without the client's knowledge.
 	ByHand bool
 	// TooLarge is whether a smaller message may get through.
 	TooLarge bool
@@ -33,6 +35,9 @@ type Error struct {
 	status *status.Status
 	delay  time.Duration
 }
+
+// maxServerDelay bounds the delay that a server may ask for.
+const maxServerDelay = 5 * time.Minute
 
 // maxErrorText bounds, in bytes, what is repeated of a server's words. A server may quote what it was sent.
 const maxErrorText = 300
@@ -61,7 +66,7 @@ func (e *Error) Type() string { return e.status.Code().String() }
 type verdict struct {
 	retry      bool // another attempt can help
 	everything bool // every other message would get it too
-	byHand     bool // only a person can mend it
+	byHand     bool // only a person on this side can mend it
 }
 
 // verdicts has each code that an attempt can fail with. Those that are retried are those of OTLP's exporters, for the same
@@ -90,35 +95,56 @@ var verdicts = map[codes.Code]verdict{
 	codes.Unknown:  {},
 
 	// What listens there is no ingress.
-	codes.Unimplemented: {everything: true, byHand: true},
+	codes.Unimplemented: {everything: true},
 	// It is one, and does not let us in.
 	codes.Unauthenticated:  {everything: true, byHand: true},
 	codes.PermissionDenied: {everything: true, byHand: true},
 }
 
 // tooLarge is how gRPC's implementations say that a message is above a limit of theirs.
-var tooLarge = regexp.MustCompile(`larger than max|exceeds maximum|too large`)
+var tooLarge = regexp.MustCompile(`larger than max|exceeds (the )?maximum|too large`)
+
+// fault is a reason that is found in the words of an error.
+type fault struct {
+	words, hint string
+	byHand      bool // as in Error; certificates of the client are not if they are reloaded
+}
 
 // certificateFaults are words of errors with code Unavailable that a certificate is the reason of, and what to do. The first
-// one that fits counts. The errors of crypto/tls begin with "remote error" where the server found the fault.
-var certificateFaults = []struct{ words, hint string }{
-	{"certificate signed by unknown authority", "the server's certificate is not of the CA in tls::ca_file"},
-	{"certificate has expired or is not yet valid", "the server's certificate is out of date, or one of the clocks is wrong"},
-	{"certificate is valid for", "the server's certificate has another name than tls::server_name_override"},
-	{"cannot validate certificate for", "the server's certificate has no such name; see tls::server_name_override"},
-	{"failed to verify certificate", "the server's certificate is not what tls asks for"},
-	{"remote error: tls: certificate required", "the server asks for a client certificate: set tls::cert_file and tls::key_file"},
-	{"remote error: tls: expired certificate", "the certificate in tls::cert_file is out of date"},
-	{"remote error: tls: unknown certificate authority", "the certificate in tls::cert_file is of a CA that the server does not know"},
-	{"remote error: tls: bad certificate", "the server does not accept the certificate in tls::cert_file"},
+// one that fits counts. The errors of crypto/tls begin with "remote error" where the server found the fault: then the words are
+// those of an alert of RFC 8446, section 6.2.
+var certificateFaults = []fault{
+	{"certificate signed by unknown authority", "the server's certificate is not of the CA in tls::ca_file", true},
+	{"certificate has expired or is not yet valid", "the server's certificate is out of date, or one of the clocks is wrong", false},
+	{"certificate is valid for", "the server's certificate has another name than tls::server_name_override", true},
+	{"cannot validate certificate for", "the server's certificate has no such name; see tls::server_name_override", true},
+	{"failed to verify certificate", "the server's certificate is not what tls asks for", false},
+	{"remote error: tls: certificate required", "the server asks for a client certificate: set tls::cert_file and tls::key_file", true},
+	{"remote error: tls: expired certificate", "the certificate in tls::cert_file is out of date", true},
+	{"remote error: tls: revoked certificate", "the certificate in tls::cert_file is revoked", true},
+	{"remote error: tls: unknown certificate authority", "the certificate in tls::cert_file is of a CA that the server does not know", true},
+	{"remote error: tls: bad certificate", refusedHint, true},
+	{"remote error: tls: unsupported certificate", refusedHint, true},
+	{"remote error: tls: unknown certificate", refusedHint, true},
+	{"remote error: tls: access denied", refusedHint, true},
 }
+
+const refusedHint = "the server does not accept the certificate in tls::cert_file"
+
+// handshakeFailure is what a server says if it gets no client certificate in TLS 1.2, among other reasons.
+const handshakeFailure = "remote error: tls: handshake failure"
 
 // brokenHint is for connections that break before the first answer: with TLS 1.3 a client may see no more of it than that.
 const brokenHint = "if it stays like that: a server that does not accept the client certificate in tls::cert_file breaks the connection like that"
 
-// classify is the one place that knows what the error of an attempt means. Faults of certificates pass by themselves if
-// certificates are reloaded.
-func classify(err error, reloading bool) *Error {
+// credentialFaults is how gRPC says that an auth extension has nothing to send along. The call was not made.
+var credentialFaults = regexp.MustCompile(`^transport: (per-RPC creds failed|received per-RPC creds error)`)
+
+// fromProxy is how gRPC says that the answer is not gRPC at all: something in between gave it.
+const fromProxy = "unexpected HTTP status code"
+
+// classify is the one place that knows what the error of an attempt means, made with these settings of TLS.
+func classify(err error, settings *configtls.ClientConfig) *Error {
 	s := status.Convert(err)
 	v := verdicts[s.Code()]
 	e := &Error{Permanent: !v.retry, Everything: v.everything, ByHand: v.byHand, status: s}
@@ -128,19 +154,16 @@ func classify(err error, reloading bool) *Error {
 			retry = info
 		}
 	}
-	e.delay = retry.GetRetryDelay().AsDuration()
+	e.delay = min(retry.GetRetryDelay().AsDuration(), maxServerDelay)
 
+	if credentialFaults.MatchString(s.Message()) {
+		e.Permanent, e.Everything, e.ByHand = false, true, false
+		e.Hint = "the extension in auth has no credentials"
+		return e
+	}
 	switch s.Code() {
 	case codes.Unavailable:
-		for _, fault := range certificateFaults {
-			if strings.Contains(s.Message(), fault.words) {
-				e.ByHand, e.Hint = !reloading, fault.hint
-				return e
-			}
-		}
-		if m := s.Message(); strings.Contains(m, "broken pipe") || strings.Contains(m, "connection reset") {
-			e.Hint, e.Guess = brokenHint, true
-		}
+		e.explainConnection(settings)
 	case codes.ResourceExhausted:
 		switch {
 		case retry != nil: // The server asks for a pause.
@@ -153,6 +176,31 @@ func classify(err error, reloading bool) *Error {
 		e.Hint = "the endpoint does not serve loggregator.v2.Ingress: it has to be a Loggregator agent or router"
 	case codes.Unauthenticated, codes.PermissionDenied:
 		e.Hint = "the server does not accept who the client is; see tls::cert_file and auth"
+		if strings.HasPrefix(s.Message(), fromProxy) {
+			e.ByHand, e.Hint = false, "the answer is not of an ingress but of a proxy in between"
+		}
 	}
 	return e
+}
+
+// explainConnection says why there is no connection, as far as the words of gRPC and TLS do.
+func (e *Error) explainConnection(settings *configtls.ClientConfig) {
+	text := e.status.Message()
+	for _, f := range certificateFaults {
+		if strings.Contains(text, f.words) {
+			e.Hint, e.ByHand = f.hint, f.byHand && settings.ReloadInterval == 0
+			return
+		}
+	}
+	switch {
+	case strings.Contains(text, handshakeFailure):
+		if settings.CertFile == "" && settings.CertPem == "" {
+			e.Hint = "the server may ask for a client certificate: set tls::cert_file and tls::key_file"
+			e.ByHand = true
+			return
+		}
+		e.Hint = "client and server have no TLS version or cipher suite in common, or the server does not accept the certificate in tls::cert_file"
+	case strings.Contains(text, "broken pipe"), strings.Contains(text, "connection reset"):
+		e.Hint, e.Guess = brokenHint, true
+	}
 }

@@ -4,19 +4,25 @@
 package ingress
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
-	"math"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/config/configtls"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
 // refusal is an error of a server; details say more about it.
@@ -34,6 +40,12 @@ func refusal(t *testing.T, code codes.Code, details ...protoadapt.MessageV1) err
 func retryIn(delay time.Duration) *errdetails.RetryInfo {
 	return &errdetails.RetryInfo{RetryDelay: durationpb.New(delay)}
 }
+
+// plain and reloading are settings with a client certificate, without and with reload_interval.
+var (
+	plain     = &configtls.ClientConfig{Config: configtls.Config{CertFile: "client.crt"}}
+	reloading = &configtls.ClientConfig{Config: configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}}
+)
 
 // lastCode is the last code that gRPC has.
 const lastCode = codes.Unauthenticated
@@ -69,7 +81,7 @@ func TestClassifyCodes(t *testing.T) {
 	require.Len(t, permanentCodes, int(lastCode), "every code but OK")
 	for code := codes.Canceled; code <= lastCode; code++ {
 		t.Run(code.String(), func(t *testing.T) {
-			e := classify(refusal(t, code), false)
+			e := classify(refusal(t, code), plain)
 			assert.Equal(t, permanentCodes[code], e.Permanent)
 			assert.Equal(t, code.String(), e.Type())
 			assert.Zero(t, e.delay)
@@ -102,13 +114,13 @@ func TestClassifyDetails(t *testing.T) {
 		{"a pause makes no permanent error pass", refusal(t, codes.InvalidArgument, retryIn(time.Second)), true, codes.InvalidArgument, time.Second},
 		{"a pause longer than time can say", refusal(t, codes.Unavailable, &errdetails.RetryInfo{
 			RetryDelay: &durationpb.Duration{Seconds: 315_576_000_000},
-		}), false, codes.Unavailable, math.MaxInt64},
+		}), false, codes.Unavailable, maxServerDelay},
 		{"an error that is not gRPC's", errors.New("no"), true, codes.Unknown, 0},
 		{"a code that nobody knows", refusal(t, lastCode+1), true, lastCode + 1, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := classify(tt.err, false)
+			e := classify(tt.err, plain)
 			assert.Equal(t, tt.permanent, e.Permanent)
 			assert.Equal(t, tt.code.String(), e.Type())
 			assert.Equal(t, tt.delay, e.delay)
@@ -127,30 +139,97 @@ func TestWhatIsAboutEveryMessage(t *testing.T) {
 		codes.Unimplemented: true, codes.Unauthenticated: true, codes.PermissionDenied: true,
 		codes.InvalidArgument: false, codes.Internal: false, codes.ResourceExhausted: false,
 	} {
-		assert.Equal(t, want, classify(status.Error(code, ""), false).Everything, code)
+		assert.Equal(t, want, classify(status.Error(code, ""), plain).Everything, code)
 	}
 }
 
+// What is wrong with a certificate is in the words of crypto/tls and of gRPC: those of the client, and alerts of the server.
 func TestWhatOnlyAPersonCanMend(t *testing.T) {
-	const handshake = "connection error: desc = \"transport: authentication handshake failed: "
-	for text, want := range map[string]string{
-		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 "tls::ca_file",
-		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": "out of date",
-		handshake + "tls: failed to verify certificate: x509: certificate is valid for metron, not doppler\"":            "tls::server_name_override",
-		"error reading server preface: remote error: tls: certificate required":                                          "set tls::cert_file",
-		"error reading server preface: remote error: tls: expired certificate":                                           "tls::cert_file is out of date",
+	const (
+		handshake = "connection error: desc = \"transport: authentication handshake failed: "
+		preface   = "error reading server preface: remote error: tls: "
+	)
+	for text, want := range map[string]struct {
+		hint   string
+		byHand bool
+	}{
+		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 {"tls::ca_file", true},
+		handshake + "tls: failed to verify certificate: x509: certificate is valid for metron, not doppler\"":            {"tls::server_name_override", true},
+		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": {"out of date", false},
+		preface + "certificate required":                     {"set tls::cert_file", true},
+		preface + "expired certificate":                      {"tls::cert_file is out of date", true},
+		preface + "revoked certificate":                      {"tls::cert_file is revoked", true},
+		preface + "unknown certificate authority":            {"of a CA that the server does not know", true},
+		preface + "bad certificate":                          {"does not accept the certificate in tls::cert_file", true},
+		preface + "unsupported certificate":                  {"does not accept the certificate in tls::cert_file", true},
+		preface + "unknown certificate":                      {"does not accept the certificate in tls::cert_file", true},
+		preface + "access denied":                            {"does not accept the certificate in tls::cert_file", true},
+		handshake + "remote error: tls: handshake failure\"": {"no TLS version or cipher suite in common", false},
 	} {
-		e := classify(status.Error(codes.Unavailable, text), false)
-		assert.True(t, e.ByHand, text)
+		e := classify(status.Error(codes.Unavailable, text), plain)
+		assert.Equal(t, want.byHand, e.ByHand, text)
 		assert.False(t, e.Permanent, "it is tried again: the other end may mend it")
-		assert.Contains(t, e.Hint, want)
-		assert.False(t, classify(status.Error(codes.Unavailable, text), true).ByHand, "a certificate that is reloaded mends itself")
+		assert.Contains(t, e.Hint, want.hint, text)
+		assert.False(t, classify(status.Error(codes.Unavailable, text), reloading).ByHand, "a certificate that is reloaded mends itself")
 	}
 	for code, want := range map[codes.Code]bool{
-		codes.PermissionDenied: true, codes.Unauthenticated: true, codes.Unimplemented: true,
+		codes.PermissionDenied: true, codes.Unauthenticated: true, codes.Unimplemented: false,
 		codes.Unavailable: false, codes.DeadlineExceeded: false, codes.Internal: false,
 	} {
-		assert.Equal(t, want, classify(status.Error(code, "no"), true).ByHand, code)
+		assert.Equal(t, want, classify(status.Error(code, "no"), reloading).ByHand, code)
+	}
+}
+
+// With TLS 1.2 a server that gets no client certificate says no more than that the handshake failed.
+func TestHandshakeFailureWithoutAClientCertificate(t *testing.T) {
+	for name, tt := range map[string]struct {
+		settings configtls.ClientConfig
+		want     bool
+	}{
+		"no certificate":    {configtls.ClientConfig{}, true},
+		"one in a file":     {*plain, false},
+		"one in the config": {configtls.ClientConfig{Config: configtls.Config{CertPem: "PEM"}}, false},
+	} {
+		e := classify(status.Error(codes.Unavailable, "remote error: tls: handshake failure"), &tt.settings)
+		assert.Equal(t, tt.want, e.ByHand, name)
+		assert.Equal(t, tt.want, strings.Contains(e.Hint, "set tls::cert_file and tls::key_file"), name)
+	}
+}
+
+// The same with servers: each version of TLS says it in its own words.
+func TestMissingClientCertificate(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			certs := t.TempDir()
+			require.NoError(t, ingresstest.WriteCerts(certs))
+			settings, err := ingresstest.ServerTLS(certs)
+			require.NoError(t, err)
+			settings.MinVersion, settings.MaxVersion = version, version
+			served := serve(t, early{}, grpc.Creds(credentials.NewTLS(settings)))
+			cfg := configWith(served.GRPC.Endpoint, certs)
+			cfg.GRPC.TLS.CertFile, cfg.GRPC.TLS.KeyFile = "", ""
+			ctx, cancel := context.WithTimeout(t.Context(), waitAtMost)
+			defer cancel()
+			// With TLS 1.3 an attempt may see no more than a broken connection.
+			var last *Error
+			sender := connect(t, cfg).NewSender(func(a Attempt) {
+				if last = a.Err; last != nil && last.ByHand {
+					cancel()
+				}
+			})
+			require.Error(t, send(ctx, sender, logEnvelopes(1)...))
+			require.NotNil(t, last)
+			assert.Contains(t, last.Hint, "set tls::cert_file and tls::key_file")
+		})
+	}
+}
+
+// A proxy in between can be mended without a restart of the client.
+func TestRefusedByAProxy(t *testing.T) {
+	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied} {
+		e := classify(status.Error(code, "unexpected HTTP status code received from server: 403 (Forbidden)"), plain)
+		assert.False(t, e.ByHand)
+		assert.Contains(t, e.Hint, "proxy")
 	}
 }
 
@@ -158,18 +237,19 @@ func TestTooLarge(t *testing.T) {
 	for text, want := range map[string]bool{
 		"grpc: received message larger than max (5 vs. 4)":              true, // Go, C++
 		"gRPC message exceeds maximum size 4: 5":                        true, // Java
+		"Received message exceeds the maximum configured message size.": true, // .NET
 		"the quota of this hour is used up":                             false,
 		"grpc: received message after decompression larger than max 10": true,
 	} {
-		assert.Equal(t, want, classify(status.Error(codes.ResourceExhausted, text), false).TooLarge, text)
+		assert.Equal(t, want, classify(status.Error(codes.ResourceExhausted, text), plain).TooLarge, text)
 	}
-	assert.False(t, classify(status.Error(codes.Internal, "larger than max"), false).TooLarge)
+	assert.False(t, classify(status.Error(codes.Internal, "larger than max"), plain).TooLarge)
 }
 
 // A server may quote what it was sent, or say more than anybody wants to read.
 func TestServersWordsAreBounded(t *testing.T) {
-	e := classify(status.Error(codes.Internal, strings.Repeat("é", 1000)), false)
+	e := classify(status.Error(codes.Internal, strings.Repeat("é", 1000)), plain)
 	assert.Equal(t, "Internal: "+strings.Repeat("é", maxErrorText/2)+"…", e.Error())
-	e = classify(status.Error(codes.Internal, "x"+strings.Repeat("é", 1000)), false)
+	e = classify(status.Error(codes.Internal, "x"+strings.Repeat("é", 1000)), plain)
 	assert.Equal(t, "Internal: x"+strings.Repeat("é", maxErrorText/2-1)+"…", e.Error())
 }

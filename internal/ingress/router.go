@@ -18,37 +18,53 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// router remembers that the other end is a router, which has no Send, for as long as its connection lives. It is a
-// stats.Handler because gRPC tells of the end of a connection nowhere else. Any goroutine may use it at any time.
-type router struct {
-	found  atomic.Bool
+// peer is what is known of the other end. It is a stats.Handler because gRPC tells of the end of a connection nowhere else. Any
+// goroutine may use it at any time.
+type peer struct {
+	// router is whether the other end is a router, which has no Send: for as long as its connection lives.
+	router atomic.Bool
 	logger *zap.Logger
 	once   sync.Once
+
+	mu    sync.Mutex
+	ended int
 }
 
-// find remembers it, and logs it once in the life of a client.
-func (r *router) find() {
-	r.found.Store(true)
-	r.once.Do(func() {
-		r.logger.Info("The endpoint has no Send, so it is a router, not an agent. Sending by BatchSender.")
+// connectionsEnded is the number of connections that have ended so far.
+func (p *peer) connectionsEnded() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
+// isRouter remembers it, unless a connection has ended since so many had; and logs it once in the life of a client.
+func (p *peer) isRouter(ended int) {
+	p.mu.Lock()
+	p.router.Store(p.ended == ended)
+	p.mu.Unlock()
+	p.once.Do(func() {
+		p.logger.Info("The endpoint has no Send, so it is a router, not an agent. Sending by BatchSender.")
 	})
 }
 
-// HandleConn forgets it when a connection ends: the next one may be to an agent.
-func (r *router) HandleConn(_ context.Context, s stats.ConnStats) {
+// HandleConn counts the ends of connections, and forgets that it is a router: the next connection may be to an agent.
+func (p *peer) HandleConn(_ context.Context, s stats.ConnStats) {
 	if _, ok := s.(*stats.ConnEnd); ok {
-		r.found.Store(false)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.ended++
+		p.router.Store(false)
 	}
 }
 
 // TagConn does nothing.
-func (*router) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (*peer) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 
 // TagRPC does nothing.
-func (*router) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+func (*peer) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
 // HandleRPC does nothing.
-func (*router) HandleRPC(context.Context, stats.RPCStats) {}
+func (*peer) HandleRPC(context.Context, stats.RPCStats) {}
 
 // batchSender is BatchSender as a stream in both directions, so that an answer without a message is none of gRPC's errors.
 var batchSender = grpc.StreamDesc{StreamName: "BatchSender", ClientStreams: true, ServerStreams: true}
@@ -66,28 +82,35 @@ func (c *Client) stream(ctx context.Context, message *buffer) error {
 	if err != nil {
 		return err
 	}
-	if err := s.SendMsg(message); err != nil && !errors.Is(err, io.EOF) { // EOF: RecvMsg knows why.
-		return err
+	sendErr := s.SendMsg(message)
+	if sendErr != nil && !errors.Is(sendErr, io.EOF) { // EOF: the call has ended, and RecvMsg knows why.
+		return sendErr
 	}
 	if err := s.CloseSend(); err != nil {
 		return err
 	}
 	err = s.RecvMsg(nothing{})
 	if status.Code(err) == codes.Unimplemented {
-		c.router.found.Store(false)
+		c.peer.router.Store(false)
 	}
-	if endOfStream(err) {
-		return nil
-	}
-	return err
+	return outcome(sendErr, err)
 }
 
-// endOfStream says whether a server has ended a call because it has read the end of the stream. Routers and agents return the
-// io.EOF that they got from reading, and gRPC makes a status of it.
-func endOfStream(err error) bool {
-	if err == nil || errors.Is(err, io.EOF) { // Or they answer as the protocol has it.
-		return true
+// outcome is what a stream has come to, whose message was written with the one error, and which ended with the other: nil if
+// that says that the server has read to the end of the stream.
+//
+// Routers and agents return the io.EOF that they got from reading, and gRPC makes a status of it; others may answer as the
+// protocol has it. A server that ends a call with neither, which is io.EOF here, may have read nothing. Nor has it read what
+// could not be written.
+func outcome(written, ended error) error {
+	s, ok := status.FromError(ended) // Of nil it is OK.
+	read := ok && (s.Code() == codes.OK || s.Code() == codes.Unknown && s.Message() == io.EOF.Error())
+	switch {
+	case read && written == nil:
+		return nil
+	case read, errors.Is(ended, io.EOF):
+		return status.Error(codes.Unavailable, "the server ended the stream before all of it was read")
+	default:
+		return ended
 	}
-	s, ok := status.FromError(err)
-	return ok && s.Code() == codes.Unknown && s.Message() == io.EOF.Error()
 }

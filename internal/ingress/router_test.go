@@ -7,16 +7,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"testing"
 	"time"
 
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
@@ -62,18 +67,18 @@ func TestNewConnectionTriesSendAgain(t *testing.T) {
 	client, log := connectLogged(t, configFor(server))
 	sender := client.NewSender(func(Attempt) {})
 	require.NoError(t, send(t.Context(), sender, logEnvelope("to a router")))
-	require.True(t, client.router.found.Load())
+	require.True(t, client.peer.router.Load())
 
 	server.Resume() // An agent from now on; the connection still takes streams.
 	calls := server.Calls()
 	require.NoError(t, send(t.Context(), sender, logEnvelope("by stream")))
 	assert.Equal(t, calls+1, server.Calls())
-	require.True(t, client.router.found.Load())
+	require.True(t, client.peer.router.Load())
 
 	server.CutConnections()
-	require.Eventually(t, func() bool { return !client.router.found.Load() }, waitAtMost, time.Millisecond)
+	require.Eventually(t, func() bool { return !client.peer.router.Load() }, waitAtMost, time.Millisecond)
 	require.NoError(t, send(t.Context(), sender, logEnvelope("to an agent")))
-	assert.False(t, client.router.found.Load())
+	assert.False(t, client.peer.router.Load())
 
 	server.Router()
 	server.CutConnections()
@@ -135,25 +140,77 @@ func TestNoIngress(t *testing.T) {
 	client := connect(t, configFor(server))
 	e := requireError(t, send(t.Context(), client.NewSender(func(Attempt) { attempts++ }), logEnvelopes(1)...), "Unimplemented")
 	assert.True(t, e.Permanent)
-	assert.True(t, e.ByHand)
+	assert.False(t, e.ByHand, "an ingress may take its place")
 	assert.Contains(t, e.Error(), "it has to be a Loggregator agent or router")
 	assert.Equal(t, 1, attempts)
-	assert.False(t, client.router.found.Load())
+	assert.False(t, client.peer.router.Load())
 }
 
-func TestEndOfStream(t *testing.T) {
+func TestOutcomeOfAStream(t *testing.T) {
+	end := status.Error(codes.Unknown, "EOF") // As routers and agents end.
 	for name, tt := range map[string]struct {
-		err  error
-		want bool
+		written, ended error
+		want           codes.Code
 	}{
-		"a response":                 {nil, true},
-		"status OK":                  {io.EOF, true},
-		"as routers and agents end":  {status.Error(codes.Unknown, "EOF"), true},
-		"another unknown error":      {status.Error(codes.Unknown, "EOF is near"), false},
-		"the connection breaks":      {status.Error(codes.Unavailable, "EOF"), false},
-		"the end comes unexpectedly": {io.ErrUnexpectedEOF, false},
-		"no status":                  {errors.New("EOF"), false},
+		"a response":                     {nil, nil, codes.OK},
+		"read to the end":                {nil, end, codes.OK},
+		"status OK, no response":         {nil, io.EOF, codes.Unavailable},
+		"another unknown error":          {nil, status.Error(codes.Unknown, "EOF is near"), codes.Unknown},
+		"the connection breaks":          {nil, status.Error(codes.Unavailable, "EOF"), codes.Unavailable},
+		"the end comes unexpectedly":     {nil, io.ErrUnexpectedEOF, codes.Unknown},
+		"no status":                      {nil, errors.New("EOF"), codes.Unknown},
+		"a response, before the message": {io.EOF, nil, codes.Unavailable},
+		"the end, before the message":    {io.EOF, end, codes.Unavailable},
+		"refused, before the message":    {io.EOF, status.Error(codes.PermissionDenied, "no"), codes.PermissionDenied},
 	} {
-		assert.Equal(t, tt.want, endOfStream(tt.err), name)
+		assert.Equal(t, tt.want, status.Code(outcome(tt.written, tt.ended)), name)
 	}
+}
+
+// early ends each stream without having read anything.
+type early struct {
+	loggregator_v2.UnimplementedIngressServer
+}
+
+func (early) BatchSender(loggregator_v2.Ingress_BatchSenderServer) error { return nil }
+
+// serve serves an ingress without TLS, and returns the settings of a client of it.
+func serve(t *testing.T, ingress loggregator_v2.IngressServer, options ...grpc.ServerOption) Config {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := grpc.NewServer(options...)
+	loggregator_v2.RegisterIngressServer(server, ingress)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Stop()
+		require.NoError(t, <-served)
+	})
+	cfg := configWith(l.Addr().String(), "")
+	cfg.GRPC.TLS = configtls.ClientConfig{Insecure: true}
+	return cfg
+}
+
+// What a server has not read was not sent.
+func TestStreamThatEndsEarlyAcknowledgesNothing(t *testing.T) {
+	cfg := serve(t, early{})
+	cfg.Retry.Enabled = false
+	client := connect(t, cfg)
+	for range 10 {
+		requireError(t, send(t.Context(), client.NewSender(func(Attempt) {}), logEnvelopes(3)...), "Unavailable")
+	}
+}
+
+// A connection that ends while the answer of its server is being read takes with it what that says of the server.
+func TestRouterIsForgottenWithItsConnection(t *testing.T) {
+	p := &peer{logger: zap.NewNop()}
+	ended := p.connectionsEnded()
+	p.HandleConn(t.Context(), &stats.ConnEnd{})
+	p.isRouter(ended)
+	assert.False(t, p.router.Load())
+	p.isRouter(p.connectionsEnded())
+	assert.True(t, p.router.Load())
+	p.HandleConn(t.Context(), &stats.ConnEnd{})
+	assert.False(t, p.router.Load())
 }

@@ -19,6 +19,8 @@ type Sender struct {
 	observe  func(Attempt)
 	stopped  chan struct{}
 	stopOnce sync.Once
+	// notBefore is when the pause is over that the server has asked for, which holds for the next message as well.
+	notBefore time.Time
 }
 
 // Attempt is what became of one attempt to send a message.
@@ -47,8 +49,9 @@ func (c *Client) NewSender(observe func(Attempt)) *Sender {
 //
 // It waits for the rate limit before each attempt, because an attempt that failed may have been taken all the same; but not
 // while there is no connection, when an attempt fails at once. It tries again, with growing pauses, as long as the error is
-// one that passes, the configured time is not over, and StopRetrying was not called. What the server refuses as too large
-// is sent again in halves, down to single envelopes. ctx bounds all of it.
+// one that passes, the configured time is not over, and StopRetrying was not called. A pause that the server asks for holds
+// for the next message too if this one is given up. What the server refuses as too large is sent again in halves, down to
+// single envelopes. ctx bounds all of it.
 func (s *Sender) Send(ctx context.Context, b *Batch, settle func(Outcome)) {
 	if b.Len() == 0 {
 		return
@@ -79,6 +82,9 @@ func (s *Sender) deliver(ctx context.Context, message *buffer, envelopes int) er
 		Multiplier:          retry.Multiplier,
 		MaxInterval:         retry.MaxInterval,
 	}
+	if wait := time.Until(s.notBefore); wait > 0 {
+		s.sleep(ctx, wait, nil)
+	}
 	start := time.Now()
 	var last *Error
 	for {
@@ -88,8 +94,12 @@ func (s *Sender) deliver(ctx context.Context, message *buffer, envelopes int) er
 			}
 			return err
 		}
+		ended := s.client.peer.connectionsEnded()
 		attempt := s.attempt(ctx, message)
 		last = attempt.Err
+		if last != nil && last.delay > 0 {
+			s.notBefore = time.Now().Add(last.delay)
+		}
 		attempt.Halved = last != nil && last.TooLarge && envelopes > 1
 		if last != nil && !last.Permanent && retry.Enabled && ctx.Err() == nil && !s.stopping() {
 			delay := max(pause.NextBackOff(), last.delay, 1) // 0 would say that none follows.
@@ -106,7 +116,7 @@ func (s *Sender) deliver(ctx context.Context, message *buffer, envelopes int) er
 		if attempt.RetryIn == 0 {
 			return last
 		}
-		s.pause(ctx, attempt)
+		s.pause(ctx, attempt, ended)
 	}
 }
 
@@ -114,18 +124,23 @@ func (s *Sender) deliver(ctx context.Context, message *buffer, envelopes int) er
 // with the first call.
 const leastPause = time.Second
 
-// pause waits for the next attempt of a message. If the connection is lost, the pause is over after leastPause as soon as it is
-// back, unless the server itself has asked for the pause.
-func (s *Sender) pause(ctx context.Context, failed Attempt) {
-	if failed.RetryIn <= leastPause || failed.Err.delay > 0 || s.client.connected() {
+// pause waits for the next attempt of a message. If the attempt that failed has lost a connection, of which so many had ended
+// before it, the pause is over after leastPause as soon as there is one, unless the server itself has asked for the pause.
+func (s *Sender) pause(ctx context.Context, failed Attempt, ended int) {
+	if failed.RetryIn <= leastPause || failed.Err.delay > 0 {
 		s.sleep(ctx, failed.RetryIn, nil)
 		return
 	}
-	if s.sleep(ctx, leastPause, nil) {
-		back, stop := s.client.back(ctx)
-		defer stop()
-		s.sleep(ctx, failed.RetryIn-leastPause, back)
+	if !s.sleep(ctx, leastPause, nil) { // gRPC may tell of the loss after the attempt.
+		return
 	}
+	var back <-chan struct{}
+	if !s.client.connected() || s.client.peer.connectionsEnded() != ended {
+		var stop func()
+		back, stop = s.client.back(ctx)
+		defer stop()
+	}
+	s.sleep(ctx, failed.RetryIn-leastPause, back)
 }
 
 // sleep sleeps for d; false if something woke it.
@@ -147,7 +162,7 @@ func (s *Sender) attempt(ctx context.Context, message *buffer) Attempt {
 	err := s.client.invoke(ctx, message)
 	a := Attempt{Duration: time.Since(start)}
 	if err != nil {
-		a.Err = classify(err, s.client.cfg.GRPC.TLS.ReloadInterval > 0)
+		a.Err = classify(err, &s.client.cfg.GRPC.TLS)
 	}
 	return a
 }

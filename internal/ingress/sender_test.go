@@ -177,6 +177,44 @@ func TestGivingUp(t *testing.T) {
 	}
 }
 
+// A pause that the server asks for holds for the next message too, when the one that got it is given up.
+func TestServersPauseHoldsForTheNextMessage(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	cfg := configFor(server)
+	cfg.Retry.Enabled = false
+	const delay = 300 * time.Millisecond
+	client := connect(t, cfg)
+	warm(t, client)
+	sender := client.NewSender(func(Attempt) {})
+	server.Refuse(refusal(t, codes.ResourceExhausted, retryIn(delay)))
+	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "ResourceExhausted")
+	refused := time.Now()
+	server.Resume()
+	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
+	assert.GreaterOrEqual(t, time.Since(refused), delay*9/10, "counted from the answer")
+	start := time.Now()
+	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
+	assert.Less(t, time.Since(start), delay, "once")
+}
+
+// Neither a shutdown nor the end of the context waits for it.
+func TestServersPauseEndsWithTheSender(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	cfg := configFor(server)
+	cfg.Retry.Enabled = false
+	client := connect(t, cfg)
+	sender := client.NewSender(func(Attempt) {})
+	server.Refuse(refusal(t, codes.ResourceExhausted, retryIn(maxServerDelay)))
+	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "ResourceExhausted")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, send(ctx, sender, logEnvelopes(1)...), context.DeadlineExceeded)
+	result := sendAsync(t.Context(), sender, logEnvelopes(1)...)
+	server.Resume()
+	sender.StopRetrying()
+	require.NoError(t, await(t, "the last attempt", result))
+}
+
 // After an outage nothing waits for the rest of a pause.
 func TestPauseIsOverWhenTheConnectionIsBack(t *testing.T) {
 	for _, balancer := range []string{"round_robin", "pick_first"} {
