@@ -175,6 +175,7 @@ func (e *signalExporter[D]) shutDown(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, shutdownTimeout)
 		defer cancel()
 	}
+	e.health.close()
 	e.sender.StopRetrying()
 	select {
 	case <-e.drained:

@@ -15,38 +15,48 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
 )
 
-// outageGrace is how long sends have to fail before the component is not well: connections break and come back.
-const outageGrace = time.Second
+const (
+	// outageGrace is how long sends have to fail before the component is not well: connections break and come back.
+	outageGrace = time.Second
+	// permanentGrace is how long only a person must seem able to end an outage before that is reported, because the collector
+	// lets no component come back from it.
+	permanentGrace = 30 * time.Second
+)
 
 // health follows the attempts to send, and tells the collector and its log when an outage begins and ends. A message that
-// was refused for what is in it is no outage; that is for losses to log.
+// was refused for what is in it is no outage, that is for losses to log; but it is one when all messages are refused.
 //
 // The drain observes. A timer of its own reports what lasts longer than outageGrace, because the next attempt can be long
 // after that.
 type health struct {
-	host   component.Host
-	logger *zap.Logger
+	host           component.Host
+	logger         *zap.Logger
+	permanentGrace time.Duration
 
 	mu       sync.Mutex
 	outage   *outage // nil: there is none
 	lastWarn time.Time
 	// permanent is whether a permanent error was reported. The collector takes no other status after that.
 	permanent bool
+	closing   bool
 	stopped   bool
 }
 
 // outage is the time from the first attempt that failed to the first that succeeds.
 type outage struct {
-	since    time.Time
-	attempts int
-	err      *ingress.Error // the latest
-	warned   []string       // the reasons that were logged
-	reported bool           // to the collector
-	timer    *time.Timer
+	since       time.Time
+	byHandSince time.Time // of the first attempt that failed for what only a person can mend
+	attempts    int
+	refused     int            // messages that were refused for what is in them
+	unreachable bool           // whether an attempt failed as every other would have
+	err         *ingress.Error // the latest
+	warned      []string       // the reasons that were logged
+	reported    bool           // to the collector
+	timer       *time.Timer
 }
 
 func newHealth(host component.Host, logger *zap.Logger) *health {
-	return &health{host: host, logger: logger}
+	return &health{host: host, logger: logger, permanentGrace: permanentGrace}
 }
 
 // observe takes an attempt.
@@ -57,9 +67,16 @@ func (h *health) observe(a ingress.Attempt) {
 	case h.stopped: // What Shutdown cut off says nothing of Loggregator.
 	case a.Err == nil:
 		h.succeeded()
-	case a.Err.Everything:
+	case !a.Halved: // Else it is not yet known what becomes of the message.
 		h.failed(a)
 	}
+}
+
+// close ends the reports to the collector, which takes none from a component that it stops. The log goes on.
+func (h *health) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closing = true
 }
 
 // stop ends the observation. Nothing is reported after it.
@@ -85,7 +102,7 @@ func (h *health) succeeded() {
 	if o == nil {
 		return
 	}
-	if o.reported && !h.permanent {
+	if o.reported && !h.permanent && !h.closing {
 		componentstatus.ReportStatus(h.host, componentstatus.NewEvent(componentstatus.StatusOK))
 	}
 	if len(o.warned) > 0 {
@@ -103,33 +120,39 @@ func (h *health) failed(a ingress.Attempt) {
 	}
 	o.attempts++
 	o.err = a.Err
-	if o.reported {
-		h.report(o)
+	if a.Err.ByHand && o.byHandSince.IsZero() {
+		o.byHandSince = time.Now()
 	}
-	h.warn(o, a)
+	if a.Err.Everything {
+		o.unreachable = true
+		h.warn(o, a)
+	} else {
+		o.refused++
+	}
+	h.report(o)
 }
 
 // lasts is called when an outage has lasted for outageGrace.
 func (h *health) lasts(o *outage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.outage == o { // It has not ended meanwhile.
+	if h.outage == o && o.unreachable { // It has not ended meanwhile. Of refusals the next one says whether they go on.
 		h.report(o)
 	}
 }
 
-// report tells the collector of an outage: once that there is one, and once that it is for a person to end. The latter can't
-// be taken back, so it takes a second attempt that says so.
+// report tells the collector of an outage that lasts: once that there is one, and once that it is for a person to end.
 func (h *health) report(o *outage) {
 	switch {
-	case h.permanent:
-	case o.reported && o.err.ByHand:
+	case h.permanent, h.closing, time.Since(o.since) < outageGrace:
+	case !o.unreachable && o.refused < 2: // It may be for what is in that one message.
+	case !o.reported:
+		o.reported = true
+		componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(o.err))
+	case o.err.ByHand && time.Since(o.byHandSince) >= h.permanentGrace:
 		h.permanent = true
 		componentstatus.ReportStatus(h.host, componentstatus.NewPermanentErrorEvent(o.err))
-	case !o.reported:
-		componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(o.err))
 	}
-	o.reported = true
 }
 
 // warn logs an outage when it begins, and again when it gets another reason, at most every logInterval.

@@ -4,6 +4,8 @@
 package loggregatorexporter
 
 import (
+	"context"
+	"errors"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -14,10 +16,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/config/configauth"
+	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
@@ -35,6 +42,19 @@ func (f *fixture) waitForStatuses(want ...componentstatus.Status) {
 	f.t.Helper()
 	require.Eventually(f.t, func() bool { return len(f.host.statuses()) >= len(want) }, waitAtMost, time.Millisecond)
 	require.Equal(f.t, want, f.host.statuses())
+}
+
+// attempts is how often it was tried to send.
+func (f *fixture) attempts() int {
+	m, err := f.telemetry.GetMetric("otelcol_exporter_loggregator_send_duration")
+	if err != nil {
+		return 0 // Nothing was counted.
+	}
+	total := 0
+	for _, p := range m.Data.(metricdata.Histogram[float64]).DataPoints {
+		total += int(p.Count)
+	}
+	return total
 }
 
 func TestOutageAndRecovery(t *testing.T) {
@@ -69,7 +89,26 @@ func TestOutageIsReportedBetweenAttempts(t *testing.T) {
 	assert.Equal(t, 1, f.ingress.Calls())
 	f.ingress.Resume()
 	require.NoError(t, e.Shutdown(t.Context()), "which makes the second")
-	f.waitForStatuses(recoverable, ok)
+	assert.Len(t, f.ingress.Envelopes(), 1)
+	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
+	assert.Equal(t, []componentstatus.Status{recoverable}, f.host.statuses(), "the collector takes none from a component that it stops")
+}
+
+// An outage that begins with Shutdown is in the log and in the counts, and no status.
+func TestNoStatusInShutdown(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.Stall()
+	f.cfg.TimeoutConfig.Timeout = 300 * time.Millisecond
+	e := f.start("logs")
+	for i := range 20 {
+		e.push(i*100, 100, 0)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	require.NoError(t, e.Shutdown(ctx))
+	assert.Greater(t, f.counts("logs").failed, 300, "it went on for longer than the grace")
+	assert.Empty(t, f.host.statuses())
+	f.checkIdentity("logs", 2000)
 }
 
 func TestWhatPassesWithinTheGraceIsNotReported(t *testing.T) {
@@ -95,24 +134,109 @@ func TestRefusedMessageIsNoOutage(t *testing.T) {
 	e := f.start("logs")
 	e.push(1, 1, 0)
 	require.Eventually(t, func() bool { return f.counts("logs").failed == 1 }, waitAtMost, time.Millisecond)
-	assert.Nil(t, e.health().outage)
+	refused := time.Now()
+	require.Eventually(t, func() bool { return time.Since(refused) > outageGrace }, waitAtMost, time.Millisecond)
+	f.ingress.Resume()
+	e.push(2, 1, 0)
+	f.ingress.WaitForEnvelopes(t, 1)
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Empty(t, f.host.statuses())
 	assert.Empty(t, f.lines("does not take envelopes"))
 	assert.Len(t, f.lines("Gave up sending"), 1)
 }
 
-// What only a person can mend is a permanent error, once a second attempt has said so.
+// But if every message is refused, for longer than a second, it is one, whatever the server says.
+func TestEverythingRefusedIsAnOutage(t *testing.T) {
+	for _, code := range []codes.Code{codes.Internal, codes.Unknown, codes.NotFound, codes.FailedPrecondition, codes.ResourceExhausted, codes.InvalidArgument} {
+		t.Run(code.String(), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.ingress.Refuse(status.Error(code, "not now"))
+			e := f.start("logs")
+			start, pushed := time.Now(), 0
+			require.Eventually(t, func() bool {
+				e.push(pushed, 1, 0)
+				pushed++
+				return len(f.host.statuses()) > 0
+			}, waitAtMost, 10*time.Millisecond)
+			f.waitForStatuses(recoverable)
+			assert.GreaterOrEqual(t, time.Since(start), outageGrace)
+			assert.ErrorContains(t, f.host.events[0].Err(), code.String()+": not now")
+			f.ingress.Resume()
+			e.push(pushed, 1, 0)
+			f.waitForStatuses(recoverable, ok)
+			require.NoError(t, e.Shutdown(t.Context()))
+			f.checkIdentity("logs", pushed+1)
+			assert.Len(t, f.lines("Gave up sending"), 2, "the first, and with the shutdown the others")
+		})
+	}
+}
+
+// tokens is an auth extension.
+type tokens struct {
+	component.StartFunc
+	component.ShutdownFunc
+	missing atomic.Bool
+}
+
+func (a *tokens) PerRPCCredentials() (credentials.PerRPCCredentials, error) { return a, nil }
+
+func (a *tokens) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	if a.missing.Load() {
+		return nil, errors.New("connection refused")
+	}
+	return map[string]string{"authorization": "Bearer"}, nil
+}
+
+func (*tokens) RequireTransportSecurity() bool { return true }
+
+// extensionHost has an extension.
+type extensionHost struct {
+	*statusHost
+	extensions map[component.ID]component.Component
+}
+
+func (h extensionHost) GetExtensions() map[component.ID]component.Component { return h.extensions }
+
+// Where tokens come from can be away for a while. Nothing is lost for that.
+func TestAuthWithoutAToken(t *testing.T) {
+	f := newFixture(t)
+	id, auth := component.MustNewID("oauth2client"), &tokens{}
+	f.cfg.ClientConfig.Auth = configoptional.Some(configauth.Config{AuthenticatorID: id})
+	auth.missing.Store(true)
+	e := f.create("logs")
+	require.NoError(t, e.Start(t.Context(), extensionHost{f.host, map[component.ID]component.Component{id: auth}}))
+	e.health().permanentGrace = 0
+	e.push(0, 100, 0)
+	f.waitForStatuses(recoverable)
+	assert.ErrorContains(t, f.host.events[0].Err(), "the extension in auth has no credentials")
+	auth.missing.Store(false)
+	f.ingress.WaitForEnvelopes(t, 100)
+	f.waitForStatuses(recoverable, ok)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, counts{sent: 100}, f.counts("logs"))
+}
+
+// What only a person can mend is a permanent error, if it stays.
 func TestPermissionDeniedIsPermanent(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Refuse(status.Error(codes.PermissionDenied, "who are you?"))
 	e := f.start("logs")
+	require.GreaterOrEqual(t, e.health().permanentGrace, 10*time.Second, "there is no way back from it")
+	e.health().permanentGrace = 2 * time.Second
+	start := time.Now()
 	e.push(1, 1, 0)
 	f.waitForStatuses(recoverable)
+	failed := time.Now()
 	e.push(2, 1, 0)
+	require.Eventually(t, func() bool { return f.counts("logs").failed == 2 }, waitAtMost, time.Millisecond)
+	if time.Since(start) < e.health().permanentGrace { // Unless the machine was that busy.
+		f.waitForStatuses(recoverable)
+	}
+	require.Eventually(t, func() bool { return time.Since(failed) > e.health().permanentGrace }, waitAtMost, time.Millisecond)
+	e.push(3, 1, 0)
 	f.waitForStatuses(recoverable, permanent)
 	assert.ErrorContains(t, f.host.events[1].Err(), "see tls::cert_file and auth")
-	e.push(3, 1, 0)
 	require.Eventually(t, func() bool { return f.counts("logs").failed == 3 }, waitAtMost, time.Millisecond)
 
 	// The collector takes no other status after that; the log says how it is.
@@ -128,29 +252,30 @@ func TestPermissionDeniedIsPermanent(t *testing.T) {
 	f.checkIdentity("logs", 4)
 }
 
-// A wrong certificate, on whichever side, is one clear line an outage, and a permanent error.
+// A wrong certificate, on whichever side, is one clear line an outage. It is a permanent error if it is for this side to mend.
 func TestCertificateFaults(t *testing.T) {
 	stranger := t.TempDir()
 	require.NoError(t, ingresstest.WriteCerts(stranger))
 	other := &ingresstest.Capture{Certs: stranger}
 	for name, tt := range map[string]struct {
-		flaw func(*fixture)
-		want string
+		flaw  func(*fixture)
+		want  string
+		stays bool
 	}{
 		"wrong CA": {func(f *fixture) { f.cfg.ClientConfig.TLS.CAFile = other.File(ingresstest.CAFile) },
-			"the server's certificate is not of the CA in tls::ca_file"},
+			"the server's certificate is not of the CA in tls::ca_file", true},
 		"wrong server name": {func(f *fixture) { f.cfg.ClientConfig.TLS.ServerName = "doppler" },
-			"another name than tls::server_name_override"},
+			"another name than tls::server_name_override", true},
 		"expired server certificate": {func(f *fixture) { f.ingress.Expire(f.t) },
-			"the server's certificate is out of date"},
+			"the server's certificate is out of date", false},
 		"no client certificate": {func(f *fixture) { f.cfg.ClientConfig.TLS.CertFile, f.cfg.ClientConfig.TLS.KeyFile = "", "" },
-			"tls::cert_file"},
+			"tls::cert_file", true},
 		"expired client certificate": {func(f *fixture) { f.writeClientCert(time.Now().Add(-time.Minute)) },
-			"tls::cert_file"},
+			"tls::cert_file", true},
 		"client certificate of another CA": {func(f *fixture) {
 			f.cfg.ClientConfig.TLS.CertFile = other.File(ingresstest.ClientCertFile)
 			f.cfg.ClientConfig.TLS.KeyFile = other.File(ingresstest.ClientKeyFile)
-		}, "tls::cert_file"},
+		}, "tls::cert_file", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -158,11 +283,19 @@ func TestCertificateFaults(t *testing.T) {
 			f.cfg.RetryConfig.MaxElapsedTime = 0
 			tt.flaw(f)
 			e := f.start("logs")
+			e.health().permanentGrace = 0
 			for i := range 50 {
 				e.push(i, 1, 0)
 			}
-			f.waitForStatuses(recoverable, permanent)
-			assert.ErrorContains(t, f.host.events[1].Err(), tt.want)
+			if tt.stays {
+				f.waitForStatuses(recoverable, permanent)
+			} else {
+				f.waitForStatuses(recoverable)
+				attempts := f.attempts()
+				require.Eventually(t, func() bool { return f.attempts() > attempts+10 }, waitAtMost, time.Millisecond)
+				f.waitForStatuses(recoverable)
+			}
+			assert.ErrorContains(t, f.host.events[len(f.host.statuses())-1].Err(), tt.want)
 			lines := f.lines("Loggregator does not take envelopes")
 			require.Len(t, lines, 1, "not one a batch, nor one an attempt")
 			assert.Contains(t, lines[0].ContextMap()["error"], tt.want)

@@ -35,7 +35,7 @@ func TestHealthFollowsLoggregator(t *testing.T) {
 	l.stop()
 }
 
-// What only a person can mend is a permanent error.
+// What only a person can mend is a permanent error, when it has lasted for half a minute.
 func TestHealthOfAWrongCertificate(t *testing.T) {
 	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
 	other := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
