@@ -44,15 +44,25 @@ type health struct {
 
 // outage is the time from the first attempt that failed to the first that succeeds.
 type outage struct {
-	since       time.Time
-	byHandSince time.Time // of the first attempt that failed for what only a person can mend
-	attempts    int
-	refused     int            // messages that were refused for what is in them
-	unreachable bool           // whether an attempt failed as every other would have
-	err         *ingress.Error // the latest
-	warned      []string       // the reasons that were logged
-	reported    bool           // to the collector
-	timer       *time.Timer
+	err      *ingress.Error // the latest
+	reported bool           // to the collector
+
+	// As long as attempts fail as every other would have:
+	since time.Time // zero if they don't
+	timer *time.Timer
+
+	// What the log says of all of these attempts.
+	began    time.Time
+	attempts int
+	warned   []string // the reasons
+
+	// Of those the ones that fail for what only a person can mend.
+	byHandSince time.Time
+	byHand      int
+
+	// As long as messages are refused for what is in them:
+	refusedSince time.Time
+	refused      int
 }
 
 func newHealth(host component.Host, logger *zap.Logger) *health {
@@ -91,14 +101,22 @@ func (h *health) stop() {
 func (h *health) end() *outage {
 	o := h.outage
 	if o != nil {
-		o.timer.Stop()
+		o.reached()
 		h.outage = nil
 	}
 	return o
 }
 
+// reached ends what follows from a server that can't be reached.
+func (o *outage) reached() {
+	if o.timer != nil {
+		o.timer.Stop()
+	}
+	o.since, o.byHandSince, o.byHand = time.Time{}, time.Time{}, 0
+}
+
 func (h *health) succeeded() {
-	o := h.end()
+	o := h.outage
 	if o == nil {
 		return
 	}
@@ -107,49 +125,72 @@ func (h *health) succeeded() {
 	}
 	if len(o.warned) > 0 {
 		h.logger.Info("Loggregator takes envelopes again.",
-			zap.Duration("outage", time.Since(o.since)), zap.Int("failed_attempts", o.attempts))
+			zap.Duration("outage", time.Since(o.began)), zap.Int("failed_attempts", o.attempts))
 	}
+	h.end()
 }
 
 func (h *health) failed(a ingress.Attempt) {
 	o := h.outage
 	if o == nil {
-		o = &outage{since: time.Now()}
-		o.timer = time.AfterFunc(outageGrace, func() { h.lasts(o) })
+		o = &outage{}
 		h.outage = o
 	}
-	o.attempts++
 	o.err = a.Err
-	if a.Err.ByHand && o.byHandSince.IsZero() {
-		o.byHandSince = time.Now()
-	}
 	if a.Err.Everything {
-		o.unreachable = true
-		h.warn(o, a)
+		h.unreached(o, a)
 	} else {
-		o.refused++
+		o.reached()
+		if o.refused++; o.refused == 1 {
+			o.refusedSince = time.Now()
+		}
 	}
 	h.report(o)
 }
 
-// lasts is called when an outage has lasted for outageGrace.
+// unreached takes an attempt that failed as every other would have.
+func (h *health) unreached(o *outage, a ingress.Attempt) {
+	now := time.Now()
+	if o.since.IsZero() {
+		o.since = now
+		o.timer = time.AfterFunc(outageGrace, func() { h.lasts(o) })
+	}
+	if o.attempts++; o.attempts == 1 {
+		o.began = now
+	}
+	switch {
+	case a.Err.ByHand:
+		if o.byHand++; o.byHand == 1 {
+			o.byHandSince = now
+		}
+	case !a.Err.Guess: // With TLS 1.3 a refused certificate may look like a broken connection now and then.
+		o.byHand = 0
+	}
+	h.warn(o, a)
+}
+
+// lasts is called when a server could not be reached for outageGrace.
 func (h *health) lasts(o *outage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.outage == o && o.unreachable { // It has not ended meanwhile. Of refusals the next one says whether they go on.
+	if h.outage == o { // It has not ended meanwhile.
 		h.report(o)
 	}
 }
 
+// byHandAtLeast is how many attempts have to say that an outage is for a person to end.
+const byHandAtLeast = 3
+
 // report tells the collector of an outage that lasts: once that there is one, and once that it is for a person to end.
 func (h *health) report(o *outage) {
+	unreached := !o.since.IsZero() && time.Since(o.since) >= outageGrace
+	refused := o.refused > 1 && time.Since(o.refusedSince) >= outageGrace
 	switch {
-	case h.permanent, h.closing, time.Since(o.since) < outageGrace:
-	case !o.unreachable && o.refused < 2: // It may be for what is in that one message.
+	case h.permanent, h.closing, !unreached && !refused:
 	case !o.reported:
 		o.reported = true
 		componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(o.err))
-	case o.err.ByHand && time.Since(o.byHandSince) >= h.permanentGrace:
+	case o.byHand >= byHandAtLeast && time.Since(o.byHandSince) >= h.permanentGrace:
 		h.permanent = true
 		componentstatus.ReportStatus(h.host, componentstatus.NewPermanentErrorEvent(o.err))
 	}

@@ -66,7 +66,6 @@ func (e *Error) Type() string { return e.status.Code().String() }
 type verdict struct {
 	retry      bool // another attempt can help
 	everything bool // every other message would get it too
-	byHand     bool // only a person on this side can mend it
 }
 
 // verdicts has each code that an attempt can fail with. Those that are retried are those of OTLP's exporters, for the same
@@ -97,8 +96,8 @@ var verdicts = map[codes.Code]verdict{
 	// What listens there is no ingress.
 	codes.Unimplemented: {everything: true},
 	// It is one, and does not let us in.
-	codes.Unauthenticated:  {everything: true, byHand: true},
-	codes.PermissionDenied: {everything: true, byHand: true},
+	codes.Unauthenticated:  {everything: true},
+	codes.PermissionDenied: {everything: true},
 }
 
 // tooLarge is how gRPC's implementations say that a message is above a limit of theirs.
@@ -107,26 +106,48 @@ var tooLarge = regexp.MustCompile(`larger than max|exceeds (the )?maximum|too la
 // fault is a reason that is found in the words of an error.
 type fault struct {
 	words, hint string
-	byHand      bool // as in Error; certificates of the client are not if they are reloaded
+	side        side
+}
+
+// side is what has to be mended.
+type side int
+
+const (
+	serverSide side = iota
+	// clientCertificate can be renewed without a restart if it is reloaded; configtls reloads nothing else.
+	clientCertificate
+	clientSettings
+)
+
+// byHand is whether only a person can do it, with these settings.
+func (s side) byHand(settings *configtls.ClientConfig) bool {
+	switch s {
+	case clientSettings:
+		return true
+	case clientCertificate:
+		return settings.ReloadInterval == 0 || settings.CertFile == ""
+	default:
+		return false
+	}
 }
 
 // certificateFaults are words of errors with code Unavailable that a certificate is the reason of, and what to do. The first
 // one that fits counts. The errors of crypto/tls begin with "remote error" where the server found the fault: then the words are
 // those of an alert of RFC 8446, section 6.2.
 var certificateFaults = []fault{
-	{"certificate signed by unknown authority", "the server's certificate is not of the CA in tls::ca_file", true},
-	{"certificate has expired or is not yet valid", "the server's certificate is out of date, or one of the clocks is wrong", false},
-	{"certificate is valid for", "the server's certificate has another name than tls::server_name_override", true},
-	{"cannot validate certificate for", "the server's certificate has no such name; see tls::server_name_override", true},
-	{"failed to verify certificate", "the server's certificate is not what tls asks for", false},
-	{"remote error: tls: certificate required", "the server asks for a client certificate: set tls::cert_file and tls::key_file", true},
-	{"remote error: tls: expired certificate", "the certificate in tls::cert_file is out of date", true},
-	{"remote error: tls: revoked certificate", "the certificate in tls::cert_file is revoked", true},
-	{"remote error: tls: unknown certificate authority", "the certificate in tls::cert_file is of a CA that the server does not know", true},
-	{"remote error: tls: bad certificate", refusedHint, true},
-	{"remote error: tls: unsupported certificate", refusedHint, true},
-	{"remote error: tls: unknown certificate", refusedHint, true},
-	{"remote error: tls: access denied", refusedHint, true},
+	{"certificate signed by unknown authority", "the server's certificate is not of the CA in tls::ca_file", clientSettings},
+	{"certificate has expired or is not yet valid", "the server's certificate is out of date, or one of the clocks is wrong", serverSide},
+	{"certificate is valid for", "the server's certificate has another name than tls::server_name_override", clientSettings},
+	{"cannot validate certificate for", "the server's certificate has no such name; see tls::server_name_override", clientSettings},
+	{"failed to verify certificate", "the server's certificate is not what tls asks for", serverSide},
+	{"remote error: tls: certificate required", "the server asks for a client certificate: set tls::cert_file and tls::key_file", clientCertificate},
+	{"remote error: tls: expired certificate", "the certificate in tls::cert_file is out of date", clientCertificate},
+	{"remote error: tls: revoked certificate", "the certificate in tls::cert_file is revoked", clientCertificate},
+	{"remote error: tls: unknown certificate authority", "the certificate in tls::cert_file is of a CA that the server does not know", clientCertificate},
+	{"remote error: tls: bad certificate", refusedHint, clientCertificate},
+	{"remote error: tls: unsupported certificate", refusedHint, clientCertificate},
+	{"remote error: tls: unknown certificate", refusedHint, clientCertificate},
+	{"remote error: tls: access denied", refusedHint, clientCertificate},
 }
 
 const refusedHint = "the server does not accept the certificate in tls::cert_file"
@@ -147,7 +168,7 @@ const fromProxy = "unexpected HTTP status code"
 func classify(err error, settings *configtls.ClientConfig) *Error {
 	s := status.Convert(err)
 	v := verdicts[s.Code()]
-	e := &Error{Permanent: !v.retry, Everything: v.everything, ByHand: v.byHand, status: s}
+	e := &Error{Permanent: !v.retry, Everything: v.everything, status: s}
 	var retry *errdetails.RetryInfo
 	for _, detail := range s.Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok {
@@ -157,7 +178,7 @@ func classify(err error, settings *configtls.ClientConfig) *Error {
 	e.delay = min(retry.GetRetryDelay().AsDuration(), maxServerDelay)
 
 	if credentialFaults.MatchString(s.Message()) {
-		e.Permanent, e.Everything, e.ByHand = false, true, false
+		e.Permanent, e.Everything = false, true
 		e.Hint = "the extension in auth has no credentials"
 		return e
 	}
@@ -176,6 +197,7 @@ func classify(err error, settings *configtls.ClientConfig) *Error {
 		e.Hint = "the endpoint does not serve loggregator.v2.Ingress: it has to be a Loggregator agent or router"
 	case codes.Unauthenticated, codes.PermissionDenied:
 		e.Hint = "the server does not accept who the client is; see tls::cert_file and auth"
+		e.ByHand = clientCertificate.byHand(settings)
 		if strings.HasPrefix(s.Message(), fromProxy) {
 			e.ByHand, e.Hint = false, "the answer is not of an ingress but of a proxy in between"
 		}
@@ -188,7 +210,7 @@ func (e *Error) explainConnection(settings *configtls.ClientConfig) {
 	text := e.status.Message()
 	for _, f := range certificateFaults {
 		if strings.Contains(text, f.words) {
-			e.Hint, e.ByHand = f.hint, f.byHand && settings.ReloadInterval == 0
+			e.Hint, e.ByHand = f.hint, f.side.byHand(settings)
 			return
 		}
 	}

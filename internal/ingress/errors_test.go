@@ -150,34 +150,38 @@ func TestWhatOnlyAPersonCanMend(t *testing.T) {
 		preface   = "error reading server preface: remote error: tls: "
 	)
 	for text, want := range map[string]struct {
-		hint   string
-		byHand bool
+		hint             string
+		byHand, reloaded bool // whether it is for a person, also when the client's certificate is reloaded
 	}{
-		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 {"tls::ca_file", true},
-		handshake + "tls: failed to verify certificate: x509: certificate is valid for metron, not doppler\"":            {"tls::server_name_override", true},
-		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": {"out of date", false},
-		preface + "certificate required":                     {"set tls::cert_file", true},
-		preface + "expired certificate":                      {"tls::cert_file is out of date", true},
-		preface + "revoked certificate":                      {"tls::cert_file is revoked", true},
-		preface + "unknown certificate authority":            {"of a CA that the server does not know", true},
-		preface + "bad certificate":                          {"does not accept the certificate in tls::cert_file", true},
-		preface + "unsupported certificate":                  {"does not accept the certificate in tls::cert_file", true},
-		preface + "unknown certificate":                      {"does not accept the certificate in tls::cert_file", true},
-		preface + "access denied":                            {"does not accept the certificate in tls::cert_file", true},
-		handshake + "remote error: tls: handshake failure\"": {"no TLS version or cipher suite in common", false},
+		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 {"tls::ca_file", true, true},
+		handshake + "tls: failed to verify certificate: x509: certificate is valid for metron, not doppler\"":            {"tls::server_name_override", true, true},
+		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": {"out of date", false, false},
+		preface + "certificate required":                     {"set tls::cert_file", true, false},
+		preface + "expired certificate":                      {"tls::cert_file is out of date", true, false},
+		preface + "revoked certificate":                      {"tls::cert_file is revoked", true, false},
+		preface + "unknown certificate authority":            {"of a CA that the server does not know", true, false},
+		preface + "bad certificate":                          {"does not accept the certificate in tls::cert_file", true, false},
+		preface + "unsupported certificate":                  {"does not accept the certificate in tls::cert_file", true, false},
+		preface + "unknown certificate":                      {"does not accept the certificate in tls::cert_file", true, false},
+		preface + "access denied":                            {"does not accept the certificate in tls::cert_file", true, false},
+		handshake + "remote error: tls: handshake failure\"": {"no TLS version or cipher suite in common", false, false},
 	} {
 		e := classify(status.Error(codes.Unavailable, text), plain)
 		assert.Equal(t, want.byHand, e.ByHand, text)
 		assert.False(t, e.Permanent, "it is tried again: the other end may mend it")
 		assert.Contains(t, e.Hint, want.hint, text)
-		assert.False(t, classify(status.Error(codes.Unavailable, text), reloading).ByHand, "a certificate that is reloaded mends itself")
+		assert.Equal(t, want.reloaded, classify(status.Error(codes.Unavailable, text), reloading).ByHand, text)
 	}
 	for code, want := range map[codes.Code]bool{
 		codes.PermissionDenied: true, codes.Unauthenticated: true, codes.Unimplemented: false,
 		codes.Unavailable: false, codes.DeadlineExceeded: false, codes.Internal: false,
 	} {
-		assert.Equal(t, want, classify(status.Error(code, "no"), reloading).ByHand, code)
+		assert.Equal(t, want, classify(status.Error(code, "no"), plain).ByHand, code)
+		assert.False(t, classify(status.Error(code, "no"), reloading).ByHand, "another certificate may be let in")
 	}
+	// There is nothing to reload.
+	none := &configtls.ClientConfig{Config: configtls.Config{ReloadInterval: time.Minute}}
+	assert.True(t, classify(status.Error(codes.Unavailable, preface+"certificate required"), none).ByHand)
 }
 
 // With TLS 1.2 a server that gets no client certificate says no more than that the handshake failed.

@@ -90,25 +90,30 @@ func (c *Client) stream(ctx context.Context, message *buffer) error {
 		return err
 	}
 	err = s.RecvMsg(nothing{})
+	responded := err == nil
+	if responded {
+		err = s.RecvMsg(nothing{}) // The status comes behind the response.
+	}
 	if status.Code(err) == codes.Unimplemented {
 		c.peer.router.Store(false)
 	}
-	return outcome(sendErr, err)
+	return outcome(sendErr, responded, err)
 }
 
-// outcome is what a stream has come to, whose message was written with the one error, and which ended with the other: nil if
-// that says that the server has read to the end of the stream.
+// outcome is what a stream has come to, whose message was written with the one error, and which ended with the other, with or
+// without a response: nil if that says that the server has read to the end of the stream.
 //
-// Routers and agents return the io.EOF that they got from reading, and gRPC makes a status of it; others may answer as the
-// protocol has it. A server that ends a call with neither, which is io.EOF here, may have read nothing. Nor has it read what
-// could not be written.
-func outcome(written, ended error) error {
-	s, ok := status.FromError(ended) // Of nil it is OK.
-	read := ok && (s.Code() == codes.OK || s.Code() == codes.Unknown && s.Message() == io.EOF.Error())
+// Routers and agents return the io.EOF that they got from reading, and gRPC makes a status of it. Others may answer as the
+// protocol has it: with a response and then the status OK, which is io.EOF here. A server that ends a call with less may have read
+// nothing. Nor has it read what could not be written.
+func outcome(written error, responded bool, ended error) error {
+	s, ok := status.FromError(ended)
+	done := errors.Is(ended, io.EOF)
+	read := done && responded || ok && s.Code() == codes.Unknown && s.Message() == io.EOF.Error()
 	switch {
 	case read && written == nil:
 		return nil
-	case read, errors.Is(ended, io.EOF):
+	case read, done, ended == nil: // The latter if a response follows the response.
 		return status.Error(codes.Unavailable, "the server ended the stream before all of it was read")
 	default:
 		return ended

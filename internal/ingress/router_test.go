@@ -149,21 +149,25 @@ func TestNoIngress(t *testing.T) {
 func TestOutcomeOfAStream(t *testing.T) {
 	end := status.Error(codes.Unknown, "EOF") // As routers and agents end.
 	for name, tt := range map[string]struct {
-		written, ended error
-		want           codes.Code
+		written   error
+		responded bool
+		ended     error
+		want      codes.Code
 	}{
-		"a response":                     {nil, nil, codes.OK},
-		"read to the end":                {nil, end, codes.OK},
-		"status OK, no response":         {nil, io.EOF, codes.Unavailable},
-		"another unknown error":          {nil, status.Error(codes.Unknown, "EOF is near"), codes.Unknown},
-		"the connection breaks":          {nil, status.Error(codes.Unavailable, "EOF"), codes.Unavailable},
-		"the end comes unexpectedly":     {nil, io.ErrUnexpectedEOF, codes.Unknown},
-		"no status":                      {nil, errors.New("EOF"), codes.Unknown},
-		"a response, before the message": {io.EOF, nil, codes.Unavailable},
-		"the end, before the message":    {io.EOF, end, codes.Unavailable},
-		"refused, before the message":    {io.EOF, status.Error(codes.PermissionDenied, "no"), codes.PermissionDenied},
+		"a response":                     {nil, true, io.EOF, codes.OK},
+		"read to the end":                {nil, false, end, codes.OK},
+		"a response, and an error":       {nil, true, status.Error(codes.Unavailable, "can't keep it"), codes.Unavailable},
+		"two responses":                  {nil, true, nil, codes.Unavailable},
+		"status OK, no response":         {nil, false, io.EOF, codes.Unavailable},
+		"another unknown error":          {nil, false, status.Error(codes.Unknown, "EOF is near"), codes.Unknown},
+		"the connection breaks":          {nil, false, status.Error(codes.Unavailable, "EOF"), codes.Unavailable},
+		"the end comes unexpectedly":     {nil, false, io.ErrUnexpectedEOF, codes.Unknown},
+		"no status":                      {nil, false, errors.New("EOF"), codes.Unknown},
+		"a response, before the message": {io.EOF, true, io.EOF, codes.Unavailable},
+		"the end, before the message":    {io.EOF, false, end, codes.Unavailable},
+		"refused, before the message":    {io.EOF, false, status.Error(codes.PermissionDenied, "no"), codes.PermissionDenied},
 	} {
-		assert.Equal(t, tt.want, status.Code(outcome(tt.written, tt.ended)), name)
+		assert.Equal(t, tt.want, status.Code(outcome(tt.written, tt.responded, tt.ended)), name)
 	}
 }
 
@@ -173,6 +177,44 @@ type early struct {
 }
 
 func (early) BatchSender(loggregator_v2.Ingress_BatchSenderServer) error { return nil }
+
+// byTheProtocol reads to the end and responds, and then ends with an error or without.
+type byTheProtocol struct {
+	loggregator_v2.UnimplementedIngressServer
+	err error
+}
+
+func (s byTheProtocol) BatchSender(stream loggregator_v2.Ingress_BatchSenderServer) error {
+	for {
+		if _, err := stream.Recv(); err != nil {
+			_ = stream.SendAndClose(&loggregator_v2.BatchSenderResponse{})
+			return s.err
+		}
+	}
+}
+
+// A response acknowledges if no error follows.
+func TestResponseOfAStream(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want codes.Code
+	}{
+		"kept":     {nil, codes.OK},
+		"not kept": {status.Error(codes.Unavailable, "could not keep it"), codes.Unavailable},
+	} {
+		cfg := serve(t, byTheProtocol{err: tt.err})
+		cfg.Retry.Enabled = false
+		sender := connect(t, cfg).NewSender(func(Attempt) {})
+		for range 10 {
+			err := send(t.Context(), sender, logEnvelopes(3)...)
+			if tt.want == codes.OK {
+				require.NoError(t, err, name)
+			} else {
+				requireError(t, err, tt.want.String())
+			}
+		}
+	}
+}
 
 // serve serves an ingress without TLS, and returns the settings of a client of it.
 func serve(t *testing.T, ingress loggregator_v2.IngressServer, options ...grpc.ServerOption) Config {

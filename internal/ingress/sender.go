@@ -131,11 +131,12 @@ func (s *Sender) pause(ctx context.Context, failed Attempt, ended int) {
 		s.sleep(ctx, failed.RetryIn, nil)
 		return
 	}
+	lost := !s.client.connected()
 	if !s.sleep(ctx, leastPause, nil) { // gRPC may tell of the loss after the attempt.
 		return
 	}
 	var back <-chan struct{}
-	if !s.client.connected() || s.client.peer.connectionsEnded() != ended {
+	if lost || !s.client.connected() || s.client.peer.connectionsEnded() != ended {
 		var stop func()
 		back, stop = s.client.back(ctx)
 		defer stop()

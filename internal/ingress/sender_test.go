@@ -217,15 +217,21 @@ func TestServersPauseEndsWithTheSender(t *testing.T) {
 
 // After an outage nothing waits for the rest of a pause.
 func TestPauseIsOverWhenTheConnectionIsBack(t *testing.T) {
-	for _, balancer := range []string{"round_robin", "pick_first"} {
-		t.Run(balancer, func(t *testing.T) {
+	for _, tt := range []struct {
+		balancer string
+		known    bool // whether gRPC knows of the loss before the attempt
+	}{{"round_robin", false}, {"pick_first", false}, {"round_robin", true}, {"pick_first", true}} {
+		t.Run(fmt.Sprintf("%s/known=%t", tt.balancer, tt.known), func(t *testing.T) {
 			server := ingresstest.StartCapture(t)
 			cfg := configFor(server)
-			cfg.GRPC.BalancerName = balancer
+			cfg.GRPC.BalancerName = tt.balancer
 			cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = never, never
 			client := connect(t, cfg)
 			warm(t, client)
 			server.Down()
+			if tt.known {
+				require.Eventually(t, func() bool { return !client.connected() }, waitAtMost, time.Millisecond)
+			}
 			attempts := make(chan Attempt, 100)
 			result := sendAsync(t.Context(), client.NewSender(func(a Attempt) { attempts <- a }), logEnvelope("fresh"))
 			assert.Equal(t, never, await(t, "the first attempt", attempts).RetryIn)
