@@ -35,7 +35,7 @@ func (m *Metrics) exponentialPoint(name, unit string, p pmetric.ExponentialHisto
 	case !wellFormedExponential(p):
 		return Malformed
 	}
-	if !m.beginHistogram(name, unit, p) {
+	if !beginHistogram(m, name, unit, p) {
 		return TooLarge
 	}
 	m.exponentialBuckets(p)

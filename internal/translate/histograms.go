@@ -73,7 +73,7 @@ func (m *Metrics) histogramPoint(name, unit string, p pmetric.HistogramDataPoint
 	case !wellFormed(p):
 		return Malformed
 	}
-	if !m.beginHistogram(name, unit, p) {
+	if !beginHistogram(m, name, unit, p) {
 		return TooLarge
 	}
 	below := uint64(0)
@@ -105,8 +105,8 @@ type buckets struct {
 }
 
 // beginHistogram puts out what a histogram has beside its buckets: their number and their sum. It reports false when the
-// envelopes of the point would be too large.
-func (m *Metrics) beginHistogram(name, unit string, p histogramData) bool {
+// envelopes of the point would be too large. It is generic because an interface would be an allocation for each point.
+func beginHistogram[P histogramData](m *Metrics, name, unit string, p P) bool {
 	names := m.histogramNames(name)
 	if !m.sealPoint(p.Attributes(), m.histogramRoom(names, unit)) {
 		return false

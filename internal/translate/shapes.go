@@ -30,19 +30,20 @@ type shape struct {
 	own ownKeys
 	// sourceType is the encoded tag source_type of a Log that has none.
 	sourceType []byte
-	// sorted is all tags of a point in the order of their keys.
-	sorted []sortedPart
+	// sorted is all tags of a point in the order of their keys, constants those that are the same for all items, encoded.
+	sorted    []sortedPart
+	constants []byte
 }
 
 // sortedPart is the tag of an attribute, or one of those below.
 type sortedPart struct {
-	attribute int
-	tags      []byte // of a constantPart
+	attribute  int
+	begin, end int // in constants, of a constantPart
 }
 
 // Parts that are no tag of an attribute.
 const (
-	constantPart = -1 // encoded tags that are the same for all items
+	constantPart = -1 // tags that are the same for all items
 	instancePart = -2 // the tag with the instance ID, of items whose attributes have a say in that
 )
 
@@ -184,7 +185,7 @@ func (t *translator) appendSorted(b []byte, s *shape, attrs pcommon.Map) ([]byte
 		part := &s.sorted[i]
 		switch part.attribute {
 		case constantPart:
-			b = append(b, part.tags...)
+			b = append(b, s.constants[part.begin:part.end]...)
 		case instancePart:
 			if t.id.instance != "" {
 				b = envelope.AppendTag(b, instanceIDKey, t.id.instance)
@@ -285,7 +286,10 @@ func (t *translator) newShape(attrs pcommon.Map) *shape {
 	}
 	known.known = slices.Grow(known.known, 1)[:len(known.known)+1]
 	s := &known.known[len(known.known)-1]
-	*s = shape{attributes: s.attributes[:0], head: s.head[:0], inherited: s.inherited[:0], sourceType: s.sourceType[:0], sorted: s.sorted[:0]}
+	*s = shape{
+		attributes: s.attributes[:0], head: s.head[:0], inherited: s.inherited[:0], sourceType: s.sourceType[:0],
+		sorted: s.sorted[:0], constants: s.constants[:0],
+	}
 	t.tags.reset() // Here, only to see which keys there are.
 	for key := range attrs.All() {
 		if key == ioStreamKey {
@@ -301,7 +305,7 @@ func (t *translator) newShape(attrs pcommon.Map) *shape {
 			}
 			t.tags.append(tag{key: clean.key})
 			s.own |= ownKey(clean.key)
-			a.tag = envelope.AppendKey(nil, clean.key)
+			a.tag = clean.encoded
 		}
 		s.attributes = append(s.attributes, a)
 	}
@@ -334,36 +338,46 @@ func (t *translator) newShape(attrs pcommon.Map) *shape {
 	return s
 }
 
+// keyedPart is a part of a shape with the key of its tag, and, if it is the same for all items, its value.
+type keyedPart struct {
+	key, value string
+	attribute  int
+}
+
 // sortShape finds the order of the tags of a point, whose keys newShape has left in t.tags. The instance ID is one of them.
 func (t *translator) sortShape(s *shape) {
-	type keyed struct {
-		key string
-		sortedPart
-	}
-	var parts []keyed
+	parts := t.parts[:0]
 	own := 0
 	for i := range s.attributes {
 		if s.attributes[i].tag != nil {
-			parts = append(parts, keyed{t.tags.tags[own].key, sortedPart{attribute: i}})
+			parts = append(parts, keyedPart{key: t.tags.tags[own].key, attribute: i})
 			own++
 		}
 	}
 	for i := range t.base.tags {
 		if tag := &t.base.tags[i]; !t.tags.has(tag.key) {
-			parts = append(parts, keyed{tag.key, sortedPart{constantPart, envelope.AppendTag(nil, tag.key, tag.value)}})
+			parts = append(parts, keyedPart{tag.key, tag.value, constantPart})
 		}
 	}
 	if instance := t.identity.baseInstance.value; s.identified {
-		parts = append(parts, keyed{instanceIDKey, sortedPart{attribute: instancePart}})
+		parts = append(parts, keyedPart{key: instanceIDKey, attribute: instancePart})
 	} else if instance != "" {
-		parts = append(parts, keyed{instanceIDKey, sortedPart{constantPart, envelope.AppendTag(nil, instanceIDKey, instance)}})
+		parts = append(parts, keyedPart{instanceIDKey, instance, constantPart})
 	}
-	slices.SortFunc(parts, func(a, b keyed) int { return strings.Compare(a.key, b.key) })
+	slices.SortFunc(parts, func(a, b keyedPart) int { return strings.Compare(a.key, b.key) })
 	for _, part := range parts {
-		if n := len(s.sorted); n > 0 && part.attribute == constantPart && s.sorted[n-1].attribute == constantPart {
-			s.sorted[n-1].tags = append(s.sorted[n-1].tags, part.tags...)
+		if part.attribute != constantPart {
+			s.sorted = append(s.sorted, sortedPart{attribute: part.attribute})
 			continue
 		}
-		s.sorted = append(s.sorted, part.sortedPart)
+		begin := len(s.constants)
+		s.constants = envelope.AppendTag(s.constants, part.key, part.value)
+		if n := len(s.sorted); n > 0 && s.sorted[n-1].attribute == constantPart {
+			s.sorted[n-1].end = len(s.constants)
+		} else {
+			s.sorted = append(s.sorted, sortedPart{constantPart, begin, len(s.constants)})
+		}
 	}
+	clear(parts) // They hold strings of the data.
+	t.parts = parts
 }

@@ -218,7 +218,38 @@ func TestWhatHasAShape(t *testing.T) {
 	translator := NewLogs(defaults())
 	out := discard{}
 	allocations := testing.AllocsPerRun(10, func() { translator.Translate(logs, out) })
-	require.Less(t, allocations, 20.0, "of 1,000 records")
+	require.Zero(t, allocations)
+}
+
+// Nor is anything allocated for small batches, of which each is of its own resource.
+func TestShapesOfSmallBatchesAllocateNothing(t *testing.T) {
+	logs, metrics, traces := plog.NewLogs(), pmetric.NewMetrics(), ptrace.NewTraces()
+	attributes := func(m pcommon.Map) {
+		for i := range 10 {
+			m.PutStr(fmt.Sprintf("attribute.%d", i), "value")
+		}
+	}
+	rl := logs.ResourceLogs().AppendEmpty()
+	attributes(rl.Resource().Attributes())
+	record := rl.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+	record.Body().SetStr("hello")
+	attributes(record.Attributes())
+	rm := metrics.ResourceMetrics().AppendEmpty()
+	attributes(rm.Resource().Attributes())
+	m := rm.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	m.SetName("requests")
+	sum := m.SetEmptySum()
+	sum.SetIsMonotonic(true)
+	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	attributes(sum.DataPoints().AppendEmpty().Attributes())
+	rs := traces.ResourceSpans().AppendEmpty()
+	attributes(rs.Resource().Attributes())
+	attributes(rs.ScopeSpans().AppendEmpty().Spans().AppendEmpty().Attributes())
+
+	l, p, s, out := NewLogs(defaults()), NewMetrics(defaults()), NewTraces(defaults()), discard{}
+	assert.Zero(t, testing.AllocsPerRun(100, func() { l.Translate(logs, out) }), "logs")
+	assert.Zero(t, testing.AllocsPerRun(100, func() { p.Translate(metrics, out) }), "metrics")
+	assert.Zero(t, testing.AllocsPerRun(100, func() { s.Translate(traces, out) }), "traces")
 }
 
 type discard struct{}

@@ -211,10 +211,12 @@ type keyCleaner struct {
 	made memo[string, cleanKey]
 }
 
-// cleanKey is the tag key of an attribute; isTag is false for an attribute that becomes no tag.
+// cleanKey is the tag key of an attribute, also as envelope.AppendKeyedTag takes it; isTag is false for an attribute that
+// becomes no tag.
 type cleanKey struct {
-	key   string
-	isTag bool
+	key     string
+	encoded []byte
+	isTag   bool
 }
 
 func newKeyCleaner(clean func(string) string) keyCleaner {
@@ -230,6 +232,7 @@ func (c *keyCleaner) clean(attribute string) cleanKey {
 		made.key = c.make(made.key)
 		// Normalized to the name of an identity, it would pass for that in a query.
 		made.isTag = made.key != sourceIDKey && made.key != instanceIDKey
+		made.encoded = envelope.AppendKey(nil, made.key)
 	}
 	if len(attribute) <= keyRemembered {
 		c.made.put(strings.Clone(attribute), made)

@@ -102,7 +102,8 @@ type translator struct {
 	shortened bool
 
 	shapes shapes
-	sorts  bool   // whether shapes have an order of their tags
+	sorts  bool // whether shapes have an order of their tags
+	parts  []keyedPart
 	number []byte // the number in work
 	// unsorted is the encoded tags of the attributes in work, and ends where each of them ends.
 	unsorted []byte
