@@ -46,6 +46,7 @@ func TestDefaultConfig(t *testing.T) {
 	assert.False(t, cfg.ClientConfig.TLS.Insecure)
 	assert.False(t, cfg.ClientConfig.Compression.IsCompressed())
 	assert.Equal(t, 15*time.Second, cfg.ClientConfig.Keepalive.Get().Time)
+	assert.Equal(t, 512<<10, cfg.ClientConfig.WriteBufferSize)
 	assert.Equal(t, 5*time.Second, cfg.TimeoutConfig.Timeout)
 	assert.True(t, cfg.RetryConfig.Enabled)
 	assert.Equal(t, DiodeConfig{Capacity: 1000, MaxItems: 40_000, DropPolicy: "oldest"}, cfg.Diode)
