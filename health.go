@@ -97,14 +97,12 @@ func (h *health) stop() {
 	h.end()
 }
 
-// end ends the outage, if there is one, and returns it.
-func (h *health) end() *outage {
-	o := h.outage
-	if o != nil {
-		o.reached()
+// end ends the outage, if there is one.
+func (h *health) end() {
+	if h.outage != nil {
+		h.outage.reached()
 		h.outage = nil
 	}
-	return o
 }
 
 // reached ends what follows from a server that can't be reached.
