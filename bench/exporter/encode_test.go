@@ -6,6 +6,8 @@ package exporter
 
 import (
 	"fmt"
+	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -166,9 +168,16 @@ var options = translate.Options{
 type straightforward struct {
 	batch loggregator_v2.EnvelopeBatch
 	bytes int
+	// What is to be done with an envelope, or a batch, instead of encoding a batch of 100.
+	emit func(*loggregator_v2.Envelope)
+	send func(*loggregator_v2.EnvelopeBatch)
 }
 
 func (s *straightforward) add(e *loggregator_v2.Envelope) {
+	if s.emit != nil {
+		s.emit(e)
+		return
+	}
 	s.batch.Batch = append(s.batch.Batch, e)
 	if len(s.batch.Batch) == 100 {
 		s.flush()
@@ -176,6 +185,14 @@ func (s *straightforward) add(e *loggregator_v2.Envelope) {
 }
 
 func (s *straightforward) flush() {
+	if len(s.batch.Batch) == 0 {
+		return
+	}
+	if s.send != nil {
+		s.send(&s.batch)
+		s.batch.Batch = nil
+		return
+	}
 	encoded, err := proto.Marshal(&s.batch)
 	if err != nil {
 		panic(err)
@@ -267,103 +284,175 @@ func (s *straightforward) traces(data ptrace.Traces) {
 	s.flush()
 }
 
-const items = 1000
-
-func perItem(b *testing.B, n int) {
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/item")
-}
-
-func BenchmarkEncodeLogs(b *testing.B) {
-	data := benchLogs(items, 4, 12)
-	b.Run("peer=exporter", func(b *testing.B) {
-		logs, out := translate.NewLogs(options), &messages{}
-		b.ReportAllocs()
-		for b.Loop() {
-			logs.Translate(data, out)
-		}
-		perItem(b, items)
-	})
-	b.Run("peer=straightforward", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			(&straightforward{}).logs(data)
-		}
-		perItem(b, items)
-	})
-	b.Run("peer=ProtoMarshaler", func(b *testing.B) {
-		b.ReportAllocs()
-		m := &plog.ProtoMarshaler{}
-		for b.Loop() {
-			if _, err := m.MarshalLogs(data); err != nil {
-				b.Fatal(err)
-			}
-		}
-		perItem(b, items)
-	})
-	b.Run("peer=copy", func(b *testing.B) {
-		out := &messages{}
-		translate.NewLogs(options).Translate(data, out)
-		from, to := make([]byte, out.bytes), make([]byte, out.bytes)
-		b.ReportAllocs()
-		for b.Loop() {
-			copy(to, from)
-		}
-		perItem(b, items)
-	})
-}
-
-func BenchmarkEncodeTraces(b *testing.B) {
-	data := benchTraces(items, 10)
-	b.Run("peer=exporter", func(b *testing.B) {
-		traces, out := translate.NewTraces(options), &messages{}
-		b.ReportAllocs()
-		for b.Loop() {
-			traces.Translate(data, out)
-		}
-		perItem(b, items)
-	})
-	b.Run("peer=straightforward", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			(&straightforward{}).traces(data)
-		}
-		perItem(b, items)
-	})
-	b.Run("peer=ProtoMarshaler", func(b *testing.B) {
-		b.ReportAllocs()
-		m := &ptrace.ProtoMarshaler{}
-		for b.Loop() {
-			if _, err := m.MarshalTraces(data); err != nil {
-				b.Fatal(err)
-			}
-		}
-		perItem(b, items)
-	})
-}
-
-func BenchmarkEncodeMetrics(b *testing.B) {
-	for _, in := range []struct {
-		name string
-		n    int
-		data pmetric.Metrics
-	}{{"points", items, benchPoints(items)}, {"histograms", 100, benchHistograms(100)}} {
-		b.Run("input="+in.name+"/peer=exporter", func(b *testing.B) {
-			metrics, out := translate.NewMetrics(options), &messages{}
-			b.ReportAllocs()
-			for b.Loop() {
-				metrics.Translate(in.data, out)
-			}
-			perItem(b, in.n)
-		})
-		b.Run("input="+in.name+"/peer=ProtoMarshaler", func(b *testing.B) {
-			b.ReportAllocs()
-			m := &pmetric.ProtoMarshaler{}
-			for b.Loop() {
-				if _, err := m.MarshalMetrics(in.data); err != nil {
-					b.Fatal(err)
+func (s *straightforward) metrics(data pmetric.Metrics) {
+	for _, rm := range data.ResourceMetrics().All() {
+		resource := rm.Resource().Attributes()
+		for _, sm := range rm.ScopeMetrics().All() {
+			for _, m := range sm.Metrics().All() {
+				switch m.Type() {
+				case pmetric.MetricTypeGauge:
+					for _, p := range m.Gauge().DataPoints().All() {
+						s.add(metricEnvelope(p.Timestamp(), p.Attributes(), resource, gaugeOf(prometheusName(m.Name(), m.Unit(), ""), float64(p.IntValue()))))
+					}
+				case pmetric.MetricTypeSum:
+					for _, p := range m.Sum().DataPoints().All() {
+						s.add(metricEnvelope(p.Timestamp(), p.Attributes(), resource, counterOf(prometheusName(m.Name(), m.Unit(), "_total"), uint64(p.IntValue()))))
+					}
+				case pmetric.MetricTypeHistogram:
+					for _, p := range m.Histogram().DataPoints().All() {
+						s.histogram(prometheusName(m.Name(), m.Unit(), ""), p, resource)
+					}
+				default:
+					panic("none of the inputs has that")
 				}
 			}
-			perItem(b, in.n)
-		})
+		}
+	}
+	s.flush()
+}
+
+func (s *straightforward) histogram(name string, p pmetric.HistogramDataPoint, resource pcommon.Map) {
+	s.add(metricEnvelope(p.Timestamp(), p.Attributes(), resource, gaugeOf(name+"_sum", p.Sum())))
+	total := uint64(0)
+	for i, n := range p.BucketCounts().All() {
+		total += n
+		e := metricEnvelope(p.Timestamp(), p.Attributes(), resource, counterOf(name+"_bucket", total))
+		e.Tags["le"] = "+Inf"
+		if i < p.ExplicitBounds().Len() {
+			e.Tags["le"] = strconv.FormatFloat(p.ExplicitBounds().At(i), 'g', -1, 64)
+		}
+		s.add(e)
+	}
+	s.add(metricEnvelope(p.Timestamp(), p.Attributes(), resource, counterOf(name+"_count", p.Count())))
+}
+
+var notInNames = regexp.MustCompile("[^a-zA-Z0-9_:]")
+
+func prometheusName(name, unit, suffix string) string {
+	units := map[string]string{"By": "_bytes", "s": "_seconds"}
+	return notInNames.ReplaceAllString(name, "_") + units[unit] + suffix
+}
+
+func gaugeOf(name string, v float64) *loggregator_v2.Envelope {
+	return &loggregator_v2.Envelope{Message: &loggregator_v2.Envelope_Gauge{Gauge: &loggregator_v2.Gauge{
+		Metrics: map[string]*loggregator_v2.GaugeValue{name: {Value: v}},
+	}}}
+}
+
+func counterOf(name string, total uint64) *loggregator_v2.Envelope {
+	return &loggregator_v2.Envelope{Message: &loggregator_v2.Envelope_Counter{Counter: &loggregator_v2.Counter{Name: name, Total: total}}}
+}
+
+func metricEnvelope(at pcommon.Timestamp, attributes, resource pcommon.Map, e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
+	e.Timestamp = int64(at)
+	e.SourceId = firstOf(options.SourceID.Attributes, "otelcol", attributes, resource)
+	e.InstanceId = firstOf(options.InstanceID.Attributes, "0", attributes, resource)
+	e.Tags = map[string]string{"instance_id": e.InstanceId}
+	for key, value := range tagsOf(resource, attributes) {
+		e.Tags[notInNames.ReplaceAllString(key, "_")] = value
+	}
+	return e
+}
+
+const items = 1000
+
+// input is data of a signal, and what each peer does with it.
+type input struct {
+	name                      string
+	items                     int // log records, metric points or spans
+	exporter, straightforward func()
+	marshal                   func() int
+}
+
+func logsInput(name string, data plog.Logs) input {
+	logs, out, pdata := translate.NewLogs(options), &messages{}, &plog.ProtoMarshaler{}
+	return input{name, data.LogRecordCount(), func() { logs.Translate(data, out) }, func() { (&straightforward{}).logs(data) }, func() int {
+		encoded, err := pdata.MarshalLogs(data)
+		must(err)
+		return len(encoded)
+	}}
+}
+
+func metricsInput(name string, data pmetric.Metrics) input {
+	metrics, out, pdata := translate.NewMetrics(options), &messages{}, &pmetric.ProtoMarshaler{}
+	return input{name, data.DataPointCount(), func() { metrics.Translate(data, out) }, func() { (&straightforward{}).metrics(data) }, func() int {
+		encoded, err := pdata.MarshalMetrics(data)
+		must(err)
+		return len(encoded)
+	}}
+}
+
+func tracesInput(name string, data ptrace.Traces) input {
+	traces, out, pdata := translate.NewTraces(options), &messages{}, &ptrace.ProtoMarshaler{}
+	return input{name, data.SpanCount(), func() { traces.Translate(data, out) }, func() { (&straightforward{}).traces(data) }, func() int {
+		encoded, err := pdata.MarshalTraces(data)
+		must(err)
+		return len(encoded)
+	}}
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// perItem measures work on so many items, in steady state: what is made once, such as a cache, is made before.
+func perItem(b *testing.B, items int, work func()) {
+	b.Helper()
+	for range 3 {
+		work()
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	b.ResetTimer()
+	for range b.N {
+		work()
+	}
+	b.StopTimer()
+	runtime.ReadMemStats(&after)
+	n := float64(b.N) * float64(items)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/n, "ns/item")
+	b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/n, "B/item")
+	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/n, "allocs/item")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkEncode is the translation of data to messages of 100 envelopes, ready for the wire.
+func BenchmarkEncode(b *testing.B) {
+	for _, in := range []input{
+		logsInput("logs", benchLogs(items, 4, 12)),
+		metricsInput("points", benchPoints(items)),
+		metricsInput("histograms", benchHistograms(100)),
+		tracesInput("spans", benchTraces(items, 10)),
+		logsInput("one-log", benchLogs(1, 1, 12)),
+	} {
+		encoded := make([]byte, in.marshal())
+		to := make([]byte, len(encoded))
+		for _, peer := range []struct {
+			name string
+			work func()
+		}{
+			{"exporter", in.exporter},
+			{"straightforward", in.straightforward},
+			{"ProtoMarshaler", func() { in.marshal() }},
+			{"copy", func() { copy(to, encoded) }},
+		} {
+			b.Run("input="+in.name+"/peer="+peer.name, func(b *testing.B) { perItem(b, in.items, peer.work) })
+		}
+	}
+}
+
+// BenchmarkEncodeGrowth is the same for logs of more and more records, and of records with more and more attributes.
+func BenchmarkEncodeGrowth(b *testing.B) {
+	for _, records := range []int{1, 10, 100, 1000, 10_000} {
+		in := logsInput("", benchLogs(records, 1, 12))
+		b.Run(fmt.Sprintf("grow=records/n=%d/peer=exporter", records), func(b *testing.B) { perItem(b, records, in.exporter) })
+		b.Run(fmt.Sprintf("grow=records/n=%d/peer=ProtoMarshaler", records), func(b *testing.B) { perItem(b, records, func() { in.marshal() }) })
+	}
+	for _, attributes := range []int{1, 4, 16, 64} {
+		in := logsInput("", benchLogs(items, 1, attributes))
+		b.Run(fmt.Sprintf("grow=attributes/n=%d/peer=exporter", attributes), func(b *testing.B) { perItem(b, items, in.exporter) })
+		b.Run(fmt.Sprintf("grow=attributes/n=%d/peer=ProtoMarshaler", attributes), func(b *testing.B) { perItem(b, items, func() { in.marshal() }) })
 	}
 }

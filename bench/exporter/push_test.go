@@ -6,7 +6,9 @@ package exporter
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -14,37 +16,36 @@ import (
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/config/configoptional"
-	"go.opentelemetry.io/collector/confmap"
 	otelexporter "go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
 	"go.opentelemetry.io/collector/exporter/exportertest"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/loggregatorexporter/loggregatorexporter"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// startExporter starts the exporter with its defaults before an ingress.
-func startExporter(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
+// startExporter creates the exporter before an ingress, with its defaults but for these settings.
+func startExporter(b *testing.B, ingress *ingresstest.Capture, settings map[string]any) otelexporter.Logs {
 	b.Helper()
-	factory := loggregatorexporter.NewFactory()
-	cfg := factory.CreateDefaultConfig()
-	require.NoError(b, confmap.NewFromStringMap(map[string]any{
+	all := map[string]any{
 		"endpoint": ingress.Addr(),
 		"tls": map[string]any{
 			"ca_file":   filepath.Join(ingress.Certs, ingresstest.CAFile),
 			"cert_file": filepath.Join(ingress.Certs, ingresstest.ClientCertFile),
 			"key_file":  filepath.Join(ingress.Certs, ingresstest.ClientKeyFile),
 		},
-	}).Unmarshal(cfg))
-	logs, err := factory.CreateLogs(b.Context(), exportertest.NewNopSettings(factory.Type()), cfg)
-	require.NoError(b, err)
-	return logs
+	}
+	maps.Copy(all, settings)
+	return create(b, loggregatorexporter.NewFactory(), all)
 }
 
-// startQueue starts exporterhelper with its queue of 1,000 batches before a pusher.
+// startQueue creates exporterhelper with its queue of 1,000 batches before a pusher.
 func startQueue(b *testing.B, push func(context.Context, plog.Logs) error) otelexporter.Logs {
 	b.Helper()
 	set := exportertest.NewNopSettings(loggregatorexporter.NewFactory().Type())
@@ -54,70 +55,212 @@ func startQueue(b *testing.B, push func(context.Context, plog.Logs) error) otele
 	return logs
 }
 
+// channel is a bare channel of 1,000 batches. What does not fit is dropped.
+type channel struct {
+	otelexporter.Logs
+	batches chan plog.Logs
+	drained chan struct{}
+}
+
+func newChannel(b *testing.B, logs otelexporter.Logs) *channel {
+	b.Helper()
+	return &channel{logs, make(chan plog.Logs, 1000), make(chan struct{})}
+}
+
+func (c *channel) Start(context.Context, component.Host) error {
+	go func() {
+		defer close(c.drained)
+		for range c.batches { // They are pushed to nobody.
+		}
+	}()
+	return nil
+}
+
+func (c *channel) ConsumeLogs(_ context.Context, data plog.Logs) error {
+	select {
+	case c.batches <- data:
+	default:
+	}
+	return nil
+}
+
+func (c *channel) Shutdown(context.Context) error {
+	close(c.batches)
+	<-c.drained
+	return nil
+}
+
+// sendStructs is a pusher that sends go-loggregator's structs.
+func sendStructs(b *testing.B, s *sink) func(context.Context, plog.Logs) error {
+	b.Helper()
+	conn, err := grpc.NewClient(s.address, grpc.WithTransportCredentials(credentials.NewTLS(s.client(b))))
+	require.NoError(b, err)
+	b.Cleanup(func() { _ = conn.Close() })
+	client := loggregator_v2.NewIngressClient(conn)
+	return func(ctx context.Context, data plog.Logs) error {
+		var failed error
+		(&straightforward{send: func(batch *loggregator_v2.EnvelopeBatch) {
+			if _, err := client.Send(ctx, batch); err != nil {
+				failed = err
+			}
+		}}).logs(data)
+		return failed
+	}
+}
+
+// pushPeer is one of those that are pushed to, with what is behind it.
+type pushPeer struct {
+	name  string
+	start func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs
+}
+
+func pushPeers() []pushPeer {
+	exporter := func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
+		return startExporter(b, ingress, nil)
+	}
+	queue := func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
+
+		return startQueue(b, sendStructs(b, &sink{certs: ingress.Certs, address: ingress.Addr()}))
+
+	}
+	before := func(flaw func(*ingresstest.Capture), start func(*testing.B, *ingresstest.Capture) otelexporter.Logs) func(*testing.B, *ingresstest.Capture) otelexporter.Logs {
+		return func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
+			flaw(ingress)
+			return start(b, ingress)
+		}
+	}
+	slow := func(i *ingresstest.Capture) { i.Slow(20 * time.Millisecond) }
+	stalled := func(i *ingresstest.Capture) { i.Stall() }
+	return []pushPeer{
+		{"behind=live/peer=exporter", exporter},
+		{"behind=live/peer=sending_queue", queue},
+		{"behind=slow/peer=exporter", before(slow, exporter)},
+		{"behind=slow/peer=sending_queue", before(slow, queue)},
+		{"behind=stalled/peer=exporter", before(stalled, exporter)},
+		{"behind=stalled/peer=sending_queue", before(stalled, queue)},
+		{"behind=nobody/peer=sending_queue", func(b *testing.B, _ *ingresstest.Capture) otelexporter.Logs {
+			return startQueue(b, func(context.Context, plog.Logs) error { return nil })
+		}},
+		{"behind=nobody/peer=channel", func(b *testing.B, _ *ingresstest.Capture) otelexporter.Logs { return newChannel(b, nil) }},
+	}
+}
+
 // BenchmarkPush is a push of 100 records, whatever is behind it. A peer that is full may drop or refuse: what counts is how long the
 // pipeline is held up.
 func BenchmarkPush(b *testing.B) {
+	for _, peer := range pushPeers() {
+		for _, pushers := range []int{1, 8, 64} {
+			b.Run(fmt.Sprintf("pushers=%d/%s", pushers, peer.name), func(b *testing.B) { push(b, pushers, peer.start) })
+		}
+	}
+}
+
+// BenchmarkPushGrowth is pushing to a stalled peer, from more and more goroutines, and into larger and larger rings.
+func BenchmarkPushGrowth(b *testing.B) {
+	for _, pushers := range []int{1, 2, 4, 8, 16, 32, 64} {
+		for _, peer := range []string{"exporter", "sending_queue"} {
+			b.Run(fmt.Sprintf("grow=pushers/n=%d/peer=%s", pushers, peer), func(b *testing.B) {
+				for _, p := range pushPeers() {
+					if p.name == "behind=stalled/peer="+peer {
+						push(b, pushers, p.start)
+					}
+				}
+			})
+		}
+	}
+	for _, size := range []int{10, 100, 1000, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("grow=capacity/n=%d/peer=exporter", size), func(b *testing.B) {
+			push(b, 1, func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
+				ingress.Stall()
+				return startExporter(b, ingress, map[string]any{"diode": map[string]any{"capacity": size, "max_items": 0}})
+			})
+		})
+	}
+}
+
+// push pushes b.N batches of 100 records from so many goroutines, and reports how long each took.
+func push(b *testing.B, pushers int, start func(*testing.B, *ingresstest.Capture) otelexporter.Logs) {
+	b.Helper()
 	data := benchLogs(100, 1, 12)
 	data.MarkReadOnly()
-	stalled := make(chan struct{})
 	ingress := ingresstest.StartCapture(b)
 	ingress.Divert(func([]*loggregator_v2.Envelope) {})
-	peers := []struct {
+	logs := start(b, ingress)
+	require.NoError(b, logs.Start(b.Context(), componenttest.NewNopHost()))
+	latencies := make([]time.Duration, b.N)
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	for p := range pushers {
+		wg.Go(func() {
+			for i := p; i < b.N; i += pushers {
+				start := time.Now()
+				_ = logs.ConsumeLogs(context.Background(), data)
+				latencies[i] = time.Since(start)
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	slices.Sort(latencies)
+	for _, q := range []float64{0.5, 0.99, 0.999} {
+		b.ReportMetric(float64(latencies[int(q*float64(b.N-1))]), fmt.Sprintf("p%v-ns", 100*q))
+	}
+	ingress.Resume() // Else the queue's shutdown would wait for ever.
+	ingress.Down()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = logs.Shutdown(ctx)
+}
+
+// BenchmarkFull is the memory of a component with 1,000 batches that wait, of 1,000 records each, beside that of the records: they are
+// all the same ones. There is no connection, which takes the same with all.
+func BenchmarkFull(b *testing.B) {
+	data := benchLogs(items, 4, 12)
+	data.MarkReadOnly()
+	for _, peer := range []struct {
 		name  string
-		start func(b *testing.B) otelexporter.Logs
+		start func(release <-chan struct{}) otelexporter.Logs
 	}{
-		{"exporter/behind=live", func(b *testing.B) otelexporter.Logs { return startExporter(b, ingress) }},
-		{"exporter/behind=slow", func(b *testing.B) otelexporter.Logs {
-			ingress.Slow(20 * time.Millisecond)
-			return startExporter(b, ingress)
+		{"exporter", func(<-chan struct{}) otelexporter.Logs {
+			return create(b, loggregatorexporter.NewFactory(), map[string]any{
+				"endpoint": "127.0.0.1:1", "tls": map[string]any{"insecure": true}, // Nobody listens there.
+				"diode": map[string]any{"max_items": 0},
+			})
 		}},
-		{"exporter/behind=stalled", func(b *testing.B) otelexporter.Logs {
-			ingress.Stall()
-			return startExporter(b, ingress)
-		}},
-		{"sending_queue/behind=no-op", func(b *testing.B) otelexporter.Logs {
-			return startQueue(b, func(context.Context, plog.Logs) error { return nil })
-		}},
-		{"sending_queue/behind=stalled", func(b *testing.B) otelexporter.Logs {
+		{"sending_queue", func(release <-chan struct{}) otelexporter.Logs {
 			return startQueue(b, func(context.Context, plog.Logs) error {
-				<-stalled
+				<-release
 				return nil
 			})
 		}},
-	}
-	for _, peer := range peers {
-		for _, pushers := range []int{1, 8, 64} {
-			b.Run(fmt.Sprintf("peer=%s/pushers=%d", peer.name, pushers), func(b *testing.B) {
-				logs := peer.start(b)
+	} {
+		b.Run("peer="+peer.name, func(b *testing.B) {
+			var bytes, garbage float64
+			for range b.N {
+				var before, empty, full runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				release := make(chan struct{})
+				logs := peer.start(release)
 				require.NoError(b, logs.Start(b.Context(), componenttest.NewNopHost()))
-				latencies := make([]time.Duration, b.N)
-				var wg sync.WaitGroup
-				b.ReportAllocs()
-				b.ResetTimer()
-				for p := range pushers {
-					wg.Go(func() {
-						for i := p; i < b.N; i += pushers {
-							start := time.Now()
-							_ = logs.ConsumeLogs(context.Background(), data)
-							latencies[i] = time.Since(start)
-						}
-					})
+				runtime.ReadMemStats(&empty)
+				for range 1000 {
+					_ = logs.ConsumeLogs(context.Background(), data)
 				}
-				wg.Wait()
-				b.StopTimer()
-				slices.Sort(latencies)
-				for _, q := range []float64{0.5, 0.99, 0.999} {
-					b.ReportMetric(float64(latencies[int(q*float64(b.N-1))]), fmt.Sprintf("p%v-ns", 100*q))
-				}
-				if peer.name == "sending_queue/behind=stalled" {
-					close(stalled) // Else its shutdown would wait for ever.
-				}
-				ingress.Resume()
+				runtime.ReadMemStats(&full)
+				garbage += float64(full.TotalAlloc - empty.TotalAlloc)
+				runtime.GC()
+				runtime.ReadMemStats(&full)
+				bytes += float64(full.HeapAlloc) - float64(before.HeapAlloc)
+				close(release)
 				ctx, cancel := context.WithCancel(context.Background())
 				cancel()
 				_ = logs.Shutdown(ctx)
-				stalled = make(chan struct{})
-			})
-		}
+			}
+			b.ReportMetric(bytes/float64(b.N)/1000, "heap-B/batch")
+			b.ReportMetric(garbage/float64(b.N)/1000, "allocated-B/batch")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }

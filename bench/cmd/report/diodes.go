@@ -3,16 +3,23 @@
 
 package main
 
-const head = `# Benchmarks of package diodes
+import (
+	"fmt"
+	"slices"
+
+	"github.com/loggregatorexporter/loggregatorexporter/bench/internal/results"
+)
+
+const diodesHead = `# Benchmarks of package diodes
 
 <!-- Written by make bench-diodes; the text is in bench/cmd/report. -->
 
 The diodes beside their peers, measured in one run on one machine. What counts is the ratio of two columns; the numbers
 themselves are this machine's.
 
-- processor: %s, %s cores; %s/%s, %s
-- peers: code.cloudfoundry.org/go-diodes %s, Go's channels, and a ring behind a sync.Mutex
-- %s rounds of %s for each benchmark; a round runs every benchmark once, so that a slow spell of the machine hits all peers
+- processor: ${cpu}, ${procs} cores; ${goos}/${goarch}, ${go}
+- peers: code.cloudfoundry.org/go-diodes ${go-diodes}, Go's channels, and a ring behind a sync.Mutex
+- ${rounds} rounds of ${benchtime} for each benchmark; a round runs every benchmark once, so that a slow spell of the machine hits all peers
 
 The peers, which are the columns:
 
@@ -33,23 +40,18 @@ a microsecond.) A case with several goroutines shows contention only as far as i
 
 `
 
-const verdictHead = `## Verdicts
-
-Ratios are those of the medians.
-
-| case | measured | target | came to | reached |
-|---|---|---|---|---|
-`
-
-// A benchCase is a section of the report: a benchmark, whose units have a table each.
-type benchCase struct {
-	title, name, units, row, col string
-	about                        string
-	targets                      string // see target
-	why                          string // what there is to say about the numbers, and about targets that were not reached
+// together says in how many rounds the baseline had two cores.
+func together(all results.Samples) string {
+	// A cache line that takes more than 2 µs to and fro did not go between two cores that both ran.
+	trips := all["Baseline/op=round-trip"]["ns/op"]
+	both := len(slices.DeleteFunc(slices.Clone(trips), func(ns float64) bool { return ns > 2000 }))
+	if both == len(trips) {
+		return ""
+	}
+	return fmt.Sprintf(noSecondCore, len(trips)-both, len(trips))
 }
 
-var cases = []benchCase{
+var diodes = book{head: diodesHead, note: together, cases: []benchCase{
 	{
 		title: "Baseline", name: "Baseline", units: "sec/op", row: ".name", col: "/op",
 		about: `
@@ -206,4 +208,4 @@ ManyToOne, Set + TryNext, in rings of 10 to 100,000. The columns are sizes; the 
 		targets: `
 Growth ns/op size=100000/peer=ours size=10/peer=ours -`,
 	},
-}
+}}
