@@ -51,12 +51,13 @@ type Config struct {
 type DiodeConfig struct {
 	// Capacity is how many batches of the pipeline can wait, for each signal.
 	Capacity int `mapstructure:"capacity"`
-	// MaxItems is how many log records, data points or spans can wait, for each signal; 0 is no bound.
+	// MaxItems is how many log records, metric points or spans can wait, for each signal; `0` is no bound.
 	MaxItems int `mapstructure:"max_items"`
-	// MaxBytes is how many bytes can wait, for each signal, in the size that OTLP gives them; 0 is no bound. To measure costs
-	// each push some time.
+	// MaxBytes is how many bytes can wait, for each signal, in the size that they have in OTLP; `0` is no bound. To measure them
+	// costs a push some time.
 	MaxBytes int `mapstructure:"max_bytes"`
-	// DropPolicy says which batch gives way when the diode is full.
+	// DropPolicy is which batch gives way when the diode is full: `oldest`, the one that has waited longest, or `newest`, the
+	// one that was pushed.
 	DropPolicy DropPolicy `mapstructure:"drop_policy"`
 }
 
@@ -79,18 +80,19 @@ func (p DropPolicy) option() diodes.Option {
 
 // BatchConfig bounds one message to Loggregator.
 type BatchConfig struct {
-	// MaxEnvelopes is the number of envelopes in a message.
+	// MaxEnvelopes is how many envelopes a message has at most.
 	MaxEnvelopes int `mapstructure:"max_envelopes"`
-	// MaxBytes is the size of a message, encoded.
+	// MaxBytes is how large a message is at most, in bytes, because readers behind the router refuse more.
 	MaxBytes int `mapstructure:"max_bytes"`
 }
 
 // RateLimitConfig bounds what the signals of the exporter send together. A router loses envelopes without a word when more
 // than about 900 arrive in any 100 ms; in that time Burst + EnvelopesPerSecond/10 can be sent.
 type RateLimitConfig struct {
-	// EnvelopesPerSecond is the rate; 0 is no limit.
+	// EnvelopesPerSecond is how fast to send, all signals of the exporter together; `0` is no limit.
 	EnvelopesPerSecond float64 `mapstructure:"envelopes_per_second"`
-	// Burst is how many envelopes may be sent at once.
+	// Burst is how many envelopes may go at once; at least `batch.max_envelopes`. A router keeps about 900 in any 100 ms, so
+	// `burst` + `envelopes_per_second` / 10 should not be more.
 	Burst int `mapstructure:"burst"`
 }
 
@@ -104,25 +106,28 @@ type IdentityConfig struct {
 type IDConfig struct {
 	// Value is the ID of everything, whatever the data says.
 	Value string `mapstructure:"value"`
-	// Attributes are looked up in this order, each on the record, then the scope, then the resource.
+	// Attributes is where else it comes from: the first of these that is not empty, each looked up on the record, its scope and
+	// its resource.
 	Attributes []string `mapstructure:"attributes"`
-	// Default is the ID of what has none of the attributes.
+	// Default is the ID of what has none of these.
 	Default string `mapstructure:"default"`
 }
 
 // TagsConfig is about the tags of all envelopes.
 type TagsConfig struct {
-	// SyslogSafe makes tag keys that get through the syslog agent to Log Cache and syslog drains.
+	// SyslogSafe is whether tag keys are made such that they get through the syslog agent: 32 bytes of printable ASCII at most,
+	// a longer one ends in a hash.
 	SyslogSafe bool `mapstructure:"syslog_safe"`
 }
 
 // LogsConfig is about logs.
 type LogsConfig struct {
-	// SourceType is the tag source_type of logs that have no such attribute and no process type.
+	// SourceType is the tag `source_type` of logs that have no such attribute and no process type.
 	SourceType string `mapstructure:"source_type"`
-	// MaxPayloadBytes is the longest payload of one envelope; a longer one is split.
+	// MaxPayloadBytes is where a longer log is split into parts.
 	MaxPayloadBytes int `mapstructure:"max_payload_bytes"`
-	// EventsAs says what becomes of events.
+	// EventsAs is what becomes of log records that are events, with an event name or a body of the strings `title` and `body`:
+	// `event` or `log`.
 	EventsAs EventsAs `mapstructure:"events_as"`
 }
 
@@ -137,7 +142,10 @@ const (
 
 // MetricsConfig is about metrics.
 type MetricsConfig struct {
-	Naming     Naming     `mapstructure:"naming"`
+	// Naming is how names and labels are made: `prometheus` makes those that PromQL can ask for, `otel` leaves them as they are.
+	Naming Naming `mapstructure:"naming"`
+	// DoubleSums is what becomes of monotonic cumulative sums of doubles: `counter` cuts them to whole numbers, `gauge` makes
+	// Gauges.
 	DoubleSums DoubleSums `mapstructure:"double_sums"`
 }
 
@@ -161,7 +169,7 @@ const (
 
 // TracesConfig is about traces.
 type TracesConfig struct {
-	// SpanEvents makes an Event envelope of each span event.
+	// SpanEvents is whether each span event becomes an Event envelope.
 	SpanEvents bool `mapstructure:"span_events"`
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes what is generated: mdatagen's code and documentation of metadata.yaml, and docs/mapping.md. mdatagen calls the package of
+# Writes what is generated: mdatagen's code and documentation of metadata.yaml, docs/mapping.md, and the settings. mdatagen calls the package of
 # its tests after the folder that metadata.yaml is in, and a checkout may be in a folder of any name, so it sees this one through
 # a link with the right name.
 set -eu
@@ -9,3 +9,4 @@ trap 'rm -rf "$links"' EXIT
 ln -s "$PWD" "$links/loggregatorexporter"
 go tool -modfile=tools/go.mod mdatagen "$links/loggregatorexporter/metadata.yaml"
 go run -C tools ./mappingdoc -root "$PWD"
+go run ./internal/settingsdoc

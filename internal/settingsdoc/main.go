@@ -1,0 +1,68 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command settingsdoc writes what says how to configure the exporter: the table of settings in README.md, and
+// config.schema.json, by which editors complete and check. Keys, types and defaults are those of the code; so are the words of
+// the exporter's own settings, which are the comments of config.go.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+)
+
+// The table is between these lines of the README.
+const (
+	begin = "<!-- settings: written by make generate -->\n"
+	end   = "<!-- end of settings -->"
+)
+
+func main() {
+	root := flag.String("root", ".", "the root of the repository")
+	flag.Parse()
+	log.SetFlags(0)
+	if err := write(*root); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func write(root string) error {
+	all, err := settings(filepath.Join(root, "config.go"))
+	if err != nil {
+		return err
+	}
+	readme := filepath.Join(root, "README.md")
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := bytes.Cut(text, []byte(begin))
+	_, after, ok2 := bytes.Cut(rest, []byte(end))
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no place for the settings", readme)
+	}
+	text = bytes.Join([][]byte{before, []byte(begin), table(all), []byte(end), after}, nil)
+	if err := os.WriteFile(readme, text, 0o600); err != nil { //nolint:gosec // Whoever runs this says where.
+		return err
+	}
+	encoded, err := json.MarshalIndent(schema(all), "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(root, "config.schema.json"), append(encoded, '\n'), 0o600)
+}
+
+// table is the settings in Markdown.
+func table(all []setting) []byte {
+	var b bytes.Buffer
+	b.WriteString("| key | default | meaning |\n| --- | --- | --- |\n")
+	for _, s := range all {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.key, s.shownDefault(), s.meaning())
+	}
+	return b.Bytes()
+}

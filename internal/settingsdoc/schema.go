@@ -1,0 +1,127 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configopaque"
+
+	"github.com/loggregatorexporter/loggregatorexporter"
+)
+
+// object is a JSON object.
+type object = map[string]any
+
+// reference is how the collector takes a value from elsewhere, in the place of any.
+const reference = `\$\{.+\}`
+
+// duration is what time.ParseDuration takes.
+const duration = `^([0-9.]+(ns|us|µs|ms|s|m|h))+$|^0$|` + reference
+
+// schema is the JSON schema of the exporter's configuration, with all keys of the packages that it takes settings from.
+func schema(all []setting) object {
+	known := map[string]setting{}
+	for _, s := range all {
+		known[s.key] = s
+	}
+	config := reflect.TypeFor[loggregatorexporter.Config]()
+	root := schemaOf(config, "", known)
+	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	root["$id"] = "https://" + config.PkgPath() + "/config.schema.json"
+	root["title"] = "exporter/loggregator"
+	return root
+}
+
+// schemaOf is the schema of a type, which key has.
+func schemaOf(t reflect.Type, key string, known map[string]setting) object {
+	s := typeOf(t, key, known)
+	row, ok := known[key]
+	if !ok {
+		return s
+	}
+	s["description"] = row.doc
+	if value := plain(row.def); value != "" {
+		s["default"] = value
+	}
+	if row.max > 0 { // Only numbers have that.
+		number := s["anyOf"].([]object)[0]
+		number["minimum"], number["maximum"] = row.min, row.max
+	}
+	if len(row.enum) > 0 {
+		s["anyOf"] = []object{{"enum": row.enum}, {"type": "string", "pattern": reference}}
+		delete(s, "type")
+	}
+	return s
+}
+
+// or allows a reference in the place of a value of another type than string.
+func or(kind string) object {
+	return object{"anyOf": []object{{"type": kind}, {"type": "string", "pattern": reference}}}
+}
+
+func typeOf(t reflect.Type, key string, known map[string]setting) object {
+	if of, ok := optional(t); ok {
+		s := typeOf(of, key, known)
+		s["type"] = []string{"object", "null"}
+		return s
+	}
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return object{"anyOf": []object{{"type": "string", "pattern": duration}, {"const": 0}}}
+	case reflect.TypeFor[component.ID]():
+		return object{"type": "string"}
+	case reflect.TypeFor[configopaque.MapList]():
+		// Both a map and a list of names and values.
+		return object{"type": []string{"object", "array"}}
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return or("boolean")
+	case reflect.String:
+		return object{"type": "string"}
+	case reflect.Float32, reflect.Float64:
+		return or("number")
+	case reflect.Slice:
+		return object{"type": "array", "items": typeOf(t.Elem(), key, known)}
+	case reflect.Map:
+		return object{"type": "object", "additionalProperties": typeOf(t.Elem(), key, known)}
+	case reflect.Pointer:
+		return typeOf(t.Elem(), key, known)
+	case reflect.Struct:
+		properties := object{}
+		addProperties(properties, t, key, known)
+		return object{"type": "object", "properties": properties, "additionalProperties": false}
+	default:
+		if t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 {
+			return or("integer")
+		}
+		return object{}
+	}
+}
+
+func addProperties(properties object, of reflect.Type, key string, known map[string]setting) {
+	for field := range of.Fields() {
+		name, options, _ := strings.Cut(field.Tag.Get("mapstructure"), ",")
+		if slices.Contains(strings.Split(options, ","), "squash") {
+			addProperties(properties, field.Type, key, known)
+			continue
+		}
+		if !field.IsExported() || name == "-" {
+			continue
+		}
+		if name == "" {
+			name = strings.ToLower(field.Name)
+		}
+		below := name
+		if key != "" {
+			below = key + "." + name
+		}
+		properties[name] = schemaOf(field.Type, below, known)
+	}
+}

@@ -1,0 +1,93 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/loggregatorexporter/loggregatorexporter"
+)
+
+const root = "../.."
+
+// validate is what the collector says of one setting.
+func validate(t *testing.T, key string, value any) error {
+	t.Helper()
+	cfg := loggregatorexporter.NewFactory().CreateDefaultConfig()
+	settings := map[string]any{strings.ReplaceAll(key, ".", "::"): value, "rate_limit::envelopes_per_second": 0}
+	require.NoError(t, confmap.NewFromStringMap(settings).Unmarshal(cfg))
+	return confmap.Validate(cfg)
+}
+
+// What the table and the schema say a value can be is what the code takes.
+func TestLimits(t *testing.T) {
+	for _, limit := range limits {
+		name := strings.ReplaceAll(limit.key, ".", "::") + ": must be "
+		for _, word := range limit.enum {
+			assert.NoError(t, validate(t, limit.key, word), limit.key)
+		}
+		if len(limit.enum) > 0 {
+			assert.ErrorContains(t, validate(t, limit.key, "something else"), name)
+			continue
+		}
+		assert.NoError(t, validate(t, limit.key, limit.min), limit.key)
+		assert.NoError(t, validate(t, limit.key, limit.max), limit.key)
+		assert.ErrorContains(t, validate(t, limit.key, limit.min-1), name)
+		assert.ErrorContains(t, validate(t, limit.key, limit.max+1), name)
+	}
+}
+
+// Whatever is generated is there and up to date; `make generate` writes it.
+func TestUpToDate(t *testing.T) {
+	dir := t.TempDir()
+	for _, file := range []string{"config.go", "README.md"} {
+		content, err := os.ReadFile(filepath.Join(root, file))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), content, 0o600))
+	}
+	require.NoError(t, write(dir))
+	for _, file := range []string{"README.md", "config.schema.json"} {
+		want, err := os.ReadFile(filepath.Join(dir, file))
+		require.NoError(t, err)
+		got, err := os.ReadFile(filepath.Join(root, file))
+		require.NoError(t, err)
+		assert.Equal(t, string(want), string(got), file)
+	}
+}
+
+// Every key that the default configuration has is in the schema, with its default.
+func TestSchemaHasEveryKey(t *testing.T) {
+	all, err := settings(filepath.Join(root, "config.go"))
+	require.NoError(t, err)
+	encoded, err := json.Marshal(schema(all))
+	require.NoError(t, err)
+	var decoded map[string]any
+	require.NoError(t, json.Unmarshal(encoded, &decoded))
+	conf := confmap.New()
+	require.NoError(t, conf.Marshal(loggregatorexporter.NewFactory().CreateDefaultConfig()))
+	rows := map[string]bool{}
+	for _, s := range all {
+		rows[s.key] = true
+	}
+	for _, key := range conf.AllKeys() {
+		at := decoded
+		for part := range strings.SplitSeq(key, "::") {
+			properties, ok := at["properties"].(map[string]any)
+			require.True(t, ok, key)
+			at, ok = properties[part].(map[string]any)
+			require.True(t, ok, key)
+		}
+		if rows[strings.ReplaceAll(key, "::", ".")] {
+			assert.NotEmpty(t, at["description"], key)
+		}
+	}
+}
