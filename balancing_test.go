@@ -10,51 +10,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
-
-// startDNS starts a name server that knows these addresses of every name, and returns its own.
-func startDNS(t *testing.T, addresses ...[4]byte) string {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	require.NoError(t, err)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		request := make([]byte, 512)
-		for {
-			n, from, err := conn.ReadFrom(request)
-			if err != nil {
-				return // Closed.
-			}
-			var m dnsmessage.Message
-			if m.Unpack(request[:n]) != nil || len(m.Questions) != 1 {
-				continue
-			}
-			m.Response, m.Authoritative, m.Additionals = true, true, nil
-			question := m.Questions[0]
-			if question.Type == dnsmessage.TypeA {
-				for _, address := range addresses {
-					m.Answers = append(m.Answers, dnsmessage.Resource{
-						Header: dnsmessage.ResourceHeader{Name: question.Name, Type: question.Type, Class: question.Class, TTL: 1},
-						Body:   &dnsmessage.AResource{A: address},
-					})
-				}
-			}
-			answer, err := m.Pack()
-			if err == nil {
-				_, _ = conn.WriteTo(answer, from)
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		_ = conn.Close()
-		<-ended
-	})
-	return conn.LocalAddr().String()
-}
 
 // One name for three agents, or three routers: messages spread, a dead one is left out, and is back when it is.
 func TestRoundRobin(t *testing.T) {
@@ -78,7 +36,7 @@ func TestRoundRobin(t *testing.T) {
 					s.Router()
 				}
 			}
-			dns := startDNS(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2}, [4]byte{127, 0, 0, 3})
+			dns := ingresstest.StartDNS(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2}, [4]byte{127, 0, 0, 3})
 			f.cfg.ClientConfig.Endpoint = "dns://" + dns + "/agents.test:" + port
 			f.cfg.ClientConfig.BalancerName = "round_robin"
 			f.cfg.Batch.MaxEnvelopes = perMessage

@@ -1,0 +1,103 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
+)
+
+// looks are two, with a second in between, of a load that is large.
+func looks() []outage.Look {
+	at := func(elapsed time.Duration, accepted int, phase outage.Phase) outage.Look {
+		a := outage.Account{Accepted: accepted, Sent: 1234567, Failed: 12345, Dropped: 1234567, Rejected: 12345, Waiting: 40000}
+		ms := time.Millisecond
+		return outage.Look{
+			Elapsed: elapsed, Phase: phase, Accounts: []outage.Account{a, a, a},
+			P50: []time.Duration{ms, ms, ms}, P99: []time.Duration{10000 * ms, 2 * ms, 3 * ms},
+		}
+	}
+	return []outage.Look{
+		at(time.Second, 1000, outage.Phase{Name: "before"}),
+		at(2*time.Second, 3500, outage.Phase{Name: "stall", Fault: outage.Stall}),
+	}
+}
+
+var escape = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
+
+func TestViewOnATerminal(t *testing.T) {
+	var out bytes.Buffer
+	v := &view{out: &out, terminal: true}
+	for _, l := range looks() {
+		v.look(l)
+	}
+	first, second, ok := strings.Cut(out.String(), "\x1b[5A")
+	require.True(t, ok, "the second is drawn over the first: %q", out.String())
+	for _, drawn := range []string{first, second} {
+		lines := strings.Split(strings.TrimSuffix(escape.ReplaceAllString(drawn, ""), "\n"), "\n")
+		require.Len(t, lines, 5)
+		for _, l := range lines {
+			assert.Less(t, len(l), 80, "a line that is wrapped is not drawn over: %q", l)
+		}
+	}
+	assert.Contains(t, escape.ReplaceAllString(first, ""), "Loggregator: ok")
+	second = escape.ReplaceAllString(second, "")
+	assert.Contains(t, second, "Loggregator: stalled")
+	assert.Regexp(t, `(?m)^logs +2500 +40000 +1234567 +1234567 +12345 +12345 +1\.00 +10000\.00$`, second)
+}
+
+func TestViewElsewhere(t *testing.T) {
+	var out bytes.Buffer
+	v := &view{out: &out, lineAt: -window}
+	l := looks()
+	between := l[0]
+	between.Elapsed += window / 2
+	for _, look := range []outage.Look{l[0], between, l[1]} {
+		v.look(look)
+	}
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	require.Len(t, lines, 3, "a legend, and one a second: %q", lines)
+	assert.Contains(t, lines[1], "Loggregator: ok")
+	assert.Contains(t, lines[2], "Loggregator: stalled accepted/s 2500/2500/2500 waiting 40000/40000/40000")
+	assert.NotContains(t, out.String(), "\x1b")
+}
+
+func TestSummarySaysWhatIsNotTrue(t *testing.T) {
+	var out bytes.Buffer
+	good := outage.Account{Accepted: 10, Sent: 4, Dropped: 3, Rejected: 2, Failed: 1}
+	bad := good
+	bad.Sent++
+	summary(&out, &outage.Report{
+		Phases: []outage.PhaseReport{{
+			Phase:  outage.Phase{Name: "stall"},
+			Became: []outage.Account{{Dropped: 3}, {}, {}},
+		}},
+		Accounts: []outage.Account{good, bad, good}, Pushed: []int{10, 10, 10}, Arrived: []int{4, 4, 4}, Again: []int{0, 0, 0},
+	})
+	assert.Contains(t, out.String(),
+		"logs     accepted 10 = sent 4 + failed 1 + dropped 3 + rejected 2 + waiting 0: true, to the item")
+	assert.Contains(t, out.String(), "metrics  accepted 10 = sent 5 + failed 1 + dropped 3 + rejected 2 + waiting 0: NOT TRUE")
+	assert.Equal(t, 1, strings.Count(out.String(), "dropped in the phase"))
+}
+
+func TestFlags(t *testing.T) {
+	for name, args := range map[string][]string{
+		"argument":   {"more"},
+		"-batches":   {"-batches", "0"},
+		"-interval":  {"-interval", "1ms"},
+		"-before":    {"-stall", "1ms"},
+		"no such":    {"-from", "missing.prom.gz"},
+		"-undefined": {"-undefined"},
+	} {
+		assert.ErrorContains(t, run(t.Context(), args, nil), name)
+	}
+}

@@ -1,0 +1,336 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+)
+
+// shutdownAtMost is how long the exporter may need to end: an attempt of 10 s for each signal.
+const shutdownAtMost = 3 * 10 * time.Second
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(content)
+}
+
+func readYAML(t *testing.T, file string, into any) {
+	t.Helper()
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, file)), into))
+}
+
+// stage is what this test looks at in a stage of a Dockerfile.
+type stage struct {
+	name, from, user, entrypoint string
+	copies                       [][]string // the arguments of each COPY
+}
+
+func readDockerfile(t *testing.T, file string) []*stage {
+	t.Helper()
+	var stages []*stage
+	text := strings.ReplaceAll(read(t, file), "\\\n", " ")
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+			continue
+		}
+		instruction, arguments := words[0], words[1:]
+		if instruction == "FROM" {
+			require.Len(t, arguments, 3, line)
+			require.Equal(t, "AS", arguments[1], line)
+			stages = append(stages, &stage{from: arguments[0], name: arguments[2]})
+			continue
+		}
+		require.NotEmptyf(t, stages, "before the first FROM: %s", line)
+		last := stages[len(stages)-1]
+		switch instruction {
+		case "USER":
+			last.user = arguments[0]
+		case "ENTRYPOINT":
+			last.entrypoint = strings.Trim(strings.Join(arguments, " "), `[]"`)
+		case "COPY":
+			last.copies = append(last.copies, arguments)
+		}
+	}
+	return stages
+}
+
+func TestDockerfile(t *testing.T) {
+	const file = "../deploy/docker/Dockerfile"
+	stages := readDockerfile(t, file)
+	require.Len(t, stages, 3)
+	build, images := stages[0], stages[1:]
+	assert.Equal(t, "collector", images[len(images)-1].name, "what is built without a target")
+	for _, s := range images {
+		assert.Equal(t, "scratch", s.from, s.name)
+		assert.Regexp(t, `^[1-9][0-9]*:[1-9][0-9]*$`, s.user, "no root, and a number, which needs no /etc/passwd: %s", s.name)
+		copied := false
+		for _, arguments := range s.copies {
+			require.Equal(t, "--from="+build.name, arguments[0], s.name)
+			copied = copied || arguments[len(arguments)-1] == s.entrypoint
+		}
+		assert.True(t, copied, "%s is not in the image %s", s.entrypoint, s.name)
+	}
+	// The Go of the image is that of go.mod, because images of Go get no other one.
+	goMod := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))
+	require.NotNil(t, goMod)
+	assert.True(t, strings.HasPrefix(build.from, "golang:"+goMod[1]), build.from)
+
+	// The build stage copies everything; what it names, and what it needs, is there and not left out.
+	var builder struct {
+		Dist struct {
+			Name string
+			Path string `yaml:"output_path"`
+		}
+	}
+	readYAML(t, "../builder-config.yaml", &builder)
+	text := read(t, file)
+	assert.Contains(t, text, "CGO_ENABLED=0")
+	assert.Contains(t, text, "cp "+path.Join(builder.Dist.Path, builder.Dist.Name)+" /out/")
+	ignored := strings.Fields(read(t, file+".dockerignore"))
+	for _, needed := range []string{"builder-config.yaml", "tools/go.mod", "tools/go.sum", "go.mod", "go.sum", "cmd/loggregator-sink/main.go"} {
+		_, err := os.Stat(filepath.Join("..", needed))
+		require.NoError(t, err)
+		assert.NotContains(t, ignored, strings.Split(needed, "/")[0])
+	}
+}
+
+func TestCompose(t *testing.T) {
+	var compose struct {
+		Services map[string]struct {
+			Build struct {
+				Context, Dockerfile, Target string
+			}
+			Volumes         []string
+			DependsOn       []string      `yaml:"depends_on"`
+			StopGracePeriod time.Duration `yaml:"stop_grace_period"`
+		}
+		Volumes map[string]any
+	}
+	const dir = "../deploy/docker"
+	readYAML(t, dir+"/compose.yaml", &compose)
+	require.Contains(t, compose.Services, "sink")
+	require.Contains(t, compose.Services, "collector")
+	for name, service := range compose.Services {
+		dockerfile := filepath.Join(dir, service.Build.Context, service.Build.Dockerfile)
+		assert.True(t, slices.ContainsFunc(readDockerfile(t, dockerfile), func(s *stage) bool { return s.name == service.Build.Target }), name)
+		shared := false
+		for _, volume := range service.Volumes {
+			source, target, _ := strings.Cut(volume, ":")
+			if strings.HasPrefix(source, ".") {
+				_, err := os.Stat(filepath.Join(dir, source))
+				assert.NoError(t, err)
+				continue
+			}
+			assert.Contains(t, compose.Volumes, source)
+			shared = shared || source == "certs" && strings.HasPrefix(target, "/certs")
+		}
+		assert.True(t, shared, "the certificates of %s", name)
+		for _, other := range service.DependsOn {
+			assert.Contains(t, compose.Services, other)
+		}
+	}
+	assert.Greater(t, compose.Services["collector"].StopGracePeriod, shutdownAtMost)
+}
+
+// The configuration of compose.yaml shows something without any load.
+func TestComposeConfig(t *testing.T) {
+	s := startSink(t)
+	ports := freePorts(t, 2)
+	startOn(t, "../deploy/docker/config.yaml", []string{"CERTS=" + s.certs, "SINK=" + s.addr},
+		endpoint("receivers::otlp::protocols::grpc", loopback(ports[0])), endpoint("receivers::otlp::protocols::http", loopback(ports[1])))
+	logs, want := ourLogs()
+	pushLogs(t, dial(t, ports[0]), logs)
+	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+	s.waitFor("host", 1)
+}
+
+func TestSystemdUnit(t *testing.T) {
+	settings := map[string][]string{}
+	for line := range strings.Lines(read(t, "../deploy/systemd/loggregator-otelcol.service")) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(key, "#") {
+			settings[key] = append(settings[key], value)
+		}
+	}
+	one := func(key string) string {
+		require.Len(t, settings[key], 1, key)
+		return settings[key][0]
+	}
+	timeout, err := time.ParseDuration(one("TimeoutStopSec"))
+	require.NoError(t, err)
+	assert.Greater(t, timeout, shutdownAtMost)
+
+	environment := map[string]string{}
+	envFile := filepath.Base(one("EnvironmentFile"))
+	for line := range strings.Lines(read(t, filepath.Join("../deploy/systemd", envFile))) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(key, "#") {
+			environment[key] = value
+		}
+	}
+	for _, variable := range regexp.MustCompile(`\$(\w+)`).FindAllStringSubmatch(one("ExecStart"), -1) {
+		assert.Contains(t, environment, variable[1])
+	}
+	mib := func(size, unit string) int {
+		number, ok := strings.CutSuffix(size, unit)
+		require.True(t, ok, size)
+		n, err := strconv.Atoi(number)
+		require.NoError(t, err)
+		return n
+	}
+	assert.Less(t, mib(environment["GOMEMLIMIT"], "MiB"), mib(one("MemoryMax"), "M"))
+
+	// The examples find the certificates under the names that the credentials have.
+	example := read(t, "../examples/cloudfoundry/config.yaml")
+	assert.Equal(t, "CERTS=%d", one("Environment"))
+	for _, credential := range settings["LoadCredential"] {
+		name, _, _ := strings.Cut(credential, ":")
+		assert.Contains(t, example, "${env:CERTS}/"+name)
+	}
+	assert.Len(t, settings["LoadCredential"], strings.Count(example, "${env:CERTS}"))
+}
+
+// operation is an entry of an operations file.
+type operation struct {
+	Type, Path string
+	Value      yaml.Node
+}
+
+// interpolate replaces each ((variable)) that is a whole string.
+func interpolate(t *testing.T, node any, variables map[string]string) any {
+	t.Helper()
+	switch n := node.(type) {
+	case map[string]any:
+		for key := range n {
+			n[key] = interpolate(t, n[key], variables)
+		}
+	case []any:
+		for i := range n {
+			n[i] = interpolate(t, n[i], variables)
+		}
+	case string:
+		if strings.HasPrefix(n, "((") {
+			value, ok := variables[strings.Trim(n, "()")]
+			require.True(t, ok, "no variable %s", n)
+			return value
+		}
+	}
+	return node
+}
+
+// The gateway of the operations file, with what the job otel-collector makes of its properties, delivers; and who has a
+// certificate of the Loggregator CA, as the forwarder agent has, does not get in.
+func TestBOSHGateway(t *testing.T) {
+	var operations []operation
+	readYAML(t, "../deploy/bosh/add-loggregator-exporter.yml", &operations)
+	var group struct {
+		Jobs []struct {
+			Name       string
+			Properties map[string]any
+		}
+	}
+	defined := map[string]bool{"otel_collector_release_version": true} // On the command line.
+	for _, op := range operations {
+		require.Equal(t, "replace", op.Type)
+		if strings.HasPrefix(op.Path, "/instance_groups/") {
+			require.NoError(t, op.Value.Decode(&group))
+		}
+		if name, ok := strings.CutPrefix(op.Path, "/variables/name="); ok {
+			defined[strings.TrimSuffix(name, "?")] = true
+		}
+	}
+	// These are cf-deployment's.
+	defined["loggregator_tls_agent"], defined["forwarder_agent_metrics_tls"] = true, true
+	text := read(t, "../deploy/bosh/add-loggregator-exporter.yml")
+	for _, variable := range regexp.MustCompile(`\(\((\w+)[.)]`).FindAllStringSubmatch(text, -1) {
+		assert.True(t, defined[variable[1]], "no variable %s", variable[1])
+	}
+	properties := map[string]map[string]any{}
+	for _, job := range group.Jobs {
+		properties[job.Name] = job.Properties
+	}
+	for _, kind := range []string{"logs", "metrics", "traces"} {
+		assert.Equal(t, false, properties["loggr-forwarder-agent"]["emit_otel_"+kind])
+	}
+
+	s := startSink(t)
+	authority, err := ingresstest.NewAuthority()
+	require.NoError(t, err)
+	const name = "otel-gateway.service.cf.internal"
+	server, err := authority.Issue(name)
+	require.NoError(t, err)
+	client, err := authority.Issue("otel-gateway-client")
+	require.NoError(t, err)
+	collector := interpolate(t, properties["otel-collector"], map[string]string{
+		"otel_gateway_loggregator_tls.ca":          read(t, s.certs+"/ca.crt"),
+		"otel_gateway_loggregator_tls.certificate": read(t, s.certs+"/client.crt"),
+		"otel_gateway_loggregator_tls.private_key": read(t, s.certs+"/client.key"),
+		"otel_gateway_tls.ca":                      string(authority.PEM),
+		"otel_gateway_tls.certificate":             string(server.CertPEM),
+		"otel_gateway_tls.private_key":             string(server.KeyPEM),
+	}).(map[string]any)
+
+	// What the template config.yml.erb of the job does.
+	dir := t.TempDir()
+	ingressTLS := collector["ingress"].(map[string]any)["grpc"].(map[string]any)["tls"].(map[string]any)
+	for key, content := range ingressTLS {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, key), []byte(content.(string)), 0o600))
+	}
+	config := collector["config"].(map[string]any)
+	port := freePorts(t, 1)[0]
+	config["receivers"] = map[string]any{"otlp/cf-internal-local": map[string]any{"protocols": map[string]any{"grpc": map[string]any{
+		"endpoint": loopback(port),
+		"tls": map[string]any{
+			"client_ca_file": dir + "/ca_cert", "cert_file": dir + "/cert", "key_file": dir + "/key", "min_version": "1.3",
+		},
+	}}}}
+	for _, pipeline := range config["service"].(map[string]any)["pipelines"].(map[string]any) {
+		pipeline.(map[string]any)["receivers"] = []string{"otlp/cf-internal-local"}
+	}
+	rendered, err := yaml.Marshal(config)
+	require.NoError(t, err)
+	file := filepath.Join(dir, "config.yml")
+	require.NoError(t, os.WriteFile(file, rendered, 0o600))
+	startOn(t, file, nil, endpoint("exporters::loggregator", s.addr))
+
+	pool := x509.NewCertPool()
+	require.True(t, pool.AppendCertsFromPEM(authority.PEM))
+	pair, err := client.Certificate()
+	require.NoError(t, err)
+	conn := dialTLS(t, port, &tls.Config{RootCAs: pool, ServerName: name, Certificates: []tls.Certificate{pair}})
+	logs, want := ourLogs()
+	pushLogs(t, conn, logs)
+	metrics, wantMetrics := ourMetrics()
+	pushMetrics(t, conn, metrics)
+	traces, wantTraces := ourTraces()
+	pushTraces(t, conn, traces)
+	for _, want := range [][]*loggregator_v2.Envelope{want, wantMetrics, wantTraces} {
+		requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+	}
+
+	agent, err := tls.LoadX509KeyPair(s.certs+"/client.crt", s.certs+"/client.key")
+	require.NoError(t, err)
+	intruder := dialTLS(t, port, &tls.Config{RootCAs: pool, ServerName: name, Certificates: []tls.Certificate{agent}})
+	_, err = plogotlp.NewGRPCClient(intruder).Export(t.Context(), plogotlp.NewExportRequestFromLogs(logs))
+	require.Error(t, err)
+}

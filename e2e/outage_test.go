@@ -1,0 +1,256 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/rules"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
+)
+
+const (
+	dashboardFile = "../deploy/grafana/dashboard.json"
+	alertsFile    = "../deploy/prometheus/alerts.yaml"
+)
+
+// An outage of seconds is replayed for the alerts as one of minutes: a second is five minutes, and a look at the metrics
+// every 50 ms is a scrape every 15 s.
+const (
+	outageInterval = 50 * time.Millisecond
+	outageStretch  = 300
+	outageMaxItems = 2000
+)
+
+// A pipeline does not feel a Loggregator that hangs, and every item is known for what became of it. What the run leaves in
+// the collector's metrics is what the dashboard and the alerts are held against: a metric that is renamed leaves one of
+// them with nothing.
+func TestOutage(t *testing.T) {
+	report, err := outage.Run(t.Context(), outage.Options{
+		Collector: collectorBinary,
+		Dir:       t.TempDir(),
+		Phases: []outage.Phase{
+			{Name: "before", Duration: 1500 * time.Millisecond},
+			{Name: "stall", Duration: 3 * time.Second, Fault: outage.Stall},
+			{Name: "after", Duration: 2 * time.Second},
+			{Name: "broken", Duration: 2500 * time.Millisecond, Fault: outage.Break},
+		},
+		Interval: outageInterval, Batches: 40, Capacity: 60, MaxItems: outageMaxItems,
+	})
+	require.NoError(t, err)
+	for _, p := range report.Phases {
+		t.Logf("%s: %d pushes, p50 %s, p99 %s, %+v", p.Name, p.Pushes, p.P50, p.P99, p.Became)
+	}
+
+	t.Run("every item is counted out once", func(t *testing.T) {
+		before, stall := report.Phases[0], report.Phases[1]
+		for i, signal := range outage.Signals {
+			a := report.Accounts[i]
+			t.Logf("%s: %+v, %d pushed, %d arrived", signal.Name, a, report.Pushed[i], report.Arrived[i])
+			assert.True(t, a.Balanced(), "%s: %+v", signal.Name, a)
+			assert.Equal(t, report.Pushed[i], a.Accepted, "%s: pushed and accepted", signal.Name)
+			assert.Equal(t, report.Arrived[i], a.Sent, "%s: arrived and sent", signal.Name)
+			assert.Zero(t, a.Waiting, signal.Name)
+			assert.Zero(t, before.Became[i].Dropped, "%s: dropped before the stall", signal.Name)
+			assert.Positive(t, stall.Became[i].Dropped, "%s: dropped in the stall", signal.Name)
+			assert.Positive(t, stall.Became[i].Accepted, "%s: accepted in the stall", signal.Name)
+			assert.Zero(t, stall.Became[i].Failed, "%s: failed in the stall", signal.Name)
+		}
+	})
+	t.Run("pushes do not feel it", func(t *testing.T) {
+		before, stall := report.Phases[0], report.Phases[1]
+		// A push that waited for Loggregator would take until the end of the stall. The machine alone may take some time.
+		assert.Less(t, stall.P99, 4*before.P99+time.Second, "p99 in the stall, beside %s before it", before.P99)
+	})
+	file := filepath.Join(t.TempDir(), "recording.prom.gz")
+	require.NoError(t, report.Recording.WriteFile(file))
+	recording, err := outage.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, report.Recording, recording, "what is read is what was written")
+
+	t.Run("pictures", func(t *testing.T) {
+		picture := filepath.Join(t.TempDir(), "outage.svg")
+		require.NoError(t, outage.DrawDemo(recording, picture))
+		drawn, err := os.ReadFile(picture)
+		require.NoError(t, err)
+		assert.Contains(t, string(drawn), "Waiting items")
+	})
+	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, recording) })
+	t.Run("alerts", func(t *testing.T) { checkAlerts(t, recording, report) })
+}
+
+// checkDashboard asks each query of the dashboard. Each has to return something.
+func checkDashboard(t *testing.T, recording *outage.Recording) {
+	d, err := outage.ReadDashboard(dashboardFile)
+	require.NoError(t, err)
+	require.NotEmpty(t, d.Panels)
+	require.NotEmpty(t, d.Variables)
+	for _, v := range d.Variables {
+		checkSelectors(t, recording, "the variable "+v.Legend, v.Expr)
+	}
+	for _, panel := range d.Panels {
+		for _, q := range panel.Queries {
+			checkSelectors(t, recording, panel.Title, q.Expr)
+		}
+	}
+	from, to := recording.Span()
+	ask := func(of string, q outage.Query) {
+		matrix, err := recording.Range(t.Context(), q.Expr, from, to, recording.Interval())
+		require.NoErrorf(t, err, "%s: %s", of, q.Expr)
+		points := 0
+		for _, series := range matrix {
+			points += len(series.Floats)
+			for part := range strings.SplitSeq(q.Legend, "{{") {
+				if label, _, ok := strings.Cut(part, "}}"); ok {
+					assert.NotEmptyf(t, series.Metric.Get(label), "%s: %s has no label %s for its legend", of, q.Expr, label)
+				}
+			}
+		}
+		assert.NotZerof(t, points, "%s: nothing for %s", of, q.Expr)
+	}
+	for _, v := range d.Variables {
+		ask("the variable "+v.Legend, v)
+	}
+	for _, panel := range d.Panels {
+		for _, q := range panel.Queries {
+			ask(panel.Title, q)
+		}
+	}
+	require.NoError(t, outage.DrawDashboard(recording, d, filepath.Join(t.TempDir(), "dashboard.svg")))
+}
+
+// checkSelectors asks each selector of a query alone. A query can return something although one of its metrics is no more.
+func checkSelectors(t *testing.T, recording *outage.Recording, of, expr string) {
+	t.Helper()
+	from, to := recording.Span()
+	// The parser knows no variables.
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(strings.ReplaceAll(expr, "$__rate_interval", "1m"))
+	require.NoErrorf(t, err, "%s: %s", of, expr)
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		selector, ok := node.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		alone := parser.VectorSelector{Name: selector.Name, LabelMatchers: selector.LabelMatchers}
+		found, err := recording.Range(t.Context(), alone.String(), from, to, recording.Interval())
+		require.NoErrorf(t, err, "%s: %s", of, alone.String())
+		assert.NotEmptyf(t, found, "%s: the collector has no %s", of, alone.String())
+		return nil
+	})
+}
+
+// checkAlerts evaluates the alerts as Prometheus does, over the run and for a while after the collector has ended.
+func checkAlerts(t *testing.T, recording *outage.Recording, report *outage.Report) {
+	groups, errs := rulefmt.ParseFile(alertsFile, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	require.Empty(t, errs)
+
+	// What a Prometheus sees of a collector that has ended.
+	stretched := recording.Stretched(outageStretch)
+	const scrape = outageInterval * outageStretch
+	from, end := stretched.Span()
+	stretched.End(end.Add(scrape))
+	last := end.Add(20 * time.Minute)
+	for at := end.Add(scrape); at.Before(last); at = at.Add(scrape) {
+		stretched.Add(labels.FromStrings(model.MetricNameLabel, outage.UpMetric, "job", outage.Job, "instance", outage.Instance),
+			at.UnixMilli(), 0)
+	}
+	at := func(run time.Time) time.Time { return from.Add(run.Sub(from) * outageStretch) }
+	phases := map[string][2]time.Time{"gone": {end.Add(scrape), last}}
+	for _, p := range report.Phases {
+		phases[p.Name] = [2]time.Time{at(p.Start), at(p.End)}
+	}
+
+	engine := outage.NewEngine()
+	defer engine.Close()
+	query := rules.EngineQueryFunc(engine, stretched)
+	quiet := slog.New(slog.DiscardHandler)
+	firing := map[string]map[string][]time.Time{} // by alert, and by what it is about
+	for _, group := range groups.Groups {
+		for _, rule := range group.Rules {
+			require.NotEmpty(t, rule.Alert)
+			assert.Containsf(t, []string{"warning", "critical"}, rule.Labels["severity"], rule.Alert)
+			for _, annotation := range []string{"summary", "description"} {
+				assert.NotEmptyf(t, rule.Annotations[annotation], "%s: %s", rule.Alert, annotation)
+			}
+			checkSelectors(t, recording, rule.Alert, rule.Expr)
+			// The bound of the run instead of the default.
+			expr, err := parser.NewParser(parser.Options{}).ParseExpr(strings.ReplaceAll(rule.Expr, "> 32000", fmt.Sprint("> ", outageMaxItems*8/10)))
+			require.NoError(t, err)
+			alert := rules.NewAlertingRule(rule.Alert, expr, time.Duration(rule.For), time.Duration(rule.KeepFiringFor),
+				labels.FromMap(rule.Labels), labels.FromMap(rule.Annotations), labels.EmptyLabels(), "", true, quiet)
+			firing[rule.Alert] = map[string][]time.Time{}
+			for now := from; now.Before(last); now = now.Add(scrape) {
+				_, err := alert.Eval(t.Context(), 0, now, query, nil, 0)
+				require.NoErrorf(t, err, rule.Alert)
+				for _, a := range alert.ActiveAlerts() {
+					assert.NotContainsf(t, a.Annotations.Get("summary")+a.Annotations.Get("description"), "<error", rule.Alert)
+					assert.NotContainsf(t, a.Annotations.Get("summary"), "<no value>", rule.Alert)
+					if a.State == rules.StateFiring {
+						about := cmp.Or(a.Labels.Get("signal"), a.Labels.Get("data_type"))
+						firing[rule.Alert][about] = append(firing[rule.Alert][about], now)
+					}
+				}
+			}
+		}
+	}
+	signals := []string{"logs", "metrics", "traces"}
+	whole := []string{""}
+	expected := []struct {
+		alert  string
+		phase  string
+		about  []string // what has to fire in the phase
+		silent []string // phases in which nothing fires
+	}{
+		{"LoggregatorExporterDropping", "stall", signals, []string{"before", "gone"}},
+		{"LoggregatorExporterFillingUp", "stall", signals, []string{"before", "gone"}},
+		{"LoggregatorExporterNotSending", "stall", signals, []string{"before", "gone"}},
+		{"LoggregatorExporterFailing", "broken", signals, []string{"before", "stall", "after"}},
+		{"LoggregatorExporterRejecting", "broken", []string{"logs", "metrics"}, []string{"before", "stall", "after"}},
+		{"LoggregatorExporterTargetDown", "gone", whole, []string{"before", "stall", "after", "broken"}},
+		{"LoggregatorExporterAbsent", "gone", whole, []string{"before", "stall", "after", "broken"}},
+	}
+	var names []string
+	for _, e := range expected {
+		names = append(names, e.alert)
+		fires := func(phase, about string) bool {
+			return slices.ContainsFunc(firing[e.alert][about], func(at time.Time) bool {
+				return !at.Before(phases[phase][0]) && at.Before(phases[phase][1])
+			})
+		}
+		for _, about := range e.about {
+			assert.Truef(t, fires(e.phase, about), "%s does not fire for %q in the phase %s", e.alert, about, e.phase)
+		}
+		for about := range firing[e.alert] {
+			for _, phase := range e.silent {
+				assert.Falsef(t, fires(phase, about), "%s fires for %q in the phase %s", e.alert, about, phase)
+			}
+		}
+		for about, times := range firing[e.alert] {
+			t.Logf("%s %s: fires from minute %.1f to %.1f", e.alert, about, times[0].Sub(from).Minutes(),
+				times[len(times)-1].Sub(from).Minutes())
+		}
+	}
+	for about, times := range firing["LoggregatorExporterNotSending"] {
+		assert.Falsef(t, slices.ContainsFunc(times, func(at time.Time) bool {
+			return !at.Before(phases["after"][1].Add(-2*scrape)) && at.Before(phases["broken"][0])
+		}), "LoggregatorExporterNotSending fires for %s although sends go on", about)
+	}
+	assert.ElementsMatch(t, names, slices.Collect(maps.Keys(firing)), "the alerts that this test expects")
+}
