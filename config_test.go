@@ -96,14 +96,16 @@ func TestLoadConfig(t *testing.T) {
 	assert.Equal(t, want, cfg)
 }
 
-// Each wrong value is refused with its key and what is allowed.
-func TestInvalidConfig(t *testing.T) {
-	certs := t.TempDir()
+// invalid is a setting that can't work, and what is said about it.
+type invalid struct{ yaml, want string }
+
+// invalidConfigs are such settings by what is wrong. certs is a folder with certificates, and a file garbage.crt that has none.
+func invalidConfigs(t *testing.T, certs string) map[string]invalid {
+	t.Helper()
 	require.NoError(t, ingresstest.WriteCerts(certs))
 	garbage := filepath.Join(certs, "garbage.crt")
 	require.NoError(t, os.WriteFile(garbage, []byte("garbage"), 0o600))
-
-	for name, tt := range map[string]struct{ yaml, want string }{
+	return map[string]invalid{
 		"empty endpoint":          {`endpoint: ""`, "endpoint: must not be empty; the Loggregator agent listens on 127.0.0.1:3458"},
 		"endpoint without port":   {`endpoint: localhost`, "missing port in address"},
 		"compression":             {`compression: gzip`, `compression: "gzip" is not possible, because Loggregator decompresses nothing; leave it out`},
@@ -133,7 +135,12 @@ func TestInvalidConfig(t *testing.T) {
 		"unknown key":             {`dioade: {capacity: 1}`, "has invalid keys: dioade"},
 		"unknown key below":       {`diode: {size: 1}`, "has invalid keys: size"},
 		"wrong type":              {`diode: {capacity: many}`, "diode.capacity"},
-	} {
+	}
+}
+
+// Each wrong value is refused with its key and what is allowed.
+func TestInvalidConfig(t *testing.T) {
+	for name, tt := range invalidConfigs(t, t.TempDir()) {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, "loggregator: {"+tt.yaml+"}", "loggregator")
 			require.Error(t, err)

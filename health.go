@@ -206,7 +206,7 @@ func (h *health) warn(o *outage, a ingress.Attempt) {
 	h.lastWarn, o.warned = now, append(o.warned, reason)
 	fields := []zap.Field{zap.Error(a.Err), zap.Int("failed_attempts", o.attempts)}
 	if a.RetryIn == 0 {
-		h.logger.Warn("Loggregator does not take envelopes. This message is given up.", fields...)
+		h.logger.Warn("Loggregator does not take envelopes. This message is given up: its items are lost.", fields...)
 		return
 	}
 	h.logger.Warn("Loggregator does not take envelopes. New data waits in the diode.",

@@ -137,6 +137,11 @@ func (l *losses) addHalved(err *ingress.Error) {
 
 // rejectHints say what a person can do about items that make no envelope.
 var rejectHints = map[translate.Reason]string{
+	translate.Empty:       "a log record has no body and no attributes, or a point has no number; look at who sends it",
+	translate.Malformed:   "the parts of a histogram or summary don't fit together, or a number has no name; look at who sends it",
+	translate.Negative:    "a monotonic sum is below zero; look at who sends it",
+	translate.NotFinite:   "Loggregator takes no NaN and no infinity; look at who sends it",
+	translate.OutOfRange:  "a monotonic sum does not fit into the 64 bits of a Counter",
 	translate.Temporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
 	translate.TooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
 }
@@ -145,7 +150,7 @@ func (l *losses) log() {
 	l.overflow.log(l.logger, "The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.")
 	l.oversize.log(l.logger, "Dropped batches that alone are above diode::max_items or diode::max_bytes. Make batches smaller.")
 	if items := l.shutdownItems.Swap(0); items > 0 {
-		l.logger.Warn("Dropped what could not be sent before the shutdown.", zap.Int64("dropped_items", items))
+		l.logger.Warn("Dropped what could not be sent before the shutdown. Each signal has 10 s for that; give the process as long.", zap.Int64("dropped_items", items))
 	}
 
 	l.mu.Lock()
@@ -160,7 +165,7 @@ func (l *losses) log() {
 			zap.Int("refused_messages", halved), zap.Error(tooLarge))
 	}
 	if failed > 0 {
-		l.logger.Error("Gave up sending: Loggregator did not acknowledge.",
+		l.logger.Error("Gave up sending: Loggregator did not acknowledge. These items are lost.",
 			zap.Int("failed_items", failed), zap.Error(failure), zap.Bool("permanent", failure.Permanent))
 	}
 }
@@ -175,5 +180,5 @@ func (l *losses) logRejected(reason translate.Reason, items int) {
 	if hint := rejectHints[reason]; hint != "" {
 		fields = append(fields, zap.String("hint", hint))
 	}
-	l.logger.Warn("Rejected items that can't be translated to envelopes.", fields...)
+	l.logger.Warn("Rejected items that have no form in Loggregator. They are lost.", fields...)
 }

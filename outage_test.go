@@ -245,7 +245,7 @@ func TestPermissionDeniedIsPermanent(t *testing.T) {
 	f.ingress.WaitForEnvelopes(t, 1)
 	require.NoError(t, e.Shutdown(t.Context()))
 	f.waitForStatuses(recoverable, permanent)
-	assert.Len(t, f.lines("Loggregator does not take envelopes. This message is given up."), 1)
+	assert.Len(t, f.lines("Loggregator does not take envelopes. This message is given up: its items are lost."), 1)
 	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
 	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "PermissionDenied"),
 		attribute.Bool("error.permanent", true)))

@@ -191,7 +191,7 @@ func classify(err error, settings *configtls.ClientConfig) *Error {
 			e.Permanent, e.Everything = false, true
 		case tooLarge.MatchString(s.Message()):
 			e.TooLarge = true
-			e.Hint = "batch::max_bytes is above what the server takes"
+			e.Hint = "batch::max_bytes is above what the server takes: lower it"
 		}
 	case codes.Unimplemented:
 		e.Hint = "the endpoint does not serve loggregator.v2.Ingress: it has to be a Loggregator agent or router"

@@ -1,0 +1,186 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
+)
+
+// TestMessages has every message that a user can meet, to be read one after the other in testdata/messages.txt: what happened, what
+// it means, what to do. It makes them all happen; `-update` writes the file anew.
+func TestMessages(t *testing.T) {
+	var out strings.Builder
+	out.WriteString("# What `validate --config` and the start of the collector say of a wrong value\n\n")
+	certs := t.TempDir()
+	invalid := invalidConfigs(t, certs)
+	for _, name := range slices.Sorted(maps.Keys(invalid)) {
+		_, err := load(t, "loggregator: {"+invalid[name].yaml+"}", "loggregator")
+		require.Error(t, err)
+		fmt.Fprintf(&out, "%s\n    %s\n", strings.ReplaceAll(invalid[name].yaml, certs, "CERTS"),
+			strings.ReplaceAll(strings.ReplaceAll(err.Error(), certs, "CERTS"), "\n", "\n    "))
+	}
+
+	out.WriteString("\n# What the start says of what was right before\n\n")
+	f := newFixture(t)
+	require.NoError(t, os.Remove(f.cfg.ClientConfig.TLS.CertFile))
+	gone := f.create("logs")
+	err := gone.Start(t.Context(), f.host)
+	require.Error(t, err)
+	require.NoError(t, gone.Shutdown(t.Context()))
+	fmt.Fprintf(&out, "%s\n", strings.ReplaceAll(err.Error(), f.ingress.Certs, "CERTS"))
+
+	out.WriteString("\n# What the log says\n\n")
+	for _, entry := range logOfEverything(t) {
+		fmt.Fprintf(&out, "%s %s\n", strings.ToUpper(entry.level.String()), entry.message)
+		for _, field := range entry.fields {
+			fmt.Fprintf(&out, "    %s\n", field)
+		}
+	}
+
+	file := filepath.Join("testdata", "messages.txt")
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(out.String()), 0o600))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), out.String())
+}
+
+type logged struct {
+	level   zapcore.Level
+	message string
+	fields  []string
+}
+
+// What differs from run to run.
+var (
+	addresses = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
+	durations = regexp.MustCompile(`[0-9.]+(µs|ms|s)\b`)
+)
+
+// logOfEverything makes everything happen that the exporter logs, and returns each line once, without what differs from run to
+// run.
+func logOfEverything(t *testing.T) []logged {
+	t.Helper()
+	f := newFixture(t)
+	all := map[string]logged{}
+
+	// An agent that is away, hangs, or does not like what it gets.
+	for _, failure := range []error{
+		status.Error(codes.Unavailable, "the agent shuts down"),
+		status.Error(codes.PermissionDenied, "not you"),
+		status.Error(codes.Unauthenticated, "who are you?"),
+		status.Error(codes.Internal, "panic"),
+		status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)"),
+	} {
+		each := newFixture(t)
+		each.ingress.Refuse(failure)
+		e := each.start("logs")
+		e.push(0, 2, 0)
+		require.Eventually(t, func() bool { return each.attempts() > 0 }, waitAtMost, time.Millisecond)
+		if status.Code(failure) == codes.Unavailable {
+			each.ingress.Resume()
+		}
+		require.NoError(t, e.Shutdown(t.Context()))
+		collect(all, each)
+	}
+	away := newFixture(t)
+	away.ingress.Down()
+	e := away.start("logs")
+	e.push(0, 1, 0)
+	require.Eventually(t, func() bool { return away.attempts() > 0 }, waitAtMost, time.Millisecond)
+	require.NoError(t, e.Shutdown(t.Context()))
+	collect(all, away)
+
+	router := newFixture(t)
+	router.ingress.Router()
+	e = router.start("logs")
+	e.push(0, 1, 0)
+	router.ingress.WaitForEnvelopes(t, 1)
+	require.NoError(t, e.Shutdown(t.Context()))
+	collect(all, router)
+
+	stranger := t.TempDir()
+	require.NoError(t, ingresstest.WriteCerts(stranger))
+	wrong := newFixture(t)
+	wrong.cfg.ClientConfig.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile)
+	e = wrong.start("logs")
+	e.push(0, 1, 0)
+	require.Eventually(t, func() bool { return wrong.attempts() > 0 }, waitAtMost, time.Millisecond)
+	require.NoError(t, e.Shutdown(t.Context()))
+	collect(all, wrong)
+
+	// What is lost on this side.
+	l := newLosses(f.logger)
+	for _, reason := range []dropReason{overflow, oversize, shutdown} {
+		l.addDropped(reason, 100)
+	}
+	for _, reason := range []translate.Reason{
+		translate.Empty, translate.Malformed, translate.Negative, translate.NotFinite, translate.OutOfRange,
+		translate.Stale, translate.Temporality, translate.TooLarge, translate.ZeroDelta,
+	} {
+		l.addRejected(reason, 100)
+	}
+	l.stop()
+	collect(all, f)
+
+	var lines []logged
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		lines = append(lines, all[key])
+	}
+	return lines
+}
+
+// collect takes the lines of a log that are not there yet.
+func collect(all map[string]logged, f *fixture) {
+	for _, entry := range f.logs.All() {
+		l := logged{level: entry.Level, message: entry.Message}
+		encoder := zapcore.NewMapObjectEncoder()
+		for _, field := range entry.Context {
+			field.AddTo(encoder)
+		}
+		for _, key := range slices.Sorted(maps.Keys(encoder.Fields)) {
+			value := fmt.Sprint(encoder.Fields[key])
+			value = durations.ReplaceAllString(addresses.ReplaceAllString(value, "127.0.0.1:PORT"), "TIME")
+			if key == "failed_attempts" || key == "failed_items" || key == "refused_messages" {
+				value = "N"
+			}
+			l.fields = append(l.fields, key+": "+value)
+		}
+		all[l.level.String()+l.message+strings.Join(l.fields, "")] = l
+	}
+}
+
+// The README explains every line of the log that is no debugging.
+func TestReadmeKnowsTheLog(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	for _, line := range logOfEverything(t) {
+		if line.level < zap.InfoLevel {
+			continue
+		}
+		first, _, _ := strings.Cut(line.message, ". ")
+		if !strings.Contains(string(readme), strings.TrimSuffix(first, ".")) { // assert would print all of it.
+			t.Errorf("the README does not explain: %s", line.message)
+		}
+	}
+}
