@@ -7,6 +7,8 @@ MODULES     := . tools e2e bench conformance
 BIN         := build/bin
 COLLECTOR   := build/collector/otelcol-loggregator
 SINK        := $(BIN)/loggregator-sink
+# Of Prometheus without its service discoveries, as in builder-config.yaml: they take minutes to compile.
+TAGS        := remove_all_sd
 SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' $(foreach m,$(filter-out .,$(MODULES)),-not -path './$(m)/*'))
 
 .DEFAULT_GOAL := help
@@ -26,13 +28,23 @@ test: ## Run the unit, contract and lifecycle tests with the race detector
 
 .PHONY: e2e
 e2e: $(COLLECTOR) $(SINK) ## Run the built collector as a process against a real ingress
-	cd e2e && $(GO) test -count=1 -timeout 10m ./...
+	cd e2e && $(GO) test -tags $(TAGS) -count=1 -timeout 10m ./...
 
 DURATION    ?= 10m
 
 .PHONY: soak
 soak: $(COLLECTOR) $(SINK) ## Run the built collector under load for DURATION (default 10m) and watch what it uses
-	cd e2e && $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' . -soak.duration=$(DURATION)
+	cd e2e && $(GO) test -tags $(TAGS) -count=1 -timeout 0 -v -run '^TestSoak$$' . -soak.duration=$(DURATION)
+
+.PHONY: demo-outage
+demo-outage: $(COLLECTOR) ## Stall a Loggregator for 20 s (else: DEMO="-stall 5s"), show it, and draw build/demo-outage.svg
+	cd e2e && $(GO) build -tags $(TAGS) -o ../$(BIN)/demo-outage ./cmd/demo-outage
+	@$(BIN)/demo-outage $(DEMO)
+
+.PHONY: docs-outage
+docs-outage: ## Draw docs/outage.svg: the panels of the dashboard, from the recording of the last demo-outage
+	cd e2e && $(GO) build -tags $(TAGS) -o ../$(BIN)/demo-outage ./cmd/demo-outage
+	@$(BIN)/demo-outage -from build/demo-outage.prom.gz -dashboard deploy/grafana/dashboard.json -picture docs/outage.svg
 
 .PHONY: chaos
 chaos: ## Make random faults for DURATION (default 10m) while 16 goroutines push
@@ -58,7 +70,7 @@ $(SINK): go.mod go.sum $(SOURCES)
 
 .PHONY: build
 build: ## Compile and vet every module
-	for m in $(MODULES); do (cd $$m && $(GO) build -o /dev/null ./... && $(GO) vet ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && $(GO) build -tags $(TAGS) -o /dev/null ./... && $(GO) vet -tags $(TAGS) ./...) || exit 1; done
 	cd tools && $(GO) build -o /dev/null tool
 
 .PHONY: generate
@@ -77,32 +89,43 @@ tidy-check: ## Fail if a go.mod or go.sum is not tidy
 lint: ## Run gofmt, goimports and golangci-lint
 	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | grep -v generated_ | xargs $(TOOL) goimports -l -local github.com/loggregatorexporter); \
 	if [ -n "$$unformatted" ]; then echo "goimports would change: $$unformatted"; exit 1; fi
-	for m in $(MODULES); do (cd $$m && $(GO) run $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
-
-.PHONY: bench
-bench: ## Run the benchmarks, alone and beside the project's peers
-	$(GO) test -run '^$$' -bench . -benchmem ./...
-	cd bench && $(GO) test -run '^$$' -bench . -benchmem ./...
-
-.PHONY: bench-exporter
-bench-exporter: ## Measure encoding and pushing beside their peers
-	cd bench && $(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./exporter
+	for m in $(MODULES); do (cd $$m && $(GO) run $(GOLANGCI) run --build-tags $(TAGS) --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 BENCHCOUNT  ?= 6
 BENCHTIME   ?= 200ms
 
+.PHONY: bench
+bench: ## Measure the exporter beside its peers and write docs/benchmarks.md with plots
+	@mkdir -p build/bench docs
+	cd bench && $(GO) test -c -o ../build/bench/exporter.test ./exporter && $(GO) build -o ../build/bench/report ./cmd/report
+	{ echo "go: $$($(GO) env GOVERSION)"; \
+	  cd bench; for m in go.opentelemetry.io/collector/exporter/exporterhelper code.cloudfoundry.org/go-loggregator/v10; do \
+	    echo "$$(basename $${m%/v10}): $$($(GO) list -m -f '{{.Version}}' $$m)"; done; \
+	  echo "rounds: $(BENCHCOUNT)"; } > build/bench/exporter.txt
+	@# Round by round: with -count, a slow spell of the machine would hit one peer only.
+	for round in $$(seq $(BENCHCOUNT)); do \
+	  build/bench/exporter.test -test.run '^$$' -test.bench . -test.benchtime $(BENCHTIME) >> build/bench/exporter.txt || exit 1; done
+	build/bench/report -book exporter -raw build/bench/exporter.txt -benchstat '$(TOOL) benchstat' > build/bench/benchmarks.md
+	mv build/bench/benchmarks.md docs/benchmarks.md
+	@sed -n '/^## Verdicts/,$$p' docs/benchmarks.md
+
 .PHONY: bench-diodes
-bench-diodes: ## Measure the diodes beside their peers and write docs/benchmarks.md
+bench-diodes: ## Measure the diodes beside their peers and write docs/benchmarks-diodes.md
 	@mkdir -p build/bench docs
 	cd bench && $(GO) test -c -o ../build/bench/diodes.test . && $(GO) build -o ../build/bench/report ./cmd/report
 	{ echo "go: $$($(GO) env GOVERSION)"; \
 	  echo "go-diodes: $$(cd bench && $(GO) list -m -f '{{.Version}}' code.cloudfoundry.org/go-diodes)"; \
 	  echo "rounds: $(BENCHCOUNT)"; echo "benchtime: $(BENCHTIME)"; } > build/bench/diodes.txt
-	@# Round by round: with -count, a slow spell of the machine would hit one peer only.
 	for round in $$(seq $(BENCHCOUNT)); do \
 	  build/bench/diodes.test -test.run '^$$' -test.bench . -test.benchtime $(BENCHTIME) >> build/bench/diodes.txt || exit 1; done
-	build/bench/report -raw build/bench/diodes.txt -benchstat '$(TOOL) benchstat' > build/bench/benchmarks.md
-	mv build/bench/benchmarks.md docs/benchmarks.md
+	build/bench/report -book diodes -raw build/bench/diodes.txt -benchstat '$(TOOL) benchstat' > build/bench/benchmarks-diodes.md
+	mv build/bench/benchmarks-diodes.md docs/benchmarks-diodes.md
+
+.PHONY: bench-check
+bench-check: ## Fail if allocations or ratios are worse than in bench/baseline.txt; with ALLOCS=1 only allocations
+	@mkdir -p build/bench
+	cd bench && $(GO) test -c -o ../build/bench/exporter.test ./exporter && $(GO) build -o ../build/bench/check ./cmd/check
+	build/bench/check $(if $(ALLOCS),-allocs) -baseline bench/baseline.txt -bench build/bench/exporter.test
 
 .PHONY: fuzz
 fuzz: ## Fuzz each fuzz test for FUZZTIME (default 30s)
