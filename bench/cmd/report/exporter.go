@@ -97,7 +97,7 @@ Push/pushers=1/behind=live allocs/op exporter - 0
 Push/pushers=8/behind=stalled allocs/op exporter - 0
 Push/pushers=1/behind=live allocs/op sending_queue - -`,
 		plots: []plot{{
-			file: "push", title: "A push of 100 records, 8 pushers, half (p50) and all but a thousandth (p99.9) take less", bench: "Push/pushers=8/behind=stalled",
+			file: "push", title: "A push by one of 8 pushers, while Loggregator hangs", bench: "Push/pushers=8/behind=stalled",
 			peers: []string{"exporter", "sending_queue"}, units: []string{"p50-ns", "p99-ns", "p99.9-ns"}, y: "ns",
 		}},
 		why: `
