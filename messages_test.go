@@ -99,6 +99,7 @@ func logOfEverything(t *testing.T) []logged {
 		require.Eventually(t, func() bool { return each.attempts() > 0 }, waitAtMost, time.Millisecond)
 		if status.Code(failure) == codes.Unavailable {
 			each.ingress.Resume()
+			each.ingress.WaitForEnvelopes(t, 2)
 		}
 		require.NoError(t, e.Shutdown(t.Context()))
 		collect(all, each)
