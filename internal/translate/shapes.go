@@ -112,7 +112,7 @@ func (t *translator) shaped(b []byte, attrs pcommon.Map) ([]byte, *shape) {
 // findShape finds the shape of an item and encodes it with the given function, which says whether it has the shape.
 func (t *translator) findShape(b []byte, attrs pcommon.Map, encode func([]byte, *shape, pcommon.Map) ([]byte, bool)) ([]byte, *shape) {
 	n := attrs.Len()
-	if t.opts.unshaped || n > shapedAttributesAtMost {
+	if t.opts.unshaped || t.long || n > shapedAttributesAtMost {
 		return b, nil
 	}
 	known := &t.shapes

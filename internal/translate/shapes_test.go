@@ -6,6 +6,7 @@ package translate
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -15,6 +16,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
 // shapedKeys are attribute keys of all kinds: plain, renamed, too long, the same once they are cleaned, the exporter's own, and
@@ -257,3 +260,49 @@ type discard struct{}
 func (discard) Envelope([]byte, int) {}
 func (discard) Reject(Reason, int)   {}
 func (discard) Cut()                 {}
+
+// heap is what is in use, in bytes.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// A key may be a part of a large string, as those are that are parsed out of a body. What is remembered must not hold that.
+func TestRememberedKeysHoldNoData(t *testing.T) {
+	for _, safe := range []bool{false, true} {
+		logs := NewLogs(Options{MaxPayload: 60 << 10, SyslogSafe: safe})
+		before := heap()
+		for i := range 200 {
+			data := plog.NewLogs()
+			r := data.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+			key, _, _ := strings.Cut(fmt.Sprintf("key%04d=value ", i)+strings.Repeat("x", 100_000), "=")
+			r.Body().SetStr("hello")
+			r.Attributes().PutStr(key, "1")
+			logs.Translate(data, discard{})
+		}
+		assert.Less(t, heap()-before, 2<<20, "200 keys, of 20 MB")
+		runtime.KeepAlive(logs)
+	}
+}
+
+// Tags that no envelope has room for are not kept in shapes.
+func TestShapesAreBounded(t *testing.T) {
+	metrics := NewMetrics(Options{PrometheusNames: true})
+	data := pmetric.NewMetrics()
+	rm := data.ResourceMetrics().AppendEmpty()
+	rm.Resource().Attributes().PutStr("big", strings.Repeat("x", 1_000_000))
+	all := rm.ScopeMetrics().AppendEmpty().Metrics()
+	for i := range shapesAtMost {
+		m := all.AppendEmpty()
+		m.SetName("g")
+		m.SetEmptyGauge().DataPoints().AppendEmpty().Attributes().PutInt(fmt.Sprint("k", i), 1)
+	}
+	metrics.Translate(data, discard{})
+	kept := 0
+	for _, s := range metrics.shapes.known[:cap(metrics.shapes.known)] {
+		kept += cap(s.inherited) + cap(s.constants)
+	}
+	assert.Less(t, kept, 2*shapesAtMost*envelope.MaxSize)
+}

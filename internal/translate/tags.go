@@ -228,14 +228,18 @@ func (c *keyCleaner) clean(attribute string) cleanKey {
 	if ok {
 		return made
 	}
+	remember := len(attribute) <= keyRemembered
+	if remember {
+		attribute = strings.Clone(attribute) // What is made of it may be a part of it.
+	}
 	if made.key, made.isTag = renameKey(attribute); made.isTag {
 		made.key = c.make(made.key)
 		// Normalized to the name of an identity, it would pass for that in a query.
 		made.isTag = made.key != sourceIDKey && made.key != instanceIDKey
 		made.encoded = envelope.AppendKey(nil, made.key)
 	}
-	if len(attribute) <= keyRemembered {
-		c.made.put(strings.Clone(attribute), made)
+	if remember {
+		c.made.put(attribute, made)
 	}
 	return made
 }

@@ -95,6 +95,8 @@ type translator struct {
 	// hopeless is whether base alone is above [envelope.MaxSize], even with its values cut. No item of the scope can be sent then:
 	// an item can replace values of base, but not keys.
 	hopeless bool
+	// long is whether base is above that with its values as they are: every item goes the long way, which cuts them.
+	long bool
 	// id and tags are the item's, tags with those of base that it does not have itself.
 	id   identity
 	tags tagSet
@@ -141,6 +143,7 @@ func (t *translator) beginScope(s pcommon.InstrumentationScope) {
 	t.base.inherit(&t.scope.tags)
 	t.base.inherit(&t.resource.tags)
 	t.hopeless = t.base.sizeCut(len(ellipsis)) > envelope.MaxSize
+	t.long = t.base.size() > envelope.MaxSize
 	t.identity.beginScope(&t.scope, &t.resource)
 	t.shapes.reset()
 }
