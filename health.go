@@ -48,13 +48,10 @@ type outage struct {
 	reported bool           // to the collector
 
 	// As long as attempts fail as every other would have:
-	since time.Time // zero if they don't
-	timer *time.Timer
-
-	// What the log says of all of these attempts.
-	began    time.Time
+	since    time.Time // zero if they don't
 	attempts int
-	warned   []string // the reasons
+	timer    *time.Timer
+	warned   []string // the reasons that were logged
 
 	// Of those the ones that fail for what only a person can mend.
 	byHandSince time.Time
@@ -77,8 +74,10 @@ func (h *health) observe(a ingress.Attempt) {
 	case h.stopped: // What Shutdown cut off says nothing of Loggregator.
 	case a.Err == nil:
 		h.succeeded()
-	case !a.Halved: // Else it is not yet known what becomes of the message.
+	case !a.Halved:
 		h.failed(a)
+	case h.outage != nil: // What becomes of the message is not known yet, but somebody has answered.
+		h.reached()
 	}
 }
 
@@ -99,8 +98,8 @@ func (h *health) stop() {
 
 // end ends the outage, if there is one.
 func (h *health) end() {
-	if h.outage != nil {
-		h.outage.reached()
+	if o := h.outage; o != nil {
+		o.reached()
 		h.outage = nil
 	}
 }
@@ -111,6 +110,18 @@ func (o *outage) reached() {
 		o.timer.Stop()
 	}
 	o.since, o.byHandSince, o.byHand = time.Time{}, time.Time{}, 0
+	o.attempts, o.warned = 0, nil
+}
+
+// reached takes that the server has answered, whatever it has said: the log says so if it has said that it does not. The
+// status waits for the first success.
+func (h *health) reached() {
+	o := h.outage
+	if len(o.warned) > 0 {
+		h.logger.Info("Loggregator takes envelopes again.",
+			zap.Duration("outage", time.Since(o.since)), zap.Int("failed_attempts", o.attempts))
+	}
+	o.reached()
 }
 
 func (h *health) succeeded() {
@@ -121,10 +132,7 @@ func (h *health) succeeded() {
 	if o.reported && !h.permanent && !h.closing {
 		componentstatus.ReportStatus(h.host, componentstatus.NewEvent(componentstatus.StatusOK))
 	}
-	if len(o.warned) > 0 {
-		h.logger.Info("Loggregator takes envelopes again.",
-			zap.Duration("outage", time.Since(o.began)), zap.Int("failed_attempts", o.attempts))
-	}
+	h.reached()
 	h.end()
 }
 
@@ -138,7 +146,7 @@ func (h *health) failed(a ingress.Attempt) {
 	if a.Err.Everything {
 		h.unreached(o, a)
 	} else {
-		o.reached()
+		h.reached()
 		if o.refused++; o.refused == 1 {
 			o.refusedSince = time.Now()
 		}
@@ -153,9 +161,7 @@ func (h *health) unreached(o *outage, a ingress.Attempt) {
 		o.since = now
 		o.timer = time.AfterFunc(outageGrace, func() { h.lasts(o) })
 	}
-	if o.attempts++; o.attempts == 1 {
-		o.began = now
-	}
+	o.attempts++
 	switch {
 	case a.Err.ByHand:
 		if o.byHand++; o.byHand == 1 {
@@ -188,7 +194,7 @@ func (h *health) report(o *outage) {
 	case !o.reported:
 		o.reported = true
 		componentstatus.ReportStatus(h.host, componentstatus.NewRecoverableErrorEvent(o.err))
-	case o.byHand >= byHandAtLeast && time.Since(o.byHandSince) >= h.permanentGrace:
+	case o.err.ByHand && o.byHand >= byHandAtLeast && time.Since(o.byHandSince) >= h.permanentGrace:
 		h.permanent = true
 		componentstatus.ReportStatus(h.host, componentstatus.NewPermanentErrorEvent(o.err))
 	}

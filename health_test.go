@@ -67,6 +67,8 @@ func TestStatus(t *testing.T) {
 		"denied twice, far apart":                  {times(2, step{time.Hour, denied}), 0, []componentstatus.Status{recoverable}},
 		"denied at the ends of an outage":          {join(times(2, step{0, denied}), times(60, step{time.Second, unreached}), times(3, step{0, denied})), 0, []componentstatus.Status{recoverable}},
 		"denied, in words that come and go":        {join(times(20, step{time.Second, denied}), times(9, step{time.Second, guessed}), times(9, step{time.Second, denied})), 0, []componentstatus.Status{recoverable, permanent}},
+		"denied, and then guesses for long":        {join(times(3, step{0, denied}), times(60, step{time.Second, guessed})), 0, []componentstatus.Status{recoverable}},
+		"a large one, after a failure":             {[]step{{0, unreached}, {outageGrace / 2, halved}, {outageGrace, success}}, 0, nil},
 		"nothing is taken back":                    {join(times(40, step{time.Second, denied}), []step{{0, success}, {0, unreached}, {time.Minute, success}}), 0, []componentstatus.Status{recoverable, permanent}},
 		"a second outage is one":                   {[]step{{0, unreached}, {time.Minute, success}, {0, unreached}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok, recoverable, ok}},
 	} {
@@ -99,6 +101,8 @@ func TestOutageInTheLog(t *testing.T) {
 			h.observe(unreached)
 			time.Sleep(time.Second)
 		}
+		h.observe(refused) // Somebody has answered.
+		time.Sleep(time.Hour)
 		h.observe(success)
 		ends := logs.FilterMessageSnippet("takes envelopes again").All()
 		if assert.Len(t, ends, 1) {

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"go.opentelemetry.io/collector/config/configgrpc"
 	"go.opentelemetry.io/collector/config/configtls"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -164,8 +165,12 @@ var credentialFaults = regexp.MustCompile(`^transport: (per-RPC creds failed|rec
 // fromProxy is how gRPC says that the answer is not gRPC at all: something in between gave it.
 const fromProxy = "unexpected HTTP status code"
 
-// classify is the one place that knows what the error of an attempt means, made with these settings of TLS.
-func classify(err error, settings *configtls.ClientConfig) *Error {
+// ownWords is how gRPC begins when it says why there is no connection, or why it broke. An ingress, or a proxy, may say the same of
+// a connection of its own.
+var ownWords = regexp.MustCompile(`^(last connection error: |connection error: desc = |connection closed |error reading |closing transport |transport: |write )`)
+
+// classify is the one place that knows what the error of an attempt means, made with these settings.
+func classify(err error, settings *configgrpc.ClientConfig) *Error {
 	s := status.Convert(err)
 	v := verdicts[s.Code()]
 	e := &Error{Permanent: !v.retry, Everything: v.everything, status: s}
@@ -184,7 +189,7 @@ func classify(err error, settings *configtls.ClientConfig) *Error {
 	}
 	switch s.Code() {
 	case codes.Unavailable:
-		e.explainConnection(settings)
+		e.explainConnection(&settings.TLS)
 	case codes.ResourceExhausted:
 		switch {
 		case retry != nil: // The server asks for a pause.
@@ -197,7 +202,7 @@ func classify(err error, settings *configtls.ClientConfig) *Error {
 		e.Hint = "the endpoint does not serve loggregator.v2.Ingress: it has to be a Loggregator agent or router"
 	case codes.Unauthenticated, codes.PermissionDenied:
 		e.Hint = "the server does not accept who the client is; see tls::cert_file and auth"
-		e.ByHand = clientCertificate.byHand(settings)
+		e.ByHand = !settings.Auth.HasValue() && clientCertificate.byHand(&settings.TLS) // An extension may have another token.
 		if strings.HasPrefix(s.Message(), fromProxy) {
 			e.ByHand, e.Hint = false, "the answer is not of an ingress but of a proxy in between"
 		}
@@ -208,6 +213,9 @@ func classify(err error, settings *configtls.ClientConfig) *Error {
 // explainConnection says why there is no connection, as far as the words of gRPC and TLS do.
 func (e *Error) explainConnection(settings *configtls.ClientConfig) {
 	text := e.status.Message()
+	if !ownWords.MatchString(text) {
+		return
+	}
 	for _, f := range certificateFaults {
 		if strings.Contains(text, f.words) {
 			e.Hint, e.ByHand = f.hint, f.side.byHand(settings)

@@ -13,6 +13,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/config/configauth"
+	"go.opentelemetry.io/collector/config/configgrpc"
+	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/config/configtls"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -43,9 +46,13 @@ func retryIn(delay time.Duration) *errdetails.RetryInfo {
 
 // plain and reloading are settings with a client certificate, without and with reload_interval.
 var (
-	plain     = &configtls.ClientConfig{Config: configtls.Config{CertFile: "client.crt"}}
-	reloading = &configtls.ClientConfig{Config: configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}}
+	plain     = withTLS(configtls.Config{CertFile: "client.crt"})
+	reloading = withTLS(configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute})
 )
+
+func withTLS(settings configtls.Config) *configgrpc.ClientConfig {
+	return &configgrpc.ClientConfig{TLS: configtls.ClientConfig{Config: settings}}
+}
 
 // lastCode is the last code that gRPC has.
 const lastCode = codes.Unauthenticated
@@ -180,21 +187,21 @@ func TestWhatOnlyAPersonCanMend(t *testing.T) {
 		assert.False(t, classify(status.Error(code, "no"), reloading).ByHand, "another certificate may be let in")
 	}
 	// There is nothing to reload.
-	none := &configtls.ClientConfig{Config: configtls.Config{ReloadInterval: time.Minute}}
+	none := withTLS(configtls.Config{ReloadInterval: time.Minute})
 	assert.True(t, classify(status.Error(codes.Unavailable, preface+"certificate required"), none).ByHand)
 }
 
 // With TLS 1.2 a server that gets no client certificate says no more than that the handshake failed.
 func TestHandshakeFailureWithoutAClientCertificate(t *testing.T) {
 	for name, tt := range map[string]struct {
-		settings configtls.ClientConfig
+		settings *configgrpc.ClientConfig
 		want     bool
 	}{
-		"no certificate":    {configtls.ClientConfig{}, true},
-		"one in a file":     {*plain, false},
-		"one in the config": {configtls.ClientConfig{Config: configtls.Config{CertPem: "PEM"}}, false},
+		"no certificate":    {withTLS(configtls.Config{}), true},
+		"one in a file":     {plain, false},
+		"one in the config": {withTLS(configtls.Config{CertPem: "PEM"}), false},
 	} {
-		e := classify(status.Error(codes.Unavailable, "remote error: tls: handshake failure"), &tt.settings)
+		e := classify(status.Error(codes.Unavailable, "connection error: desc = \"remote error: tls: handshake failure\""), tt.settings)
 		assert.Equal(t, tt.want, e.ByHand, name)
 		assert.Equal(t, tt.want, strings.Contains(e.Hint, "set tls::cert_file and tls::key_file"), name)
 	}
@@ -225,6 +232,27 @@ func TestMissingClientCertificate(t *testing.T) {
 			require.NotNil(t, last)
 			assert.Contains(t, last.Hint, "set tls::cert_file and tls::key_file")
 		})
+	}
+}
+
+// What a server says of a connection of its own is nothing that this side can mend.
+func TestWordsOfOthers(t *testing.T) {
+	for _, text := range []string{
+		"upstream: tls: failed to verify certificate: x509: certificate signed by unknown authority",
+		"no route: remote error: tls: bad certificate", "upstream connect error: connection reset", "remote error: tls: handshake failure",
+	} {
+		e := classify(status.Error(codes.Unavailable, text), plain)
+		assert.False(t, e.ByHand, text)
+		assert.Empty(t, e.Hint, text)
+	}
+}
+
+// An auth extension renews its token by itself.
+func TestRefusedToken(t *testing.T) {
+	cfg := *plain
+	cfg.Auth = configoptional.Some(configauth.Config{})
+	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied} {
+		assert.False(t, classify(status.Error(code, "token expired"), &cfg).ByHand, code)
 	}
 }
 

@@ -163,7 +163,7 @@ func (s *Sender) attempt(ctx context.Context, message *buffer) Attempt {
 	err := s.client.invoke(ctx, message)
 	a := Attempt{Duration: time.Since(start)}
 	if err != nil {
-		a.Err = classify(err, &s.client.cfg.GRPC.TLS)
+		a.Err = classify(err, &s.client.cfg.GRPC)
 	}
 	return a
 }
