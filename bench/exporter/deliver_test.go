@@ -98,7 +98,7 @@ var deliveries = []struct {
 	start func(b *testing.B, s *sink) delivery
 }{
 	{"exporter", func(b *testing.B, s *sink) delivery { return deliverByExporter(b, s, 100) }},
-	{"exporter-1000", func(b *testing.B, s *sink) delivery { return deliverByExporter(b, s, 1000) }},
+	{"exporter_1000", func(b *testing.B, s *sink) delivery { return deliverByExporter(b, s, 1000) }},
 	{"IngressClient", func(b *testing.B, s *sink) delivery {
 		client, err := loggregator.NewIngressClient(s.client(b), loggregator.WithAddr(s.address))
 		require.NoError(b, err)
@@ -115,7 +115,7 @@ var deliveries = []struct {
 		return deliverBy(b, logs)
 	}},
 	{"otlp", deliverByOTLP},
-	{"otlp-100", func(b *testing.B, s *sink) delivery {
+	{"otlp_100", func(b *testing.B, s *sink) delivery {
 		otlp := deliverByOTLP(b, s)
 		tenth := benchLogs(items/10, 4, 12)
 		tenth.MarkReadOnly()

@@ -94,6 +94,9 @@ func main() {
 		lines = slices.DeleteFunc(lines, func(l line) bool { return !strings.HasPrefix(l.unit, "allocs/") })
 		rounds, benchtime = 1, "2000x"
 	}
+	if len(lines) == 0 {
+		log.Fatalf("%s has nothing to check", *file)
+	}
 	wanted := map[string]bool{}
 	for _, l := range lines {
 		wanted[results.Name(l.bench, l.peer)] = true
