@@ -150,7 +150,7 @@ func (l *losses) log() {
 	l.overflow.log(l.logger, "The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.")
 	l.oversize.log(l.logger, "Dropped batches that alone are above diode::max_items or diode::max_bytes. Make batches smaller.")
 	if items := l.shutdownItems.Swap(0); items > 0 {
-		l.logger.Warn("Dropped what could not be sent before the shutdown. Each signal has 10 s for that; give the process as long.", zap.Int64("dropped_items", items))
+		l.logger.Warn("Dropped what could not be sent before the shutdown. Each signal has 10 s for that, one after the other; give the process as long.", zap.Int64("dropped_items", items))
 	}
 
 	l.mu.Lock()

@@ -32,14 +32,15 @@ func TestMessages(t *testing.T) {
 	out.WriteString("# What `validate --config` and the start of the collector say of a wrong value\n\n")
 	certs := t.TempDir()
 	invalid := invalidConfigs(t, certs)
-	for _, name := range slices.Sorted(maps.Keys(invalid)) {
+	byYAML := func(a, b string) int { return strings.Compare(invalid[a].yaml, invalid[b].yaml) }
+	for _, name := range slices.SortedFunc(maps.Keys(invalid), byYAML) {
 		_, err := load(t, "loggregator: {"+invalid[name].yaml+"}", "loggregator")
 		require.Error(t, err)
 		fmt.Fprintf(&out, "%s\n    %s\n", strings.ReplaceAll(invalid[name].yaml, certs, "CERTS"),
 			strings.ReplaceAll(strings.ReplaceAll(err.Error(), certs, "CERTS"), "\n", "\n    "))
 	}
 
-	out.WriteString("\n# What the start says of what was right before\n\n")
+	out.WriteString("\n# What the start says when a file has gone since the validation\n\n")
 	f := newFixture(t)
 	require.NoError(t, os.Remove(f.cfg.ClientConfig.TLS.CertFile))
 	gone := f.create("logs")

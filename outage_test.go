@@ -415,6 +415,6 @@ func TestRouter(t *testing.T) {
 		assert.Len(t, f.numbers(signal), 100)
 		require.NoError(t, e.Shutdown(t.Context()))
 	}
-	assert.Len(t, f.lines("it is a router"), 3, "once a connection; here each signal has one of its own")
+	assert.Len(t, f.lines("it is no agent"), 3, "once a connection; here each signal has one of its own")
 	assert.Empty(t, f.host.statuses())
 }

@@ -151,7 +151,17 @@ var certificateFaults = []fault{
 	{"remote error: tls: access denied", refusedHint, clientCertificate},
 }
 
-const refusedHint = "the server does not accept the certificate in tls::cert_file"
+// Hints for other errors. The README explains each.
+const (
+	refusedHint       = "the server does not accept the certificate in tls::cert_file"
+	noCertificateHint = "the server may ask for a client certificate: set tls::cert_file and tls::key_file"
+	handshakeHint     = "client and server have no TLS version or cipher suite in common, or the server does not accept the certificate in tls::cert_file"
+	credentialsHint   = "the extension in auth has no credentials"
+	identityHint      = "the server does not accept who the client is; see tls::cert_file and auth"
+	proxyHint         = "the answer is not of an ingress but of a proxy in between"
+	noIngressHint     = "the endpoint does not serve loggregator.v2.Ingress: it has to be a Loggregator agent or router"
+	tooLargeHint      = "batch::max_bytes is above what the server takes: lower it"
+)
 
 // handshakeFailure is what a server says if it gets no client certificate in TLS 1.2, among other reasons.
 const handshakeFailure = "remote error: tls: handshake failure"
@@ -184,7 +194,7 @@ func classify(err error, settings *configgrpc.ClientConfig) *Error {
 
 	if credentialFaults.MatchString(s.Message()) {
 		e.Permanent, e.Everything = false, true
-		e.Hint = "the extension in auth has no credentials"
+		e.Hint = credentialsHint
 		return e
 	}
 	switch s.Code() {
@@ -196,15 +206,15 @@ func classify(err error, settings *configgrpc.ClientConfig) *Error {
 			e.Permanent, e.Everything = false, true
 		case tooLarge.MatchString(s.Message()):
 			e.TooLarge = true
-			e.Hint = "batch::max_bytes is above what the server takes: lower it"
+			e.Hint = tooLargeHint
 		}
 	case codes.Unimplemented:
-		e.Hint = "the endpoint does not serve loggregator.v2.Ingress: it has to be a Loggregator agent or router"
+		e.Hint = noIngressHint
 	case codes.Unauthenticated, codes.PermissionDenied:
-		e.Hint = "the server does not accept who the client is; see tls::cert_file and auth"
+		e.Hint = identityHint
 		e.ByHand = !settings.Auth.HasValue() && clientCertificate.byHand(&settings.TLS) // An extension may have another token.
 		if strings.HasPrefix(s.Message(), fromProxy) {
-			e.ByHand, e.Hint = false, "the answer is not of an ingress but of a proxy in between"
+			e.ByHand, e.Hint = false, proxyHint
 		}
 	}
 	return e
@@ -225,11 +235,11 @@ func (e *Error) explainConnection(settings *configtls.ClientConfig) {
 	switch {
 	case strings.Contains(text, handshakeFailure):
 		if settings.CertFile == "" && settings.CertPem == "" {
-			e.Hint = "the server may ask for a client certificate: set tls::cert_file and tls::key_file"
+			e.Hint = noCertificateHint
 			e.ByHand = true
 			return
 		}
-		e.Hint = "client and server have no TLS version or cipher suite in common, or the server does not accept the certificate in tls::cert_file"
+		e.Hint = handshakeHint
 	case strings.Contains(text, "broken pipe"), strings.Contains(text, "connection reset"):
 		e.Hint, e.Guess = brokenHint, true
 	}

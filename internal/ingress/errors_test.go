@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -284,4 +285,20 @@ func TestServersWordsAreBounded(t *testing.T) {
 	assert.Equal(t, "Internal: "+strings.Repeat("é", maxErrorText/2)+"…", e.Error())
 	e = classify(status.Error(codes.Internal, "x"+strings.Repeat("é", 1000)), plain)
 	assert.Equal(t, "Internal: x"+strings.Repeat("é", maxErrorText/2-1)+"…", e.Error())
+}
+
+// Whoever meets a hint finds it in the README, up to its colon.
+func TestReadmeHasEachHint(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	hints := []string{refusedHint, noCertificateHint, handshakeHint, credentialsHint, identityHint, proxyHint, noIngressHint, tooLargeHint, brokenHint}
+	for _, f := range certificateFaults {
+		hints = append(hints, f.hint)
+	}
+	for _, hint := range hints {
+		words, _, _ := strings.Cut(strings.TrimPrefix(hint, "if it stays like that: "), ": ")
+		if !strings.Contains(string(readme), words) { // assert would print all of it.
+			t.Errorf("the README does not have: %s", words)
+		}
+	}
 }

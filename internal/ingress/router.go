@@ -43,7 +43,7 @@ func (p *peer) isRouter(ended int) {
 	p.router.Store(p.ended == ended)
 	p.mu.Unlock()
 	p.once.Do(func() {
-		p.logger.Info("The endpoint has no Send, so it is a router, not an agent. Sending by BatchSender.")
+		p.logger.Info("The endpoint has no Send, so it is no agent. Trying BatchSender, which routers have.")
 	})
 }
 
