@@ -93,13 +93,8 @@ func (h *health) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.stopped = true
-	h.end()
-}
-
-// end ends the outage, if there is one.
-func (h *health) end() {
-	if o := h.outage; o != nil {
-		o.reached()
+	if h.outage != nil {
+		h.outage.reached()
 		h.outage = nil
 	}
 }
@@ -133,7 +128,7 @@ func (h *health) succeeded() {
 		componentstatus.ReportStatus(h.host, componentstatus.NewEvent(componentstatus.StatusOK))
 	}
 	h.reached()
-	h.end()
+	h.outage = nil
 }
 
 func (h *health) failed(a ingress.Attempt) {

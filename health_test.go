@@ -4,6 +4,7 @@
 package loggregatorexporter
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,18 +34,6 @@ func TestStatus(t *testing.T) {
 		after   time.Duration
 		attempt ingress.Attempt
 	}
-	times := func(n int, s step) (steps []step) {
-		for range n {
-			steps = append(steps, s)
-		}
-		return steps
-	}
-	join := func(parts ...[]step) (all []step) {
-		for _, p := range parts {
-			all = append(all, p...)
-		}
-		return all
-	}
 	const moment = 10 * time.Millisecond
 	for name, tt := range map[string]struct {
 		steps []step
@@ -56,20 +45,20 @@ func TestStatus(t *testing.T) {
 		"a failure that stayed":                    {[]step{{0, unreached}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok}},
 		"a message is refused":                     {[]step{{0, refused}}, time.Hour, nil},
 		"two are, at once":                         {[]step{{0, refused}, {moment, refused}}, time.Hour, nil},
-		"all are":                                  {times(5, step{outageGrace / 2, refused}), 0, []componentstatus.Status{recoverable}},
-		"all are, each after a while":              {times(2, step{time.Minute, refused}), 0, []componentstatus.Status{recoverable}},
-		"every second one is":                      {join(times(1, step{0, refused}), []step{{time.Second, success}, {time.Second, refused}, {time.Second, success}}), 0, nil},
-		"a large one goes in halves":               {join(times(9, step{time.Second, halved}), []step{{0, success}}), 0, nil},
+		"all are":                                  {slices.Repeat([]step{{outageGrace / 2, refused}}, 5), 0, []componentstatus.Status{recoverable}},
+		"all are, each after a while":              {slices.Repeat([]step{{time.Minute, refused}}, 2), 0, []componentstatus.Status{recoverable}},
+		"every second one is":                      {slices.Concat(slices.Repeat([]step{{0, refused}}, 1), []step{{time.Second, success}, {time.Second, refused}, {time.Second, success}}), 0, nil},
+		"a large one goes in halves":               {slices.Concat(slices.Repeat([]step{{time.Second, halved}}, 9), []step{{0, success}}), 0, nil},
 		"a moment's failure, long after a refusal": {[]step{{0, refused}, {time.Hour, unreached}, {moment, success}}, time.Minute, nil},
 		"a failure, and then a refusal":            {[]step{{0, unreached}, {moment, refused}}, time.Hour, nil},
-		"denied":                                   {times(3, step{time.Second, denied}), 0, []componentstatus.Status{recoverable}},
-		"denied, for long":                         {times(40, step{time.Second, denied}), 0, []componentstatus.Status{recoverable, permanent}},
-		"denied twice, far apart":                  {times(2, step{time.Hour, denied}), 0, []componentstatus.Status{recoverable}},
-		"denied at the ends of an outage":          {join(times(2, step{0, denied}), times(60, step{time.Second, unreached}), times(3, step{0, denied})), 0, []componentstatus.Status{recoverable}},
-		"denied, in words that come and go":        {join(times(20, step{time.Second, denied}), times(9, step{time.Second, guessed}), times(9, step{time.Second, denied})), 0, []componentstatus.Status{recoverable, permanent}},
-		"denied, and then guesses for long":        {join(times(3, step{0, denied}), times(60, step{time.Second, guessed})), 0, []componentstatus.Status{recoverable}},
+		"denied":                                   {slices.Repeat([]step{{time.Second, denied}}, 3), 0, []componentstatus.Status{recoverable}},
+		"denied, for long":                         {slices.Repeat([]step{{time.Second, denied}}, 40), 0, []componentstatus.Status{recoverable, permanent}},
+		"denied twice, far apart":                  {slices.Repeat([]step{{time.Hour, denied}}, 2), 0, []componentstatus.Status{recoverable}},
+		"denied at the ends of an outage":          {slices.Concat(slices.Repeat([]step{{0, denied}}, 2), slices.Repeat([]step{{time.Second, unreached}}, 60), slices.Repeat([]step{{0, denied}}, 3)), 0, []componentstatus.Status{recoverable}},
+		"denied, in words that come and go":        {slices.Concat(slices.Repeat([]step{{time.Second, denied}}, 20), slices.Repeat([]step{{time.Second, guessed}}, 9), slices.Repeat([]step{{time.Second, denied}}, 9)), 0, []componentstatus.Status{recoverable, permanent}},
+		"denied, and then guesses for long":        {slices.Concat(slices.Repeat([]step{{0, denied}}, 3), slices.Repeat([]step{{time.Second, guessed}}, 60)), 0, []componentstatus.Status{recoverable}},
 		"a large one, after a failure":             {[]step{{0, unreached}, {outageGrace / 2, halved}, {outageGrace, success}}, 0, nil},
-		"nothing is taken back":                    {join(times(40, step{time.Second, denied}), []step{{0, success}, {0, unreached}, {time.Minute, success}}), 0, []componentstatus.Status{recoverable, permanent}},
+		"nothing is taken back":                    {slices.Concat(slices.Repeat([]step{{time.Second, denied}}, 40), []step{{0, success}, {0, unreached}, {time.Minute, success}}), 0, []componentstatus.Status{recoverable, permanent}},
 		"a second outage is one":                   {[]step{{0, unreached}, {time.Minute, success}, {0, unreached}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok, recoverable, ok}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -85,9 +85,21 @@ func logOfEverything(t *testing.T) []logged {
 	f := newFixture(t)
 	all := map[string]logged{}
 
+	// An exporter that pushes two records, until its end.
+	run := func(f *fixture, until func(*fixture)) {
+		e := f.start("logs")
+		e.push(0, 2, 0)
+		until(f)
+		require.NoError(t, e.Shutdown(t.Context()))
+		collect(all, f)
+	}
+	attempted := func(f *fixture) {
+		require.Eventually(t, func() bool { return f.attempts() > 0 }, waitAtMost, time.Millisecond)
+	}
+	arrived := func(f *fixture) { f.ingress.WaitForEnvelopes(t, 2) }
+
 	// An agent that is away, hangs, or does not like what it gets.
 	for _, failure := range []error{
-		status.Error(codes.Unavailable, "the agent shuts down"),
 		status.Error(codes.PermissionDenied, "not you"),
 		status.Error(codes.Unauthenticated, "who are you?"),
 		status.Error(codes.Internal, "panic"),
@@ -95,41 +107,28 @@ func logOfEverything(t *testing.T) []logged {
 	} {
 		each := newFixture(t)
 		each.ingress.Refuse(failure)
-		e := each.start("logs")
-		e.push(0, 2, 0)
-		require.Eventually(t, func() bool { return each.attempts() > 0 }, waitAtMost, time.Millisecond)
-		if status.Code(failure) == codes.Unavailable {
-			each.ingress.Resume()
-			each.ingress.WaitForEnvelopes(t, 2)
-		}
-		require.NoError(t, e.Shutdown(t.Context()))
-		collect(all, each)
+		run(each, attempted)
 	}
+	back := newFixture(t)
+	back.ingress.Refuse(status.Error(codes.Unavailable, "the agent shuts down"))
+	run(back, func(f *fixture) {
+		attempted(f)
+		f.ingress.Resume()
+		arrived(f)
+	})
 	away := newFixture(t)
 	away.ingress.Down()
-	e := away.start("logs")
-	e.push(0, 1, 0)
-	require.Eventually(t, func() bool { return away.attempts() > 0 }, waitAtMost, time.Millisecond)
-	require.NoError(t, e.Shutdown(t.Context()))
-	collect(all, away)
+	run(away, attempted)
 
 	router := newFixture(t)
 	router.ingress.Router()
-	e = router.start("logs")
-	e.push(0, 1, 0)
-	router.ingress.WaitForEnvelopes(t, 1)
-	require.NoError(t, e.Shutdown(t.Context()))
-	collect(all, router)
+	run(router, arrived)
 
 	stranger := t.TempDir()
 	require.NoError(t, ingresstest.WriteCerts(stranger))
 	wrong := newFixture(t)
 	wrong.cfg.ClientConfig.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile)
-	e = wrong.start("logs")
-	e.push(0, 1, 0)
-	require.Eventually(t, func() bool { return wrong.attempts() > 0 }, waitAtMost, time.Millisecond)
-	require.NoError(t, e.Shutdown(t.Context()))
-	collect(all, wrong)
+	run(wrong, attempted)
 
 	// What is lost on this side.
 	l := newLosses(f.logger)

@@ -24,8 +24,11 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
 // What `make e2e` has built.
@@ -234,25 +237,24 @@ func startCollector(t *testing.T, s *sink) *collector {
 	return c
 }
 
-// dial makes a client of an OTLP receiver.
+// dial makes a client of an OTLP receiver without TLS.
 func dial(t *testing.T, port int) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", port), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return dialWith(t, port, insecure.NewCredentials())
+}
+
+func dialWith(t *testing.T, port int, creds credentials.TransportCredentials) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(loopback(port), grpc.WithTransportCredentials(creds))
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
 
-// freePorts finds ports that nobody listens on. They are all held until the last is found, so that they differ.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
+	ports, err := outage.FreePorts(n)
+	require.NoError(t, err)
 	return ports
 }
 

@@ -65,10 +65,7 @@ func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.It
 // dialTLS makes a client of an OTLP receiver with TLS.
 func dialTLS(t *testing.T, port int, config *tls.Config) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(loopback(port), grpc.WithTransportCredentials(credentials.NewTLS(config)))
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	return conn
+	return dialWith(t, port, credentials.NewTLS(config))
 }
 
 func pushLogs(t *testing.T, conn *grpc.ClientConn, logs plog.Logs) {

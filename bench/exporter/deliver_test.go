@@ -16,7 +16,6 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/confmap"
 	otelexporter "go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
@@ -66,13 +65,6 @@ func deliverBy(b *testing.B, logs otelexporter.Logs) delivery {
 	}
 }
 
-// queued is exporterhelper's queue, that makes the pipeline wait when it is full, as otlp has it here too.
-func queued() exporterhelper.QueueBatchConfig {
-	queue := exporterhelper.NewDefaultQueueConfig()
-	queue.BlockOnOverflow = true
-	return queue
-}
-
 // deliverByExporter is without a rate limit, with messages of so many envelopes.
 func deliverByExporter(b *testing.B, s *sink, envelopes int) delivery {
 	b.Helper()
@@ -108,11 +100,8 @@ var deliveries = []struct {
 		}
 	}},
 	{"queue-structs-Send", func(b *testing.B, s *sink) delivery {
-		push := sendStructs(b, s)
-		logs, err := exporterhelper.NewLogs(b.Context(), exportertest.NewNopSettings(loggregatorexporter.NewFactory().Type()), struct{}{}, push,
-			exporterhelper.WithQueue(configoptional.Some(queued())))
-		require.NoError(b, err)
-		return deliverBy(b, logs)
+		// The pipeline waits when the queue is full, as it does with otlp here.
+		return deliverBy(b, startQueue(b, sendStructs(b, s), func(q *exporterhelper.QueueBatchConfig) { q.BlockOnOverflow = true }))
 	}},
 	{"otlp", deliverByOTLP},
 	{"otlp_100", func(b *testing.B, s *sink) delivery {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -34,38 +33,39 @@ import (
 // startExporter creates the exporter before an ingress, with its defaults but for these settings.
 func startExporter(b *testing.B, ingress *ingresstest.Capture, settings map[string]any) otelexporter.Logs {
 	b.Helper()
-	all := map[string]any{
-		"endpoint": ingress.Addr(),
-		"tls": map[string]any{
-			"ca_file":   filepath.Join(ingress.Certs, ingresstest.CAFile),
-			"cert_file": filepath.Join(ingress.Certs, ingresstest.ClientCertFile),
-			"key_file":  filepath.Join(ingress.Certs, ingresstest.ClientKeyFile),
-		},
-	}
+	all := map[string]any{"endpoint": ingress.Addr(), "tls": sinkOf(ingress).settings()}
 	maps.Copy(all, settings)
 	return create(b, loggregatorexporter.NewFactory(), all)
 }
 
+// sinkOf is an ingress in this process as a sink, for those who connect to it.
+func sinkOf(ingress *ingresstest.Capture) *sink {
+	return &sink{certs: ingress.Certs, address: ingress.Addr()}
+}
+
 // startQueue creates exporterhelper with its queue of 1,000 batches before a pusher.
-func startQueue(b *testing.B, push func(context.Context, plog.Logs) error) otelexporter.Logs {
+func startQueue(b *testing.B, push func(context.Context, plog.Logs) error, changes ...func(*exporterhelper.QueueBatchConfig)) otelexporter.Logs {
 	b.Helper()
+	queue := exporterhelper.NewDefaultQueueConfig()
+	for _, change := range changes {
+		change(&queue)
+	}
 	set := exportertest.NewNopSettings(loggregatorexporter.NewFactory().Type())
 	logs, err := exporterhelper.NewLogs(b.Context(), set, struct{}{}, push,
-		exporterhelper.WithQueue(configoptional.Some(exporterhelper.NewDefaultQueueConfig())))
+		exporterhelper.WithQueue(configoptional.Some(queue)))
 	require.NoError(b, err)
 	return logs
 }
 
 // channel is a bare channel of 1,000 batches. What does not fit is dropped.
 type channel struct {
-	otelexporter.Logs
-	batches chan plog.Logs
-	drained chan struct{}
+	otelexporter.Logs // nil: for the methods that nobody calls
+	batches           chan plog.Logs
+	drained           chan struct{}
 }
 
-func newChannel(b *testing.B, logs otelexporter.Logs) *channel {
-	b.Helper()
-	return &channel{logs, make(chan plog.Logs, 1000), make(chan struct{})}
+func newChannel() *channel {
+	return &channel{batches: make(chan plog.Logs, 1000), drained: make(chan struct{})}
 }
 
 func (c *channel) Start(context.Context, component.Host) error {
@@ -120,9 +120,7 @@ func pushPeers() []pushPeer {
 		return startExporter(b, ingress, nil)
 	}
 	queue := func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
-
-		return startQueue(b, sendStructs(b, &sink{certs: ingress.Certs, address: ingress.Addr()}))
-
+		return startQueue(b, sendStructs(b, sinkOf(ingress)))
 	}
 	before := func(flaw func(*ingresstest.Capture), start func(*testing.B, *ingresstest.Capture) otelexporter.Logs) func(*testing.B, *ingresstest.Capture) otelexporter.Logs {
 		return func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
@@ -142,7 +140,7 @@ func pushPeers() []pushPeer {
 		{"behind=nobody/peer=sending_queue", func(b *testing.B, _ *ingresstest.Capture) otelexporter.Logs {
 			return startQueue(b, func(context.Context, plog.Logs) error { return nil })
 		}},
-		{"behind=nobody/peer=channel", func(b *testing.B, _ *ingresstest.Capture) otelexporter.Logs { return newChannel(b, nil) }},
+		{"behind=nobody/peer=channel", func(*testing.B, *ingresstest.Capture) otelexporter.Logs { return newChannel() }},
 	}
 }
 

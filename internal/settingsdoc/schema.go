@@ -4,6 +4,7 @@
 package main
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -54,15 +55,15 @@ func schemaOf(t reflect.Type, key string, known map[string]setting) object {
 		number["minimum"], number["maximum"] = row.min, row.max
 	}
 	if len(row.enum) > 0 {
-		s["anyOf"] = []object{{"enum": row.enum}, {"type": "string", "pattern": reference}}
+		maps.Copy(s, or(object{"enum": row.enum}))
 		delete(s, "type")
 	}
 	return s
 }
 
-// or allows a reference in the place of a value of another type than string.
-func or(kind string) object {
-	return object{"anyOf": []object{{"type": kind}, {"type": "string", "pattern": reference}}}
+// or allows a reference in the place of a value that is no free text.
+func or(value object) object {
+	return object{"anyOf": []object{value, {"type": "string", "pattern": reference}}}
 }
 
 func typeOf(t reflect.Type, key string, known map[string]setting) object {
@@ -82,11 +83,11 @@ func typeOf(t reflect.Type, key string, known map[string]setting) object {
 	}
 	switch t.Kind() {
 	case reflect.Bool:
-		return or("boolean")
+		return or(object{"type": "boolean"})
 	case reflect.String:
 		return object{"type": "string"}
 	case reflect.Float32, reflect.Float64:
-		return or("number")
+		return or(object{"type": "number"})
 	case reflect.Slice:
 		return object{"type": "array", "items": typeOf(t.Elem(), key, known)}
 	case reflect.Map:
@@ -99,7 +100,7 @@ func typeOf(t reflect.Type, key string, known map[string]setting) object {
 		return object{"type": "object", "properties": properties, "additionalProperties": false}
 	default:
 		if t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 {
-			return or("integer")
+			return or(object{"type": "integer"})
 		}
 		return object{}
 	}

@@ -194,7 +194,7 @@ type collector struct {
 }
 
 func startCollector(ctx context.Context, o Options, ingress string) (*collector, error) {
-	ports, err := freePorts(2)
+	ports, err := FreePorts(2)
 	if err != nil {
 		return nil, err
 	}
@@ -253,8 +253,8 @@ service:
 	return c, nil
 }
 
-// freePorts finds ports that nobody listens on. They are all held until the last is found, so that they differ.
-func freePorts(n int) ([]int, error) {
+// FreePorts finds ports that nobody listens on. They are all held until the last is found, so that they differ.
+func FreePorts(n int) ([]int, error) {
 	var ports []int
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
