@@ -28,7 +28,20 @@ import (
 
 // MaxSize is the largest envelope, encoded, in bytes, that gets through all of Loggregator: Log Cache and Diego refuse what
 // is larger, and the agent and the router lose it without a word.
+//
+// An envelope whose bytes and [SyslogEscapes] together are at most MaxSize also gets through syslog: the agent makes an RFC 5424
+// message of it that has what is in the envelope, the escapes, and less than 1,024 bytes more. Log Cache takes [MaxSyslogSize]. Past
+// that it closes the connection and loses the next message too.
 const MaxSize = 64 << 10
+
+// MaxSyslogSize is the longest RFC 5424 message, in bytes, that Log Cache takes.
+const MaxSyslogSize = MaxSize + 1024
+
+// SyslogEscapes is how many bytes the syslog agent adds to a tag value, a name, a unit, or an event's title or body: RFC 5424
+// escapes quotes, backslashes and closing brackets. It escapes nothing in a log payload.
+func SyslogEscapes(s string) int {
+	return strings.Count(s, `"`) + strings.Count(s, `\`) + strings.Count(s, "]")
+}
 
 // Field numbers of package loggregator.v2.
 const (

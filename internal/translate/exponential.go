@@ -30,8 +30,6 @@ func (m *Metrics) exponentialPoint(name, unit string, p pmetric.ExponentialHisto
 	switch {
 	case p.Flags().NoRecordedValue():
 		return Stale
-	case p.HasSum() && !isFinite(p.Sum()):
-		return NotFinite
 	case !wellFormedExponential(p):
 		return Malformed
 	}
@@ -124,7 +122,7 @@ func (s exponentialSide) merged(index int64, shift int) (count uint64) {
 	return count
 }
 
-// wellFormedExponential says whether a point has as many observations in its buckets as in total, and a zero bucket that
+// wellFormedExponential reports whether a point has no more observations in its buckets than in total, and a zero bucket that
 // has a width.
 func wellFormedExponential(p pmetric.ExponentialHistogramDataPoint) bool {
 	if threshold := p.ZeroThreshold(); !isFinite(threshold) || threshold < 0 {
@@ -134,5 +132,5 @@ func wellFormedExponential(p pmetric.ExponentialHistogramDataPoint) bool {
 	if ok {
 		total, ok = addUp(total, p.Negative().BucketCounts())
 	}
-	return ok && total == p.Count()
+	return ok && total <= p.Count()
 }

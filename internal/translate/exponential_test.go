@@ -167,7 +167,7 @@ func TestExponentialHistograms(t *testing.T) {
 		"several points, the broken ones rejected": {
 			metric: func(m pmetric.Metric) {
 				setZeros(exponentialPoint(m, 0), 0, 1)
-				exponentialPoint(m, 0).SetCount(1)
+				exponentialPoint(m, 0).SetZeroThreshold(-1)
 				setZeros(exponentialPoint(m, 0), 0, 2)
 			},
 			want: list(
@@ -207,12 +207,20 @@ func TestExponentialHistograms(t *testing.T) {
 			}),
 			rejected: one(Stale),
 		},
-		"sum NaN": {
-			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetSum(math.NaN()) }),
-			rejected: one(NotFinite),
+		"a sum that is no number": {
+			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetSum(math.NaN()) }),
+			want:   list(total("m_count", 6), bucket("1", 0), bucket("2", 1), bucket("4", 3), bucket("8", 6), bucket("+Inf", 6)),
 		},
-		"buckets that don't add up": {
-			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(7) }),
+		"observations in no bucket": {
+			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(7) }),
+			want:   list(total("m_count", 7), bucket("1", 0), bucket("2", 1), bucket("4", 3), bucket("8", 6), bucket("+Inf", 7)),
+		},
+		"an attribute of the bound's name": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { put(p.Attributes(), "le", "x") }),
+			want:   list(total("m_count", 0, "exported_le", "x"), bucket("+Inf", 0, "exported_le", "x")),
+		},
+		"buckets above the count": {
+			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(5) }),
 			rejected: one(Malformed),
 		},
 		"buckets that add up past 2^64": {

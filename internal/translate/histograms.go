@@ -68,8 +68,6 @@ func (m *Metrics) histogramPoint(name, unit string, p pmetric.HistogramDataPoint
 	switch {
 	case p.Flags().NoRecordedValue():
 		return Stale
-	case p.HasSum() && !isFinite(p.Sum()):
-		return NotFinite
 	case !wellFormed(p):
 		return Malformed
 	}
@@ -108,12 +106,12 @@ type buckets struct {
 // envelopes of the point would be too large. It is generic because an interface would be an allocation for each point.
 func beginHistogram[P histogramData](m *Metrics, name, unit string, p P) bool {
 	names := m.histogramNames(name)
-	if !m.sealPoint(p.Attributes(), m.histogramRoom(names, unit)) {
+	if !m.sealPoint(p.Attributes(), boundTag, m.histogramRoom(names, unit), names.bucket, unit) {
 		return false
 	}
 	m.buckets = buckets{timestamp: m.pointTime(p.Timestamp()), name: names.bucket}
 	m.putTotal(m.buckets.timestamp, names.count, p.Count(), "", "", 0)
-	if p.HasSum() {
+	if p.HasSum() && isFinite(p.Sum()) {
 		m.putGauge(m.buckets.timestamp, names.sum, unit, p.Sum(), "", "")
 	}
 	return true
@@ -166,8 +164,9 @@ func (m *Metrics) histogramRoom(names histogramNames, unit string) int {
 	return max(len(m.message)+tagSize(len(boundTag), longestNumber), envelope.Size(len(m.gauge)))
 }
 
-// wellFormed says whether a point has one bucket more than bounds, or no buckets at all, bounds that are finite and grow,
-// and as many observations in its buckets as in total.
+// wellFormed reports whether a point has one bucket more than bounds, or no buckets at all, bounds that grow, and no more
+// observations in its buckets than in total. Those that are in none have no place below any bound. SDKs may end the bounds with
+// an infinity.
 func wellFormed(p pmetric.HistogramDataPoint) bool {
 	bounds, counts := p.ExplicitBounds(), p.BucketCounts()
 	if counts.Len() == 0 {
@@ -177,12 +176,12 @@ func wellFormed(p pmetric.HistogramDataPoint) bool {
 		return false
 	}
 	for i, bound := range bounds.All() {
-		if !isFinite(bound) || i > 0 && bound <= bounds.At(i-1) {
+		if math.IsNaN(bound) || i > 0 && bound <= bounds.At(i-1) {
 			return false
 		}
 	}
 	total, ok := addUp(0, counts)
-	return ok && total == p.Count()
+	return ok && total <= p.Count()
 }
 
 // addUp adds counts to total; false when that does not fit into 64 bits.

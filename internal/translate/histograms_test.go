@@ -97,10 +97,34 @@ func TestHistograms(t *testing.T) {
 				with(total("m_count", 3, "k", "v", "instance_id", "7"), instance7), with(bucket("+Inf", 3, "k", "v", "instance_id", "7"), instance7),
 			),
 		},
-		"the bound before an attribute of its name": {
-			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "le", "x") }, []float64{1}, 3, 4),
-			want:   list(total("m_count", 7, "le", "x"), bucket("1", 3), bucket("+Inf", 7)),
+		"an attribute of the bound's name": {
+			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "le", "x", "k", "v") }, []float64{1}, 3, 4),
+			want: list(
+				total("m_count", 7, "k", "v", "exported_le", "x"), bucket("1", 3, "k", "v", "exported_le", "x"),
+				bucket("+Inf", 7, "k", "v", "exported_le", "x"),
+			),
 		},
+		"an attribute of the bound's name, and of what that becomes": {
+			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "le", "x", "exported_le", "y") }, nil, 7),
+			want:   list(total("m_count", 7, "exported_le", "y;x"), bucket("+Inf", 7, "exported_le", "y;x")),
+		},
+		"an infinite last bound": {
+			metric: of(nil, []float64{1, math.Inf(1)}, 3, 4, 0), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7)),
+		},
+		"observations above an infinite bound": {
+			metric: of(nil, []float64{1, math.Inf(1)}, 3, 4, 5), want: list(total("m_count", 12), bucket("1", 3), bucket("+Inf", 12)),
+		},
+		"an infinite first bound": {
+			metric: of(nil, []float64{math.Inf(-1), 1}, 0, 3, 4), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7)),
+		},
+		"only infinite bounds": {
+			metric: of(nil, []float64{math.Inf(-1), math.Inf(1)}, 1, 2, 4), want: list(total("m_count", 7), bucket("+Inf", 7)),
+		},
+		"observations in no bucket": {
+			metric: of(count(9), []float64{1}, 3, 4), want: list(total("m_count", 9), bucket("1", 3), bucket("+Inf", 9)),
+		},
+		"a sum that is no number": {metric: of(sum(math.NaN()), []float64{1}, 3, 4), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7))},
+		"a sum that is infinite":  {metric: of(sum(math.Inf(-1)), nil, 3), want: list(total("m_count", 3), bucket("+Inf", 3))},
 		"several points, the broken ones rejected": {
 			metric: func(m pmetric.Metric) {
 				put(histogramPoint(m, nil, 1).Attributes(), "k", "a")
@@ -133,14 +157,13 @@ func TestHistograms(t *testing.T) {
 			}, nil, 3),
 			rejected: one(Stale),
 		},
-		"sum NaN":                       {metric: of(sum(math.NaN()), nil, 3), rejected: one(NotFinite)},
-		"sum infinite":                  {metric: of(sum(math.Inf(-1)), nil, 3), rejected: one(NotFinite)},
 		"bounds without buckets":        {metric: of(count(3), []float64{1}), rejected: one(Malformed)},
 		"a bucket too few":              {metric: of(nil, []float64{1, 2}, 3, 4), rejected: one(Malformed)},
 		"a bucket too many":             {metric: of(nil, []float64{1}, 3, 4, 5), rejected: one(Malformed)},
-		"buckets that don't add up":     {metric: of(count(8), []float64{1}, 3, 4), rejected: one(Malformed)},
+		"buckets above the count":       {metric: of(count(6), []float64{1}, 3, 4), rejected: one(Malformed)},
 		"buckets that add up past 2^64": {metric: of(count(1), []float64{1}, math.MaxUint64, 2), rejected: one(Malformed)},
 		"bounds that fall":              {metric: of(nil, []float64{2, 1}, 3, 4, 5), rejected: one(Malformed)},
+		"infinite bounds that fall":     {metric: of(nil, []float64{math.Inf(1), math.Inf(-1)}, 3, 4, 5), rejected: one(Malformed)},
 		"bounds that are the same":      {metric: of(nil, []float64{1, 1}, 3, 4, 5), rejected: one(Malformed)},
 		"a bound that is no number":     {metric: of(nil, []float64{math.NaN()}, 3, 4), rejected: one(Malformed)},
 	} {

@@ -21,19 +21,30 @@ type Identity struct {
 	Value      string
 	Attributes []string
 	Default    string
-	limit      int
+	clean      func(string) string // makes an ID fit for syslog
 }
 
-// clean is i with Value and Default made fit for syslog once and for all.
-func (i Identity) clean(limit int) Identity {
-	i.limit = limit
-	i.Value = cleanID(i.Value, limit)
-	i.Default = cleanID(i.Default, limit)
+// cleaned is i that cleans what it finds, with Value and Default clean.
+func (i Identity) cleaned(clean func(string) string) Identity {
+	i.clean = clean
+	i.Value = clean(i.Value)
+	i.Default = clean(i.Default)
 	return i
 }
 
 // identity is the source ID and instance ID of an item.
 type identity struct{ source, instance string }
+
+// size is what the identity takes in an envelope, in bytes.
+func (id identity) size() int {
+	n := 0
+	for _, s := range [...]string{id.source, id.instance} {
+		if s != "" {
+			n += 2 + len(s)
+		}
+	}
+	return n
+}
 
 // identities finds the identity of items. What the scope and the resource say is looked up once for all items of the scope.
 type identities struct {
@@ -45,6 +56,19 @@ type identities struct {
 type inherited struct {
 	rank  int
 	value string
+}
+
+func newIdentities(opts Options) identities {
+	return identities{
+		source: opts.SourceID.cleaned(func(id string) string { return cleanID(id, maxSourceID) }),
+		instance: opts.InstanceID.cleaned(func(id string) string {
+			id = cleanID(id, maxInstanceID)
+			if opts.SyslogSafe {
+				id = cleanInstanceID(id)
+			}
+			return id
+		}),
+	}
 }
 
 func (i *identities) beginScope(scope, resource *level) {
@@ -105,7 +129,8 @@ func (i *Identity) lookUp(attrs pcommon.Map, key string) string {
 	if !ok {
 		return ""
 	}
-	return cleanID(valueString(v), i.limit)
+	id, _ := valueString(v)
+	return i.clean(id)
 }
 
 // cleanID replaces each character that is not printable ASCII, a space included, by an underscore and cuts the result to
@@ -126,6 +151,16 @@ func cleanID(id string, limit int) string {
 		return "_"
 	}
 	return id[:min(len(id), limit)]
+}
+
+// cleanInstanceID replaces slashes, and brackets at the ends, by underscores. Log Cache trims the brackets of a PROCID, and takes
+// what follows its last slash.
+func cleanInstanceID(id string) string {
+	id = strings.ReplaceAll(id, "/", "_")
+	inner := strings.TrimLeft(id, "[]")
+	begin := len(id) - len(inner)
+	inner = strings.TrimRight(inner, "[]")
+	return strings.Repeat("_", begin) + inner + strings.Repeat("_", len(id)-begin-len(inner))
 }
 
 // printable says whether r is PRINTUSASCII of RFC 5424: visible ASCII, no space.

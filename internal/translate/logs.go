@@ -5,6 +5,7 @@ package translate
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,7 @@ type Logs struct {
 
 // NewLogs makes a translator of logs.
 func NewLogs(opts Options) *Logs {
-	return &Logs{translator: newTranslator(opts, cleanKeyFunc(false, opts.SyslogSafe))}
+	return &Logs{translator: newTranslator(opts, false)}
 }
 
 // Translate puts the envelopes of all records out.
@@ -64,21 +65,18 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 		l.tags.setDefault("severity", text)
 	}
 	setLogIDs(&l.tags, r)
-	if !l.tags.has(sourceTypeTag) {
-		l.tags.set(sourceTypeTag, l.sourceType())
-	}
 
 	timestamp := l.timestamp(r.Timestamp(), r.ObservedTimestamp())
 	if !l.opts.EventsAsLogs {
-		if title, body, ok := event(r); ok {
+		if title, body, ok := l.eventOf(r); ok {
 			l.event(timestamp, title, body)
 			return
 		}
 	} else if r.EventName() != "" {
 		l.tags.set(eventNameTag, r.EventName())
 	}
-	l.cleanSourceType()
-	l.log(timestamp, payload(r), stream(r))
+	l.setSourceType()
+	l.log(timestamp, l.payload(r), stream(r))
 }
 
 // shapedLog puts a record out whose tags have a shape, and that is nothing special; false if it is.
@@ -106,7 +104,7 @@ func (l *Logs) shapedLog(r plog.LogRecord) bool {
 		out = stream(r)
 	}
 	l.encoded = envelope.AppendLog(l.encoded, payload, out)
-	return l.endShaped()
+	return l.endShaped(len(payload))
 }
 
 func setLogIDs(tags tagWriter, r plog.LogRecord) {
@@ -122,9 +120,12 @@ var severities = func() (names [plog.SeverityNumberFatal4 + 1]string) {
 	return names
 }()
 
+// severityPrefix is what the forwarder agent's OTLP has before the name of a severity.
+const severityPrefix = "SEVERITY_NUMBER_"
+
 // severity is a record's own text or, without one, the name of its number; empty if it has neither.
 func severity(r plog.LogRecord) string {
-	if text := r.SeverityText(); text != "" {
+	if text := strings.TrimPrefix(r.SeverityText(), severityPrefix); text != "" {
 		return text
 	}
 	if n := r.SeverityNumber(); 0 <= n && int(n) < len(severities) {
@@ -142,15 +143,18 @@ func (l *Logs) sourceType() string {
 
 func processSourceType(process string) string { return "APP/PROC/" + strings.ToUpper(process) }
 
-// cleanSourceType cleans that of the record in work.
-func (l *Logs) cleanSourceType() {
+// setSourceType sets the source type of the record in work, unless an attribute has, and cleans it.
+func (l *Logs) setSourceType() {
+	l.tags.setDefault(sourceTypeTag, l.sourceType())
 	tag := &l.tags.tags[l.tags.find(sourceTypeTag)]
-	tag.value, l.shortened = cleanSourceType(tag.value, l.opts.SyslogSafe)
+	var truncated bool
+	tag.value, truncated = cleanSourceType(tag.value, l.opts.SyslogSafe)
+	l.shortened = l.shortened || truncated
 }
 
 // cleanSourceType makes the source type of a Log fit for a PROCID of RFC 5424, as IDs are. Releases of the syslog agent that do
-// not do that themselves lose the log. cut is whether it was too long.
-func cleanSourceType(sourceType string, syslogSafe bool) (clean string, cut bool) {
+// not do that themselves lose the log. It reports whether it was too long.
+func cleanSourceType(sourceType string, syslogSafe bool) (clean string, truncated bool) {
 	if syslogSafe {
 		sourceType = cleanID(sourceType, len(sourceType))
 	}
@@ -160,11 +164,11 @@ func cleanSourceType(sourceType string, syslogSafe bool) (clean string, cut bool
 	return sourceType, false
 }
 
-// event says whether a record is an event: one with an event name, or one whose body is a map of two strings, title and
+// eventOf reports whether a record is an event: one with an event name, or one whose body is a map of two strings, title and
 // body, which is what the forwarder agent makes of an Event envelope.
-func event(r plog.LogRecord) (title, body string, ok bool) {
+func (l *Logs) eventOf(r plog.LogRecord) (title, body string, ok bool) {
 	if r.EventName() != "" {
-		return r.EventName(), valueString(r.Body()), true
+		return r.EventName(), l.text(r.Body()), true
 	}
 	if r.Body().Type() != pcommon.ValueTypeMap || r.Body().Map().Len() != 2 {
 		return "", "", false
@@ -179,7 +183,7 @@ func event(r plog.LogRecord) (title, body string, ok bool) {
 
 func (l *Logs) event(timestamp int64, title, body string) {
 	l.message = envelope.AppendEvent(l.message[:0], title, body)
-	if !l.seal(len(l.message)) {
+	if !l.seal(len(l.message), title, body) {
 		l.reject(TooLarge, 1)
 		return
 	}
@@ -188,12 +192,12 @@ func (l *Logs) event(timestamp int64, title, body string) {
 
 // payload is what a log says: its body or, without one, its attributes as JSON or, without these too, the name of the event that
 // it is. It is empty when there is nothing to say.
-func payload(r plog.LogRecord) []byte {
+func (l *Logs) payload(r plog.LogRecord) []byte {
 	var p []byte
 	if r.Body().Type() == pcommon.ValueTypeBytes {
 		p = r.Body().Bytes().AsRaw()
 	} else {
-		p = []byte(valueString(r.Body()))
+		p = []byte(l.text(r.Body()))
 	}
 	// The syslog agent takes NULs out, and Log Cache refuses what is empty then.
 	if len(bytes.Trim(p, "\x00")) > 0 {
@@ -202,12 +206,12 @@ func payload(r plog.LogRecord) []byte {
 	if r.Attributes().Len() == 0 {
 		return []byte(strings.Trim(r.EventName(), "\x00"))
 	}
-	return []byte(jsonString(r.Attributes().AsRaw()))
+	return []byte(l.json(r.Attributes()))
 }
 
 func stream(r plog.LogRecord) envelope.LogType {
 	if v, ok := r.Attributes().Get(ioStreamKey); ok {
-		switch v.AsString() {
+		switch v.Str() { // Empty for a value that is no string.
 		case "stderr":
 			return envelope.Err
 		case "stdout":
@@ -224,8 +228,11 @@ func severityStream(r plog.LogRecord) envelope.LogType {
 	return envelope.Out
 }
 
+// partInterval is the time between two parts of a payload, in nanoseconds: the least that syslog can tell apart.
+const partInterval = 1000
+
 // log puts a Log out or, for a long payload, several. Part k of n has the tag part with the value k/n, and comes k
-// nanoseconds after the record's time, so that the parts sort.
+// microseconds after the record's time, so that the parts sort.
 func (l *Logs) log(timestamp int64, payload []byte, stream envelope.LogType) {
 	if len(payload) == 0 {
 		l.reject(Empty, 1)
@@ -250,13 +257,14 @@ func (l *Logs) log(timestamp int64, payload []byte, stream envelope.LogType) {
 		l.emit(timestamp, "", "", 1)
 		return
 	}
+	timestamp = min(timestamp, math.MaxInt64-int64(len(l.cuts))*partInterval)
 	for k, end := range l.cuts {
 		l.message = envelope.AppendLog(l.message[:0], payload[l.partStart(k):end], stream)
 		items := 0
 		if k == len(l.cuts)-1 {
 			items = 1
 		}
-		l.emit(timestamp+int64(k)+1, partTag, strconv.Itoa(k+1)+"/"+n, items)
+		l.emit(timestamp+int64(k+1)*partInterval, partTag, strconv.Itoa(k+1)+"/"+n, items)
 	}
 }
 

@@ -38,7 +38,7 @@ func stderr(payload string, tags ...string) *loggregator_v2.Envelope {
 }
 
 func eventOf(title, body string, tags ...string) *loggregator_v2.Envelope {
-	return newEnvelope(&loggregator_v2.Event{Title: title, Body: body}, append([]string{"source_type", "OTEL"}, tags...)...)
+	return newEnvelope(&loggregator_v2.Event{Title: title, Body: body}, tags...)
 }
 
 func timed(e *loggregator_v2.Envelope, ns int64) *loggregator_v2.Envelope {
@@ -387,7 +387,7 @@ func TestLogSplit(t *testing.T) {
 			var want []*loggregator_v2.Envelope
 			for i, part := range row.want {
 				tag := fmt.Sprintf("%d/%d", i+1, len(row.want))
-				want = append(want, timed(stderr(part, "severity", "ERROR", "k", "v", "part", tag), at+int64(i)+1))
+				want = append(want, timed(stderr(part, "severity", "ERROR", "k", "v", "part", tag), at+int64(i+1)*1000))
 			}
 			out.requireEnvelopes(want...)
 		})
@@ -405,7 +405,7 @@ func TestLogSplitByDefault(t *testing.T) {
 
 	record.Body().SetStr(payload + "b")
 	out = translateLogs(t, defaults(), logs)
-	out.requireEnvelopes(timed(stdout(payload, "part", "1/2"), at+1), timed(stdout("b", "part", "2/2"), at+2))
+	out.requireEnvelopes(timed(stdout(payload, "part", "1/2"), at+1000), timed(stdout("b", "part", "2/2"), at+2000))
 }
 
 // JSON bodies are split as well.
@@ -414,8 +414,8 @@ func TestLogSplitOfAMap(t *testing.T) {
 	record.Body().SetEmptyMap().PutStr("k", strings.Repeat("v", 70))
 	out := translateLogs(t, options(func(o *Options) { o.MaxPayload = 64 }), logs)
 	out.requireEnvelopes(
-		timed(stdout(`{"k":"`+strings.Repeat("v", 58), "part", "1/2"), at+1),
-		timed(stdout(strings.Repeat("v", 12)+`"}`, "part", "2/2"), at+2),
+		timed(stdout(`{"k":"`+strings.Repeat("v", 58), "part", "1/2"), at+1000),
+		timed(stdout(strings.Repeat("v", 12)+`"}`, "part", "2/2"), at+2000),
 	)
 }
 
@@ -458,7 +458,7 @@ func TestLogSplitOfAnything(t *testing.T) {
 				continue
 			}
 			require.Equal(t, fmt.Sprintf("%d/%d", i+1, len(out.envelopes)), e.GetTags()["part"])
-			require.EqualValues(t, at+i+1, e.GetTimestamp())
+			require.EqualValues(t, at+(i+1)*1000, e.GetTimestamp())
 			if i == len(out.envelopes)-1 {
 				break
 			}

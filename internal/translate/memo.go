@@ -13,6 +13,16 @@ const (
 	keyRemembered  = 256
 )
 
+// emptied returns m without its entries. A map that has grown large is dropped: to clear it would cost every later use the time
+// that its largest use took.
+func emptied[K comparable, V any](m map[K]V) map[K]V {
+	if len(m) > keysRemembered {
+		return nil
+	}
+	clear(m)
+	return m
+}
+
 // put remembers what was made of a key, which must hold no string of the data. A memo that is full begins anew.
 func (m memo[K, V]) put(key K, v V) {
 	if len(m) >= keysRemembered {

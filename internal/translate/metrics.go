@@ -33,7 +33,7 @@ type Metrics struct {
 // NewMetrics makes a translator of metrics.
 func NewMetrics(opts Options) *Metrics {
 	m := &Metrics{
-		translator: newTranslator(opts, cleanKeyFunc(opts.PrometheusNames, opts.SyslogSafe)),
+		translator: newTranslator(opts, opts.PrometheusNames),
 		fractions:  newFractions(),
 
 		named:           memo[metricKey, string]{},
@@ -99,13 +99,44 @@ func (m *Metrics) name(metric pmetric.Metric) string {
 	}
 	name, ok := m.named[key]
 	if !ok {
-		name = envelope.ValidUTF8(prometheus.BuildCompliantName(metric, "", true))
-		if len(key.name)+len(key.unit) <= keyRemembered {
-			key.name, key.unit, name = strings.Clone(key.name), strings.Clone(key.unit), strings.Clone(name)
+		remember := len(key.name)+len(key.unit) <= keyRemembered
+		if remember {
+			key.name, key.unit = strings.Clone(key.name), strings.Clone(key.unit)
+		}
+		name = prometheusName(key)
+		if remember {
 			m.named.put(key, name)
 		}
 	}
 	return name
+}
+
+// prometheusName is the name that Log Cache's PromQL has for a metric, with suffixes for unit and type. Each character that it
+// lacks becomes an underscore. A metric of whose own name nothing else would be left is called metric_ and the FNV-1a hash of it.
+func prometheusName(key metricKey) string {
+	metric := pmetric.NewMetric()
+	metric.SetName(key.name)
+	if key.name != "" && !strings.ContainsFunc(key.name, inPromQL) {
+		metric.SetName("metric_" + hash32(key.name))
+	}
+	metric.SetUnit(key.unit)
+	switch key.kind {
+	case pmetric.MetricTypeGauge:
+		metric.SetEmptyGauge() // A unit of 1 is a ratio there.
+	case pmetric.MetricTypeSum:
+		metric.SetEmptySum().SetIsMonotonic(key.monotonic) // Monotonic, it is a total.
+	}
+	return strings.Map(func(r rune) rune {
+		if inPromQL(r) {
+			return r
+		}
+		return '_'
+	}, prometheus.BuildCompliantName(metric, "", true))
+}
+
+// inPromQL reports whether r is a letter or digit that metric names have in PromQL.
+func inPromQL(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }
 
 func (m *Metrics) metric(metric pmetric.Metric) {
@@ -191,37 +222,41 @@ func (m *Metrics) beginPoint(attrs pcommon.Map) {
 	}
 }
 
-// sealPoint seals what all envelopes of a point share; see seal.
-func (m *Metrics) sealPoint(attrs pcommon.Map, room int) bool {
+// sealPoint seals what all envelopes of a point share; see seal. own is the key of a tag that its envelopes have beside that,
+// if there is one.
+func (m *Metrics) sealPoint(attrs pcommon.Map, own string, room int, texts ...string) bool {
 	sealed, s := m.shaped(m.sealed[:0], attrs)
-	if m.sealed = sealed; s != nil {
+	if m.sealed = sealed; s != nil && s.own&ownKey(own) == 0 {
 		if m.id.instance != "" {
 			m.sealed = envelope.AppendTag(m.sealed, instanceIDKey, m.id.instance)
 		}
-		if m.fits(room) {
+		if m.surelyFits(headRoom+len(m.sealed)+room, 0) {
 			return true
 		}
 	}
 	m.beginPoint(attrs)
-	return m.seal(room)
+	if own != "" {
+		m.tags.export(own)
+	}
+	return m.seal(room, texts...)
 }
 
 // sealSorted is sealPoint with the tags in the order of their keys, so that the same tags are the same bytes.
-func (m *Metrics) sealSorted(attrs pcommon.Map, room int) bool {
+func (m *Metrics) sealSorted(attrs pcommon.Map, room int, texts ...string) bool {
 	sealed, s := m.findShape(m.sealed[:0], attrs, m.appendSorted)
-	if m.sealed = sealed; s != nil && m.fits(room) {
+	if m.sealed = sealed; s != nil && m.surelyFits(headRoom+len(m.sealed)+room, 0) {
 		return true
 	}
 	m.beginPoint(attrs)
 	m.tags.sort()
-	return m.seal(room)
+	return m.seal(room, texts...)
 }
 
 func (m *Metrics) pointTime(ts pcommon.Timestamp) int64 {
-	if ts == 0 {
-		return m.now
+	if ns := nanoseconds(ts); ns != 0 {
+		return ns
 	}
-	return m.timestamp(ts)
+	return m.now
 }
 
 // totalPoint puts a point of a monotonic cumulative sum out.
@@ -231,7 +266,7 @@ func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
 		return reason
 	}
 	m.message = envelope.AppendCounter(m.message[:0], name, 0, total)
-	if !m.sealPoint(p.Attributes(), len(m.message)) {
+	if !m.sealPoint(p.Attributes(), "", len(m.message), name) {
 		return TooLarge
 	}
 	m.emit(m.pointTime(p.Timestamp()), "", "", 1)
@@ -265,10 +300,13 @@ func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 	if reason != "" {
 		return reason
 	}
+	m.message = envelope.AppendCounter(m.message[:0], name, math.MaxUint64, 0)
 	m.beginPoint(p.Attributes())
+	m.tags.sort()
+	if !m.seal(len(m.message), name) {
+		return TooLarge
+	}
 	if p.ValueType() == pmetric.NumberDataPointValueTypeDouble {
-		m.tags.sort()
-		m.encodeShared()
 		sum := m.fractions.carried(name, m.sealed) + p.DoubleValue()
 		if delta, reason = wholePartOf(sum); reason != "" {
 			return reason
@@ -279,9 +317,6 @@ func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 		return ZeroDelta
 	}
 	m.message = envelope.AppendCounter(m.message[:0], name, delta, 0)
-	if !m.seal(len(m.message)) {
-		return TooLarge
-	}
 	m.emit(m.pointTime(p.Timestamp()), "", "", 1)
 	return ""
 }
@@ -293,13 +328,19 @@ func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reaso
 		value = float64(p.IntValue())
 	}
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, value)
-	if !m.sealSorted(p.Attributes(), envelope.Size(len(m.gauge))) {
+	if !m.sealSorted(p.Attributes(), envelope.Size(len(m.gauge)), name, unit) {
 		return TooLarge
 	}
 	m.gauges.add(m.pointTime(p.Timestamp()), m.sealed, name, m.gauge)
 	m.countShortened()
+	if m.gauges.size > gaugesAtMost {
+		m.putGauges()
+	}
 	return ""
 }
+
+// gaugesAtMost bounds the memory of the gauges of a scope that wait for further points, in bytes.
+const gaugesAtMost = 4 << 20
 
 // putGauges puts the Gauge envelopes of a scope out, in the order of their first points.
 func (m *Metrics) putGauges() {
@@ -319,6 +360,7 @@ type gaugeGroups struct {
 	latest map[string]int           // the group that takes further points of a key: what is sealed, and the time
 	names  map[gaugeMember]struct{} // the metrics in each group
 	key    []byte                   // the key in work
+	size   int                      // of all groups, in bytes
 }
 
 type gaugeMember struct {
@@ -335,12 +377,12 @@ type gaugeGroup struct {
 func (g *gaugeGroups) inUse() []gaugeGroup { return g.groups[:g.used] }
 
 func (g *gaugeGroups) reset() {
-	g.used = 0
-	clear(g.latest)
-	clear(g.names)
+	g.used, g.size = 0, 0
+	g.latest, g.names = emptied(g.latest), emptied(g.names)
 }
 
-// add adds one encoded metric. A group that has a metric of that name, or no room, is followed by another one.
+// add adds one encoded metric. A group that has a metric of that name, or no room, is followed by another one. The syslog agent
+// makes a message of each metric, so that escapes take no room of the group.
 func (g *gaugeGroups) add(timestamp int64, sealed []byte, name string, metric []byte) {
 	g.key = binary.BigEndian.AppendUint64(append(g.key[:0], sealed...), uint64(timestamp))
 	i, ok := g.latest[string(g.key)]
@@ -355,12 +397,15 @@ func (g *gaugeGroups) add(timestamp int64, sealed []byte, name string, metric []
 	g.names[gaugeMember{i, name}] = struct{}{}
 	g.groups[i].metrics = append(g.groups[i].metrics, metric...)
 	g.groups[i].points++
+	g.size += len(metric)
 }
 
 // begin begins a group for the key in work.
 func (g *gaugeGroups) begin(timestamp int64, sealed []byte) int {
 	if g.latest == nil {
 		g.latest = map[string]int{}
+	}
+	if g.names == nil {
 		g.names = map[gaugeMember]struct{}{}
 	}
 	if g.used == len(g.groups) {
@@ -371,6 +416,7 @@ func (g *gaugeGroups) begin(timestamp int64, sealed []byte) int {
 	group.sealed = append(group.sealed[:0], sealed...)
 	group.metrics = group.metrics[:0]
 	group.points = 0
+	g.size += len(sealed)
 	g.latest[string(g.key)] = g.used
 	g.used++
 	return g.used - 1

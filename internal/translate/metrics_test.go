@@ -240,7 +240,14 @@ func TestMetricNames(t *testing.T) {
 		"counter, total already":   {name: "requests_total", kind: asCounter, want: "requests_total"},
 		"counter with unit":        {name: "io", unit: "By", kind: asCounter, want: "io_bytes_total"},
 		"none":                     {kind: asGauge},
-		"none that can be asked":   {name: "...", kind: asGauge},
+		"none that can be asked":   {name: "...", kind: asGauge, want: "metric_0ac31c19"},
+		"underscores":              {name: "__", kind: asGauge, want: "metric_" + fnv1a("__")},
+		"other letters":            {name: "größe", kind: asGauge, want: "gr__e"},
+		"no letter of PromQL":      {name: "温度", kind: asGauge, want: "metric_" + fnv1a("温度")},
+		"no letter, but a unit":    {name: "温度", unit: "Cel", kind: asGauge, want: "metric_" + fnv1a("温度") + "_celsius"},
+		"no letter, a counter":     {name: "温度", unit: "By", kind: asCounter, want: "metric_" + fnv1a("温度") + "_bytes_total"},
+		"not UTF-8":                {name: "a\xffb", kind: asGauge, want: "a_b"},
+		"a recording rule":         {name: "job:rate:5m", kind: asGauge, want: "job_rate_5m"},
 		"otel":                     {options: otelNames, name: "http.server.active", unit: "By", kind: asGauge, want: "http.server.active"},
 		"otel, counter":            {options: otelNames, name: "requests", unit: "1", kind: asCounter, want: "requests"},
 		"otel, any character":      {options: otelNames, name: "a b=\"é", kind: asGauge, want: "a b=\"é"},
@@ -296,9 +303,9 @@ func TestInstanceIDTag(t *testing.T) {
 			data: levels{record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}}, instance: "__" + strings.Repeat("i", 34),
 			tags: []string{"instance_id", "__" + strings.Repeat("i", 34)},
 		},
-		"over an attribute that becomes it": {
-			data: levels{record: []any{"instance.id", "x"}}, instance: "0",
-			tags: []string{"instance_id", "0"},
+		"beside an attribute that becomes it": {
+			data: levels{record: []any{"instance.id", "x", "source.id", "y"}}, instance: "0",
+			tags: []string{"instance_id", "0", "exported_instance_id", "x", "exported_source_id", "y"},
 		},
 		"none": {options: func(o *Options) { o.InstanceID.Default = "" }},
 	} {

@@ -28,6 +28,8 @@ type shape struct {
 	inherited []byte
 	// own has those of all these tags that the exporter sets itself on other items.
 	own ownKeys
+	// truncated reports whether a part of an inherited tag was left out.
+	truncated bool
 	// sourceType is the encoded tag source_type of a Log that has none.
 	sourceType []byte
 	// sorted is all tags of a point in the order of their keys, constants those that are the same for all items, encoded.
@@ -62,7 +64,9 @@ const (
 	ownProcessType // of which the source type is made
 	ownIOStream    // an attribute that says what stream a log is written to
 	ownIDs
-	ownSpan // all others of a span
+	ownSpan     // all others of a span
+	ownBound    // of a histogram
+	ownQuantile // of a summary
 )
 
 func ownKey(key string) ownKeys {
@@ -73,6 +77,10 @@ func ownKey(key string) ownKeys {
 		return ownSourceType
 	case "process_type":
 		return ownProcessType
+	case boundTag:
+		return ownBound
+	case quantileTag:
+		return ownQuantile
 	case "trace_id", "span_id":
 		return ownIDs
 	case "parent_span_id", "span_kind", "peer_type", "status_code", "status_message", "clock_skew":
@@ -164,6 +172,7 @@ func (t *translator) appendShaped(b []byte, s *shape, attrs pcommon.Map) ([]byte
 		b = t.appendShapedTag(b, a, value)
 		i++
 	}
+	t.shortened = t.shortened || s.truncated
 	return append(b, s.inherited...), true
 }
 
@@ -198,6 +207,7 @@ func (t *translator) appendSorted(b []byte, s *shape, attrs pcommon.Map) ([]byte
 			b = append(b, t.unsorted[begin:t.ends[part.attribute]]...)
 		}
 	}
+	t.shortened = t.shortened || s.truncated
 	return b, true
 }
 
@@ -223,7 +233,7 @@ func (t *translator) appendShapedTag(b []byte, a *shapedAttribute, value pcommon
 		t.number = strconv.AppendInt(t.number[:0], value.Int(), 10)
 		return envelope.AppendKeyedTag(b, a.tag, t.number)
 	default:
-		return envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(valueString(value)))
+		return envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(t.text(value)))
 	}
 }
 
@@ -265,12 +275,10 @@ func (t *translator) beginShaped(timestamp int64, attrs pcommon.Map, without own
 // shapedTags takes the exporter's own tags of an item that was begun with beginShaped.
 func (t *translator) shapedTags() *encodedTags { return (*encodedTags)(&t.encoded) }
 
-// shapedAtMost is the size up to which there can be no question that an envelope is small enough.
-const shapedAtMost = envelope.MaxSize - 64
-
-// endShaped puts the envelope of an item that was begun with beginShaped out; false if it may be too large.
-func (t *translator) endShaped() bool {
-	if len(t.encoded) > shapedAtMost {
+// endShaped puts the envelope of an item that was begun with beginShaped out; false if it may be too large. Syslog escapes nothing
+// in payload bytes of it.
+func (t *translator) endShaped(payload int) bool {
+	if !t.surelyFits(len(t.encoded), payload) {
 		return false
 	}
 	t.out.Envelope(t.encoded, 1)
@@ -313,6 +321,7 @@ func (t *translator) newShape(attrs pcommon.Map) *shape {
 	for i := range t.base.tags {
 		if tag := &t.base.tags[i]; !t.tags.has(tag.key) {
 			s.inherited = envelope.AppendTag(s.inherited, tag.key, tag.value)
+			s.truncated = s.truncated || tag.truncated
 			if own := ownKey(tag.key); own == ownProcessType {
 				processType = tag.value
 			} else {
@@ -327,7 +336,7 @@ func (t *translator) newShape(attrs pcommon.Map) *shape {
 	if processType != "" {
 		sourceType = processSourceType(processType)
 	}
-	if sourceType, cut := cleanSourceType(sourceType, t.opts.SyslogSafe); !cut {
+	if sourceType, truncated := cleanSourceType(sourceType, t.opts.SyslogSafe); !truncated {
 		s.sourceType = envelope.AppendTag(s.sourceType, sourceTypeTag, sourceType)
 	} else {
 		s.own |= ownSourceType // That is counted, for each item.

@@ -28,12 +28,10 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 	switch {
 	case p.Flags().NoRecordedValue():
 		return Stale
-	case !isFinite(p.Sum()):
-		return NotFinite
 	case name == "" || !haveQuantiles(p):
 		return Malformed
 	}
-	if !m.sealPoint(p.Attributes(), m.summaryRoom(name, unit)) {
+	if !m.sealPoint(p.Attributes(), quantileTag, m.summaryRoom(name, unit), name, unit) {
 		return TooLarge
 	}
 	timestamp := m.pointTime(p.Timestamp())
@@ -43,7 +41,9 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 		}
 		m.putGauge(timestamp, name, unit, q.Value(), quantileTag, m.formatNumber(q.Quantile()))
 	}
-	m.putGauge(timestamp, name+"_sum", unit, p.Sum(), "", "")
+	if isFinite(p.Sum()) {
+		m.putGauge(timestamp, name+"_sum", unit, p.Sum(), "", "")
+	}
 	m.putTotal(timestamp, name+"_count", p.Count(), "", "", 1)
 	return ""
 }

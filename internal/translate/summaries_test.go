@@ -73,9 +73,18 @@ func TestSummaries(t *testing.T) {
 				with(total("m_count", 5, "k", "v", "instance_id", "7"), instance7),
 			),
 		},
-		"the quantile before an attribute of its name": {
+		"an attribute of the quantile's name": {
 			metric: of(func(p pmetric.SummaryDataPoint) { put(p.Attributes(), "quantile", "x") }, 0.5, 2),
-			want:   list(quantile("0.5", 2), gauge("m_sum", "", 12.5, "quantile", "x"), total("m_count", 5, "quantile", "x")),
+			want: list(
+				quantile("0.5", 2, "exported_quantile", "x"), gauge("m_sum", "", 12.5, "exported_quantile", "x"),
+				total("m_count", 5, "exported_quantile", "x"),
+			),
+		},
+		"a sum that is no number": {
+			metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.NaN()) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5)),
+		},
+		"a sum that is infinite": {
+			metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.Inf(1)) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5)),
 		},
 		"several points, the broken ones rejected": {
 			metric: func(m pmetric.Metric) {
@@ -92,8 +101,6 @@ func TestSummaries(t *testing.T) {
 			}, 0.5, 2),
 			rejected: one(Stale),
 		},
-		"sum NaN":                      {metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.NaN()) }), rejected: one(NotFinite)},
-		"sum infinite":                 {metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.Inf(1)) }), rejected: one(NotFinite)},
 		"a quantile below zero":        {metric: of(nil, -0.5, 1), rejected: one(Malformed)},
 		"a quantile that is no number": {metric: of(nil, math.NaN(), 1), rejected: one(Malformed)},
 	} {

@@ -4,8 +4,10 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -27,17 +29,40 @@ type level struct {
 func (l *level) reset(attrs pcommon.Map, keys *keyCleaner) {
 	l.attrs = attrs
 	l.tags.reset()
-	for key, value := range attrs.All() {
-		if clean := keys.clean(key); clean.isTag {
-			l.tags.add(clean.key, key, envelope.ValidUTF8(valueString(value)))
+	collide := false
+	for t := range keys.tags(attrs) {
+		collide = !l.tags.add(t) || collide
+	}
+	if collide && keys.joins {
+		l.tags.reset()
+		l.tags.join(slices.Collect(keys.tags(attrs)))
+	}
+}
+
+// tags yields the tag of each attribute that becomes one.
+func (c *keyCleaner) tags(attrs pcommon.Map) iter.Seq[tag] {
+	return func(yield func(tag) bool) {
+		for key, value := range attrs.All() {
+			clean := c.clean(key)
+			if !clean.isTag {
+				continue
+			}
+			s, truncated := valueString(value)
+			if !yield(tag{key: clean.key, original: key, value: envelope.ValidUTF8(s), truncated: truncated}) {
+				return
+			}
 		}
 	}
 }
 
 // tag is one tag of an envelope. Its key and value are valid UTF-8, so that keys differ on the wire if they differ here, and
 // sizes are those on the wire. original is the attribute key that it comes from, which decides between attributes of one
-// level whose keys become the same; it is empty for a tag that is not from an attribute.
-type tag struct{ key, original, value string }
+// level whose keys become the same; it is empty for a tag that is not from an attribute. truncated reports whether a part of
+// the value was left out.
+type tag struct {
+	key, original, value string
+	truncated            bool
+}
 
 // tagSet is tags with different keys, in the order in which they came.
 type tagSet struct {
@@ -49,9 +74,7 @@ const searchAtMost = 16
 
 func (s *tagSet) reset() {
 	s.tags = s.tags[:0]
-	if len(s.index) > 0 {
-		clear(s.index)
-	}
+	s.index = emptied(s.index)
 }
 
 // find is the index of the tag with this key, or -1.
@@ -89,14 +112,61 @@ func (s *tagSet) append(t tag) {
 	s.index[t.key] = len(s.tags) - 1
 }
 
-// add adds the tag of an attribute. Of attributes whose keys become the same, the first in byte order wins.
-func (s *tagSet) add(key, original, value string) {
+// add adds the tag of an attribute, and reports whether no other attribute has the same tag key. Of those that have, the first
+// in byte order of the attribute keys wins.
+func (s *tagSet) add(t tag) bool {
+	i := s.find(t.key)
+	if i < 0 {
+		s.append(t)
+		return true
+	}
+	if t.original < s.tags[i].original {
+		s.tags[i] = t
+	}
+	return false
+}
+
+// join adds the tags of the attributes of one level. The values of those with the same tag key are joined by ";", in byte order
+// of the attribute keys: the rule of OpenTelemetry's Prometheus compatibility specification. It sorts tags.
+func (s *tagSet) join(tags []tag) {
+	slices.SortStableFunc(tags, func(a, b tag) int {
+		return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.original, b.original))
+	})
+	tags = slices.CompactFunc(tags, func(a, b tag) bool { return a.original == b.original })
+	var values []string
+	for len(tags) > 0 {
+		joined, n := tags[0], 1
+		for n < len(tags) && tags[n].key == joined.key {
+			n++
+		}
+		values = values[:0]
+		for _, t := range tags[:n] {
+			values = append(values, t.value)
+			joined.truncated = joined.truncated || t.truncated
+		}
+		joined.value = strings.Join(values, ";")
+		s.append(joined)
+		tags = tags[n:]
+	}
+}
+
+// export renames the tag with this key, if there is one, because the exporter has a tag of its own with the key.
+func (s *tagSet) export(key string) {
 	i := s.find(key)
-	switch {
-	case i < 0:
-		s.append(tag{key: key, original: original, value: value})
-	case original < s.tags[i].original:
-		s.tags[i] = tag{key: key, original: original, value: value}
+	if i < 0 {
+		return
+	}
+	exported := s.tags[i]
+	exported.key = exportedPrefix + key
+	rest := append(slices.Clone(s.tags[:i]), s.tags[i+1:]...)
+	if j := s.find(exported.key); j >= 0 {
+		exported.value = s.tags[j].value + ";" + exported.value
+		exported.truncated = exported.truncated || s.tags[j].truncated
+		rest = slices.DeleteFunc(rest, func(t tag) bool { return t.key == exported.key })
+	}
+	s.reset()
+	for _, t := range append(rest, exported) {
+		s.append(t)
 	}
 }
 
@@ -153,15 +223,33 @@ func (s *tagSet) inherit(outer *tagSet) {
 }
 
 // size is what the tags take in an envelope, in bytes.
-func (s *tagSet) size() int { return s.sizeCut(math.MaxInt) }
+func (s *tagSet) size() int { return s.truncatedSize(math.MaxInt) }
 
-// sizeCut is what the tags take with their values cut to length bytes.
-func (s *tagSet) sizeCut(length int) int {
+// truncatedSize is what the tags take with their values truncated to length bytes.
+func (s *tagSet) truncatedSize(length int) int {
 	n := 0
 	for i := range s.tags {
 		n += tagSize(len(s.tags[i].key), min(len(s.tags[i].value), length))
 	}
 	return n
+}
+
+// fits reports whether the tags, with their values truncated to length bytes, take at most budget bytes. With escape they have to
+// leave room for what syslog escapes in the values. It looks at no more than budget bytes of them.
+func (s *tagSet) fits(length, budget int, escape bool) bool {
+	n := s.truncatedSize(length)
+	for i := 0; escape && n <= budget && i < len(s.tags); i++ {
+		n += envelope.SyslogEscapes(truncate(s.tags[i].value, length))
+	}
+	return n <= budget
+}
+
+// truncate shortens a value to at most length bytes, which have room for the ellipsis in which it ends then.
+func truncate(value string, length int) string {
+	if len(value) <= length {
+		return value
+	}
+	return value[:runeStart(value, length-len(ellipsis))] + ellipsis
 }
 
 // tagSize is what a tag takes in an envelope, in bytes.
@@ -171,26 +259,23 @@ func tagSize(key, value int) int {
 
 const ellipsis = "…"
 
-// cut cuts the longest values, all to the same length, such that the tags take at most budget bytes. A cut value ends in an
-// ellipsis. It reports false, and cuts nothing, when even the shortest values would not do.
-func (s *tagSet) cut(budget int) bool {
-	// The largest length to which values can be cut, by bisection.
-	fits := func(length int) bool { return s.sizeCut(length) <= budget }
-	if !fits(len(ellipsis)) {
+// truncate shortens the longest values, all to the same length, until the tags fit; see fits. It reports false, and changes
+// nothing, when even the shortest values would not do.
+func (s *tagSet) truncate(budget int, escape bool) bool {
+	if !s.fits(len(ellipsis), budget, escape) {
 		return false
 	}
+	// The largest length that fits, by bisection.
 	low, high := len(ellipsis), max(budget, len(ellipsis))
 	for low < high {
-		if middle := (low + high + 1) / 2; fits(middle) {
+		if middle := (low + high + 1) / 2; s.fits(middle, budget, escape) {
 			low = middle
 		} else {
 			high = middle - 1
 		}
 	}
 	for i := range s.tags {
-		if value := s.tags[i].value; len(value) > low {
-			s.tags[i].value = value[:runeStart(value, low-len(ellipsis))] + ellipsis
-		}
+		s.tags[i].value = truncate(s.tags[i].value, low)
 	}
 	return true
 }
@@ -209,6 +294,8 @@ func runeStart[S string | []byte](s S, i int) int {
 type keyCleaner struct {
 	make func(string) string
 	made memo[string, cleanKey]
+	// joins reports whether attributes of one level whose keys become the same are joined; else the first one wins.
+	joins bool
 }
 
 // cleanKey is the tag key of an attribute, also as envelope.AppendKeyedTag takes it; isTag is false for an attribute that
@@ -219,8 +306,8 @@ type cleanKey struct {
 	isTag   bool
 }
 
-func newKeyCleaner(clean func(string) string) keyCleaner {
-	return keyCleaner{make: clean, made: memo[string, cleanKey]{}}
+func newKeyCleaner(prometheusLabels, syslogSafe bool) keyCleaner {
+	return keyCleaner{make: cleanKeyFunc(prometheusLabels, syslogSafe), made: memo[string, cleanKey]{}, joins: prometheusLabels}
 }
 
 func (c *keyCleaner) clean(attribute string) cleanKey {
@@ -234,8 +321,9 @@ func (c *keyCleaner) clean(attribute string) cleanKey {
 	}
 	if made.key, made.isTag = renameKey(attribute); made.isTag {
 		made.key = c.make(made.key)
-		// Normalized to the name of an identity, it would pass for that in a query.
-		made.isTag = made.key != sourceIDKey && made.key != instanceIDKey
+		if made.key == sourceIDKey || made.key == instanceIDKey {
+			made.key = exportedPrefix + made.key
+		}
 		made.encoded = envelope.AppendKey(nil, made.key)
 	}
 	if remember {
@@ -261,6 +349,10 @@ const (
 	sourceIDKey   = "source_id"
 	instanceIDKey = "instance_id"
 )
+
+// exportedPrefix is what Prometheus puts before a label that a target has too. A key that becomes the name of an identity, or of
+// another tag of the exporter's own, would pass for that in a query.
+const exportedPrefix = "exported_"
 
 // cloudFoundryPrefix is what the contrib cloudfoundryreceiver puts before tags.
 const cloudFoundryPrefix = "org.cloudfoundry."
@@ -315,7 +407,12 @@ func syslogKey(key string) string {
 	case len(safe) <= maxKey:
 		return safe
 	}
+	return safe[:keyHead] + "_" + hash32(key)
+}
+
+// hash32 is the 32-bit FNV-1a hash of s in 8 hexadecimal digits.
+func hash32(s string) string {
 	hash := fnv.New32a()
-	_, _ = hash.Write([]byte(key))
-	return fmt.Sprintf("%s_%08x", safe[:keyHead], hash.Sum32())
+	_, _ = hash.Write([]byte(s))
+	return fmt.Sprintf("%08x", hash.Sum32())
 }

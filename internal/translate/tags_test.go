@@ -350,9 +350,46 @@ func TestKeysThatBecomeOne(t *testing.T) {
 	} {
 		t.Run(name, row.run)
 	}
-	t.Run("as labels of metrics", func(t *testing.T) {
-		data := levels{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}}
-		requireTags(t, []string{"a_b", "dash", "instance_id", "0"}, translateMetrics(t, defaults(), data.metrics()))
+	for name, row := range map[string]struct {
+		data levels
+		want []string
+	}{
+		"joined in byte order of the keys": {
+			data: levels{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}},
+			want: []string{"a_b", "dash;dot;underscore"},
+		},
+		"joined on the resource": {
+			data: levels{resource: []any{"a_b", "x", "a.b", "a"}},
+			want: []string{"a_b", "a;x"},
+		},
+		"several at once": {
+			data: levels{record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"}},
+			want: []string{"a_b", "1;4", "c_d", "2;5", "e", "3"},
+		},
+		"joined after renaming": {
+			data: levels{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}},
+			want: []string{"app_id", "plain;cf"},
+		},
+		"joined with what became an exported key": {
+			data: levels{record: []any{"instance.id", "dot", "exported.instance.id", "exported"}},
+			want: []string{"exported_instance_id", "exported;dot"},
+		},
+		"joined, an empty value": {
+			data: levels{record: []any{"a.b", "", "a_b", "x"}},
+			want: []string{"a_b", ";x"},
+		},
+		"joined among many": {
+			data: levels{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
+			want: append([]string{"a_b", "space;underscore"}, manyTags(20)...),
+		},
+	} {
+		t.Run("of metrics, "+name, func(t *testing.T) {
+			requireTags(t, append(row.want, "instance_id", "0"), translateMetrics(t, defaults(), row.data.metrics()))
+		})
+	}
+	t.Run("of metrics, as they are", func(t *testing.T) {
+		data := levels{record: []any{"a_b", "underscore", "a b", "space"}}
+		requireTags(t, []string{"a_b", "space", "instance_id", "0"}, translateMetrics(t, options(otelNames), data.metrics()))
 	})
 }
 

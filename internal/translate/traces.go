@@ -19,7 +19,7 @@ var noAttributes = pcommon.NewMap()
 
 // NewTraces makes a translator of traces.
 func NewTraces(opts Options) *Traces {
-	return &Traces{translator: newTranslator(opts, cleanKeyFunc(false, opts.SyslogSafe))}
+	return &Traces{translator: newTranslator(opts, false)}
 }
 
 // Translate puts the envelopes of all spans out.
@@ -44,19 +44,22 @@ func (t *Traces) Translate(traces ptrace.Traces, out Output) {
 }
 
 func (t *Traces) span(s ptrace.Span) {
-	start, stop := s.StartTimestamp(), s.EndTimestamp()
-	timestamp := t.timestamp(stop)
-	t.message = envelope.AppendTimer(t.message[:0], s.Name(), int64(start), int64(max(start, stop)))
+	start, stop := nanoseconds(s.StartTimestamp()), nanoseconds(s.EndTimestamp())
+	timestamp := t.timestamp(s.EndTimestamp())
+	if start == 0 {
+		start = timestamp
+	}
+	t.message = envelope.AppendTimer(t.message[:0], s.Name(), start, max(start, stop))
 	if t.beginShaped(timestamp, s.Attributes(), ownIDs|ownSpan) != nil {
 		setSpanTags(t.shapedTags(), s)
 		t.encoded = append(t.encoded, t.message...)
-		if t.endShaped() {
+		if t.endShaped(0) {
 			return
 		}
 	}
 	t.beginItem(s.Attributes())
 	setSpanTags(&t.tags, s)
-	if !t.seal(len(t.message)) {
+	if !t.seal(len(t.message), s.Name()) {
 		t.reject(TooLarge, 1)
 		return
 	}
@@ -78,7 +81,7 @@ func setSpanTags(tags tagWriter, s ptrace.Span) {
 			tags.set("status_message", message)
 		}
 	}
-	if stop := s.EndTimestamp(); stop != 0 && stop < s.StartTimestamp() { // Without an end there is no clock to blame.
+	if stop := nanoseconds(s.EndTimestamp()); stop != 0 && stop < nanoseconds(s.StartTimestamp()) { // Without an end there is no clock to blame.
 		tags.set("clock_skew", "true")
 	}
 }
@@ -117,8 +120,9 @@ func (t *Traces) events(s ptrace.Span) {
 		t.beginItem(noAttributes)
 		t.id = id
 		setSpanIDs(&t.tags, s)
-		t.message = envelope.AppendEvent(t.message[:0], e.Name(), jsonString(e.Attributes().AsRaw()))
-		if !t.seal(len(t.message)) {
+		body := t.json(e.Attributes())
+		t.message = envelope.AppendEvent(t.message[:0], e.Name(), body)
+		if !t.seal(len(t.message), e.Name(), body) {
 			t.shortened = true
 			continue
 		}

@@ -11,6 +11,7 @@
 package translate
 
 import (
+	"math"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -68,7 +69,7 @@ const (
 	Malformed Reason = "malformed"
 	// Negative: a monotonic sum below zero.
 	Negative Reason = "negative"
-	// NotFinite: NaN or an infinity.
+	// NotFinite: a number point that is NaN or an infinity.
 	NotFinite Reason = "not_finite"
 	// OutOfRange: a monotonic sum that does not fit into 64 bits.
 	OutOfRange Reason = "out_of_range"
@@ -76,7 +77,7 @@ const (
 	Stale Reason = "stale"
 	// Temporality: deltas of which Loggregator keeps no sum. The deltatocumulative processor makes them fit.
 	Temporality Reason = "temporality"
-	// TooLarge: an envelope that is above [envelope.MaxSize] even with its tag values cut.
+	// TooLarge: an envelope that is above [envelope.MaxSize] even with its tag values truncated.
 	TooLarge Reason = "too_large"
 	// ZeroDelta: a delta without a whole part. Sent, it would reset the agent's total. A fraction is carried over.
 	ZeroDelta Reason = "zero_delta"
@@ -116,14 +117,14 @@ type translator struct {
 	encoded []byte // the envelope in work
 }
 
-func newTranslator(opts Options, cleanKey func(string) string) translator {
+func newTranslator(opts Options, prometheusLabels bool) translator {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
 	return translator{
 		opts:     opts,
-		identity: identities{source: opts.SourceID.clean(maxSourceID), instance: opts.InstanceID.clean(maxInstanceID)},
-		keys:     newKeyCleaner(cleanKey),
+		identity: newIdentities(opts),
+		keys:     newKeyCleaner(prometheusLabels, opts.SyslogSafe),
 	}
 }
 
@@ -142,7 +143,7 @@ func (t *translator) beginScope(s pcommon.InstrumentationScope) {
 	t.base.reset()
 	t.base.inherit(&t.scope.tags)
 	t.base.inherit(&t.resource.tags)
-	t.hopeless = t.base.sizeCut(len(ellipsis)) > envelope.MaxSize
+	t.hopeless = !t.base.fits(len(ellipsis), envelope.MaxSize, t.opts.SyslogSafe)
 	t.long = t.base.size() > envelope.MaxSize
 	t.identity.beginScope(&t.scope, &t.resource)
 	t.shapes.reset()
@@ -155,6 +156,23 @@ func (t *translator) beginItem(attrs pcommon.Map) {
 	t.tags.reset()
 	t.tags.inherit(&t.record.tags)
 	t.tags.inherit(&t.base)
+	for i := range t.tags.tags {
+		t.shortened = t.shortened || t.tags.tags[i].truncated
+	}
+}
+
+// text returns the text of a value of the item in work.
+func (t *translator) text(v pcommon.Value) string {
+	s, truncated := valueString(v)
+	t.shortened = t.shortened || truncated
+	return s
+}
+
+// json returns the JSON of attributes of the item in work.
+func (t *translator) json(attrs pcommon.Map) string {
+	s, truncated := mapString(attrs)
+	t.shortened = t.shortened || truncated
+	return s
 }
 
 // reject rejects items, if there are any. What was shortened of them does not count.
@@ -165,11 +183,19 @@ func (t *translator) reject(reason Reason, items int) {
 	}
 }
 
-// timestamp is the first time that is set, else now, in nanoseconds since 1970 UTC.
+// nanoseconds is a time in nanoseconds since 1970 UTC; 0 for one that is not set, or that does not fit.
+func nanoseconds(ts pcommon.Timestamp) int64 {
+	if ts > math.MaxInt64 {
+		return 0
+	}
+	return int64(ts)
+}
+
+// timestamp is the first time that is set, else now; see nanoseconds.
 func (t *translator) timestamp(times ...pcommon.Timestamp) int64 {
 	for _, ts := range times {
-		if ts != 0 {
-			return int64(ts)
+		if ns := nanoseconds(ts); ns != 0 {
+			return ns
 		}
 	}
 	return t.opts.Now().UnixNano()
@@ -179,23 +205,36 @@ func (t *translator) timestamp(times ...pcommon.Timestamp) int64 {
 const headRoom = 11
 
 // seal encodes what all envelopes of the item share. room is how many bytes the largest of them needs beside that: message
-// and further tags. When they don't fit into [envelope.MaxSize], the longest tag values are cut until they do; false when
-// that is not enough.
-func (t *translator) seal(room int) bool {
-	t.encodeShared()
-	if t.fits(room) {
-		return true
+// and further tags. texts are the strings in it that syslog escapes. When they don't fit into [envelope.MaxSize], the longest tag
+// values are truncated until they do; false when that is not enough. It takes no longer for values that are larger than that.
+func (t *translator) seal(room int, texts ...string) bool {
+	escape := t.opts.SyslogSafe
+	budget := envelope.MaxSize - headRoom - room - t.id.size()
+	if size := t.tags.size(); !t.surelyFits(envelope.MaxSize-budget+size, 0) {
+		if escape {
+			for _, text := range texts {
+				budget -= envelope.SyslogEscapes(text)
+			}
+		}
+		if !t.tags.fits(math.MaxInt, budget, escape) {
+			if !t.tags.truncate(budget, escape) {
+				return false
+			}
+			t.shortened = true
+		}
 	}
-	if !t.tags.cut(envelope.MaxSize - headRoom - room - (len(t.sealed) - t.tags.size())) {
-		return false
-	}
 	t.encodeShared()
-	t.shortened = true
 	return true
 }
 
-// fits says whether what is sealed leaves the given room in an envelope.
-func (t *translator) fits(room int) bool { return len(t.sealed) <= envelope.MaxSize-headRoom-room }
+// surelyFits reports whether an envelope of so many bytes is small enough, whatever syslog escapes in it. It escapes nothing in
+// payload bytes of it.
+func (t *translator) surelyFits(size, payload int) bool {
+	if t.opts.SyslogSafe {
+		size += size - payload
+	}
+	return size <= envelope.MaxSize
+}
 
 func (t *translator) encodeShared() {
 	t.sealed = envelope.AppendSourceID(t.sealed[:0], t.id.source)
