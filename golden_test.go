@@ -37,7 +37,8 @@ import (
 // The goldens of the mapping: testdata/translate/<signal>/<case>/ has
 //
 //	input.yaml    what the pipeline pushes, OTLP JSON written as YAML. The tag !!binary makes a string of any bytes from
-//	              base64, !repeat a long one from its parts: !repeat [x, 70000] is 70,000 times x.
+//	              base64, !repeat a long one from its parts: !repeat [x, 70000] is 70,000 times x. !nested 70 is a
+//	              value of maps and lists, 70 deep.
 //	config.yaml   the settings of the exporter that are not the default ones, if there are any
 //	output.json   what Loggregator is sent, as protojson, with the payloads of logs as text beside it; how many items are
 //	              rejected and why; how many are cut. Of strings above 1,000 bytes it has beginning, length and end.
@@ -154,6 +155,10 @@ func resolveTags(t *testing.T, node *yaml.Node) {
 		raw, err := base64.StdEncoding.DecodeString(node.Value)
 		require.NoError(t, err)
 		*node = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: fmt.Sprintf("raw(%x)", raw)}
+	case "!nested":
+		depth, err := strconv.Atoi(node.Value)
+		require.NoError(t, err)
+		*node = nested(depth)
 	case "!repeat":
 		var long strings.Builder
 		for pair := range slices.Chunk(node.Content, 2) {
@@ -167,6 +172,22 @@ func resolveTags(t *testing.T, node *yaml.Node) {
 	for _, child := range node.Content {
 		resolveTags(t, child)
 	}
+}
+
+// nested is a value of maps and lists in turn, so many deep, with a string in the innermost.
+func nested(depth int) (n yaml.Node) {
+	text := `{ stringValue: innermost }`
+	for i := range depth {
+		if i%2 == 0 {
+			text = `{ kvlistValue: { values: [{ key: k, value: ` + text + ` }] } }`
+		} else {
+			text = `{ arrayValue: { values: [` + text + `] } }`
+		}
+	}
+	if err := yaml.Unmarshal([]byte(text), &n); err != nil {
+		panic(err)
+	}
+	return *n.Content[0]
 }
 
 func translateGolden(t *testing.T, opts translate.Options, signal string, otlp []byte) *goldenOutput {

@@ -239,17 +239,22 @@ func (s *tagSet) truncatedSize(length int) int {
 func (s *tagSet) fits(length, budget int, escape bool) bool {
 	n := s.truncatedSize(length)
 	for i := 0; escape && n <= budget && i < len(s.tags); i++ {
-		n += envelope.SyslogEscapes(truncate(s.tags[i].value, length))
+		n += envelope.SyslogEscapes(s.tags[i].truncatedValue(length))
 	}
 	return n <= budget
 }
 
-// truncate shortens a value to at most length bytes, which have room for the ellipsis in which it ends then.
-func truncate(value string, length int) string {
-	if len(value) <= length {
-		return value
+// truncatedValue is the value shortened to at most length bytes, which have room for the ellipsis in which it ends then. A source
+// type has none: it becomes part of a PROCID, which is ASCII.
+func (t *tag) truncatedValue(length int) string {
+	switch {
+	case len(t.value) <= length:
+		return t.value
+	case t.key == sourceTypeTag:
+		return t.value[:runeStart(t.value, length)]
+	default:
+		return t.value[:runeStart(t.value, length-len(ellipsis))] + ellipsis
 	}
-	return value[:runeStart(value, length-len(ellipsis))] + ellipsis
 }
 
 // tagSize is what a tag takes in an envelope, in bytes.
@@ -275,7 +280,7 @@ func (s *tagSet) truncate(budget int, escape bool) bool {
 		}
 	}
 	for i := range s.tags {
-		s.tags[i].value = truncate(s.tags[i].value, low)
+		s.tags[i].value = s.tags[i].truncatedValue(low)
 	}
 	return true
 }
