@@ -404,4 +404,3 @@ func FuzzSyslogSize(f *testing.F) {
 		}
 	})
 }
-
