@@ -42,7 +42,7 @@ func TestMessages(t *testing.T) {
 
 	out.WriteString("\n# What the start says when a file has gone since the validation\n\n")
 	f := newFixture(t)
-	require.NoError(t, os.Remove(f.cfg.ClientConfig.TLS.CertFile))
+	require.NoError(t, os.Remove(f.cfg.TLS.CertFile))
 	gone := f.create("logs")
 	err := gone.Start(t.Context(), f.host)
 	require.Error(t, err)
@@ -127,7 +127,7 @@ func logOfEverything(t *testing.T) []logged {
 	stranger := t.TempDir()
 	require.NoError(t, ingresstest.WriteCerts(stranger))
 	wrong := newFixture(t)
-	wrong.cfg.ClientConfig.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile)
+	wrong.cfg.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile)
 	run(wrong, attempted)
 
 	// What is lost on this side.
