@@ -90,10 +90,6 @@ func (e *signalExporter[D]) consume(data D) {
 	if e.cfg.Diode.MaxBytes > 0 {
 		pushed.bytes = e.signal.size(data)
 	}
-	if !e.diode.fits(pushed) {
-		e.drop(pushed, oversize)
-		return
-	}
 	e.diode.push(pushed, func(dropped batch[D]) {
 		reason := overflow
 		if dropped == pushed && e.closing.Load() {

@@ -132,7 +132,7 @@ func logOfEverything(t *testing.T) []logged {
 
 	// What is lost on this side.
 	l := newLosses(f.logger)
-	for _, reason := range []dropReason{overflow, oversize, shutdown} {
+	for _, reason := range []dropReason{overflow, shutdown} {
 		l.addDropped(reason, 100)
 	}
 	for _, reason := range []translate.Reason{
