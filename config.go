@@ -272,6 +272,9 @@ func (cfg *Config) Unmarshal(conf *confmap.Conf) error {
 	if err == nil {
 		return nil
 	}
+	if listed := errors.Unwrap(err); listed != nil {
+		err = listed // Without the heading of the list, which the caller writes too.
+	}
 	for _, key := range slices.Sorted(maps.Keys(otherKeys)) {
 		if conf.IsSet(key) {
 			err = fmt.Errorf("%w\n%s: use %s", err, key, otherKeys[key])
@@ -349,7 +352,7 @@ func validateTLS(cfg *configtls.ClientConfig) error {
 		switch {
 		case !setting.set:
 		case cfg.Insecure:
-			errs = append(errs, fmt.Errorf("tls::insecure: true turns TLS off, and %s asks for it; leave one of them out", setting.key))
+			errs = append(errs, fmt.Errorf("tls::insecure: must not be true beside %s, because it turns TLS off; leave one of them out", setting.key))
 		case setting.path != "":
 			if _, err := os.ReadFile(setting.path); err != nil {
 				errs = append(errs, fmt.Errorf("%s: must be a file that the collector can read: %w", setting.key, err))
