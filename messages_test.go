@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/codes"
@@ -129,6 +130,13 @@ func logOfEverything(t *testing.T) []logged {
 	wrong := newFixture(t)
 	wrong.cfg.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile)
 	run(wrong, attempted)
+
+	noCA := newFixture(t)
+	noCA.cfg.TLS.CAFile = ""
+	run(noCA, attempted)
+	plaintext := newFixture(t)
+	plaintext.cfg.TLS = configtls.ClientConfig{Insecure: true}
+	run(plaintext, attempted)
 
 	// What is lost on this side.
 	l := newLosses(f.logger)
