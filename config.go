@@ -94,9 +94,10 @@ type BatchConfig struct {
 }
 
 // RateLimitConfig bounds what the signals of the exporter send together. A router loses envelopes without a word when more
-// than about 900 arrive in any 100 ms; in that time Burst + EnvelopesPerSecond/10 can be sent.
+// than about 900 arrive in any 100 ms, and earlier on a busy machine; in that time Burst + EnvelopesPerSecond/10 can be sent.
 type RateLimitConfig struct {
-	// EnvelopesPerSecond is how fast to send, all signals of the exporter together; `0` is no limit.
+	// EnvelopesPerSecond is how fast to send, all signals of the exporter together; `0` is no limit. A busy router loses
+	// envelopes of bursts that are faster than the default.
 	EnvelopesPerSecond float64 `mapstructure:"envelopes_per_second"`
 	// Burst is how many envelopes may go at once; at least `batch.max_envelopes`. A router keeps about 900 in any 100 ms, so
 	// `burst` + `envelopes_per_second` / 10 should not be more.
