@@ -139,9 +139,9 @@ func TestShutdownOfThreeSignalsWithAStalledPeer(t *testing.T) {
 		f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == i+1 })
 		e.push(100, 1000, 0)
 	}
+	start := time.Now()
 	first, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	start := time.Now()
 	for i, e := range exporters {
 		ctx := t.Context() // Of itself it would wait for shutdownTimeout.
 		if i == 0 {
