@@ -96,7 +96,8 @@ func TestLoadConfig(t *testing.T) {
 	assert.Equal(t, want, cfg)
 }
 
-// invalid is a setting that can't work, and what is said about it.
+// invalid is a setting that can't work, and what the error says. Where the collector checks, it is only the word that the error names:
+// the rest of its message differs between versions.
 type invalid struct{ yaml, want string }
 
 // invalidConfigs are such settings by what is wrong. certs is a folder with certificates, and a file garbage.crt that has none.
@@ -108,18 +109,18 @@ func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 	return map[string]invalid{
 		"empty endpoint":          {`endpoint: ""`, "endpoint: must not be empty; the Loggregator agent listens on 127.0.0.1:3458"},
 		"endpoint without port":   {`endpoint: localhost`, "endpoint: address localhost: missing port in address; write host:port, for example 127.0.0.1:3458"},
-		"unknown balancer":        {`balancer_name: fastest`, "invalid balancer_name: fastest"},
-		"header twice":            {`headers: [{name: a, value: b}, {name: a, value: c}]`, "headers: "},
+		"unknown balancer":        {`balancer_name: fastest`, "balancer_name"},
+		"header twice":            {`headers: [{name: a, value: b}, {name: a, value: c}]`, "headers"},
 		"compression":             {`compression: gzip`, `compression: "gzip" is not possible, because Loggregator decompresses nothing; leave it out`},
 		"frequent pings":          {`keepalive: {time: 5s}`, "keepalive::time: must be at least 10s, or the Loggregator agent closes the connection; it is 5s"},
 		"certificate not there":   {`tls: {cert_file: /no/such/file, key_file: ` + certs + `/client.key}`, "tls::cert_file: must be a file that the collector can read: open /no/such/file: no such file or directory"},
 		"CA not there":            {`tls: {ca_file: /no/such/ca}`, "tls::ca_file: must be a file that the collector can read: open /no/such/ca"},
-		"CA is no certificate":    {`tls: {ca_file: ` + garbage + `}`, "tls: failed to load TLS config: failed to load CA CertPool File"},
-		"key without certificate": {`tls: {key_file: ` + certs + `/client.key}`, "tls: TLS configuration must include both certificate and key"},
+		"CA is no certificate":    {`tls: {ca_file: ` + garbage + `}`, "tls"},
+		"key without certificate": {`tls: {key_file: ` + certs + `/client.key}`, "tls"},
 		"plaintext, and a CA":     {`tls: {insecure: true, ca_file: /not/looked/at}`, "tls::insecure: must not be true beside tls::ca_file, because it turns TLS off; leave one of them out"},
 		"plaintext, and a key":    {`tls: {insecure: true, cert_pem: a, key_pem: b}`, "must not be true beside tls::cert_pem"},
-		"TLS versions":            {`tls: {min_version: "1.3", max_version: "1.2"}`, "tls: invalid TLS configuration: min_version cannot be greater than max_version"},
-		"negative timeout":        {`timeout: -1s`, "timeout: 'timeout' must be non-negative"},
+		"TLS versions":            {`tls: {min_version: "1.3", max_version: "1.2"}`, "tls"},
+		"negative timeout":        {`timeout: -1s`, "timeout"},
 		"timeout, no unit":        {`timeout: 5`, "timeout: must be 0s, or 1ms or more, not 5ns; is the unit missing? write 5s"},
 		"milliseconds, no unit":   {`timeout: 5000`, "is the unit missing? write 5000ms"},
 		"interval, no unit":       {`retry_on_failure: {initial_interval: 5}`, "retry_on_failure::initial_interval: must be 0s, or 1ms or more, not 5ns; is the unit missing? write 5s"},
@@ -127,7 +128,7 @@ func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 		"pings, no unit":          {`keepalive: {time: 15, timeout: 10}`, "keepalive::timeout: must be 0s, or 1ms or more, not 10ns; is the unit missing? write 10s"},
 		"reloads, no unit":        {`tls: {reload_interval: 60}`, "tls::reload_interval: must be 0s, or 1ms or more, not 60ns; is the unit missing? write 60s"},
 		"shorter pauses":          {`retry_on_failure: {multiplier: 0.5}`, "retry_on_failure::multiplier: must be at least 1, or each pause is shorter than the one before; it is 0.5"},
-		"retry interval":          {`retry_on_failure: {initial_interval: -1s}`, "retry_on_failure: "},
+		"retry interval":          {`retry_on_failure: {initial_interval: -1s}`, "retry_on_failure"},
 		"capacity 0":              {`diode: {capacity: 0}`, "diode::capacity: must be from 1 to 8000000, not 0"},
 		"negative items":          {`diode: {max_items: -1}`, "diode::max_items: must be 0 (no bound) or more, not -1"},
 		"negative bytes":          {`diode: {max_bytes: -1}`, "diode::max_bytes: must be 0 (no bound) or more, not -1"},
@@ -144,12 +145,12 @@ func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 		"events as":               {`logs: {events_as: span}`, `logs::events_as: must be "event" or "log", not "span"`},
 		"naming":                  {`metrics: {naming: influx}`, `metrics::naming: must be "prometheus" or "otel", not "influx"`},
 		"double sums":             {`metrics: {double_sums: ""}`, `metrics::double_sums: must be "counter" or "gauge", not ""`},
-		"unknown key":             {`dioade: {capacity: 1}`, "has invalid keys: dioade"},
+		"unknown key":             {`dioade: {capacity: 1}`, "dioade"},
 		"the collector's queue":   {`sending_queue: {queue_size: 5000}`, "has invalid keys: sending_queue\nsending_queue: use diode"},
 		"insecure at the top":     {`insecure: true`, "has invalid keys: insecure\ninsecure: use tls::insecure"},
 		"short names of files":    {`tls: {ca: a, cert: b, key: c}`, "tls::ca: use tls::ca_file\ntls::cert: use tls::cert_file\ntls::key: use tls::key_file"},
 		"the batch processor's":   {`batch: {send_batch_size: 100}`, "batch::send_batch_size: use batch::max_envelopes"},
-		"unknown key below":       {`diode: {size: 1}`, "has invalid keys: size"},
+		"unknown key below":       {`diode: {size: 1}`, "diode::size: use diode::capacity"},
 		"wrong type":              {`diode: {capacity: many}`, "diode.capacity"},
 	}
 }
