@@ -5,20 +5,21 @@ TOOL        := $(GO) tool -modfile=tools/go.mod
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 MODULES     := . tools e2e bench conformance
 BIN         := build/bin
-COLLECTOR   := build/collector/otelcol-loggregator
+COLLECTOR_BIN := build/collector/otelcol-loggregator
 SINK        := $(BIN)/loggregator-sink
 # Of Prometheus without its service discoveries, as in builder-config.yaml: they take minutes to compile.
 TAGS        := remove_all_sd
 SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' $(foreach m,$(filter-out .,$(MODULES)),-not -path './$(m)/*'))
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(COLLECTOR) $(SINK) ## Build the collector and the sink, and show this host's telemetry as envelopes
+run: $(COLLECTOR_BIN) $(SINK) ## Build the collector and the sink, and show this host's telemetry as envelopes
 	@# make passes variables of its command line on, such as the ports.
 	@examples/local/run.sh
 
@@ -26,18 +27,33 @@ run: $(COLLECTOR) $(SINK) ## Build the collector and the sink, and show this hos
 test: ## Run the unit, contract and lifecycle tests with the race detector
 	$(GO) test -race ./...
 
+# The root's go.mod with the collector that bench/go.mod has, which is the newest.
+NEWEST      := build/newest.mod
+
+$(NEWEST): go.mod go.sum bench/go.mod
+	@mkdir -p $(@D)
+	cp go.sum $(@:.mod=.sum)
+	cp go.mod $@
+	$(GO) mod edit $$(cd bench && $(GO) list -m -f '-require={{.Path}}@{{.Version}}' all | \
+	  grep -E '^-require=(go.opentelemetry.io/collector|github.com/open-telemetry)[/@]') $@
+	$(GO) mod tidy -modfile=$@
+
+.PHONY: test-newest
+test-newest: $(NEWEST) ## Run the tests with the newest collector
+	$(GO) test -modfile=$(NEWEST) ./...
+
 .PHONY: e2e
-e2e: $(COLLECTOR) $(SINK) ## Run the built collector as a process against a real ingress
+e2e: $(COLLECTOR_BIN) $(SINK) ## Run the built collector as a process against a real ingress
 	cd e2e && $(GO) test -tags $(TAGS) -count=1 -timeout 10m ./...
 
 DURATION    ?= 10m
 
 .PHONY: soak
-soak: $(COLLECTOR) $(SINK) ## Run the built collector under load for DURATION (default 10m) and watch what it uses
+soak: $(COLLECTOR_BIN) $(SINK) ## Run the built collector under load for DURATION (default 10m) and watch what it uses
 	cd e2e && $(GO) test -tags $(TAGS) -count=1 -timeout 0 -v -run '^TestSoak$$' . -soak.duration=$(DURATION)
 
 .PHONY: demo-outage
-demo-outage: $(COLLECTOR) ## Stall a Loggregator for 20 s (else: DEMO="-stall 5s"), show it, and draw build/demo-outage.svg
+demo-outage: $(COLLECTOR_BIN) ## Stall a Loggregator for 20 s (else: DEMO="-stall 5s"), show it, and draw build/demo-outage.svg
 	cd e2e && $(GO) build -tags $(TAGS) -o ../$(BIN)/demo-outage ./cmd/demo-outage
 	@$(BIN)/demo-outage $(DEMO)
 
@@ -55,9 +71,9 @@ conformance: ## Check the goldens of the mapping against syslog and Prometheus
 	cd conformance && $(GO) test -count=1 ./...
 
 .PHONY: collector
-collector: $(COLLECTOR) ## Build the collector with ocb from builder-config.yaml
+collector: $(COLLECTOR_BIN) ## Build the collector with ocb from builder-config.yaml
 
-$(COLLECTOR): builder-config.yaml go.mod go.sum $(SOURCES)
+$(COLLECTOR_BIN): builder-config.yaml go.mod go.sum $(SOURCES)
 	@mkdir -p $(@D)
 	$(TOOL) builder --config builder-config.yaml
 	@touch $@

@@ -18,7 +18,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
-// shutdownTimeout bounds Shutdown when its context has no deadline; the collector sets none.
+// shutdownTimeout is how long the signals of an exporter ID have together to send what waits when the first of them is shut
+// down. The collector shuts down one after the other, and its context has no deadline.
 const shutdownTimeout = 10 * time.Second
 
 // signal is what differs between logs, metrics and traces.
@@ -53,11 +54,10 @@ type signalExporter[D comparable] struct {
 	closing  atomic.Bool // the diode is closed, or about to be
 	shutOnce sync.Once
 	// Since Start:
-	sender  *ingress.Sender
-	health  *health
+	client  *ingress.Client // which the signals share
 	release func() error
-	cancel  context.CancelFunc // gives up what is being sent, and drops the rest
-	drained chan struct{}      // closed when the drain has ended
+	health  *health
+	drained chan struct{} // closed when the drain has ended
 }
 
 func newSignalExporter[D comparable](set exporter.Settings, cfg *Config, clients *ingress.Shared[*Config], s signal[D]) (*signalExporter[D], error) {
@@ -89,10 +89,6 @@ func (e *signalExporter[D]) consume(data D) {
 	pushed := batch[D]{data: data, items: items}
 	if e.cfg.Diode.MaxBytes > 0 {
 		pushed.bytes = e.signal.size(data)
-	}
-	if !e.diode.fits(pushed) {
-		e.drop(pushed, oversize)
-		return
 	}
 	e.diode.push(pushed, func(dropped batch[D]) {
 		reason := overflow
@@ -138,22 +134,24 @@ func (e *signalExporter[D]) Start(ctx context.Context, host component.Host) erro
 	if err != nil {
 		return err
 	}
-	e.release = release
+	e.client, e.release = client, release
 	e.drained = make(chan struct{})
-	var drainCtx context.Context
-	drainCtx, e.cancel = context.WithCancel(context.Background()) //nolint:gosec // Shutdown calls it.
 	e.health = newHealth(host, e.set.Logger)
-	e.sender = client.NewSender(func(a ingress.Attempt) {
+	life := client.Context()
+	sender := client.NewSender(func(a ingress.Attempt) {
 		e.telemetry.attempted(a)
-		e.health.observe(a)
+		if life.Err() == nil { // What a shutdown cut off says nothing of Loggregator.
+			e.health.observe(a)
+		}
 	})
 	e.telemetry.start()
-	go e.drain(drainCtx, newOutbox(drainCtx, e.sender, e.cfg.Batch, e.telemetry))
+	go e.drain(life, newOutbox(life, sender, e.cfg.Batch, e.telemetry))
 	return nil
 }
 
-// Shutdown sends what waits, each message with one attempt, until ctx is done or, when that has no deadline, for 10 s. It
-// drops the rest. No goroutine is left when it returns.
+// Shutdown sends what waits, each message with one attempt, and drops what is left after 10 s, or when ctx is done. That time
+// begins with the Shutdown of the first signal, for all signals of the exporter ID: they send their last messages at the same
+// time. No goroutine is left when it returns.
 func (e *signalExporter[D]) Shutdown(ctx context.Context) error {
 	var err error
 	e.shutOnce.Do(func() { err = e.shutDown(ctx) })
@@ -170,19 +168,10 @@ func (e *signalExporter[D]) shutDown(ctx context.Context) error {
 		}
 		return nil
 	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, shutdownTimeout)
-		defer cancel()
-	}
 	e.health.close()
-	e.sender.StopRetrying()
-	select {
-	case <-e.drained:
-	case <-ctx.Done():
-	}
-	e.health.stop()
-	e.cancel()
+	defer context.AfterFunc(ctx, e.client.GiveUp)()
+	e.client.Finish(shutdownTimeout)
 	<-e.drained
+	e.health.stop()
 	return e.release()
 }

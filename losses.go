@@ -26,8 +26,7 @@ type losses struct {
 	ended  chan struct{}
 
 	// What is pending since the last lines. A push counts with atomics, so that it waits for no other either.
-	overflow, oversize drops
-	shutdownItems      atomic.Int64
+	overflowBatches, overflowItems, shutdownItems atomic.Int64
 
 	mu       sync.Mutex // for the drain's counts
 	rejected map[translate.Reason]int
@@ -35,21 +34,6 @@ type losses struct {
 	failure  *ingress.Error // the latest
 	halved   int            // messages
 	tooLarge *ingress.Error // the latest
-}
-
-// drops counts batches that gave way.
-type drops struct{ batches, items atomic.Int64 }
-
-func (d *drops) add(items int) {
-	d.batches.Add(1)
-	d.items.Add(int64(items))
-}
-
-// log logs how many have given way since the last line, if any have.
-func (d *drops) log(logger *zap.Logger, message string) {
-	if items := d.items.Swap(0); items > 0 {
-		logger.Warn(message, zap.Int64("dropped_batches", d.batches.Swap(0)), zap.Int64("dropped_items", items))
-	}
 }
 
 func newLosses(logger *zap.Logger) *losses {
@@ -100,9 +84,8 @@ func (l *losses) wake() {
 func (l *losses) addDropped(reason dropReason, items int) {
 	switch reason {
 	case overflow:
-		l.overflow.add(items)
-	case oversize:
-		l.oversize.add(items)
+		l.overflowBatches.Add(1)
+		l.overflowItems.Add(int64(items))
 	case shutdown:
 		l.shutdownItems.Add(int64(items))
 	}
@@ -147,10 +130,12 @@ var rejectHints = map[translate.Reason]string{
 }
 
 func (l *losses) log() {
-	l.overflow.log(l.logger, "The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.")
-	l.oversize.log(l.logger, "Dropped batches that alone are above diode::max_items or diode::max_bytes. Make batches smaller.")
+	if items := l.overflowItems.Swap(0); items > 0 {
+		l.logger.Warn("The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.",
+			zap.Int64("dropped_batches", l.overflowBatches.Swap(0)), zap.Int64("dropped_items", items))
+	}
 	if items := l.shutdownItems.Swap(0); items > 0 {
-		l.logger.Warn("Dropped what could not be sent before the shutdown. Each signal has 10 s for that, one after the other; give the process as long.", zap.Int64("dropped_items", items))
+		l.logger.Warn("Dropped what could not be sent before the shutdown. All signals of an exporter together have 10 s for that.", zap.Int64("dropped_items", items))
 	}
 
 	l.mu.Lock()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/codes"
@@ -36,18 +37,19 @@ func TestMessages(t *testing.T) {
 	for _, name := range slices.SortedFunc(maps.Keys(invalid), byYAML) {
 		_, err := load(t, "loggregator: {"+invalid[name].yaml+"}", "loggregator")
 		require.Error(t, err)
-		fmt.Fprintf(&out, "%s\n    %s\n", strings.ReplaceAll(invalid[name].yaml, certs, "CERTS"),
-			strings.ReplaceAll(strings.ReplaceAll(err.Error(), certs, "CERTS"), "\n", "\n    "))
+		message := strings.ReplaceAll(err.Error(), certs, "CERTS")
+		if want := invalid[name].want; !strings.Contains(want, " ") {
+			message = "(the collector's own message, which names " + want + ")"
+		}
+		fmt.Fprintf(&out, "%s\n    %s\n", strings.ReplaceAll(invalid[name].yaml, certs, "CERTS"), strings.ReplaceAll(message, "\n", "\n    "))
 	}
 
-	out.WriteString("\n# What the start says when a file has gone since the validation\n\n")
 	f := newFixture(t)
-	require.NoError(t, os.Remove(f.cfg.ClientConfig.TLS.CertFile))
+	require.NoError(t, os.Remove(f.cfg.TLS.CertFile))
 	gone := f.create("logs")
 	err := gone.Start(t.Context(), f.host)
-	require.Error(t, err)
+	require.ErrorContains(t, err, f.cfg.TLS.CertFile, "the start names a file that has gone since the validation")
 	require.NoError(t, gone.Shutdown(t.Context()))
-	fmt.Fprintf(&out, "%s\n", strings.ReplaceAll(err.Error(), f.ingress.Certs, "CERTS"))
 
 	out.WriteString("\n# What the log says\n\n")
 	for _, entry := range logOfEverything(t) {
@@ -127,12 +129,19 @@ func logOfEverything(t *testing.T) []logged {
 	stranger := t.TempDir()
 	require.NoError(t, ingresstest.WriteCerts(stranger))
 	wrong := newFixture(t)
-	wrong.cfg.ClientConfig.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile)
+	wrong.cfg.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile)
 	run(wrong, attempted)
+
+	noCA := newFixture(t)
+	noCA.cfg.TLS.CAFile = ""
+	run(noCA, attempted)
+	plaintext := newFixture(t)
+	plaintext.cfg.TLS = configtls.ClientConfig{Insecure: true}
+	run(plaintext, attempted)
 
 	// What is lost on this side.
 	l := newLosses(f.logger)
-	for _, reason := range []dropReason{overflow, oversize, shutdown} {
+	for _, reason := range []dropReason{overflow, shutdown} {
 		l.addDropped(reason, 100)
 	}
 	for _, reason := range []translate.Reason{

@@ -57,7 +57,7 @@ func TestOutboxAgainstAModel(t *testing.T) {
 		})
 
 		limits := BatchConfig{MaxEnvelopes: 1 + random.IntN(8), MaxBytes: 1 << 20}
-		out := newOutbox(t.Context(), exporter.sender, limits, exporter.telemetry)
+		out := newOutbox(t.Context(), exporter.client.NewSender(exporter.telemetry.attempted), limits, exporter.telemetry)
 		type item struct{ parts []int }
 		var items []item // that are complete
 		next, rejected, total := 0, 0, 0

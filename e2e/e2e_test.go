@@ -381,8 +381,13 @@ func TestValidate(t *testing.T) {
 		"unreadable certificate": {"tls: {cert_file: /no/such/file, key_file: /no/such/file}",
 			"exporters::loggregator: tls::cert_file: must be a file that the collector can read: open /no/such/file: no such file or directory"},
 		"negative rate": {"rate_limit: {envelopes_per_second: -1}", "exporters::loggregator: rate_limit::envelopes_per_second: must be 0 (no limit) or more, not -1"},
-		"unknown key":   {"diode: {size: 3}", "'exporters' error reading configuration for \"loggregator\": decoding failed due to the following error(s):\n\n'diode' has invalid keys: size"},
-		"right":         {"timeout: 3s", ""},
+		"unknown key":   {"diode: {color: red}", "color"},
+		"key of other exporters": {"sending_queue: {queue_size: 10}, insecure: true",
+			"has invalid keys: insecure, sending_queue\ninsecure: use tls::insecure\nsending_queue: use diode"},
+		"no unit":               {"timeout: 5", "exporters::loggregator: timeout: must be 0s, or 1ms or more, not 5ns; is the unit missing? write 5s"},
+		"endpoint without port": {"endpoint: localhost", "exporters::loggregator: endpoint: address localhost: missing port in address"},
+		"negative timeout":      {"timeout: -1s", "exporters::loggregator::timeout: "},
+		"right":                 {"timeout: 3s", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := filepath.Join(t.TempDir(), "config.yaml")

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Writes what is generated: mdatagen's code and documentation of metadata.yaml, docs/mapping.md, and the settings. mdatagen calls the package of
-# its tests after the folder that metadata.yaml is in, and a checkout may be in a folder of any name, so it sees this one through
-# a link with the right name.
+# Writes what is generated: mdatagen's code and documentation of metadata.yaml, docs/mapping.md, and the settings, which are those of the
+# newest collector. mdatagen calls the package of its tests after the folder that metadata.yaml is in, and a checkout may be in a
+# folder of any name, so it sees this one through a link with the right name.
 set -eu
 cd "$(dirname "$0")/.."
 links=$(mktemp -d)
@@ -9,4 +9,5 @@ trap 'rm -rf "$links"' EXIT
 ln -s "$PWD" "$links/loggregatorexporter"
 go tool -modfile=tools/go.mod mdatagen "$links/loggregatorexporter/metadata.yaml"
 go run -C tools ./mappingdoc -root "$PWD"
-go run ./internal/settingsdoc
+make build/newest.mod
+go run -modfile=build/newest.mod ./internal/settingsdoc

@@ -6,6 +6,7 @@ package main
 import (
 	"maps"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -35,8 +36,20 @@ func schema(all []setting) object {
 	root := schemaOf(config, "", known)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["$id"] = "https://" + config.PkgPath() + "/config.schema.json"
+	root["$comment"] = "The settings of collector " + collectorVersion() + "."
 	root["title"] = "exporter/loggregator"
 	return root
+}
+
+// collectorVersion is that of the collector's modules that this program is built with, which decides what keys there are.
+func collectorVersion() string {
+	info, _ := debug.ReadBuildInfo()
+	for _, module := range info.Deps {
+		if module.Path == "go.opentelemetry.io/collector/exporter/exporterhelper" {
+			return module.Version
+		}
+	}
+	return "unknown"
 }
 
 // schemaOf is the schema of a type, which key has.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/translator/prometheus"
+	"github.com/prometheus/otlptranslator"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -381,13 +381,30 @@ func renameKey(key string) (string, bool) {
 func cleanKeyFunc(normalizeLabel, syslogSafe bool) func(string) string {
 	return func(key string) string {
 		if normalizeLabel {
-			key = prometheus.NormalizeLabel(key)
+			key = promLabel(key)
 		}
 		if syslogSafe {
 			key = syslogKey(key)
 		}
 		return envelope.ValidUTF8(key)
 	}
+}
+
+// labelNamer makes labels as contrib's NormalizeLabel did up to collector v0.163.0, except that letters and digits outside ASCII, which
+// PromQL does not take, become underscores too.
+var labelNamer = otlptranslator.LabelNamer{
+	UnderscoreLabelSanitization: true, //nolint:staticcheck // It is the rule of the labels that exist: _x becomes key_x.
+	PreserveMultipleUnderscores: true,
+}
+
+// promLabel makes a Prometheus label of a key. A key without a letter or digit has no label: it becomes as many underscores as it
+// has characters.
+func promLabel(key string) string {
+	label, err := labelNamer.Build(key)
+	if err != nil {
+		return strings.Repeat("_", utf8.RuneCountInString(key))
+	}
+	return label
 }
 
 // The longest SD-NAME of RFC 5424, in bytes, and the part of a longer key that stays readable before its hash.
