@@ -84,6 +84,14 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 		NewLogs(defaults()).Translate(logs, out)
 		return out.envelopes[0].GetTags()["k"], out
 	},
+	"attribute of the resource of an event": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
+		logs, record := oneLog()
+		nest(logs.ResourceLogs().At(0).Resource().Attributes().PutEmpty("k"))
+		record.SetEventName("e")
+		out := newRecorder(t)
+		NewLogs(defaults()).Translate(logs, out)
+		return out.envelopes[0].GetTags()["k"], out
+	},
 	"attribute of a scope": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, _ := oneSpan()
 		nest(traces.ResourceSpans().At(0).ScopeSpans().At(0).Scope().Attributes().PutEmpty("k"))
@@ -129,7 +137,7 @@ func FuzzDepth(f *testing.F) {
 	f.Fuzz(func(t *testing.T, depth uint16, kinds uint64) {
 		for place, translate := range nestedPlaces {
 			text, out := translate(t, func(v pcommon.Value) { nest(v, int(depth), kinds) })
-			most, want := maxDepth, int(depth)
+			most, want := 64, int(depth)
 			if place == "attribute of a span event" {
 				most-- // The attributes are a map themselves.
 			}
@@ -235,6 +243,23 @@ func TestPartsOfTheLastTime(t *testing.T) {
 	for i, e := range out.envelopes {
 		assert.EqualValues(t, int64(1<<63-1)-int64(3-i)*1000, e.GetTimestamp())
 	}
+}
+
+// A source type that is shortened with other tags stays ASCII: it becomes part of a PROCID.
+func TestSourceTypeTruncatedWithOtherTags(t *testing.T) {
+	logs, record := oneLog()
+	record.Body().SetStr(strings.Repeat("a", 60<<10))
+	put(record.Attributes(), "source_type", strings.Repeat("T", 89))
+	for i := range 90 {
+		put(record.Attributes(), "k"+strconv.Itoa(i), strings.Repeat("v", 80))
+	}
+	out := translateLogs(t, defaults(), logs)
+	require.Len(t, out.envelopes, 1)
+	tags := out.envelopes[0].GetTags()
+	assert.True(t, strings.HasSuffix(tags["k0"], "…"))
+	assert.Equal(t, strings.Repeat("T", len(tags["source_type"])), tags["source_type"])
+	assert.Less(t, len(tags["source_type"]), 89)
+	assert.Equal(t, 1, out.cuts)
 }
 
 // seriesKeys are attribute keys that are, or become, the same as others or as the exporter's own.
