@@ -21,15 +21,24 @@ type Identity struct {
 	Value      string
 	Attributes []string
 	Default    string
-	clean      func(string) string // makes an ID fit for syslog
+	limit      int  // in bytes
+	inProcID   bool // whether it has to get through a PROCID of syslog
 }
 
-// cleaned is i that cleans what it finds, with Value and Default clean.
-func (i Identity) cleaned(clean func(string) string) Identity {
-	i.clean = clean
-	i.Value = clean(i.Value)
-	i.Default = clean(i.Default)
+// cleaned is i with Value and Default clean.
+func (i Identity) cleaned() Identity {
+	i.Value = i.clean(i.Value)
+	i.Default = i.clean(i.Default)
 	return i
+}
+
+// clean makes an ID fit for syslog.
+func (i *Identity) clean(id string) string {
+	id = cleanID(id, i.limit)
+	if i.inProcID {
+		id = cleanInstanceID(id)
+	}
+	return id
 }
 
 // identity is the source ID and instance ID of an item.
@@ -59,16 +68,10 @@ type inherited struct {
 }
 
 func newIdentities(opts Options) identities {
-	return identities{
-		source: opts.SourceID.cleaned(func(id string) string { return cleanID(id, maxSourceID) }),
-		instance: opts.InstanceID.cleaned(func(id string) string {
-			id = cleanID(id, maxInstanceID)
-			if opts.SyslogSafe {
-				id = cleanInstanceID(id)
-			}
-			return id
-		}),
-	}
+	source, instance := opts.SourceID, opts.InstanceID
+	source.limit, instance.limit = maxSourceID, maxInstanceID
+	instance.inProcID = opts.SyslogSafe
+	return identities{source: source.cleaned(), instance: instance.cleaned()}
 }
 
 func (i *identities) beginScope(scope, resource *level) {
@@ -156,6 +159,9 @@ func cleanID(id string, limit int) string {
 // cleanInstanceID replaces slashes, and brackets at the ends, by underscores. Log Cache trims the brackets of a PROCID, and takes
 // what follows its last slash.
 func cleanInstanceID(id string) string {
+	if strings.Trim(id, "[]") == id && !strings.Contains(id, "/") {
+		return id
+	}
 	id = strings.ReplaceAll(id, "/", "_")
 	inner := strings.TrimLeft(id, "[]")
 	begin := len(id) - len(inner)

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
-	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -29,29 +28,19 @@ type level struct {
 func (l *level) reset(attrs pcommon.Map, keys *keyCleaner) {
 	l.attrs = attrs
 	l.tags.reset()
-	collide := false
-	for t := range keys.tags(attrs) {
-		collide = !l.tags.add(t) || collide
-	}
-	if collide && keys.joins {
-		l.tags.reset()
-		l.tags.join(slices.Collect(keys.tags(attrs)))
-	}
-}
-
-// tags yields the tag of each attribute that becomes one.
-func (c *keyCleaner) tags(attrs pcommon.Map) iter.Seq[tag] {
-	return func(yield func(tag) bool) {
-		for key, value := range attrs.All() {
-			clean := c.clean(key)
-			if !clean.isTag {
-				continue
-			}
-			s, truncated := valueString(value)
-			if !yield(tag{key: clean.key, original: key, value: envelope.ValidUTF8(s), truncated: truncated}) {
-				return
-			}
+	var same []tag // those of attributes whose keys become that of another one
+	for key, value := range attrs.All() {
+		clean := keys.clean(key)
+		if !clean.isTag {
+			continue
 		}
+		s, truncated := valueString(value)
+		if t := (tag{key: clean.key, original: key, value: envelope.ValidUTF8(s), truncated: truncated}); !l.tags.add(&t) {
+			same = append(same, t)
+		}
+	}
+	if keys.joins && same != nil {
+		l.tags.join(same)
 	}
 }
 
@@ -112,41 +101,38 @@ func (s *tagSet) append(t tag) {
 	s.index[t.key] = len(s.tags) - 1
 }
 
-// add adds the tag of an attribute, and reports whether no other attribute has the same tag key. Of those that have, the first
-// in byte order of the attribute keys wins.
-func (s *tagSet) add(t tag) bool {
+// add adds the tag of an attribute. When there is one with the same tag key already, that of the attribute key that is first in
+// byte order stays, t becomes the other one, and add reports false.
+func (s *tagSet) add(t *tag) bool {
 	i := s.find(t.key)
 	if i < 0 {
-		s.append(t)
+		s.append(*t)
 		return true
 	}
 	if t.original < s.tags[i].original {
-		s.tags[i] = t
+		s.tags[i], *t = *t, s.tags[i]
 	}
 	return false
 }
 
-// join adds the tags of the attributes of one level. The values of those with the same tag key are joined by ";", in byte order
-// of the attribute keys: the rule of OpenTelemetry's Prometheus compatibility specification. It sorts tags.
-func (s *tagSet) join(tags []tag) {
-	slices.SortStableFunc(tags, func(a, b tag) int {
+// join joins the values of other attributes to those of the tags with the same keys, by ";" and in byte order of the attribute
+// keys: the rule of OpenTelemetry's Prometheus compatibility specification. It sorts others.
+func (s *tagSet) join(others []tag) {
+	slices.SortStableFunc(others, func(a, b tag) int {
 		return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.original, b.original))
 	})
-	tags = slices.CompactFunc(tags, func(a, b tag) bool { return a.original == b.original })
-	var values []string
-	for len(tags) > 0 {
-		joined, n := tags[0], 1
-		for n < len(tags) && tags[n].key == joined.key {
-			n++
-		}
-		values = values[:0]
-		for _, t := range tags[:n] {
-			values = append(values, t.value)
-			joined.truncated = joined.truncated || t.truncated
+	for len(others) > 0 {
+		joined := &s.tags[s.find(others[0].key)]
+		values, last := []string{joined.value}, joined.original
+		n := 0
+		for ; n < len(others) && others[n].key == joined.key; n++ {
+			if other := &others[n]; other.original != last { // Not the same attribute twice.
+				values, last = append(values, other.value), other.original
+				joined.truncated = joined.truncated || other.truncated
+			}
 		}
 		joined.value = strings.Join(values, ";")
-		s.append(joined)
-		tags = tags[n:]
+		others = others[n:]
 	}
 }
 
@@ -235,10 +221,13 @@ func (s *tagSet) truncatedSize(length int) int {
 }
 
 // fits reports whether the tags, with their values truncated to length bytes, take at most budget bytes. With escape they have to
-// leave room for what syslog escapes in the values. It looks at no more than budget bytes of them.
+// leave room for what syslog escapes in the values. It counts that in no more than budget bytes.
 func (s *tagSet) fits(length, budget int, escape bool) bool {
 	n := s.truncatedSize(length)
-	for i := 0; escape && n <= budget && i < len(s.tags); i++ {
+	if !escape || n > budget || 2*n <= budget { // There is at most one escape for each byte.
+		return n <= budget
+	}
+	for i := range s.tags {
 		n += envelope.SyslogEscapes(s.tags[i].truncatedValue(length))
 	}
 	return n <= budget
