@@ -117,12 +117,14 @@ func ourLogs() (plog.Logs, []*loggregator_v2.Envelope) {
 	sl.LogRecords().AppendEmpty().SetTimestamp(when) // Rejected: nothing in it.
 
 	const source, instance = "11111111-2222-3333-4444-555555555555", "3"
+	ofEvent := maps.Clone(app)
+	delete(ofEvent, "source_type")
 	return logs, []*loggregator_v2.Envelope{
 		log(when, source, instance, "order placed", loggregator_v2.Log_OUT, with(app, "severity", "INFO2", "order", "42",
 			"http.request.header.con_7c4d350b", "10",
 			"trace_id", "0102030405060708090a0b0c0d0e0f10", "span_id", "0102030405060708")),
 		log(when+1, source, instance, `{"reason":"<out of stock>"}`, loggregator_v2.Log_ERR, with(app, "severity", "FAILURE")),
-		{Timestamp: when + 2, SourceId: source, InstanceId: instance, Tags: app,
+		{Timestamp: when + 2, SourceId: source, InstanceId: instance, Tags: ofEvent,
 			Message: &loggregator_v2.Envelope_Event{Event: &loggregator_v2.Event{Title: "order.shipped", Body: "by drone"}}},
 	}
 }
