@@ -98,7 +98,7 @@ func TestDeepBodyOverHTTP(t *testing.T) {
 	records.AppendEmpty().Body().SetStr("the next record")
 	body, err := (&plog.ProtoMarshaler{}).MarshalLogs(logs)
 	require.NoError(t, err)
-	require.Greater(t, len(body), 14<<20)
+	require.Greater(t, len(body), 13<<20)
 
 	post(t, c.httpPort, "/v1/logs", "application/x-protobuf", body)
 	got := s.waitFor("otelcol", 2)
