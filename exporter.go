@@ -5,6 +5,7 @@ package loggregatorexporter
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,7 @@ type signal[D comparable] struct {
 	size func(D) int
 	// ref keeps pdata from being reused after consume has returned, until unref.
 	ref, unref func(D)
-	translate  func(D, translate.Output)
+	translate  func(D) iter.Seq[translate.Envelope]
 }
 
 // batch is what the pipeline pushed at once.
@@ -117,7 +118,9 @@ func (e *signalExporter[D]) drain(ctx context.Context, out *outbox) {
 			if ctx.Err() != nil {
 				e.drop(b, shutdown)
 			} else {
-				e.signal.translate(b.data, out) // Sends each message that is full.
+				for envelope := range e.signal.translate(b.data) {
+					out.take(envelope) // Sends each message that is full.
+				}
 				e.signal.unref(b.data)
 			}
 			b, ok = e.diode.TryNext()

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -198,17 +199,17 @@ func translateGolden(t *testing.T, opts translate.Options, signal string, otlp [
 	case "logs":
 		logs, err := (&plog.JSONUnmarshaler{}).UnmarshalLogs(otlp)
 		require.NoError(t, err)
-		translate.NewLogs(opts).Translate(logs, out)
+		out.take(translate.NewLogs(opts).Translate(logs))
 		items = logs.LogRecordCount()
 	case "metrics":
 		metrics, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics(otlp)
 		require.NoError(t, err)
-		translate.NewMetrics(opts).Translate(metrics, out)
+		out.take(translate.NewMetrics(opts).Translate(metrics))
 		items = metrics.DataPointCount()
 	case "traces":
 		traces, err := (&ptrace.JSONUnmarshaler{}).UnmarshalTraces(otlp)
 		require.NoError(t, err)
-		translate.NewTraces(opts).Translate(traces, out)
+		out.take(translate.NewTraces(opts).Translate(traces))
 		items = traces.SpanCount()
 	default:
 		t.Fatalf("no signal: %s", signal)
@@ -227,17 +228,17 @@ type goldenOutput struct {
 	cuts     int
 }
 
-func (o *goldenOutput) Envelope(encoded []byte, items int) {
-	o.encoded = append(o.encoded, bytes.Clone(encoded))
-	o.items += items
+func (o *goldenOutput) take(envelopes iter.Seq[translate.Envelope]) {
+	for e := range envelopes {
+		o.items += e.Items
+		o.cuts += e.Truncated
+		if e.Reason != "" {
+			o.rejected[e.Reason] += e.Items
+			continue
+		}
+		o.encoded = append(o.encoded, bytes.Clone(e.Encoded))
+	}
 }
-
-func (o *goldenOutput) Reject(reason translate.Reason, items int) {
-	o.rejected[reason] += items
-	o.items += items
-}
-
-func (o *goldenOutput) Cut() { o.cuts++ }
 
 // readable is the content of output.json.
 func (o *goldenOutput) readable(t *testing.T) []byte {

@@ -6,6 +6,7 @@ package loggregatorexporter
 import (
 	"context"
 	"errors"
+	"iter"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -353,9 +354,9 @@ func TestRetryDoesNotTranslateAgain(t *testing.T) {
 	exporter := e.Component.(logsExporter).signalExporter
 	var translated atomic.Int32
 	original := exporter.signal.translate
-	exporter.signal.translate = func(data plog.Logs, out translate.Output) {
+	exporter.signal.translate = func(data plog.Logs) iter.Seq[translate.Envelope] {
 		translated.Add(1)
-		original(data, out)
+		return original(data)
 	}
 	require.NoError(t, e.Start(t.Context(), f.host))
 	e.push(0, 1, 0)

@@ -173,9 +173,11 @@ func (t *telemetry) failed(err *ingress.Error, items int) {
 	t.losses.addFailed(err, items)
 }
 
-// cut counts an item that was shortened, beside how it is counted out.
-func (t *telemetry) cut() {
-	t.builder.ExporterLoggregatorCutItems.Add(context.Background(), 1, t.bySignal)
+// cut counts items that were shortened, beside how they are counted out.
+func (t *telemetry) cut(items int) {
+	if items > 0 {
+		t.builder.ExporterLoggregatorCutItems.Add(context.Background(), int64(items), t.bySignal)
+	}
 }
 
 // acknowledged counts a message.

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -198,7 +199,7 @@ func FuzzSyslog(f *testing.F) {
 				m.PutStr(fmt.Sprintf("%c key %d", 'a'+i, i), text(length/uint16(i+1)))
 			}
 		}
-		out := &envelopes{}
+		var out iter.Seq[translate.Envelope]
 		switch kind % 5 {
 		case 0, 1:
 			logs := plog.NewLogs()
@@ -208,13 +209,13 @@ func FuzzSyslog(f *testing.F) {
 			if kind%5 == 1 {
 				record.SetEventName(text(other / 2))
 			}
-			translate.NewLogs(options).Translate(logs, out)
+			out = translate.NewLogs(options).Translate(logs)
 		case 2:
 			traces := ptrace.NewTraces()
 			span := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
 			attributes(span.Attributes())
 			span.SetName(text(other))
-			translate.NewTraces(options).Translate(traces, out)
+			out = translate.NewTraces(options).Translate(traces)
 		default:
 			metrics := pmetric.NewMetrics()
 			metric := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
@@ -230,11 +231,14 @@ func FuzzSyslog(f *testing.F) {
 			}
 			p.SetIntValue(1)
 			attributes(p.Attributes())
-			translate.NewMetrics(options).Translate(metrics, out)
+			out = translate.NewMetrics(options).Translate(metrics)
 		}
-		for _, encoded := range out.encoded {
+		for translated := range out {
+			if translated.Reason != "" {
+				continue
+			}
 			e := &loggregator_v2.Envelope{}
-			require.NoError(t, proto.Unmarshal(encoded, e))
+			require.NoError(t, proto.Unmarshal(translated.Encoded, e))
 			_, err := arrive(e)
 			require.NoError(t, err)
 		}
@@ -249,15 +253,6 @@ var options = translate.Options{
 	SyslogSafe: true,
 	MaxPayload: 60 << 10,
 }
-
-// envelopes collects what a translator puts out.
-type envelopes struct{ encoded [][]byte }
-
-func (e *envelopes) Envelope(encoded []byte, _ int) {
-	e.encoded = append(e.encoded, bytes.Clone(encoded))
-}
-func (*envelopes) Reject(translate.Reason, int) {}
-func (*envelopes) Cut()                         {}
 
 // requireArrived checks that what Log Cache has read is what was sent.
 func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser.SyslogMessage) {

@@ -56,14 +56,14 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 		logs, record := oneLog()
 		nest(record.Body())
 		out := newRecorder(t)
-		NewLogs(defaults()).Translate(logs, out)
+		out.take(NewLogs(defaults()).Translate(logs))
 		return string(out.envelopes[0].GetLog().GetPayload()), out
 	},
 	"attributes of a record without a body": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		logs, record := oneLog()
 		nest(record.Attributes().PutEmpty("log.iostream"))
 		out := newRecorder(t)
-		NewLogs(defaults()).Translate(logs, out)
+		out.take(NewLogs(defaults()).Translate(logs))
 		var attributes map[string]json.RawMessage
 		require.NoError(t, json.Unmarshal(out.envelopes[0].GetLog().GetPayload(), &attributes))
 		return out.envelopes[0].GetTags()["log.iostream"], out
@@ -73,7 +73,7 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 		record.SetEventName("e")
 		nest(record.Body())
 		out := newRecorder(t)
-		NewLogs(defaults()).Translate(logs, out)
+		out.take(NewLogs(defaults()).Translate(logs))
 		return out.envelopes[0].GetEvent().GetBody(), out
 	},
 	"attribute of a resource": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
@@ -81,7 +81,7 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 		nest(logs.ResourceLogs().At(0).Resource().Attributes().PutEmpty("k"))
 		record.Body().SetStr("hello")
 		out := newRecorder(t)
-		NewLogs(defaults()).Translate(logs, out)
+		out.take(NewLogs(defaults()).Translate(logs))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"attribute of the resource of an event": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
@@ -89,14 +89,14 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 		nest(logs.ResourceLogs().At(0).Resource().Attributes().PutEmpty("k"))
 		record.SetEventName("e")
 		out := newRecorder(t)
-		NewLogs(defaults()).Translate(logs, out)
+		out.take(NewLogs(defaults()).Translate(logs))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"attribute of a scope": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, _ := oneSpan()
 		nest(traces.ResourceSpans().At(0).ScopeSpans().At(0).Scope().Attributes().PutEmpty("k"))
 		out := newRecorder(t)
-		NewTraces(defaults()).Translate(traces, out)
+		out.take(NewTraces(defaults()).Translate(traces))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"attribute of a gauge": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
@@ -105,21 +105,21 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 		p.SetIntValue(1)
 		nest(p.Attributes().PutEmpty("k"))
 		out := newRecorder(t)
-		NewMetrics(defaults()).Translate(metrics, out)
+		out.take(NewMetrics(defaults()).Translate(metrics))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"identity": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, span := oneSpan()
 		nest(span.Attributes().PutEmpty("service.name"))
 		out := newRecorder(t)
-		NewTraces(defaults()).Translate(traces, out)
+		out.take(NewTraces(defaults()).Translate(traces))
 		return out.envelopes[0].GetTags()["service.name"], out
 	},
 	"attribute of a span event": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, span := oneSpan()
 		nest(span.Events().AppendEmpty().Attributes().PutEmpty("k"))
 		out := newRecorder(t)
-		NewTraces(options(spanEvents)).Translate(traces, out)
+		out.take(NewTraces(options(spanEvents)).Translate(traces))
 		var attributes map[string]json.RawMessage
 		body := out.envelopes[0].GetEvent().GetBody()
 		require.NoError(t, json.Unmarshal([]byte(body), &attributes))
@@ -176,7 +176,7 @@ func TestItemCostDoesNotGrowWithTheResource(t *testing.T) {
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("hello")
 	l := NewLogs(defaults())
 	out := newRecorder(t)
-	l.Translate(logs, out)
+	out.take(l.Translate(logs))
 	assert.Len(t, out.envelopes, 1)
 	assert.Less(t, cap(l.sealed), size/8)
 
@@ -187,7 +187,7 @@ func TestItemCostDoesNotGrowWithTheResource(t *testing.T) {
 	point(metric.Sum().DataPoints()).SetDoubleValue(1.5)
 	m := NewMetrics(defaults())
 	out = newRecorder(t)
-	m.Translate(metrics, out)
+	out.take(m.Translate(metrics))
 	assert.Len(t, out.envelopes, 1)
 	assert.Less(t, cap(m.sealed), size/8)
 }
@@ -204,7 +204,7 @@ func TestGaugesInWorkAreBounded(t *testing.T) {
 	}
 	m := NewMetrics(defaults())
 	out := newRecorder(t)
-	m.Translate(metrics, out)
+	out.take(m.Translate(metrics))
 	out.requireItems(points)
 	assert.Len(t, out.envelopes, points)
 	held := 0

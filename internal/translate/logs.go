@@ -5,6 +5,7 @@ package translate
 
 import (
 	"bytes"
+	"iter"
 	"math"
 	"strconv"
 	"strings"
@@ -18,17 +19,28 @@ import (
 // Logs translates log records to Log and Event envelopes. One goroutine at a time may use it.
 type Logs struct {
 	translator
+	logs plog.Logs // to be translated next
+	all  iter.Seq[Envelope]
 	cuts []int // where the payload in work is split
 }
 
 // NewLogs makes a translator of logs.
 func NewLogs(opts Options) *Logs {
-	return &Logs{translator: newTranslator(opts, false)}
+	l := &Logs{translator: newTranslator(opts, false)}
+	l.all = l.translate
+	return l
 }
 
-// Translate puts the envelopes of all records out.
-func (l *Logs) Translate(logs plog.Logs, out Output) {
-	l.out = out
+// Translate yields the envelopes of all records, once. The next call ends what is left of the sequence.
+func (l *Logs) Translate(logs plog.Logs) iter.Seq[Envelope] {
+	l.logs = logs
+	return l.all
+}
+
+func (l *Logs) translate(yield func(Envelope) bool) {
+	l.begin(yield)
+	logs := l.logs
+	l.logs = plog.Logs{}
 	for _, rl := range logs.ResourceLogs().All() {
 		l.beginResource(rl.Resource())
 		for _, sl := range rl.ScopeLogs().All() {
@@ -38,6 +50,9 @@ func (l *Logs) Translate(logs plog.Logs, out Output) {
 				continue
 			}
 			for _, record := range sl.LogRecords().All() {
+				if l.stopped {
+					return
+				}
 				l.logRecord(record)
 			}
 		}

@@ -6,6 +6,7 @@ package translate
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"iter"
 	"math"
 	"strings"
 
@@ -19,6 +20,8 @@ import (
 // Metrics translates data points to Gauge and Counter envelopes. One goroutine at a time may use it.
 type Metrics struct {
 	translator
+	metrics   pmetric.Metrics // to be translated next
+	all       iter.Seq[Envelope]
 	gauges    gaugeGroups
 	fractions fractions
 	gauge     []byte // the gauge metric in work
@@ -41,18 +44,30 @@ func NewMetrics(opts Options) *Metrics {
 		numbersMade:     memo[float64, string]{},
 	}
 	m.sorts = true
+	m.all = m.translate
 	return m
 }
 
-// Translate puts the envelopes of all data points out.
-func (m *Metrics) Translate(metrics pmetric.Metrics, out Output) {
-	m.out = out
+// Translate yields the envelopes of all data points, once. The next call ends what is left of the sequence.
+func (m *Metrics) Translate(metrics pmetric.Metrics) iter.Seq[Envelope] {
+	m.metrics = metrics
+	return m.all
+}
+
+func (m *Metrics) translate(yield func(Envelope) bool) {
+	m.begin(yield)
+	m.gauges.reset() // A sequence that was not read to its end leaves some.
+	metrics := m.metrics
+	m.metrics = pmetric.Metrics{}
 	m.now = m.timestamp()
 	for _, rm := range metrics.ResourceMetrics().All() {
 		m.beginResource(rm.Resource())
 		for _, sm := range rm.ScopeMetrics().All() {
 			m.beginScope(sm.Scope())
 			for _, metric := range sm.Metrics().All() {
+				if m.stopped {
+					return
+				}
 				if m.hopeless {
 					m.reject(TooLarge, pointCount(metric))
 					continue
@@ -331,8 +346,7 @@ func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reaso
 	if !m.sealSorted(p.Attributes(), envelope.Size(len(m.gauge)), name, unit) {
 		return TooLarge
 	}
-	m.gauges.add(m.pointTime(p.Timestamp()), m.sealed, name, m.gauge)
-	m.countShortened()
+	m.gauges.add(m.pointTime(p.Timestamp()), m.sealed, name, m.gauge, m.takeShortened())
 	if m.gauges.size > gaugesAtMost {
 		m.putGauges()
 	}
@@ -348,7 +362,8 @@ func (m *Metrics) putGauges() {
 		g := &m.gauges.groups[i]
 		m.sealed = append(m.sealed[:0], g.sealed...)
 		m.message = envelope.AppendGauge(m.message[:0], g.metrics)
-		m.emit(g.timestamp, "", "", g.points)
+		m.encode(g.timestamp, "", "")
+		m.put(Envelope{Encoded: m.encoded, Items: g.points, Truncated: g.truncated})
 	}
 	m.gauges.reset()
 }
@@ -372,6 +387,7 @@ type gaugeGroup struct {
 	timestamp       int64
 	sealed, metrics []byte
 	points          int
+	truncated       int // of the points
 }
 
 func (g *gaugeGroups) inUse() []gaugeGroup { return g.groups[:g.used] }
@@ -383,7 +399,7 @@ func (g *gaugeGroups) reset() {
 
 // add adds one encoded metric. A group that has a metric of that name, or no room, is followed by another one. The syslog agent
 // makes a message of each metric, so that escapes take no room of the group.
-func (g *gaugeGroups) add(timestamp int64, sealed []byte, name string, metric []byte) {
+func (g *gaugeGroups) add(timestamp int64, sealed []byte, name string, metric []byte, truncated int) {
 	g.key = binary.BigEndian.AppendUint64(append(g.key[:0], sealed...), uint64(timestamp))
 	i, ok := g.latest[string(g.key)]
 	if ok {
@@ -397,6 +413,7 @@ func (g *gaugeGroups) add(timestamp int64, sealed []byte, name string, metric []
 	g.names[gaugeMember{i, name}] = struct{}{}
 	g.groups[i].metrics = append(g.groups[i].metrics, metric...)
 	g.groups[i].points++
+	g.groups[i].truncated += truncated
 	g.size += len(metric)
 }
 
@@ -415,7 +432,7 @@ func (g *gaugeGroups) begin(timestamp int64, sealed []byte) int {
 	group.timestamp = timestamp
 	group.sealed = append(group.sealed[:0], sealed...)
 	group.metrics = group.metrics[:0]
-	group.points = 0
+	group.points, group.truncated = 0, 0
 	g.size += len(sealed)
 	g.latest[string(g.key)] = g.used
 	g.used++

@@ -281,8 +281,7 @@ func (t *translator) endShaped(payload int) bool {
 	if !t.surelyFits(len(t.encoded), payload) {
 		return false
 	}
-	t.out.Envelope(t.encoded, 1)
-	t.countShortened()
+	t.put(Envelope{Encoded: t.encoded, Items: 1, Truncated: t.takeShortened()})
 	return true
 }
 

@@ -4,6 +4,8 @@
 package translate
 
 import (
+	"iter"
+
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
@@ -13,18 +15,29 @@ import (
 // Traces translates spans to Timer envelopes, and span events to Event envelopes. One goroutine at a time may use it.
 type Traces struct {
 	translator
+	traces ptrace.Traces // to be translated next
+	all    iter.Seq[Envelope]
 }
 
 var noAttributes = pcommon.NewMap()
 
 // NewTraces makes a translator of traces.
 func NewTraces(opts Options) *Traces {
-	return &Traces{translator: newTranslator(opts, false)}
+	t := &Traces{translator: newTranslator(opts, false)}
+	t.all = t.translate
+	return t
 }
 
-// Translate puts the envelopes of all spans out.
-func (t *Traces) Translate(traces ptrace.Traces, out Output) {
-	t.out = out
+// Translate yields the envelopes of all spans, once. The next call ends what is left of the sequence.
+func (t *Traces) Translate(traces ptrace.Traces) iter.Seq[Envelope] {
+	t.traces = traces
+	return t.all
+}
+
+func (t *Traces) translate(yield func(Envelope) bool) {
+	t.begin(yield)
+	traces := t.traces
+	t.traces = ptrace.Traces{}
 	for _, rs := range traces.ResourceSpans().All() {
 		t.beginResource(rs.Resource())
 		for _, ss := range rs.ScopeSpans().All() {
@@ -34,6 +47,9 @@ func (t *Traces) Translate(traces ptrace.Traces, out Output) {
 				continue
 			}
 			for _, span := range ss.Spans().All() {
+				if t.stopped {
+					return
+				}
 				if t.opts.SpanEvents {
 					t.events(span)
 				}

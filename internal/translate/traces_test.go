@@ -278,7 +278,7 @@ func TestShortenedSpanCountsOnce(t *testing.T) {
 			after := traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty()
 			after.SetName("whole")
 			out := newRecorder(t)
-			NewTraces(opts).Translate(traces, out)
+			out.take(NewTraces(opts).Translate(traces))
 			out.requireRejected(tt.rejection)
 			assert.Equal(t, tt.cuts, out.cuts)
 		})

@@ -3,8 +3,8 @@
 
 // Package translate turns OpenTelemetry logs, metrics and traces into Loggregator v2 envelopes.
 //
-// [Logs], [Metrics] and [Traces] translate one signal each. They read pdata, never change it, and keep nothing of it. What
-// they make goes to an [Output]: encoded envelopes, and for every item that makes none the [Reason].
+// [Logs], [Metrics] and [Traces] translate one signal each. They read pdata, never change it, and keep nothing of it. They yield
+// an [Envelope] at a time: one that is encoded or, for items that make none, the [Reason].
 //
 // An item is a log record, a data point or a span. One item can make several envelopes (a histogram), and several items can
 // share one (gauges).
@@ -47,15 +47,16 @@ type Options struct {
 	unshaped bool
 }
 
-// Output takes what a translator makes, in order. Its methods are called on the goroutine that translates.
-type Output interface {
-	// Envelope takes one encoded envelope that completes the given number of items; one with 0 items belongs to the item
-	// that the next call of Envelope or Reject completes. The slice is valid until Envelope returns.
-	Envelope(encoded []byte, items int)
-	// Reject takes the number of items that make no envelope, and why.
-	Reject(reason Reason, items int)
-	// Cut tells that one item, which Envelope takes as well, was shortened to fit.
-	Cut()
+// Envelope is one encoded envelope, or items that make none.
+type Envelope struct {
+	// Encoded is valid until the next Envelope is asked for. It is nil when the items are rejected.
+	Encoded []byte
+	// Items is how many items end with this Envelope. One without belongs to the item that ends with the next one that has any.
+	Items int
+	// Truncated is how many of them were shortened.
+	Truncated int
+	// Reason is why the items are rejected; empty if they are not.
+	Reason Reason
 }
 
 // Reason says why an item makes no envelope. Its values are attribute values of the metric that counts them.
@@ -86,7 +87,8 @@ const (
 // translator is what the three signals share: the work on a resource, a scope and an item, and the buffers for it.
 type translator struct {
 	opts     Options
-	out      Output
+	yield    func(Envelope) bool
+	stopped  bool // yield has returned false
 	identity identities
 	keys     keyCleaner
 
@@ -175,11 +177,20 @@ func (t *translator) json(attrs pcommon.Map) string {
 	return s
 }
 
+// begin begins a batch, whose envelopes yield takes.
+func (t *translator) begin(yield func(Envelope) bool) { t.yield, t.stopped = yield, false }
+
+func (t *translator) put(e Envelope) {
+	if !t.stopped {
+		t.stopped = !t.yield(e)
+	}
+}
+
 // reject rejects items, if there are any. What was shortened of them does not count.
 func (t *translator) reject(reason Reason, items int) {
 	t.shortened = false
 	if items > 0 {
-		t.out.Reject(reason, items)
+		t.put(Envelope{Items: items, Reason: reason})
 	}
 }
 
@@ -246,22 +257,29 @@ func (t *translator) encodeShared() {
 
 // emit puts out an envelope with what was sealed, the message, and one tag of its own if key is not empty.
 func (t *translator) emit(timestamp int64, key, value string, items int) {
+	t.encode(timestamp, key, value)
+	truncated := 0
+	if items > 0 {
+		truncated = t.takeShortened()
+	}
+	t.put(Envelope{Encoded: t.encoded, Items: items, Truncated: truncated})
+}
+
+// takeShortened is 1 if the item in work, which is complete, was shortened.
+func (t *translator) takeShortened() int {
+	if !t.shortened {
+		return 0
+	}
+	t.shortened = false
+	return 1
+}
+
+// encode encodes the envelope that emit puts out.
+func (t *translator) encode(timestamp int64, key, value string) {
 	t.encoded = envelope.AppendTimestamp(t.encoded[:0], timestamp)
 	t.encoded = append(t.encoded, t.sealed...)
 	if key != "" {
 		t.encoded = envelope.AppendTag(t.encoded, key, value)
 	}
 	t.encoded = append(t.encoded, t.message...)
-	t.out.Envelope(t.encoded, items)
-	if items > 0 {
-		t.countShortened()
-	}
-}
-
-// countShortened counts an item that is complete, if it was shortened, once.
-func (t *translator) countShortened() {
-	if t.shortened {
-		t.out.Cut()
-		t.shortened = false
-	}
 }
