@@ -74,7 +74,7 @@ func TestOutboxAgainstAModel(t *testing.T) {
 			switch random.IntN(5) {
 			case 0:
 				exporter.telemetry.accepted(1)
-				out.take(translate.Envelope{Items: 1, Reason: translate.TooLarge})
+				out.take(translate.Envelope{Items: 1, Reason: translate.ReasonTooLarge})
 				rejected++
 				total++
 			case 1: // A gauge: one envelope of several items, the first of which may have parts before it.
