@@ -6,7 +6,10 @@ GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 MODULES     := . tools e2e bench conformance
 BIN         := build/bin
 COLLECTOR_BIN := build/collector/otelcol-loggregator
+QUICKSTART  := build/quickstart/otelcol-quickstart
 SINK        := $(BIN)/loggregator-sink
+OCB         := $(BIN)/ocb
+PROGRESS    := @tools/progress.sh
 # Of Prometheus without its service discoveries, as in builder-config.yaml: they take minutes to compile.
 TAGS        := remove_all_sd
 SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' $(foreach m,$(filter-out .,$(MODULES)),-not -path './$(m)/*'))
@@ -19,7 +22,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(COLLECTOR_BIN) $(SINK) ## Build the collector and the sink, and show this host's telemetry as envelopes
+run: $(QUICKSTART) $(SINK) ## Build a small collector and the sink, and show this host's telemetry as envelopes
 	@# make passes variables of its command line on, such as the ports.
 	@examples/local/run.sh
 
@@ -73,16 +76,24 @@ conformance: ## Check the goldens of the mapping against syslog and Prometheus
 .PHONY: collector
 collector: $(COLLECTOR_BIN) ## Build the collector with ocb from builder-config.yaml
 
-$(COLLECTOR_BIN): builder-config.yaml go.mod go.sum $(SOURCES)
+$(OCB): tools/go.mod tools/go.sum
+	$(PROGRESS) "The collector's builder, ocb" "20 s" build -o $@ -modfile=tools/go.mod go.opentelemetry.io/collector/cmd/builder
+
+# ocb writes the sources and gets the modules. It would compile without a word.
+$(COLLECTOR_BIN): builder-config.yaml
+$(COLLECTOR_BIN): USUAL := 5 min
+$(QUICKSTART): examples/local/builder-config.yaml
+$(QUICKSTART): USUAL := 1 min
+$(COLLECTOR_BIN) $(QUICKSTART): $(OCB) go.mod go.sum $(SOURCES)
 	@mkdir -p $(@D)
-	$(TOOL) builder --config builder-config.yaml
-	@touch $@
+	$(PROGRESS) "The sources of the collector" "5 s" $(OCB) --config $(filter %builder-config.yaml,$^) --skip-compilation
+	$(PROGRESS) "The collector" "$(USUAL)" build -C $(@D) -o $(@F) -tags $(TAGS) .
 
 .PHONY: sink
 sink: $(SINK) ## Build loggregator-sink
 
 $(SINK): go.mod go.sum $(SOURCES)
-	$(GO) build -o $@ ./cmd/loggregator-sink
+	$(PROGRESS) "The stand-in for Loggregator, loggregator-sink" "10 s" build -o $@ ./cmd/loggregator-sink
 
 .PHONY: build
 build: ## Compile every module, and vet this one
