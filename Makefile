@@ -106,9 +106,14 @@ build: ## Compile every module, and vet this one
 generate: ## Write the generated files anew
 	$(GO) generate ./...
 
+.PHONY: upgrade
+upgrade: ## Move to another collector: COLLECTOR=v0.166.0, or latest; ocb takes BUILD=v0.165.0, if given
+	$(GO) run -C tools ./versions -root $(CURDIR) -collector '$(COLLECTOR)' -build '$(BUILD)'
+	$(MAKE) generate
+
 .PHONY: generate-check
-generate-check: ## Fail if a generated file is not up to date
-	./.ci/unchanged $(MAKE) generate
+generate-check: ## Fail if a generated file, or a version, is not up to date
+	./.ci/unchanged $(MAKE) upgrade COLLECTOR=current
 
 .PHONY: tidy-check
 tidy-check: ## Fail if a go.mod or go.sum is not tidy
