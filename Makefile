@@ -3,6 +3,7 @@
 GO          ?= go
 TOOL        := $(GO) tool -modfile=tools/go.mod
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GORELEASER  := github.com/goreleaser/goreleaser/v2@v2.16.0
 MODULES     := . tools e2e bench conformance
 BIN         := build/bin
 COLLECTOR_BIN := build/collector/otelcol-loggregator
@@ -88,6 +89,28 @@ $(COLLECTOR_BIN) $(QUICKSTART): $(OCB) go.mod go.sum $(SOURCES)
 	@mkdir -p $(@D)
 	$(PROGRESS) "The sources of the collector" "5 s" $(OCB) --config $(filter %builder-config.yaml,$^) --skip-compilation
 	$(PROGRESS) "The collector" "$(USUAL)" build -C $(@D) -o $(@F) -tags $(TAGS) .
+
+.PHONY: collector-sources
+collector-sources: $(OCB) ## Have ocb write the sources of the full collector, without a build
+	@mkdir -p build/collector
+	$(OCB) --config builder-config.yaml --skip-compilation
+
+PLATFORMS   := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
+
+.PHONY: cross
+cross: ## Compile for the other platforms, and vet for one of 32 bits
+	for p in $(PLATFORMS); do \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath ./... || exit 1; done
+	CGO_ENABLED=0 GOARCH=386 $(GO) vet -trimpath ./...
+
+.PHONY: release
+release: ## Release the tag of HEAD with goreleaser, as the workflow does
+	$(GO) run $(GORELEASER) release --clean
+
+.PHONY: release-check
+release-check: ## Check .goreleaser.yaml, and build the collector of a release for this platform
+	$(GO) run $(GORELEASER) check
+	IMAGE=none $(GO) run $(GORELEASER) build --snapshot --clean --single-target
 
 .PHONY: sink
 sink: $(SINK) ## Build loggregator-sink

@@ -169,6 +169,7 @@ func (r *readmeRun) stop() {
 	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGINT)
 	<-r.read
 	_ = r.cmd.Wait() // make reports that it was interrupted.
+	assert.NotContains(r.t, strings.ToLower(read(r.t, "../build/run/collector.log")), "deprecated")
 	if r.t.Failed() {
 		r.t.Logf("make run:\n%s", r.out.String())
 	}
