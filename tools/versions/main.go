@@ -300,7 +300,7 @@ func edit(file string, change func(string) string) error {
 	if changed == string(content) {
 		return nil
 	}
-	return os.WriteFile(file, []byte(changed), 0o600) //nolint:gosec // Whoever runs this says where.
+	return os.WriteFile(file, []byte(changed), 0o600)
 }
 
 func goCommand(dir string, arguments ...string) (string, error) {
