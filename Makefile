@@ -48,7 +48,7 @@ test-newest: $(NEWEST) ## Run the tests with the newest collector
 
 .PHONY: e2e
 e2e: $(COLLECTOR_BIN) $(SINK) ## Run the built collector as a process against a real ingress
-	cd e2e && $(GO) test -tags $(TAGS) -count=1 -timeout 10m ./...
+	cd e2e && $(GO) test -tags $(TAGS) -count=1 -timeout 15m ./...
 
 DURATION    ?= 10m
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,13 +69,13 @@ func TestBuildIntoYourCollector(t *testing.T) {
 			goIn(t, filepath.Dir(dir), "run", core+"/cmd/builder@"+version, "--config", file, "--skip-compilation")
 			goIn(t, dir, "build", ours, contrib+"/pkg/translator/prometheus")
 
-			stable := requiredIn(t, "..", core+"/component")
-			if i == 0 {
-				stable = requiredIn(t, "../bench", core+"/component")
+			stable := requiredIn(t, "../bench", core+"/component")
+			if i == 1 {
+				stable = requiredIn(t, "..", core+"/component")
+				assert.Empty(t, raised(t, dir), "modules of the oldest collector that the exporter requires in a later version")
 			}
 			numbers := map[string]bool{}
-			for line := range strings.Lines(goIn(t, dir, "list", "-m", "-f", "{{.Path}} {{with .Replace}}{{.Version}}{{else}}{{.Version}}{{end}}", "all")) {
-				module, number, _ := strings.Cut(strings.TrimSpace(line), " ")
+			for module, number := range selected(t, dir) {
 				if module == core || strings.HasPrefix(module, core+"/") {
 					numbers[number] = true
 				}
@@ -82,6 +83,40 @@ func TestBuildIntoYourCollector(t *testing.T) {
 			assert.Equal(t, map[string]bool{version: true, stable: true}, numbers, "all of one release")
 		})
 	}
+}
+
+// selected is the modules of a build, with their versions.
+func selected(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	versions := map[string]string{}
+	for line := range strings.Lines(goIn(t, dir, "list", "-m", "-f", "{{.Path}} {{with .Replace}}{{.Version}}{{else}}{{.Version}}{{end}}", "all")) {
+		module, version, _ := strings.Cut(strings.TrimSpace(line), " ")
+		versions[module] = version
+	}
+	return versions
+}
+
+// raised is the modules that others require too, but have in the selected version only because of the exporter.
+func raised(t *testing.T, dir string) []string {
+	t.Helper()
+	byUs, byOthers := map[string]string{}, map[string][]string{}
+	for line := range strings.Lines(goIn(t, dir, "mod", "graph")) {
+		from, to, _ := strings.Cut(strings.TrimSpace(line), " ")
+		module, version, _ := strings.Cut(to, "@")
+		switch {
+		case strings.HasPrefix(from, ours+"@"):
+			byUs[module] = version
+		case strings.Contains(from, "@"): // Not the build itself, which has what was selected.
+			byOthers[module] = append(byOthers[module], version)
+		}
+	}
+	var found []string
+	for module, version := range selected(t, dir) {
+		if byUs[module] == version && len(byOthers[module]) > 0 && !slices.Contains(byOthers[module], version) {
+			found = append(found, module+" "+version)
+		}
+	}
+	return found
 }
 
 // requiredIn is the version of a module in the module in dir.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command and says on standard error, from the start and every 3 s, what it does, how far it is, and how long it takes as a
+# Runs a command and says on standard error, from the start and every 2 s, what it does, how far it is, and how long it takes as a
 # rule: on a terminal in one line that is rewritten, elsewhere in lines. What the command prints is shown if it fails.
 #
 #	progress.sh what usual command...                             any command
@@ -58,7 +58,7 @@ say() {
 }
 
 every=1
-[ -t 2 ] || every=3
+[ -t 2 ] || every=2
 next=0
 while kill -0 "$command" 2>/dev/null; do
   if [ "$SECONDS" -ge "$next" ]; then
