@@ -45,7 +45,7 @@ say() {
   local line="$what: $SECONDS s" n
   if [ -s "$files/packages" ]; then
     n=$(grep -c '^[^ ]*$' "$files/log") || true
-    line+=", compiled $n of at most $(wc -l <"$files/packages") packages"
+    line+=", compiled $n of at most $(($(wc -l <"$files/packages"))) packages"
   fi
   # Modules that were not on this machine yet.
   n=$(find "$downloads" -name '*.zip' -newer "$files/started" 2>/dev/null | wc -l)
