@@ -454,11 +454,11 @@ func TestLogSplitOfAnything(t *testing.T) {
 			require.NotEmpty(t, part)
 			if len(payload) <= limit {
 				require.NotContains(t, e.GetTags(), "part")
-				require.EqualValues(t, at, e.GetTimestamp())
+				require.Equal(t, int64(at), e.GetTimestamp())
 				continue
 			}
 			require.Equal(t, fmt.Sprintf("%d/%d", i+1, len(out.envelopes)), e.GetTags()["part"])
-			require.EqualValues(t, at+(i+1)*1000, e.GetTimestamp())
+			require.Equal(t, at+int64(i+1)*1000, e.GetTimestamp())
 			if i == len(out.envelopes)-1 {
 				break
 			}

@@ -49,11 +49,13 @@ func deltas(m pmetric.Metric) pmetric.Sum {
 	return sumOf(m, true, pmetric.AggregationTemporalityDelta)
 }
 
-// setNumber takes an int, a float64, or nil for none.
+// setNumber takes an int, an int64, a float64, or nil for none.
 func setNumber(p pmetric.NumberDataPoint, number any) {
 	switch n := number.(type) {
 	case int:
 		p.SetIntValue(int64(n))
+	case int64:
+		p.SetIntValue(n)
 	case float64:
 		p.SetDoubleValue(n)
 	case nil:
@@ -125,7 +127,7 @@ func TestNumbers(t *testing.T) {
 	for name, row := range map[string]metricRow{
 		"gauge, double":        {metric: gaugeAt(-2.5), want: list(gauge("m", "", -2.5))},
 		"gauge, int":           {metric: gaugeAt(-3), want: list(gauge("m", "", -3))},
-		"gauge, large int":     {metric: gaugeAt(math.MaxInt64), want: list(gauge("m", "", 1<<63))},
+		"gauge, large int":     {metric: gaugeAt(int64(math.MaxInt64)), want: list(gauge("m", "", 1<<63))},
 		"gauge, zero":          {metric: gaugeAt(0.0), want: list(gauge("m", "", 0))},
 		"gauge, NaN":           {metric: gaugeAt(math.NaN()), rejected: one(ReasonNotFinite)},
 		"gauge, infinity":      {metric: gaugeAt(math.Inf(1)), rejected: one(ReasonNotFinite)},
@@ -148,7 +150,7 @@ func TestNumbers(t *testing.T) {
 
 		"cumulative, int":                     {metric: sumAt(true, cumulative, 42), want: list(total("m_total", 42))},
 		"cumulative, zero":                    {metric: sumAt(true, cumulative, 0), want: list(total("m_total", 0))},
-		"cumulative, largest int":             {metric: sumAt(true, cumulative, math.MaxInt64), want: list(total("m_total", math.MaxInt64))},
+		"cumulative, largest int":             {metric: sumAt(true, cumulative, int64(math.MaxInt64)), want: list(total("m_total", math.MaxInt64))},
 		"cumulative, negative int":            {metric: sumAt(true, cumulative, -1, 5), want: list(total("m_total", 5)), rejected: one(ReasonNegative)},
 		"cumulative, no number":               {metric: sumAt(true, cumulative, nil), rejected: one(ReasonEmpty)},
 		"monotonic, of no known temporality":  {metric: sumAt(true, unspecified, 3), want: list(total("m_total", 3))},

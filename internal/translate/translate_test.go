@@ -405,7 +405,7 @@ func (s *script) timestamp() pcommon.Timestamp {
 	case 0:
 		return 0
 	case 1:
-		return pcommon.Timestamp(at + s.below(3))
+		return pcommon.Timestamp(at + int64(s.below(3)))
 	}
 	return pcommon.Timestamp(s.uint64())
 }
