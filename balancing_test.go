@@ -37,8 +37,8 @@ func TestRoundRobin(t *testing.T) {
 				}
 			}
 			dns := ingresstest.StartDNS(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2}, [4]byte{127, 0, 0, 3})
-			f.cfg.ClientConfig.Endpoint = "dns://" + dns + "/agents.test:" + port
-			f.cfg.ClientConfig.BalancerName = "round_robin"
+			f.cfg.Endpoint = "dns://" + dns + "/agents.test:" + port
+			f.cfg.BalancerName = "round_robin"
 			f.cfg.Batch.MaxEnvelopes = perMessage
 			require.NoError(t, f.cfg.Validate())
 			e := f.start("logs")

@@ -53,11 +53,34 @@ func TestBoundedDiode(t *testing.T) {
 		"capacity and items": {DiodeConfig{Capacity: 2, MaxItems: 10, DropPolicy: DropOldest}, []step{
 			{b(1, 1, 0), nil}, {b(2, 1, 0), nil}, {b(3, 10, 0), []int{1, 2}},
 		}, []int{3}},
+		"above items, oldest: all gives way to it, and it to the next": {
+			DiodeConfig{Capacity: 10, MaxItems: 10, DropPolicy: DropOldest}, []step{
+				{b(1, 4, 0), nil}, {b(2, 6, 0), nil}, {b(3, 11, 0), []int{1, 2}}, {b(4, 1, 0), []int{3}}, {b(5, 1000, 0), []int{4}}, {b(6, 1000, 0), []int{5}},
+			}, []int{6}},
+		"above items, newest: taken when nothing waits": {
+			DiodeConfig{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
+				{b(1, 11, 0), nil}, {b(2, 1, 0), []int{2}}, {b(3, 1000, 0), []int{3}},
+			}, []int{1}},
+		"above items, newest: refused when something waits": {
+			DiodeConfig{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
+				{b(1, 1, 0), nil}, {b(2, 11, 0), []int{2}}, {b(3, 9, 0), nil},
+			}, []int{1, 3}},
+		"above bytes, oldest": {DiodeConfig{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropOldest}, []step{
+			{b(1, 1, 500), nil}, {b(2, 1, 5000), []int{1}}, {b(3, 1, 1), []int{2}},
+		}, []int{3}},
+		"above bytes, newest": {DiodeConfig{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
+			{b(1, 1, 5000), nil}, {b(2, 1, 1), []int{2}},
+		}, []int{1}},
+		"above both": {DiodeConfig{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropOldest}, []step{
+			{b(1, 1, 1), nil}, {b(2, 11, 1001), []int{1}}, {b(3, 10, 1000), []int{2}},
+		}, []int{3}},
+		"above items, one slot": {DiodeConfig{Capacity: 1, MaxItems: 10, DropPolicy: DropOldest}, []step{
+			{b(1, 11, 0), nil}, {b(2, 11, 0), []int{1}}, {b(3, 1, 0), []int{2}},
+		}, []int{3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newBoundedDiode[int](tt.cfg)
 			for _, s := range tt.steps {
-				require.True(t, d.fits(s.push))
 				var drops []int
 				d.push(s.push, func(b batch[int]) { drops = append(drops, b.data) })
 				assert.Equal(t, s.drops, drops, "for %+v", s.push)
@@ -71,19 +94,23 @@ func TestBoundedDiode(t *testing.T) {
 			assert.Zero(t, d.bytes.reserved.Load())
 		})
 	}
-	d := newBoundedDiode[int](DiodeConfig{Capacity: 1, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropOldest})
-	assert.True(t, d.fits(b(1, 10, 1000)))
-	assert.False(t, d.fits(b(1, 11, 1)))
-	assert.False(t, d.fits(b(1, 1, 1001)))
 }
 
 // However pushes and the reader meet: every batch comes out once, the bounds are exceeded by no more than what is being pushed and
 // kept when all is quiet, no push works for long for others, and the diode is not emptied further than by a batch a pusher.
 func TestBoundedDiodeUnderStress(t *testing.T) {
+	const pushers, pushes, maxItems, maxBytes, largest = 8, 5000, 1000, 10_000, 20
 	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
-		for _, reading := range []bool{true, false} {
-			t.Run(fmt.Sprint(policy, reading), func(t *testing.T) {
-				const pushers, pushes, maxItems, maxBytes, largest = 8, 5000, 1000, 10_000, 20
+		for _, tt := range []struct {
+			reading    bool
+			aboveBound int // one batch of so many is above a bound; 0: none
+		}{{true, 0}, {false, 0}, {true, 10}, {false, 10}, {true, 1}, {false, 1}} {
+			t.Run(fmt.Sprintf("%s/reading=%v/above=%d", policy, tt.reading, tt.aboveBound), func(t *testing.T) {
+				reading := tt.reading
+				room := int64(maxItems + pushers*largest) // that may be reserved
+				if tt.aboveBound > 0 {
+					room = maxItems * (pushers + 1)
+				}
 				d := newBoundedDiode[int](DiodeConfig{Capacity: 500, MaxItems: maxItems, MaxBytes: maxBytes, DropPolicy: policy})
 				out := make([]atomic.Int32, pushers*pushes)
 				var items atomic.Int64 // that are out
@@ -94,18 +121,22 @@ func TestBoundedDiodeUnderStress(t *testing.T) {
 					wg.Go(func() {
 						sum := int64(0)
 						for i := range pushes {
-							n := 1 + rand.IntN(largest)
+							n, bytes := 1+rand.IntN(largest), 10*rand.IntN(largest)
+							if tt.aboveBound > 0 && rand.IntN(tt.aboveBound) == 0 {
+								n += rand.IntN(2) * maxItems * 3
+								bytes += rand.IntN(2) * maxBytes * 3
+							}
 							sum += int64(n)
 							drops := 0
-							d.push(batch[int]{data: p*pushes + i, items: n, bytes: 10 * rand.IntN(largest)}, func(b batch[int]) {
+							d.push(batch[int]{data: p*pushes + i, items: n, bytes: bytes}, func(b batch[int]) {
 								out[b.data].Add(1)
 								items.Add(int64(b.items))
 								drops++
 							})
-							if inside := d.items.reserved.Load(); inside > maxItems+pushers*largest {
+							if inside := d.items.reserved.Load(); inside > room {
 								t.Errorf("%d items are reserved", inside)
 							}
-							if drops > 500 {
+							if drops > 500+pushers {
 								t.Errorf("a push dropped %d batches", drops)
 							}
 						}
@@ -132,8 +163,11 @@ func TestBoundedDiodeUnderStress(t *testing.T) {
 					inside := d.items.reserved.Load()
 					assert.LessOrEqual(t, inside, int64(maxItems))
 					assert.LessOrEqual(t, d.bytes.reserved.Load(), int64(maxBytes))
-					assert.Equal(t, total, items.Load()+inside)
-					if policy == DropOldest {
+					if tt.aboveBound == 0 {
+						assert.Equal(t, total, items.Load()+inside)
+					}
+					assert.Positive(t, d.Len(), "not all has to give way")
+					if policy == DropOldest && tt.aboveBound == 0 {
 						assert.True(t, inside > maxItems-(pushers+1)*largest || d.bytes.reserved.Load() > maxBytes-(pushers+1)*10*largest,
 							"%d items and %d bytes in %d batches are left", inside, d.bytes.reserved.Load(), d.Len())
 					}
@@ -151,6 +185,35 @@ func TestBoundedDiodeUnderStress(t *testing.T) {
 				assert.Zero(t, d.bytes.reserved.Load())
 			})
 		}
+	}
+}
+
+// Of batches above a bound that are pushed at the same time, exactly one stays, whatever was there before.
+func TestBatchesAboveABoundAtTheSameTime(t *testing.T) {
+	const pushers, rounds = 8, 2000
+	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+		t.Run(string(policy), func(t *testing.T) {
+			d := newBoundedDiode[int](DiodeConfig{Capacity: 100, MaxItems: 10, DropPolicy: policy})
+			for range rounds {
+				var drops atomic.Int32
+				start := make(chan struct{})
+				var wg sync.WaitGroup
+				for p := range pushers {
+					wg.Go(func() {
+						<-start
+						d.push(batch[int]{data: p, items: 11 + p}, func(batch[int]) { drops.Add(1) })
+					})
+				}
+				close(start)
+				wg.Wait()
+				require.EqualValues(t, pushers-1, drops.Load())
+				require.Equal(t, 1, d.Len())
+				require.EqualValues(t, 10, d.items.reserved.Load())
+				_, ok := d.TryNext()
+				require.True(t, ok)
+				require.Zero(t, d.items.reserved.Load())
+			}
+		})
 	}
 }
 
@@ -228,33 +291,45 @@ func TestExporterKeepsTheBounds(t *testing.T) {
 	}
 }
 
-// A batch that alone is above a bound is dropped, and takes nothing down with it.
+// A batch that alone is above a bound waits alone: with the policy oldest all else gives way to it, with newest it is taken when
+// nothing waits.
 func TestBatchAboveABound(t *testing.T) {
-	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
-		t.Run(string(policy), func(t *testing.T) {
-			f := newFixture(t)
-			f.cfg.Diode.MaxItems = 10
-			f.cfg.Diode.MaxBytes = 1000
-			f.cfg.Diode.DropPolicy = policy
-			f.ingress.Stall()
-			e := f.start("logs")
-			e.push(0, 10, 0)
-			e.push(100, 11, 0)
-			e.push(200, 1, 1000)
-			assert.Equal(t, 12, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "oversize")))
-			assert.Equal(t, 10, f.counts("logs").waiting)
-			f.ingress.Resume()
-			require.NoError(t, e.Shutdown(t.Context()))
-			assert.Len(t, f.numbers("logs"), 10)
-			f.checkIdentity("logs", 22)
-			lines := f.lines("Dropped batches that alone are above diode::max_items or diode::max_bytes")
-			require.NotEmpty(t, lines)
-			dropped := int64(0)
-			for _, line := range lines {
-				dropped += line.ContextMap()["dropped_items"].(int64)
-			}
-			assert.EqualValues(t, 12, dropped)
-		})
+	for _, bound := range []string{"items", "bytes"} {
+		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+			t.Run(bound+"/"+string(policy), func(t *testing.T) {
+				f := newFixture(t)
+				f.cfg.Diode.DropPolicy = policy
+				if bound == "items" {
+					f.cfg.Diode.MaxItems = 10
+				} else {
+					f.cfg.Diode.MaxItems, f.cfg.Diode.MaxBytes = 0, (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(100, 10, 0))
+				}
+				f.ingress.Stall()
+				e := f.start("logs")
+				e.push(0, 1, 0) // This one is on its way, and no longer in the diode.
+				f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+				e.push(100, 1000, 0) // Nothing waits: taken.
+				assert.Equal(t, 1001, f.counts("logs").waiting)
+				e.push(2000, 4, 0)
+				e.push(3000, 4, 0)
+				e.push(4000, 1000, 0)
+
+				kept, dropped := 4000, 1008
+				if policy == DropNewest {
+					kept = 100
+				}
+				assert.Equal(t, dropped, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "overflow")))
+				assert.Equal(t, 1, f.sum("exporter_queue_size"))
+				f.ingress.Resume()
+				require.NoError(t, e.Shutdown(t.Context()))
+				arrived := f.numbers("logs")
+				assert.Len(t, arrived, 1001)
+				for i := range 1000 {
+					require.Contains(t, arrived, kept+i)
+				}
+				f.checkIdentity("logs", 2009)
+			})
+		}
 	}
 }
 

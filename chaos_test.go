@@ -66,7 +66,7 @@ func TestChaos(t *testing.T) {
 	f.cfg.Batch.MaxEnvelopes = 50
 	f.cfg.TimeoutConfig.Timeout = longest
 	f.cfg.RetryConfig.MaxElapsedTime = 5 * time.Second
-	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 8000, Burst: 100}
+	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 5000, Burst: 100}
 	signals := []string{"logs", "metrics", "traces"}
 	feeds := map[string]feed{}
 	pushed := map[string]*atomic.Int64{}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"go.opentelemetry.io/collector/config/configgrpc"
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/config/configretry"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
 
@@ -27,10 +29,10 @@ import (
 
 // Config is the configuration of the exporter. The README explains every key.
 type Config struct {
-	// ClientConfig is the connection: endpoint, tls, keepalive, balancer_name, headers, auth and so on.
-	ClientConfig configgrpc.ClientConfig `mapstructure:",squash"`
+	// The connection: the fields of [configgrpc.ClientConfig], such as Endpoint, TLS and Keepalive, are fields of Config.
+	clientConfig `mapstructure:",squash"`
 	// TimeoutConfig bounds each attempt to send.
-	TimeoutConfig exporterhelper.TimeoutConfig `mapstructure:",squash"`
+	TimeoutConfig exporterhelper.TimeoutConfig `mapstructure:"timeout,squash"`
 	RetryConfig   configretry.BackOffConfig    `mapstructure:"retry_on_failure"`
 
 	Diode     DiodeConfig     `mapstructure:"diode"`
@@ -47,14 +49,19 @@ type Config struct {
 	_ struct{}
 }
 
+// clientConfig is not exported: the collector validates each exported field by itself, and would put the Go name of this one
+// before the key of its errors. validateConnection does it instead.
+type clientConfig = configgrpc.ClientConfig
+
 // DiodeConfig is the ring buffer that each signal has.
 type DiodeConfig struct {
 	// Capacity is how many batches of the pipeline can wait, for each signal.
 	Capacity int `mapstructure:"capacity"`
-	// MaxItems is how many log records, metric points or spans can wait, for each signal; `0` is no bound.
+	// MaxItems is how many log records, metric points or spans can wait, for each signal; `0` is no bound. A larger batch waits
+	// alone.
 	MaxItems int `mapstructure:"max_items"`
-	// MaxBytes is how many bytes can wait, for each signal, in the size that they have in OTLP; `0` is no bound. To measure them
-	// costs a push some time.
+	// MaxBytes is how many bytes can wait, for each signal, in the size that they have in OTLP; `0` is no bound. A larger
+	// batch waits alone. To measure them costs a push some time.
 	MaxBytes int `mapstructure:"max_bytes"`
 	// DropPolicy is which batch gives way when the diode is full: `oldest`, the one that has waited longest, or `newest`, the
 	// one that was pushed.
@@ -87,9 +94,10 @@ type BatchConfig struct {
 }
 
 // RateLimitConfig bounds what the signals of the exporter send together. A router loses envelopes without a word when more
-// than about 900 arrive in any 100 ms; in that time Burst + EnvelopesPerSecond/10 can be sent.
+// than about 900 arrive in any 100 ms, and earlier on a busy machine; in that time Burst + EnvelopesPerSecond/10 can be sent.
 type RateLimitConfig struct {
-	// EnvelopesPerSecond is how fast to send, all signals of the exporter together; `0` is no limit.
+	// EnvelopesPerSecond is how fast to send, all signals of the exporter together; `0` is no limit. A busy router loses
+	// envelopes of bursts that are faster than the default.
 	EnvelopesPerSecond float64 `mapstructure:"envelopes_per_second"`
 	// Burst is how many envelopes may go at once; at least `batch.max_envelopes`. A router keeps about 900 in any 100 ms, so
 	// `burst` + `envelopes_per_second` / 10 should not be more.
@@ -208,12 +216,12 @@ func createDefaultConfig() component.Config {
 	keepalive.Time = keepaliveTime
 	client.Keepalive = configoptional.Some(keepalive)
 	return &Config{
-		ClientConfig:  client,
+		clientConfig:  client,
 		TimeoutConfig: exporterhelper.NewDefaultTimeoutConfig(),
 		RetryConfig:   configretry.NewDefaultBackOffConfig(),
 		Diode:         DiodeConfig{Capacity: 1000, MaxItems: 40_000, DropPolicy: DropOldest},
 		Batch:         BatchConfig{MaxEnvelopes: 100, MaxBytes: 1 << 20},
-		RateLimit:     RateLimitConfig{EnvelopesPerSecond: 8000, Burst: 100},
+		RateLimit:     RateLimitConfig{EnvelopesPerSecond: 5000, Burst: 100},
 		Identity: IdentityConfig{
 			SourceID: IDConfig{
 				Attributes: []string{"cloudfoundry.app.id", "cloudfoundry.system.id", "org.cloudfoundry.source_id", "source_id", "service.name"},
@@ -230,12 +238,64 @@ func createDefaultConfig() component.Config {
 	}
 }
 
-var _ confmap.Validator = (*Config)(nil)
+// otherKeys are keys of other exporters and processors, and the keys for the same here.
+var otherKeys = map[string]string{
+	"batch::max_size":            "batch::max_envelopes",
+	"batch::send_batch_max_size": "batch::max_envelopes",
+	"batch::send_batch_size":     "batch::max_envelopes",
+	"ca_file":                    "tls::ca_file",
+	"cert_file":                  "tls::cert_file",
+	"diode::queue_size":          "diode::capacity",
+	"diode::size":                "diode::capacity",
+	"insecure":                   "tls::insecure",
+	"insecure_skip_verify":       "tls::insecure_skip_verify",
+	"key_file":                   "tls::key_file",
+	"queue_size":                 "diode::capacity",
+	"retry":                      "retry_on_failure",
+	"sending_queue":              "diode",
+	"server_name_override":       "tls::server_name_override",
+	"source_id":                  "identity::source_id",
+	"tls::ca":                    "tls::ca_file",
+	"tls::cert":                  "tls::cert_file",
+	"tls::key":                   "tls::key_file",
+	"tls::server_name":           "tls::server_name_override",
+	"tls_settings":               "tls",
+}
+
+var (
+	_ confmap.Unmarshaler = (*Config)(nil)
+	_ confmap.Marshaler   = Config{}
+)
+
+// Unmarshal adds to the error of an unknown key which key to use, if it is one of otherKeys.
+func (cfg *Config) Unmarshal(conf *confmap.Conf) error {
+	err := conf.Unmarshal(cfg)
+	if err == nil {
+		return nil
+	}
+	if listed := errors.Unwrap(err); listed != nil {
+		err = listed // Without the heading of the list, which the caller writes too.
+	}
+	for _, key := range slices.Sorted(maps.Keys(otherKeys)) {
+		if conf.IsSet(key) {
+			err = fmt.Errorf("%w\n%s: use %s", err, key, otherKeys[key])
+		}
+	}
+	return err
+}
+
+// Marshal is needed because confmap encodes exported fields only.
+func (cfg Config) Marshal(conf *confmap.Conf) error {
+	type exported Config // Without this method.
+	return errors.Join(conf.Marshal(cfg.clientConfig), conf.Marshal(exported(cfg)))
+}
 
 // Validate reports every value that can't work, each with its key and what is allowed.
 func (cfg *Config) Validate() error {
 	return errors.Join(
 		cfg.validateConnection(),
+		cfg.validateDurations(),
+		cfg.validateRetry(),
 		inRange("diode::capacity", cfg.Diode.Capacity, 1, diodes.MaxSize),
 		notNegative("diode::max_items", cfg.Diode.MaxItems),
 		notNegative("diode::max_bytes", cfg.Diode.MaxBytes),
@@ -254,37 +314,95 @@ func (cfg *Config) Validate() error {
 func (cfg *Config) validateConnection() error {
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if strings.TrimSpace(cfg.ClientConfig.Endpoint) == "" {
+	if strings.TrimSpace(cfg.Endpoint) == "" {
 		refuse("endpoint: must not be empty; the Loggregator agent listens on %s", agentEndpoint)
+	} else if err := cfg.clientConfig.Validate(); err != nil { // Of the endpoint and the balancer.
+		if key := "balancer_name"; strings.Contains(err.Error(), key) {
+			refuse("%w", err)
+		} else {
+			refuse("endpoint: %w; write host:port, for example %s", err, agentEndpoint)
+		}
 	}
-	if cfg.ClientConfig.Compression.IsCompressed() {
-		refuse("compression: %q is not possible, because Loggregator decompresses nothing; leave it out", cfg.ClientConfig.Compression)
+	if err := cfg.Headers.Validate(); err != nil {
+		refuse("headers: %w", err)
 	}
-	if keepalive := cfg.ClientConfig.Keepalive.Get(); keepalive != nil && keepalive.Time < minKeepaliveTime {
+	if cfg.Compression.IsCompressed() {
+		refuse("compression: %q is not possible, because Loggregator decompresses nothing; leave it out", cfg.Compression)
+	}
+	if keepalive := cfg.Keepalive.Get(); keepalive != nil && keepalive.Time < minKeepaliveTime && !unitMissing(keepalive.Time) {
 		refuse("keepalive::time: must be at least %s, or the Loggregator agent closes the connection; it is %s", minKeepaliveTime, keepalive.Time)
 	}
-	tls := cfg.ClientConfig.TLS
-	if tls.Insecure {
+	errs = append(errs, validateTLS(&cfg.TLS))
+	return errors.Join(errs...)
+}
+
+func validateTLS(cfg *configtls.ClientConfig) error {
+	var errs []error
+	for _, setting := range []struct {
+		key  string
+		set  bool
+		path string
+	}{
+		{key: "tls::ca_file", set: cfg.CAFile != "", path: cfg.CAFile},
+		{key: "tls::ca_pem", set: cfg.CAPem != ""},
+		{key: "tls::cert_file", set: cfg.CertFile != "", path: cfg.CertFile},
+		{key: "tls::cert_pem", set: cfg.CertPem != ""},
+		{key: "tls::key_file", set: cfg.KeyFile != "", path: cfg.KeyFile},
+		{key: "tls::key_pem", set: cfg.KeyPem != ""},
+	} {
+		switch {
+		case !setting.set:
+		case cfg.Insecure:
+			errs = append(errs, fmt.Errorf("tls::insecure: must not be true beside %s, because it turns TLS off; leave one of them out", setting.key))
+		case setting.path != "":
+			if _, err := os.ReadFile(setting.path); err != nil {
+				errs = append(errs, fmt.Errorf("%s: must be a file that the collector can read: %w", setting.key, err))
+			}
+		}
+	}
+	if len(errs) > 0 || cfg.Insecure {
 		return errors.Join(errs...)
 	}
-	readable := true
-	for _, file := range []struct{ key, path string }{
-		{"tls::ca_file", tls.CAFile}, {"tls::cert_file", tls.CertFile}, {"tls::key_file", tls.KeyFile},
-	} {
-		if file.path == "" {
-			continue
-		}
-		if _, err := os.ReadFile(file.path); err != nil {
-			readable = false
-			refuse("%s: must be a file that the collector can read: %w", file.key, err)
-		}
+	err := cfg.Validate()
+	if err == nil {
+		_, err = cfg.LoadTLSConfig(context.Background())
 	}
-	if readable {
-		if _, err := tls.LoadTLSConfig(context.Background()); err != nil {
-			refuse("tls: %w", err)
+	if err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	return nil
+}
+
+// leastDuration is below what any duration in the configuration can sensibly be. A number without a unit, which the collector
+// takes as nanoseconds, is even less.
+const leastDuration = time.Millisecond
+
+func unitMissing(d time.Duration) bool { return d > 0 && d < leastDuration }
+
+// validateDurations refuses each duration, whoever's setting it is, of which the unit seems to be missing.
+func (cfg *Config) validateDurations() error {
+	conf := confmap.New()
+	if err := conf.Marshal(cfg); err != nil {
+		return err
+	}
+	var errs []error
+	for _, key := range conf.AllKeys() {
+		if d, ok := conf.Get(key).(time.Duration); ok && unitMissing(d) {
+			unit := "s"
+			if d >= 1000 {
+				unit = "ms"
+			}
+			errs = append(errs, fmt.Errorf("%s: must be 0s, or %s or more, not %s; is the unit missing? write %d%s", key, leastDuration, d, d, unit))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (cfg *Config) validateRetry() error {
+	if retry := cfg.RetryConfig; retry.Enabled && retry.Multiplier >= 0 && retry.Multiplier < 1 { // The collector refuses what is below 0.
+		return fmt.Errorf("retry_on_failure::multiplier: must be at least 1, or each pause is shorter than the one before; it is %v", retry.Multiplier)
+	}
+	return nil
 }
 
 func (cfg *Config) validateRateLimit() error {
@@ -342,7 +460,7 @@ func oneOf[S ~string](key string, value S, allowed ...S) error {
 // ingress is the part of the configuration that says where and how to send.
 func (cfg *Config) ingress() ingress.Config {
 	return ingress.Config{
-		GRPC:               cfg.ClientConfig,
+		GRPC:               cfg.clientConfig,
 		Timeout:            cfg.TimeoutConfig.Timeout,
 		Retry:              cfg.RetryConfig,
 		EnvelopesPerSecond: cfg.RateLimit.EnvelopesPerSecond,

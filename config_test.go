@@ -41,17 +41,17 @@ func TestDefaultConfig(t *testing.T) {
 	require.NoError(t, componenttest.CheckConfigStruct(cfg))
 	require.NoError(t, confmap.Validate(cfg))
 
-	assert.Equal(t, "127.0.0.1:3458", cfg.ClientConfig.Endpoint)
-	assert.Equal(t, "metron", cfg.ClientConfig.TLS.ServerName)
-	assert.False(t, cfg.ClientConfig.TLS.Insecure)
-	assert.False(t, cfg.ClientConfig.Compression.IsCompressed())
-	assert.Equal(t, 15*time.Second, cfg.ClientConfig.Keepalive.Get().Time)
-	assert.Equal(t, 512<<10, cfg.ClientConfig.WriteBufferSize)
+	assert.Equal(t, "127.0.0.1:3458", cfg.Endpoint)
+	assert.Equal(t, "metron", cfg.TLS.ServerName)
+	assert.False(t, cfg.TLS.Insecure)
+	assert.False(t, cfg.Compression.IsCompressed())
+	assert.Equal(t, 15*time.Second, cfg.Keepalive.Get().Time)
+	assert.Equal(t, 512<<10, cfg.WriteBufferSize)
 	assert.Equal(t, 5*time.Second, cfg.TimeoutConfig.Timeout)
 	assert.True(t, cfg.RetryConfig.Enabled)
 	assert.Equal(t, DiodeConfig{Capacity: 1000, MaxItems: 40_000, DropPolicy: "oldest"}, cfg.Diode)
 	assert.Equal(t, BatchConfig{MaxEnvelopes: 100, MaxBytes: 1048576}, cfg.Batch)
-	assert.Equal(t, RateLimitConfig{EnvelopesPerSecond: 8000, Burst: 100}, cfg.RateLimit)
+	assert.Equal(t, RateLimitConfig{EnvelopesPerSecond: 5000, Burst: 100}, cfg.RateLimit)
 	assert.LessOrEqual(t, float64(cfg.RateLimit.Burst)+cfg.RateLimit.EnvelopesPerSecond/10, 900.0, "what a router keeps in any 100 ms")
 	assert.Equal(t, TagsConfig{SyslogSafe: true}, cfg.Tags)
 	assert.Equal(t, LogsConfig{SourceType: "OTEL", MaxPayloadBytes: 61440, EventsAs: "event"}, cfg.Logs)
@@ -73,13 +73,13 @@ func TestLoadConfig(t *testing.T) {
 	cfg, err = load(t, text, "loggregator/all")
 	require.NoError(t, err)
 	want := createDefaultConfig().(*Config)
-	want.ClientConfig.Endpoint = "dns:///agents.example.com:3458"
-	want.ClientConfig.BalancerName = "pick_first"
-	want.ClientConfig.TLS.CAFile = filepath.Join(certs, "ca.crt")
-	want.ClientConfig.TLS.CertFile = filepath.Join(certs, "client.crt")
-	want.ClientConfig.TLS.KeyFile = filepath.Join(certs, "client.key")
-	want.ClientConfig.TLS.ServerName = "doppler"
-	want.ClientConfig.Keepalive = configoptional.Some(configgrpc.KeepaliveClientConfig{Time: 20 * time.Second, Timeout: 10 * time.Second})
+	want.Endpoint = "dns:///agents.example.com:3458"
+	want.BalancerName = "pick_first"
+	want.TLS.CAFile = filepath.Join(certs, "ca.crt")
+	want.TLS.CertFile = filepath.Join(certs, "client.crt")
+	want.TLS.KeyFile = filepath.Join(certs, "client.key")
+	want.TLS.ServerName = "doppler"
+	want.Keepalive = configoptional.Some(configgrpc.KeepaliveClientConfig{Time: 20 * time.Second, Timeout: 10 * time.Second})
 	want.TimeoutConfig.Timeout = 3 * time.Second
 	want.RetryConfig.InitialInterval = time.Second
 	want.RetryConfig.MaxInterval = 10 * time.Second
@@ -108,14 +108,26 @@ func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 	require.NoError(t, os.WriteFile(garbage, []byte("garbage"), 0o600))
 	return map[string]invalid{
 		"empty endpoint":          {`endpoint: ""`, "endpoint: must not be empty; the Loggregator agent listens on 127.0.0.1:3458"},
-		"endpoint without port":   {`endpoint: localhost`, "localhost"},
+		"endpoint without port":   {`endpoint: localhost`, "endpoint: address localhost: missing port in address; write host:port, for example 127.0.0.1:3458"},
+		"unknown balancer":        {`balancer_name: fastest`, "balancer_name"},
+		"header twice":            {`headers: [{name: a, value: b}, {name: a, value: c}]`, "headers"},
 		"compression":             {`compression: gzip`, `compression: "gzip" is not possible, because Loggregator decompresses nothing; leave it out`},
 		"frequent pings":          {`keepalive: {time: 5s}`, "keepalive::time: must be at least 10s, or the Loggregator agent closes the connection; it is 5s"},
 		"certificate not there":   {`tls: {cert_file: /no/such/file, key_file: ` + certs + `/client.key}`, "tls::cert_file: must be a file that the collector can read: open /no/such/file: no such file or directory"},
 		"CA not there":            {`tls: {ca_file: /no/such/ca}`, "tls::ca_file: must be a file that the collector can read: open /no/such/ca"},
 		"CA is no certificate":    {`tls: {ca_file: ` + garbage + `}`, "tls"},
 		"key without certificate": {`tls: {key_file: ` + certs + `/client.key}`, "tls"},
+		"plaintext, and a CA":     {`tls: {insecure: true, ca_file: /not/looked/at}`, "tls::insecure: must not be true beside tls::ca_file, because it turns TLS off; leave one of them out"},
+		"plaintext, and a key":    {`tls: {insecure: true, cert_pem: a, key_pem: b}`, "must not be true beside tls::cert_pem"},
+		"TLS versions":            {`tls: {min_version: "1.3", max_version: "1.2"}`, "tls"},
 		"negative timeout":        {`timeout: -1s`, "timeout"},
+		"timeout, no unit":        {`timeout: 5`, "timeout: must be 0s, or 1ms or more, not 5ns; is the unit missing? write 5s"},
+		"milliseconds, no unit":   {`timeout: 5000`, "is the unit missing? write 5000ms"},
+		"interval, no unit":       {`retry_on_failure: {initial_interval: 5}`, "retry_on_failure::initial_interval: must be 0s, or 1ms or more, not 5ns; is the unit missing? write 5s"},
+		"elapsed time, no unit":   {`retry_on_failure: {max_elapsed_time: 300}`, "retry_on_failure::max_elapsed_time: must be 0s, or 1ms or more, not 300ns; is the unit missing? write 300s"},
+		"pings, no unit":          {`keepalive: {time: 15, timeout: 10}`, "keepalive::timeout: must be 0s, or 1ms or more, not 10ns; is the unit missing? write 10s"},
+		"reloads, no unit":        {`tls: {reload_interval: 60}`, "tls::reload_interval: must be 0s, or 1ms or more, not 60ns; is the unit missing? write 60s"},
+		"shorter pauses":          {`retry_on_failure: {multiplier: 0.5}`, "retry_on_failure::multiplier: must be at least 1, or each pause is shorter than the one before; it is 0.5"},
 		"retry interval":          {`retry_on_failure: {initial_interval: -1s}`, "retry_on_failure"},
 		"capacity 0":              {`diode: {capacity: 0}`, "diode::capacity: must be from 1 to 8000000, not 0"},
 		"negative items":          {`diode: {max_items: -1}`, "diode::max_items: must be 0 (no bound) or more, not -1"},
@@ -134,7 +146,11 @@ func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 		"naming":                  {`metrics: {naming: influx}`, `metrics::naming: must be "prometheus" or "otel", not "influx"`},
 		"double sums":             {`metrics: {double_sums: ""}`, `metrics::double_sums: must be "counter" or "gauge", not ""`},
 		"unknown key":             {`dioade: {capacity: 1}`, "dioade"},
-		"unknown key below":       {`diode: {size: 1}`, "size"},
+		"the collector's queue":   {`sending_queue: {queue_size: 5000}`, "has invalid keys: sending_queue\nsending_queue: use diode"},
+		"insecure at the top":     {`insecure: true`, "has invalid keys: insecure\ninsecure: use tls::insecure"},
+		"short names of files":    {`tls: {ca: a, cert: b, key: c}`, "tls::ca: use tls::ca_file\ntls::cert: use tls::cert_file\ntls::key: use tls::key_file"},
+		"the batch processor's":   {`batch: {send_batch_size: 100}`, "batch::send_batch_size: use batch::max_envelopes"},
+		"unknown key below":       {`diode: {size: 1}`, "diode::size: use diode::capacity"},
 		"wrong type":              {`diode: {capacity: many}`, "diode.capacity"},
 	}
 }
@@ -144,9 +160,20 @@ func TestInvalidConfig(t *testing.T) {
 	for name, tt := range invalidConfigs(t, t.TempDir()) {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, "loggregator: {"+tt.yaml+"}", "loggregator")
-			require.Error(t, err)
-			assert.ErrorContains(t, err, tt.want)
+			require.ErrorContains(t, err, tt.want)
+			assert.NotRegexp(t, "clientconfig|timeoutconfig", err, "no keys")
 		})
+	}
+}
+
+// The table knows no key of the exporter's own as one of others, and names none that it does not have.
+func TestOtherKeys(t *testing.T) {
+	set := func(key string) error {
+		return confmap.NewFromStringMap(map[string]any{key: nil}).Unmarshal(createDefaultConfig())
+	}
+	for other, own := range otherKeys {
+		require.NoError(t, set(own), own)
+		require.ErrorContains(t, set(other), other+": use "+own)
 	}
 }
 
@@ -158,7 +185,22 @@ func TestAllErrorsAtOnce(t *testing.T) {
 }
 
 func TestPlaintextOnlyWhenAskedFor(t *testing.T) {
-	cfg, err := load(t, `loggregator: {tls: {insecure: true, ca_file: /not/looked/at}}`, "loggregator")
+	cfg, err := load(t, `loggregator: {tls: {insecure: true}}`, "loggregator")
 	require.NoError(t, err)
-	assert.True(t, cfg.ClientConfig.TLS.Insecure)
+	assert.True(t, cfg.TLS.Insecure)
+}
+
+// What is read is what is written, the connection included: the collector prints its configuration by that.
+func TestMarshalConfig(t *testing.T) {
+	yaml, err := os.ReadFile(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	certs := t.TempDir()
+	require.NoError(t, ingresstest.WriteCerts(certs))
+	cfg, err := load(t, strings.ReplaceAll(string(yaml), "${CERTS}", certs), "loggregator/all")
+	require.NoError(t, err)
+	conf := confmap.New()
+	require.NoError(t, conf.Marshal(cfg))
+	again := createDefaultConfig().(*Config)
+	require.NoError(t, conf.Unmarshal(again))
+	assert.Equal(t, cfg, again)
 }

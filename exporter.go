@@ -5,6 +5,7 @@ package loggregatorexporter
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
-// shutdownTimeout bounds Shutdown when its context has no deadline; the collector sets none.
+// shutdownTimeout is how long the signals of an exporter ID have together to send what waits when the first of them is shut
+// down. The collector shuts down one after the other, and its context has no deadline.
 const shutdownTimeout = 10 * time.Second
 
 // signal is what differs between logs, metrics and traces.
@@ -30,7 +32,7 @@ type signal[D comparable] struct {
 	size func(D) int
 	// ref keeps pdata from being reused after consume has returned, until unref.
 	ref, unref func(D)
-	translate  func(D, translate.Output)
+	translate  func(D) iter.Seq[translate.Envelope]
 }
 
 // batch is what the pipeline pushed at once.
@@ -53,11 +55,10 @@ type signalExporter[D comparable] struct {
 	closing  atomic.Bool // the diode is closed, or about to be
 	shutOnce sync.Once
 	// Since Start:
-	sender  *ingress.Sender
-	health  *health
+	client  *ingress.Client // which the signals share
 	release func() error
-	cancel  context.CancelFunc // gives up what is being sent, and drops the rest
-	drained chan struct{}      // closed when the drain has ended
+	health  *health
+	drained chan struct{} // closed when the drain has ended
 }
 
 func newSignalExporter[D comparable](set exporter.Settings, cfg *Config, clients *ingress.Shared[*Config], s signal[D]) (*signalExporter[D], error) {
@@ -90,10 +91,6 @@ func (e *signalExporter[D]) consume(data D) {
 	if e.cfg.Diode.MaxBytes > 0 {
 		pushed.bytes = e.signal.size(data)
 	}
-	if !e.diode.fits(pushed) {
-		e.drop(pushed, oversize)
-		return
-	}
 	e.diode.push(pushed, func(dropped batch[D]) {
 		reason := overflow
 		if dropped == pushed && e.closing.Load() {
@@ -121,7 +118,9 @@ func (e *signalExporter[D]) drain(ctx context.Context, out *outbox) {
 			if ctx.Err() != nil {
 				e.drop(b, shutdown)
 			} else {
-				e.signal.translate(b.data, out) // Sends each message that is full.
+				for envelope := range e.signal.translate(b.data) {
+					out.take(envelope) // Sends each message that is full.
+				}
 				e.signal.unref(b.data)
 			}
 			b, ok = e.diode.TryNext()
@@ -138,22 +137,24 @@ func (e *signalExporter[D]) Start(ctx context.Context, host component.Host) erro
 	if err != nil {
 		return err
 	}
-	e.release = release
+	e.client, e.release = client, release
 	e.drained = make(chan struct{})
-	var drainCtx context.Context
-	drainCtx, e.cancel = context.WithCancel(context.Background()) //nolint:gosec // Shutdown calls it.
 	e.health = newHealth(host, e.set.Logger)
-	e.sender = client.NewSender(func(a ingress.Attempt) {
+	life := client.Context()
+	sender := client.NewSender(func(a ingress.Attempt) {
 		e.telemetry.attempted(a)
-		e.health.observe(a)
+		if life.Err() == nil { // What a shutdown cut off says nothing of Loggregator.
+			e.health.observe(a)
+		}
 	})
 	e.telemetry.start()
-	go e.drain(drainCtx, newOutbox(drainCtx, e.sender, e.cfg.Batch, e.telemetry))
+	go e.drain(life, newOutbox(life, sender, e.cfg.Batch, e.telemetry))
 	return nil
 }
 
-// Shutdown sends what waits, each message with one attempt, until ctx is done or, when that has no deadline, for 10 s. It
-// drops the rest. No goroutine is left when it returns.
+// Shutdown sends what waits, each message with one attempt, and drops what is left after 10 s, or when ctx is done. That time
+// begins with the Shutdown of the first signal, for all signals of the exporter ID: they send their last messages at the same
+// time. No goroutine is left when it returns.
 func (e *signalExporter[D]) Shutdown(ctx context.Context) error {
 	var err error
 	e.shutOnce.Do(func() { err = e.shutDown(ctx) })
@@ -170,19 +171,10 @@ func (e *signalExporter[D]) shutDown(ctx context.Context) error {
 		}
 		return nil
 	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, shutdownTimeout)
-		defer cancel()
-	}
 	e.health.close()
-	e.sender.StopRetrying()
-	select {
-	case <-e.drained:
-	case <-ctx.Done():
-	}
-	e.health.stop()
-	e.cancel()
+	defer context.AfterFunc(ctx, e.client.GiveUp)()
+	e.client.Finish(shutdownTimeout)
 	<-e.drained
+	e.health.stop()
 	return e.release()
 }

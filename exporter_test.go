@@ -67,10 +67,10 @@ func newFixture(t *testing.T) *fixture {
 
 // connect points cfg to an ingress.
 func connect(cfg *Config, ingress *ingresstest.Capture) {
-	cfg.ClientConfig.Endpoint = ingress.Addr()
-	cfg.ClientConfig.TLS.CAFile = ingress.File(ingresstest.CAFile)
-	cfg.ClientConfig.TLS.CertFile = ingress.File(ingresstest.ClientCertFile)
-	cfg.ClientConfig.TLS.KeyFile = ingress.File(ingresstest.ClientKeyFile)
+	cfg.Endpoint = ingress.Addr()
+	cfg.TLS.CAFile = ingress.File(ingresstest.CAFile)
+	cfg.TLS.CertFile = ingress.File(ingresstest.ClientCertFile)
+	cfg.TLS.KeyFile = ingress.File(ingresstest.ClientKeyFile)
 }
 
 // settings are the same for all exporters of a fixture, with one log.
@@ -484,7 +484,7 @@ func TestSignalsShareOneConnection(t *testing.T) {
 
 func TestStartFailsOnACertificateThatIsGone(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.ClientConfig.TLS.CertFile = "/no/such/file"
+	f.cfg.TLS.CertFile = "/no/such/file"
 	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
 	require.NoError(t, err)
 	require.ErrorContains(t, e.Start(t.Context(), f.host), "/no/such/file")

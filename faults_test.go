@@ -72,7 +72,7 @@ func TestEachFaultIsAccountedFor(t *testing.T) {
 					f.cfg.Batch.MaxEnvelopes = 20
 					f.cfg.TimeoutConfig.Timeout = 250 * time.Millisecond
 					f.cfg.RetryConfig.MaxElapsedTime = 0 // Never gives up.
-					f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 8000, Burst: 100}
+					f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 5000, Burst: 100}
 					e := f.start(signal)
 					next := 0
 					push := func(batches int) {

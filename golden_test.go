@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -37,7 +38,8 @@ import (
 // The goldens of the mapping: testdata/translate/<signal>/<case>/ has
 //
 //	input.yaml    what the pipeline pushes, OTLP JSON written as YAML. The tag !!binary makes a string of any bytes from
-//	              base64, !repeat a long one from its parts: !repeat [x, 70000] is 70,000 times x.
+//	              base64, !repeat a long one from its parts: !repeat [x, 70000] is 70,000 times x. !nested 70 is a
+//	              value of maps and lists, 70 deep.
 //	config.yaml   the settings of the exporter that are not the default ones, if there are any
 //	output.json   what Loggregator is sent, as protojson, with the payloads of logs as text beside it; how many items are
 //	              rejected and why; how many are cut. Of strings above 1,000 bytes it has beginning, length and end.
@@ -154,6 +156,10 @@ func resolveTags(t *testing.T, node *yaml.Node) {
 		raw, err := base64.StdEncoding.DecodeString(node.Value)
 		require.NoError(t, err)
 		*node = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: fmt.Sprintf("raw(%x)", raw)}
+	case "!nested":
+		depth, err := strconv.Atoi(node.Value)
+		require.NoError(t, err)
+		*node = nested(depth)
 	case "!repeat":
 		var long strings.Builder
 		for pair := range slices.Chunk(node.Content, 2) {
@@ -169,6 +175,22 @@ func resolveTags(t *testing.T, node *yaml.Node) {
 	}
 }
 
+// nested is a value of maps and lists in turn, so many deep, with a string in the innermost.
+func nested(depth int) (n yaml.Node) {
+	text := `{ stringValue: innermost }`
+	for i := range depth {
+		if i%2 == 0 {
+			text = `{ kvlistValue: { values: [{ key: k, value: ` + text + ` }] } }`
+		} else {
+			text = `{ arrayValue: { values: [` + text + `] } }`
+		}
+	}
+	if err := yaml.Unmarshal([]byte(text), &n); err != nil {
+		panic(err)
+	}
+	return *n.Content[0]
+}
+
 func translateGolden(t *testing.T, opts translate.Options, signal string, otlp []byte) *goldenOutput {
 	t.Helper()
 	out := &goldenOutput{t: t, rejected: map[translate.Reason]int{}}
@@ -177,17 +199,17 @@ func translateGolden(t *testing.T, opts translate.Options, signal string, otlp [
 	case "logs":
 		logs, err := (&plog.JSONUnmarshaler{}).UnmarshalLogs(otlp)
 		require.NoError(t, err)
-		translate.NewLogs(opts).Translate(logs, out)
+		out.take(translate.NewLogs(opts).Translate(logs))
 		items = logs.LogRecordCount()
 	case "metrics":
 		metrics, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics(otlp)
 		require.NoError(t, err)
-		translate.NewMetrics(opts).Translate(metrics, out)
+		out.take(translate.NewMetrics(opts).Translate(metrics))
 		items = metrics.DataPointCount()
 	case "traces":
 		traces, err := (&ptrace.JSONUnmarshaler{}).UnmarshalTraces(otlp)
 		require.NoError(t, err)
-		translate.NewTraces(opts).Translate(traces, out)
+		out.take(translate.NewTraces(opts).Translate(traces))
 		items = traces.SpanCount()
 	default:
 		t.Fatalf("no signal: %s", signal)
@@ -206,17 +228,17 @@ type goldenOutput struct {
 	cuts     int
 }
 
-func (o *goldenOutput) Envelope(encoded []byte, items int) {
-	o.encoded = append(o.encoded, bytes.Clone(encoded))
-	o.items += items
+func (o *goldenOutput) take(envelopes iter.Seq[translate.Envelope]) {
+	for e := range envelopes {
+		o.items += e.Items
+		o.cuts += e.Truncated
+		if e.Reason != "" {
+			o.rejected[e.Reason] += e.Items
+			continue
+		}
+		o.encoded = append(o.encoded, bytes.Clone(e.Encoded))
+	}
 }
-
-func (o *goldenOutput) Reject(reason translate.Reason, items int) {
-	o.rejected[reason] += items
-	o.items += items
-}
-
-func (o *goldenOutput) Cut() { o.cuts++ }
 
 // readable is the content of output.json.
 func (o *goldenOutput) readable(t *testing.T) []byte {

@@ -39,7 +39,6 @@ type health struct {
 	// permanent is whether a permanent error was reported. The collector takes no other status after that.
 	permanent bool
 	closing   bool
-	stopped   bool
 }
 
 // outage is the time from the first attempt that failed to the first that succeeds.
@@ -71,7 +70,6 @@ func (h *health) observe(a ingress.Attempt) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case h.stopped: // What Shutdown cut off says nothing of Loggregator.
 	case a.Err == nil:
 		h.succeeded()
 	case !a.Halved:
@@ -88,11 +86,10 @@ func (h *health) close() {
 	h.closing = true
 }
 
-// stop ends the observation. Nothing is reported after it.
+// stop ends the observation: nothing is reported after it, and observe may not be called.
 func (h *health) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.stopped = true
 	if h.outage != nil {
 		h.outage.reached()
 		h.outage = nil

@@ -26,8 +26,7 @@ type losses struct {
 	ended  chan struct{}
 
 	// What is pending since the last lines. A push counts with atomics, so that it waits for no other either.
-	overflow, oversize drops
-	shutdownItems      atomic.Int64
+	overflowBatches, overflowItems, shutdownItems atomic.Int64
 
 	mu       sync.Mutex // for the drain's counts
 	rejected map[translate.Reason]int
@@ -35,21 +34,6 @@ type losses struct {
 	failure  *ingress.Error // the latest
 	halved   int            // messages
 	tooLarge *ingress.Error // the latest
-}
-
-// drops counts batches that gave way.
-type drops struct{ batches, items atomic.Int64 }
-
-func (d *drops) add(items int) {
-	d.batches.Add(1)
-	d.items.Add(int64(items))
-}
-
-// log logs how many have given way since the last line, if any have.
-func (d *drops) log(logger *zap.Logger, message string) {
-	if items := d.items.Swap(0); items > 0 {
-		logger.Warn(message, zap.Int64("dropped_batches", d.batches.Swap(0)), zap.Int64("dropped_items", items))
-	}
 }
 
 func newLosses(logger *zap.Logger) *losses {
@@ -100,9 +84,8 @@ func (l *losses) wake() {
 func (l *losses) addDropped(reason dropReason, items int) {
 	switch reason {
 	case overflow:
-		l.overflow.add(items)
-	case oversize:
-		l.oversize.add(items)
+		l.overflowBatches.Add(1)
+		l.overflowItems.Add(int64(items))
 	case shutdown:
 		l.shutdownItems.Add(int64(items))
 	}
@@ -137,20 +120,22 @@ func (l *losses) addHalved(err *ingress.Error) {
 
 // rejectHints say what a person can do about items that make no envelope.
 var rejectHints = map[translate.Reason]string{
-	translate.Empty:       "a log record has no body and no attributes, or a point has no number; look at who sends it",
-	translate.Malformed:   "the parts of a histogram or summary don't fit together, or a number has no name; look at who sends it",
-	translate.Negative:    "a monotonic sum is below zero; look at who sends it",
-	translate.NotFinite:   "Loggregator takes no NaN and no infinity; look at who sends it",
-	translate.OutOfRange:  "a monotonic sum does not fit into the 64 bits of a Counter",
-	translate.Temporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
-	translate.TooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
+	translate.ReasonEmpty:       "a log record has no body and no attributes, or a point has no number; look at who sends it",
+	translate.ReasonMalformed:   "the parts of a histogram or summary don't fit together, or a number has no name; look at who sends it",
+	translate.ReasonNegative:    "a monotonic sum is below zero; look at who sends it",
+	translate.ReasonNotFinite:   "Loggregator takes no NaN and no infinity; look at who sends it",
+	translate.ReasonOutOfRange:  "a monotonic sum does not fit into the 64 bits of a Counter",
+	translate.ReasonTemporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
+	translate.ReasonTooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
 }
 
 func (l *losses) log() {
-	l.overflow.log(l.logger, "The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.")
-	l.oversize.log(l.logger, "Dropped batches that alone are above diode::max_items or diode::max_bytes. Make batches smaller.")
+	if items := l.overflowItems.Swap(0); items > 0 {
+		l.logger.Warn("The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.",
+			zap.Int64("dropped_batches", l.overflowBatches.Swap(0)), zap.Int64("dropped_items", items))
+	}
 	if items := l.shutdownItems.Swap(0); items > 0 {
-		l.logger.Warn("Dropped what could not be sent before the shutdown. Each signal has 10 s for that, one after the other; give the process as long.", zap.Int64("dropped_items", items))
+		l.logger.Warn("Dropped what could not be sent before the shutdown. All signals of an exporter together have 10 s for that.", zap.Int64("dropped_items", items))
 	}
 
 	l.mu.Lock()
@@ -173,7 +158,7 @@ func (l *losses) log() {
 func (l *losses) logRejected(reason translate.Reason, items int) {
 	fields := []zap.Field{zap.String("reason", string(reason)), zap.Int("rejected_items", items)}
 	// A scrape target that went away makes stale points, and an idle counter makes deltas of 0: nothing is wrong.
-	if reason == translate.Stale || reason == translate.ZeroDelta {
+	if reason == translate.ReasonStale || reason == translate.ReasonZeroDelta {
 		l.logger.Debug("There is nothing to send of some items.", fields...)
 		return
 	}

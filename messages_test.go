@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/codes"
@@ -44,10 +45,10 @@ func TestMessages(t *testing.T) {
 	}
 
 	f := newFixture(t)
-	require.NoError(t, os.Remove(f.cfg.ClientConfig.TLS.CertFile))
+	require.NoError(t, os.Remove(f.cfg.TLS.CertFile))
 	gone := f.create("logs")
 	err := gone.Start(t.Context(), f.host)
-	require.ErrorContains(t, err, f.cfg.ClientConfig.TLS.CertFile, "the start names a file that has gone since the validation")
+	require.ErrorContains(t, err, f.cfg.TLS.CertFile, "the start names a file that has gone since the validation")
 	require.NoError(t, gone.Shutdown(t.Context()))
 
 	out.WriteString("\n# What the log says\n\n")
@@ -128,17 +129,24 @@ func logOfEverything(t *testing.T) []logged {
 	stranger := t.TempDir()
 	require.NoError(t, ingresstest.WriteCerts(stranger))
 	wrong := newFixture(t)
-	wrong.cfg.ClientConfig.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile)
+	wrong.cfg.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile)
 	run(wrong, attempted)
+
+	noCA := newFixture(t)
+	noCA.cfg.TLS.CAFile = ""
+	run(noCA, attempted)
+	plaintext := newFixture(t)
+	plaintext.cfg.TLS = configtls.ClientConfig{Insecure: true}
+	run(plaintext, attempted)
 
 	// What is lost on this side.
 	l := newLosses(f.logger)
-	for _, reason := range []dropReason{overflow, oversize, shutdown} {
+	for _, reason := range []dropReason{overflow, shutdown} {
 		l.addDropped(reason, 100)
 	}
 	for _, reason := range []translate.Reason{
-		translate.Empty, translate.Malformed, translate.Negative, translate.NotFinite, translate.OutOfRange,
-		translate.Stale, translate.Temporality, translate.TooLarge, translate.ZeroDelta,
+		translate.ReasonEmpty, translate.ReasonMalformed, translate.ReasonNegative, translate.ReasonNotFinite, translate.ReasonOutOfRange,
+		translate.ReasonStale, translate.ReasonTemporality, translate.ReasonTooLarge, translate.ReasonZeroDelta,
 	} {
 		l.addRejected(reason, 100)
 	}

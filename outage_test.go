@@ -6,6 +6,7 @@ package loggregatorexporter
 import (
 	"context"
 	"errors"
+	"iter"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -202,7 +203,7 @@ func (h extensionHost) GetExtensions() map[component.ID]component.Component { re
 func TestAuthWithoutAToken(t *testing.T) {
 	f := newFixture(t)
 	id, auth := component.MustNewID("oauth2client"), &tokens{}
-	f.cfg.ClientConfig.Auth = configoptional.Some(configauth.Config{AuthenticatorID: id})
+	f.cfg.Auth = configoptional.Some(configauth.Config{AuthenticatorID: id})
 	auth.missing.Store(true)
 	e := f.create("logs")
 	require.NoError(t, e.Start(t.Context(), extensionHost{f.host, map[component.ID]component.Component{id: auth}}))
@@ -262,19 +263,19 @@ func TestCertificateFaults(t *testing.T) {
 		want  string
 		stays bool
 	}{
-		"wrong CA": {func(f *fixture) { f.cfg.ClientConfig.TLS.CAFile = other.File(ingresstest.CAFile) },
+		"wrong CA": {func(f *fixture) { f.cfg.TLS.CAFile = other.File(ingresstest.CAFile) },
 			"the server's certificate is not of the CA in tls::ca_file", true},
-		"wrong server name": {func(f *fixture) { f.cfg.ClientConfig.TLS.ServerName = "doppler" },
+		"wrong server name": {func(f *fixture) { f.cfg.TLS.ServerName = "doppler" },
 			"another name than tls::server_name_override", true},
 		"expired server certificate": {func(f *fixture) { f.ingress.Expire(f.t) },
 			"the server's certificate is out of date", false},
-		"no client certificate": {func(f *fixture) { f.cfg.ClientConfig.TLS.CertFile, f.cfg.ClientConfig.TLS.KeyFile = "", "" },
+		"no client certificate": {func(f *fixture) { f.cfg.TLS.CertFile, f.cfg.TLS.KeyFile = "", "" },
 			"tls::cert_file", true},
 		"expired client certificate": {func(f *fixture) { f.writeClientCert(time.Now().Add(-time.Minute)) },
 			"tls::cert_file", true},
 		"client certificate of another CA": {func(f *fixture) {
-			f.cfg.ClientConfig.TLS.CertFile = other.File(ingresstest.ClientCertFile)
-			f.cfg.ClientConfig.TLS.KeyFile = other.File(ingresstest.ClientKeyFile)
+			f.cfg.TLS.CertFile = other.File(ingresstest.ClientCertFile)
+			f.cfg.TLS.KeyFile = other.File(ingresstest.ClientKeyFile)
 		}, "tls::cert_file", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -312,14 +313,14 @@ func (f *fixture) writeClientCert(expires time.Time) {
 	f.t.Helper()
 	pair, err := f.ingress.Authority.IssueUntil("otelcol", expires)
 	require.NoError(f.t, err)
-	require.NoError(f.t, os.WriteFile(f.cfg.ClientConfig.TLS.KeyFile, pair.KeyPEM, 0o600))
-	require.NoError(f.t, os.WriteFile(f.cfg.ClientConfig.TLS.CertFile, pair.CertPEM, 0o600))
+	require.NoError(f.t, os.WriteFile(f.cfg.TLS.KeyFile, pair.KeyPEM, 0o600))
+	require.NoError(f.t, os.WriteFile(f.cfg.TLS.CertFile, pair.CertPEM, 0o600))
 }
 
 // With tls.reload_interval a certificate that expires is renewed by writing a new file.
 func TestCertificateIsRenewedWithoutARestart(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.ClientConfig.TLS.ReloadInterval = time.Millisecond
+	f.cfg.TLS.ReloadInterval = time.Millisecond
 	f.cfg.RetryConfig.MaxElapsedTime = 0
 	expires := time.Now().Add(3 * time.Second).Truncate(time.Second) // Certificates have whole seconds.
 	f.writeClientCert(expires)
@@ -353,9 +354,9 @@ func TestRetryDoesNotTranslateAgain(t *testing.T) {
 	exporter := e.Component.(logsExporter).signalExporter
 	var translated atomic.Int32
 	original := exporter.signal.translate
-	exporter.signal.translate = func(data plog.Logs, out translate.Output) {
+	exporter.signal.translate = func(data plog.Logs) iter.Seq[translate.Envelope] {
 		translated.Add(1)
-		original(data, out)
+		return original(data)
 	}
 	require.NoError(t, e.Start(t.Context(), f.host))
 	e.push(0, 1, 0)

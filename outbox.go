@@ -35,33 +35,28 @@ type part struct {
 	open  bool // whether the item goes on in the next envelope
 }
 
-var _ translate.Output = (*outbox)(nil)
-
 func newOutbox(ctx context.Context, sender *ingress.Sender, limits BatchConfig, telemetry *telemetry) *outbox {
 	return &outbox{ctx: ctx, sender: sender, limits: limits, telemetry: telemetry}
 }
 
-// Envelope adds an envelope that completes the given number of items.
-func (o *outbox) Envelope(encoded []byte, items int) {
-	if o.message.Len() == o.limits.MaxEnvelopes || o.message.Size()+envelope.Size(len(encoded)) > o.limits.MaxBytes {
-		o.flush()
+// take adds an envelope, or counts items that make none, or no further one.
+func (o *outbox) take(e translate.Envelope) {
+	o.telemetry.cut(e.Truncated)
+	if e.Reason == "" {
+		if o.message.Len() == o.limits.MaxEnvelopes || o.message.Size()+envelope.Size(len(e.Encoded)) > o.limits.MaxBytes {
+			o.flush()
+		}
+		o.message.Append(e.Encoded)
+		o.parts = append(o.parts, part{items: e.Items, open: e.Items == 0})
+		return
 	}
-	o.message.Append(encoded)
-	o.parts = append(o.parts, part{items: items, open: items == 0})
-}
-
-// Reject counts items that make no envelope, or no further one.
-func (o *outbox) Reject(reason translate.Reason, items int) {
-	o.telemetry.rejected(reason, items)
+	o.telemetry.rejected(e.Reason, e.Items)
 	if n := len(o.parts); n > 0 {
 		o.parts[n-1].open = false // What it belongs to is counted now.
 	} else {
 		o.broken = nil
 	}
 }
-
-// Cut counts an item that was shortened.
-func (o *outbox) Cut() { o.telemetry.cut() }
 
 // flush sends the message and returns when it is acknowledged or given up.
 func (o *outbox) flush() {

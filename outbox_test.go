@@ -57,12 +57,12 @@ func TestOutboxAgainstAModel(t *testing.T) {
 		})
 
 		limits := BatchConfig{MaxEnvelopes: 1 + random.IntN(8), MaxBytes: 1 << 20}
-		out := newOutbox(t.Context(), exporter.sender, limits, exporter.telemetry)
+		out := newOutbox(t.Context(), exporter.client.NewSender(exporter.telemetry.attempted), limits, exporter.telemetry)
 		type item struct{ parts []int }
 		var items []item // that are complete
 		next, rejected, total := 0, 0, 0
 		add := func(completes int) int {
-			out.Envelope(envelope.AppendSourceID(nil, fmt.Sprint(next)), completes)
+			out.take(translate.Envelope{Encoded: envelope.AppendSourceID(nil, fmt.Sprint(next)), Items: completes})
 			next++
 			return next - 1
 		}
@@ -74,7 +74,7 @@ func TestOutboxAgainstAModel(t *testing.T) {
 			switch random.IntN(5) {
 			case 0:
 				exporter.telemetry.accepted(1)
-				out.Reject(translate.TooLarge, 1)
+				out.take(translate.Envelope{Items: 1, Reason: translate.ReasonTooLarge})
 				rejected++
 				total++
 			case 1: // A gauge: one envelope of several items, the first of which may have parts before it.

@@ -102,7 +102,7 @@ func TestSourceIDCannotBeOverridden(t *testing.T) {
 func TestSecretsAndPayloadsStayInside(t *testing.T) {
 	const secret, payload = "correct-horse-battery-staple", "the-body-of-a-log"
 	f := newFixture(t)
-	f.cfg.ClientConfig.Headers = configopaque.MapList{{Name: "authorization", Value: secret}}
+	f.cfg.Headers = configopaque.MapList{{Name: "authorization", Value: secret}}
 	f.cfg.Diode = DiodeConfig{Capacity: 2, MaxItems: 10, DropPolicy: DropOldest}
 	f.cfg.RetryConfig.MaxElapsedTime = 200 * time.Millisecond
 	e := f.start("logs")
@@ -140,7 +140,7 @@ func TestSecretsAndPayloadsStayInside(t *testing.T) {
 		assert.NotContains(t, text, payload)
 	}
 
-	f.cfg.ClientConfig.TLS.KeyPem = secret
+	f.cfg.TLS.KeyPem = secret
 	shown := confmap.New()
 	require.NoError(t, shown.Marshal(f.cfg))
 	text := fmt.Sprint(shown.ToStringMap())

@@ -124,6 +124,63 @@ func TestShutdownWithAStalledPeer(t *testing.T) {
 	f.checkIdentity("traces", 1100)
 }
 
+// The signals of an exporter ID share one deadline, that of the first Shutdown, although the collector shuts them down one after the
+// other: all send their last messages at the same time, and what comes late is counted.
+func TestShutdownOfThreeSignalsWithAStalledPeer(t *testing.T) {
+	signals := []string{"logs", "metrics", "traces"}
+	f := newFixture(t)
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	var exporters []feed
+	for i, signal := range signals {
+		e := f.start(signal)
+		exporters = append(exporters, e)
+		e.push(0, 100, 0)
+		f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == i+1 })
+		e.push(100, 1000, 0)
+	}
+	start := time.Now()
+	first, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	for i, e := range exporters {
+		ctx := t.Context() // Of itself it would wait for shutdownTimeout.
+		if i == 0 {
+			ctx = first
+		}
+		require.NoError(t, e.Shutdown(ctx))
+		assert.GreaterOrEqual(t, time.Since(start), 300*time.Millisecond, "what is on its way has that chance")
+		for _, straggler := range exporters[i+1:] {
+			straggler.push(2000, 10, 0)
+		}
+	}
+	assert.Less(t, time.Since(start), shutdownTimeout)
+	for i, signal := range signals {
+		assert.Equal(t, counts{failed: 100, dropped: 1000 + 10*i}, f.counts(signal), signal)
+		f.checkIdentity(signal, 1100+10*i)
+	}
+	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
+}
+
+// From the first Shutdown on, no signal waits for another attempt.
+func TestShutdownOfOneSignalEndsThePausesOfAll(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
+	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
+	logs, traces := f.start("logs"), f.start("traces")
+	traces.push(0, 10, 0)
+	// The outage is logged when the first attempt is over.
+	require.Eventually(t, func() bool { return len(f.lines("does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
+	require.NoError(t, logs.Shutdown(t.Context()))
+	f.ingress.WaitFor(t, "the last attempt", func() bool { return f.ingress.Calls() == 2 })
+	f.ingress.Resume()
+	traces.push(10, 10, 0) // A receiver's, which is shut down later.
+	f.ingress.WaitForEnvelopes(t, 10)
+	require.NoError(t, traces.Shutdown(t.Context()))
+	assert.Equal(t, counts{sent: 10, failed: 10}, f.counts("traces"))
+	f.checkIdentity("traces", 20)
+}
+
 // The deadline comes while a batch of many messages is under way: what was acknowledged counts as sent, what was cut off as
 // failed, and the rest as dropped.
 func TestShutdownDeadlineInTheMiddleOfABatch(t *testing.T) {

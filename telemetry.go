@@ -23,7 +23,6 @@ type dropReason string
 
 const (
 	overflow dropReason = "overflow" // The diode was full.
-	oversize dropReason = "oversize" // The batch alone is above a bound of the diode.
 	shutdown dropReason = "shutdown" // The exporter was shut down.
 )
 
@@ -69,7 +68,7 @@ func newTelemetry(set exporter.Settings, signal pipeline.Signal, q queue) (*tele
 	t.byExporter = []metric.AddOption{t.with()}
 	t.bySignal = t.with(t.signal)
 	t.byDrop = map[dropReason][]metric.AddOption{}
-	for _, reason := range []dropReason{overflow, oversize, shutdown} {
+	for _, reason := range []dropReason{overflow, shutdown} {
 		t.byDrop[reason] = []metric.AddOption{t.with(t.signal, attribute.String("reason", string(reason)))}
 	}
 	switch signal {
@@ -174,9 +173,11 @@ func (t *telemetry) failed(err *ingress.Error, items int) {
 	t.losses.addFailed(err, items)
 }
 
-// cut counts an item that was shortened, beside how it is counted out.
-func (t *telemetry) cut() {
-	t.builder.ExporterLoggregatorCutItems.Add(context.Background(), 1, t.bySignal)
+// cut counts items that were shortened, beside how they are counted out.
+func (t *telemetry) cut(items int) {
+	if items > 0 {
+		t.builder.ExporterLoggregatorCutItems.Add(context.Background(), int64(items), t.bySignal)
+	}
 }
 
 // acknowledged counts a message.

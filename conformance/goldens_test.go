@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
@@ -53,6 +56,7 @@ func readGoldens(t *testing.T, signal string) []golden {
 		for _, encoded := range output.Envelopes {
 			e := &loggregator_v2.Envelope{}
 			require.NoError(t, protojson.Unmarshal(encoded, e))
+			lengthen(e)
 			g.envelopes = append(g.envelopes, e)
 		}
 		readYAML(t, filepath.Join(dir, "input.yaml"), &g.input)
@@ -63,6 +67,30 @@ func readGoldens(t *testing.T, signal string) []golden {
 	}
 	require.NotEmpty(t, all)
 	return all
+}
+
+// shortened is a string above 1,000 bytes as output.json has it: its beginning, its length and its end.
+var shortened = regexp.MustCompile(`(?s)^(.+)… (\d+) bytes ….+$`)
+
+// lengthen gives the long strings of an envelope their length again, made of their beginnings.
+func lengthen(e *loggregator_v2.Envelope) {
+	long := func(s string) string {
+		match := shortened.FindStringSubmatch(s)
+		if match == nil {
+			return s
+		}
+		n, _ := strconv.Atoi(match[2])
+		return strings.ToValidUTF8(strings.Repeat(match[1], n/len(match[1])+1)[:n], "?") // The end may be half a character.
+	}
+	for key, value := range e.GetTags() {
+		e.Tags[key] = long(value)
+	}
+	switch m := e.GetMessage().(type) {
+	case *loggregator_v2.Envelope_Log:
+		m.Log.Payload = []byte(long(string(m.Log.GetPayload())))
+	case *loggregator_v2.Envelope_Event:
+		m.Event.Title, m.Event.Body = long(m.Event.GetTitle()), long(m.Event.GetBody())
+	}
 }
 
 func readYAML(t *testing.T, path string, to any) {

@@ -288,7 +288,12 @@ func inputBuckets(t *testing.T, g golden) (kind string, buckets []bucket) {
 			if i+1 < len(bounds) {
 				b.upper = number(t, bounds[i+1])
 			}
-			buckets = append(buckets, b)
+			if !math.IsInf(b.upper, -1) { // Nothing is in that one.
+				buckets = append(buckets, b)
+			}
+		}
+		if len(buckets) > 0 {
+			buckets[len(buckets)-1].count += inNoBucket(t, point, buckets)
 		}
 		return kind, buckets
 	}
@@ -309,10 +314,24 @@ func inputBuckets(t *testing.T, g golden) (kind string, buckets []bucket) {
 		threshold := number(t, point["zeroThreshold"])
 		buckets = append(buckets, bucket{lower: -threshold, upper: threshold, count: n})
 	}
-	return kind, append(buckets, side("positive")...)
+	buckets = append(buckets, side("positive")...)
+	if n := inNoBucket(t, point, buckets); n > 0 {
+		buckets = append(buckets, bucket{lower: buckets[len(buckets)-1].upper, upper: math.Inf(1), count: n})
+	}
+	return kind, buckets
 }
 
-// inputSums is the sum of the one point that the input of a case has, if it has one.
+// inNoBucket is how many observations of a point are in none of its buckets.
+func inNoBucket(t *testing.T, point map[string]any, buckets []bucket) uint64 {
+	t.Helper()
+	n := uint64(number(t, point["count"]))
+	for _, b := range buckets {
+		n -= b.count
+	}
+	return n
+}
+
+// inputSums is the sum of the one point that the input of a case has, if it has one that is a number.
 func inputSums(t *testing.T, g golden) (sums []float64) {
 	t.Helper()
 	find(g.input, func(key string, value any) {
@@ -320,7 +339,7 @@ func inputSums(t *testing.T, g golden) (sums []float64) {
 			return
 		}
 		for _, p := range list(value) {
-			if sum, ok := p.(map[string]any)["sum"]; ok {
+			if sum, ok := p.(map[string]any)["sum"]; ok && !math.IsInf(number(t, sum), 0) && !math.IsNaN(number(t, sum)) {
 				sums = append(sums, number(t, sum))
 			}
 		}

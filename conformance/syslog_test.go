@@ -5,7 +5,9 @@ package conformance
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -15,9 +17,18 @@ import (
 
 	"code.cloudfoundry.org/go-loggregator/v10/rfc5424"
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/leodido/go-syslog/v4"
+	"github.com/leodido/go-syslog/v4/octetcounting"
 	parser "github.com/leodido/go-syslog/v4/rfc5424"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
 // tagsID and its like are the SD-IDs that the syslog agent writes: 47450 is Cloud Foundry's enterprise number.
@@ -34,7 +45,7 @@ func writeSyslog(e *loggregator_v2.Envelope) ([][]byte, error) {
 	message := rfc5424.Message{
 		Priority:  14,
 		Timestamp: time.Unix(0, e.GetTimestamp()).UTC(),
-		Hostname:  "vm-0",
+		Hostname:  strings.Repeat("h", 255), // the longest there is
 		AppName:   e.GetSourceId(),
 		ProcessID: "[" + e.GetInstanceId() + "]",
 	}
@@ -100,26 +111,46 @@ func element(id string, namesAndValues ...string) rfc5424.StructuredData {
 	return data
 }
 
-// arrive is what Log Cache reads of an envelope, in its parser's words; an error if it loses it.
+// maxMessageLength is the longest message, in bytes, for which Log Cache keeps a connection open.
+const maxMessageLength = 65 << 10
+
+// somebodyElses is the message that follows on the same connection.
+const somebodyElses = "<14>1 2026-01-01T00:00:00Z host else [OTEL/0] - - hello\n"
+
+// arrive returns what Log Cache reads of an envelope, in its parser's words. It fails if Log Cache loses the envelope, or the
+// message that follows it.
 func arrive(e *loggregator_v2.Envelope) ([]*parser.SyslogMessage, error) {
 	written, err := writeSyslog(e)
 	if err != nil {
 		return nil, fmt.Errorf("the syslog agent can't write it: %w", err)
 	}
+	var connection bytes.Buffer
+	for _, message := range append(written, []byte(somebodyElses)) {
+		fmt.Fprintf(&connection, "%d %s", len(message), message)
+	}
 	var all []*parser.SyslogMessage
-	for _, message := range written {
-		parsed, err := parser.NewParser().Parse(message)
-		if err != nil {
-			return nil, fmt.Errorf("Log Cache refuses %q: %w", message, err)
+	var lost error
+	octetcounting.NewParser(syslog.WithMaxMessageLength(maxMessageLength), syslog.WithListener(func(r *syslog.Result) {
+		if r.Error != nil {
+			lost = fmt.Errorf("Log Cache closes the connection: %w", r.Error)
+			return
 		}
-		m := parsed.(*parser.SyslogMessage)
+		all = append(all, r.Message.(*parser.SyslogMessage))
+	})).Parse(&connection)
+	if lost != nil {
+		return nil, lost
+	}
+	if n := len(all); n != len(written)+1 || *all[n-1].Appname != "else" {
+		return nil, fmt.Errorf("of %d messages and the next one, %d arrived", len(written), n)
+	}
+	all = all[:len(written)]
+	for _, m := range all {
 		if m.Appname == nil {
-			return nil, fmt.Errorf("Log Cache finds no source ID in %q", message)
+			return nil, errors.New("Log Cache finds no source ID")
 		}
-		if e.GetLog() != nil && (m.Message == nil || strings.TrimSpace(*m.Message) == "") {
-			return nil, fmt.Errorf("Log Cache refuses an empty log: %q", message)
+		if e.GetLog() != nil && len(bytes.Trim(e.GetLog().GetPayload(), "\x00")) == 0 {
+			return nil, errors.New("Log Cache refuses an empty log")
 		}
-		all = append(all, m)
 	}
 	return all, nil
 }
@@ -148,6 +179,79 @@ func TestGoldensGetThroughSyslog(t *testing.T) {
 		})
 	}
 	assert.Positive(t, lost, "envelopes that are lost with tags.syslog_safe: false")
+}
+
+// FuzzSyslog translates data near the limit, of every kind of envelope: it gets through syslog, and so does what follows it.
+func FuzzSyslog(f *testing.F) {
+	for kind := range byte(5) {
+		f.Add(kind, `"`, uint16(33_300), uint16(10), byte(3))
+		f.Add(kind, `]\`, uint16(10), uint16(33_000), byte(1))
+		f.Add(kind, "a", uint16(65_000), uint16(60_000), byte(30))
+		f.Add(kind, "世\n", uint16(60_000), uint16(60_000), byte(31))
+	}
+	f.Fuzz(func(t *testing.T, kind byte, piece string, length, other uint16, tags byte) {
+		if piece == "" {
+			return
+		}
+		text := func(n uint16) string { return strings.Repeat(piece, int(n)/len(piece)+1) }
+		attributes := func(m pcommon.Map) {
+			for i := range tags % 32 {
+				m.PutStr(fmt.Sprintf("%c key %d", 'a'+i, i), text(length/uint16(i+1)))
+			}
+		}
+		var out iter.Seq[translate.Envelope]
+		switch kind % 5 {
+		case 0, 1:
+			logs := plog.NewLogs()
+			record := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+			attributes(record.Attributes())
+			record.Body().SetStr(text(other))
+			if kind%5 == 1 {
+				record.SetEventName(text(other / 2))
+			}
+			out = translate.NewLogs(options).Translate(logs)
+		case 2:
+			traces := ptrace.NewTraces()
+			span := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+			attributes(span.Attributes())
+			span.SetName(text(other))
+			out = translate.NewTraces(options).Translate(traces)
+		default:
+			metrics := pmetric.NewMetrics()
+			metric := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+			metric.SetName("m" + text(other))
+			metric.SetUnit(text(other / 4))
+			var p pmetric.NumberDataPoint
+			if kind%5 == 3 {
+				p = metric.SetEmptyGauge().DataPoints().AppendEmpty()
+			} else {
+				sum := metric.SetEmptySum()
+				sum.SetIsMonotonic(true)
+				p = sum.DataPoints().AppendEmpty()
+			}
+			p.SetIntValue(1)
+			attributes(p.Attributes())
+			out = translate.NewMetrics(options).Translate(metrics)
+		}
+		for translated := range out {
+			if translated.Reason != "" {
+				continue
+			}
+			e := &loggregator_v2.Envelope{}
+			require.NoError(t, proto.Unmarshal(translated.Encoded, e))
+			_, err := arrive(e)
+			require.NoError(t, err)
+		}
+	})
+}
+
+// options are those of the defaults that matter for what is written to syslog.
+var options = translate.Options{
+	SourceID:   translate.Identity{Default: strings.Repeat("s", 48)},
+	InstanceID: translate.Identity{Default: strings.Repeat("i", 36)},
+	SourceType: strings.Repeat("T", 89),
+	SyslogSafe: true,
+	MaxPayload: 60 << 10,
 }
 
 // requireArrived checks that what Log Cache has read is what was sent.

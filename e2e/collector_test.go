@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -192,12 +193,23 @@ func (s *sink) keep(e *loggregator_v2.Envelope) {
 	s.envelopes = append(s.envelopes, e)
 }
 
-// from is what has arrived so far from a source ID.
-func (s *sink) from(sourceID string) []*loggregator_v2.Envelope {
+// all is what has arrived so far, or since it was last told to forget.
+func (s *sink) all() []*loggregator_v2.Envelope {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return slices.Clone(s.envelopes)
+}
+
+func (s *sink) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.envelopes = nil
+}
+
+// from is what has arrived so far from a source ID.
+func (s *sink) from(sourceID string) []*loggregator_v2.Envelope {
 	var found []*loggregator_v2.Envelope
-	for _, e := range s.envelopes {
+	for _, e := range s.all() {
 		if e.GetSourceId() == sourceID {
 			found = append(found, e)
 		}

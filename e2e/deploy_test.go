@@ -25,8 +25,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// shutdownAtMost is how long the exporter may need to end: an attempt of 10 s for each signal.
-const shutdownAtMost = 3 * 10 * time.Second
+// shutdownAtMost is how long the exporter may need to end, all its signals together, with some for the rest of the collector.
+const shutdownAtMost = 12 * time.Second
 
 func read(t *testing.T, file string) string {
 	t.Helper()

@@ -117,12 +117,14 @@ func ourLogs() (plog.Logs, []*loggregator_v2.Envelope) {
 	sl.LogRecords().AppendEmpty().SetTimestamp(when) // Rejected: nothing in it.
 
 	const source, instance = "11111111-2222-3333-4444-555555555555", "3"
+	ofEvent := maps.Clone(app)
+	delete(ofEvent, "source_type")
 	return logs, []*loggregator_v2.Envelope{
 		log(when, source, instance, "order placed", loggregator_v2.Log_OUT, with(app, "severity", "INFO2", "order", "42",
 			"http.request.header.con_7c4d350b", "10",
 			"trace_id", "0102030405060708090a0b0c0d0e0f10", "span_id", "0102030405060708")),
 		log(when+1, source, instance, `{"reason":"<out of stock>"}`, loggregator_v2.Log_ERR, with(app, "severity", "FAILURE")),
-		{Timestamp: when + 2, SourceId: source, InstanceId: instance, Tags: app,
+		{Timestamp: when + 2, SourceId: source, InstanceId: instance, Tags: ofEvent,
 			Message: &loggregator_v2.Envelope_Event{Event: &loggregator_v2.Event{Title: "order.shipped", Body: "by drone"}}},
 	}
 }
@@ -381,8 +383,13 @@ func TestValidate(t *testing.T) {
 		"unreadable certificate": {"tls: {cert_file: /no/such/file, key_file: /no/such/file}",
 			"exporters::loggregator: tls::cert_file: must be a file that the collector can read: open /no/such/file: no such file or directory"},
 		"negative rate": {"rate_limit: {envelopes_per_second: -1}", "exporters::loggregator: rate_limit::envelopes_per_second: must be 0 (no limit) or more, not -1"},
-		"unknown key":   {"diode: {size: 3}", "size"},
-		"right":         {"timeout: 3s", ""},
+		"unknown key":   {"diode: {color: red}", "color"},
+		"key of other exporters": {"sending_queue: {queue_size: 10}, insecure: true",
+			"has invalid keys: insecure, sending_queue\ninsecure: use tls::insecure\nsending_queue: use diode"},
+		"no unit":               {"timeout: 5", "exporters::loggregator: timeout: must be 0s, or 1ms or more, not 5ns; is the unit missing? write 5s"},
+		"endpoint without port": {"endpoint: localhost", "exporters::loggregator: endpoint: address localhost: missing port in address"},
+		"negative timeout":      {"timeout: -1s", "exporters::loggregator::timeout: "},
+		"right":                 {"timeout: 3s", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := filepath.Join(t.TempDir(), "config.yaml")

@@ -29,11 +29,11 @@ import (
 // startCollectorWith starts the collector with these settings of the exporter, and nothing between it and the receiver.
 func startCollectorWith(t *testing.T, env []string, settings string) *collector {
 	t.Helper()
-	ports := freePorts(t, 4)
-	c := &collector{grpcPort: ports[0], metricsPort: ports[1], pprofPort: ports[2], healthPort: ports[3]}
+	ports := freePorts(t, 5)
+	c := &collector{grpcPort: ports[0], metricsPort: ports[1], pprofPort: ports[2], healthPort: ports[3], httpPort: ports[4]}
 	config := filepath.Join(t.TempDir(), "config.yaml")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
-receivers: {otlp: {protocols: {grpc: {endpoint: "127.0.0.1:%d"}}}}
+receivers: {otlp: {protocols: {grpc: {endpoint: "127.0.0.1:%d"}, http: {endpoint: "127.0.0.1:%d"}}}}
 exporters: {loggregator: {%s}}
 extensions:
   pprof: {endpoint: "127.0.0.1:%d"}
@@ -47,7 +47,7 @@ service:
     logs: {receivers: [otlp], exporters: [loggregator]}
     metrics: {receivers: [otlp], exporters: [loggregator]}
     traces: {receivers: [otlp], exporters: [loggregator]}
-`, c.grpcPort, settings, c.pprofPort, c.healthPort, c.metricsPort), 0o600))
+`, c.grpcPort, c.httpPort, settings, c.pprofPort, c.healthPort, c.metricsPort), 0o600))
 	c.process = start(t, env, nil, collectorBinary, "--config", config,
 		"--feature-gates=+extension.healthcheck.useComponentStatus")
 	c.eventually("the metrics page", func() bool { return c.get(c.metricsPort, "/metrics") != "" })

@@ -130,26 +130,26 @@ func benchHistograms(points int) pmetric.Metrics {
 	return data
 }
 
-// messages is a translate.Output that makes messages of 100 envelopes in the same memory.
+// messages makes messages of 100 envelopes in the same memory.
 type messages struct {
 	message   []byte
 	envelopes int
 	bytes     int
 }
 
-func (m *messages) Envelope(encoded []byte, _ int) {
+func (m *messages) add(e translate.Envelope) bool {
+	if e.Reason != "" {
+		panic(e.Reason)
+	}
 	if m.envelopes%100 == 0 {
 		m.message = m.message[:0]
 	}
 	before := len(m.message)
-	m.message = envelope.Append(m.message, encoded)
+	m.message = envelope.Append(m.message, e.Encoded)
 	m.envelopes++
 	m.bytes += len(m.message) - before
+	return true
 }
-
-func (*messages) Reject(reason translate.Reason, _ int) { panic(reason) }
-
-func (*messages) Cut() {}
 
 var options = translate.Options{
 	SourceID: translate.Identity{
@@ -365,8 +365,8 @@ type input struct {
 }
 
 func logsInput(name string, data plog.Logs) input {
-	logs, out, pdata := translate.NewLogs(options), &messages{}, &plog.ProtoMarshaler{}
-	return input{name, data.LogRecordCount(), func() { logs.Translate(data, out) }, func() { (&straightforward{}).logs(data) }, func() int {
+	logs, add, pdata := translate.NewLogs(options), (&messages{}).add, &plog.ProtoMarshaler{}
+	return input{name, data.LogRecordCount(), func() { logs.Translate(data)(add) }, func() { (&straightforward{}).logs(data) }, func() int {
 		encoded, err := pdata.MarshalLogs(data)
 		must(err)
 		return len(encoded)
@@ -374,8 +374,8 @@ func logsInput(name string, data plog.Logs) input {
 }
 
 func metricsInput(name string, data pmetric.Metrics) input {
-	metrics, out, pdata := translate.NewMetrics(options), &messages{}, &pmetric.ProtoMarshaler{}
-	return input{name, data.DataPointCount(), func() { metrics.Translate(data, out) }, func() { (&straightforward{}).metrics(data) }, func() int {
+	metrics, add, pdata := translate.NewMetrics(options), (&messages{}).add, &pmetric.ProtoMarshaler{}
+	return input{name, data.DataPointCount(), func() { metrics.Translate(data)(add) }, func() { (&straightforward{}).metrics(data) }, func() int {
 		encoded, err := pdata.MarshalMetrics(data)
 		must(err)
 		return len(encoded)
@@ -383,8 +383,8 @@ func metricsInput(name string, data pmetric.Metrics) input {
 }
 
 func tracesInput(name string, data ptrace.Traces) input {
-	traces, out, pdata := translate.NewTraces(options), &messages{}, &ptrace.ProtoMarshaler{}
-	return input{name, data.SpanCount(), func() { traces.Translate(data, out) }, func() { (&straightforward{}).traces(data) }, func() int {
+	traces, add, pdata := translate.NewTraces(options), (&messages{}).add, &ptrace.ProtoMarshaler{}
+	return input{name, data.SpanCount(), func() { traces.Translate(data)(add) }, func() { (&straightforward{}).traces(data) }, func() int {
 		encoded, err := pdata.MarshalTraces(data)
 		must(err)
 		return len(encoded)

@@ -10,6 +10,7 @@ package ingress
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
@@ -45,12 +46,18 @@ type Client struct {
 	conn    *grpc.ClientConn
 	limiter *rate.Limiter
 	peer    peer
+
+	finishing  chan struct{} // closed by Finish
+	finishOnce sync.Once
+	life       context.Context // done since GiveUp
+	giveUp     context.CancelFunc
 }
 
 // NewClient starts to connect and does not wait for the connection. It fails on a configuration that can't work, such as
 // certificates that can't be read.
 func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]component.Component, set component.TelemetrySettings, build component.BuildInfo) (*Client, error) {
-	c := &Client{cfg: cfg, limiter: rate.NewLimiter(rate.Inf, 0), peer: peer{logger: set.Logger}}
+	c := &Client{cfg: cfg, limiter: rate.NewLimiter(rate.Inf, 0), peer: peer{logger: set.Logger}, finishing: make(chan struct{})}
+	c.life, c.giveUp = context.WithCancel(context.Background())
 	if cfg.EnvelopesPerSecond > 0 {
 		c.limiter = rate.NewLimiter(rate.Limit(cfg.EnvelopesPerSecond), cfg.Burst)
 	}
@@ -69,6 +76,21 @@ func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]comp
 	}
 	return c, nil
 }
+
+// Finish makes what waits for another attempt have it now, as its last, whichever sender it belongs to. From then on each message
+// has one attempt. GiveUp follows after the given time. Only the first call has an effect.
+func (c *Client) Finish(within time.Duration) {
+	c.finishOnce.Do(func() {
+		close(c.finishing)
+		time.AfterFunc(within, c.GiveUp)
+	})
+}
+
+// GiveUp ends the context of the client.
+func (c *Client) GiveUp() { c.giveUp() }
+
+// Context is done when nothing more should be sent: from GiveUp on.
+func (c *Client) Context() context.Context { return c.life }
 
 // Close closes the connection. What is being sent fails.
 func (c *Client) Close() error { return c.conn.Close() }

@@ -136,7 +136,7 @@ func (s side) byHand(settings *configtls.ClientConfig) bool {
 // one that fits counts. The errors of crypto/tls begin with "remote error" where the server found the fault: then the words are
 // those of an alert of RFC 8446, section 6.2.
 var certificateFaults = []fault{
-	{"certificate signed by unknown authority", "the server's certificate is not of the CA in tls::ca_file", clientSettings},
+	{"certificate signed by unknown authority", wrongCAHint, clientSettings},
 	{"certificate has expired or is not yet valid", "the server's certificate is out of date, or one of the clocks is wrong", serverSide},
 	{"certificate is valid for", "the server's certificate has another name than tls::server_name_override", clientSettings},
 	{"cannot validate certificate for", "the server's certificate has no such name; see tls::server_name_override", clientSettings},
@@ -151,8 +151,13 @@ var certificateFaults = []fault{
 	{"remote error: tls: access denied", refusedHint, clientCertificate},
 }
 
-// Hints for other errors. The README explains each.
+// Hints that depend on the settings, and those for other errors. The README explains each.
 const (
+	wrongCAHint       = "the server's certificate is not of the CA in tls::ca_file, which is read at the start only"
+	noCAHint          = "tls::ca_file is not set, so the roots of the system were used: set it to the Loggregator CA"
+	readOnceHint      = "; the file is read at the start only, because tls::reload_interval is not set"
+	plaintextHint     = "the server probably wants TLS: remove tls::insecure"
+	noTLSHint         = "the server does not speak TLS"
 	refusedHint       = "the server does not accept the certificate in tls::cert_file"
 	noCertificateHint = "the server may ask for a client certificate: set tls::cert_file and tls::key_file"
 	handshakeHint     = "client and server have no TLS version or cipher suite in common, or the server does not accept the certificate in tls::cert_file"
@@ -229,6 +234,12 @@ func (e *Error) explainConnection(settings *configtls.ClientConfig) {
 	for _, f := range certificateFaults {
 		if strings.Contains(text, f.words) {
 			e.Hint, e.ByHand = f.hint, f.side.byHand(settings)
+			switch {
+			case f.hint == wrongCAHint && settings.CAFile == "" && settings.CAPem == "":
+				e.Hint = noCAHint
+			case f.side == clientCertificate && settings.CertFile != "" && settings.ReloadInterval == 0:
+				e.Hint += readOnceHint
+			}
 			return
 		}
 	}
@@ -240,6 +251,10 @@ func (e *Error) explainConnection(settings *configtls.ClientConfig) {
 			return
 		}
 		e.Hint = handshakeHint
+	case strings.Contains(text, "first record does not look like a TLS handshake"):
+		e.Hint = noTLSHint
+	case settings.Insecure && strings.Contains(text, "error reading server preface"):
+		e.Hint, e.Guess = plaintextHint, true // A server that is on its way down breaks connections like that, too.
 	case strings.Contains(text, "broken pipe"), strings.Contains(text, "connection reset"):
 		e.Hint, e.Guess = brokenHint, true
 	}

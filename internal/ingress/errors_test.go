@@ -161,7 +161,7 @@ func TestWhatOnlyAPersonCanMend(t *testing.T) {
 		hint             string
 		byHand, reloaded bool // whether it is for a person, also when the client's certificate is reloaded
 	}{
-		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 {"tls::ca_file", true, true},
+		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 {"set it to the Loggregator CA", true, true},
 		handshake + "tls: failed to verify certificate: x509: certificate is valid for metron, not doppler\"":            {"tls::server_name_override", true, true},
 		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": {"out of date", false, false},
 		preface + "certificate required":                     {"set tls::cert_file", true, false},
@@ -236,6 +236,53 @@ func TestMissingClientCertificate(t *testing.T) {
 	}
 }
 
+// What is not set, and what is not read again, is said.
+func TestHintsFollowTheSettings(t *testing.T) {
+	unknownCA := status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority"`)
+	expired := status.Error(codes.Unavailable, "error reading server preface: remote error: tls: expired certificate")
+	const (
+		noCA       = "tls::ca_file is not set, so the roots of the system were used: set it to the Loggregator CA"
+		notOfTheCA = "the server's certificate is not of the CA in tls::ca_file, which is read at the start only"
+	)
+	for name, tt := range map[string]struct {
+		err      error
+		settings configtls.Config
+		want     string
+	}{
+		"no CA":                {unknownCA, configtls.Config{}, noCA},
+		"no CA, certificate":   {unknownCA, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, noCA},
+		"CA":                   {unknownCA, configtls.Config{CAFile: "ca.crt"}, notOfTheCA},
+		"CA, reload":           {unknownCA, configtls.Config{CAFile: "ca.crt", ReloadInterval: time.Minute}, notOfTheCA},
+		"CA in the settings":   {unknownCA, configtls.Config{CAPem: "PEM"}, notOfTheCA},
+		"certificate":          {expired, configtls.Config{CertFile: "client.crt"}, "the certificate in tls::cert_file is out of date; the file is read at the start only, because tls::reload_interval is not set"},
+		"certificate, reload":  {expired, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, "the certificate in tls::cert_file is out of date"},
+		"certificate, no file": {expired, configtls.Config{CertPem: "PEM"}, "the certificate in tls::cert_file is out of date"},
+	} {
+		assert.Equal(t, tt.want, classify(tt.err, withTLS(tt.settings)).Hint, name)
+	}
+}
+
+// One side speaks TLS and the other does not. The words are those of real connections.
+func TestTLSOnOneSideOnly(t *testing.T) {
+	hintOf := func(cfg Config) *Error {
+		cfg.Retry.Enabled = false
+		var failure *Error
+		require.ErrorAs(t, send(t.Context(), connect(t, cfg).NewSender(func(Attempt) {}), logEnvelopes(1)...), &failure)
+		return failure
+	}
+	secured := ingresstest.StartCapture(t)
+	plaintext := configFor(secured)
+	plaintext.GRPC.TLS = configtls.ClientConfig{Insecure: true}
+	e := hintOf(plaintext)
+	assert.Equal(t, "the server probably wants TLS: remove tls::insecure", e.Hint, e)
+	assert.False(t, e.ByHand, "it is a guess")
+
+	served := serve(t, early{})
+	e = hintOf(configWith(served.GRPC.Endpoint, secured.Certs))
+	assert.Equal(t, "the server does not speak TLS", e.Hint, e)
+	assert.False(t, e.ByHand)
+}
+
 // What a server says of a connection of its own is nothing that this side can mend.
 func TestWordsOfOthers(t *testing.T) {
 	for _, text := range []string{
@@ -291,7 +338,7 @@ func TestServersWordsAreBounded(t *testing.T) {
 func TestReadmeHasEachHint(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
-	hints := []string{refusedHint, noCertificateHint, handshakeHint, credentialsHint, identityHint, proxyHint, noIngressHint, tooLargeHint, brokenHint}
+	hints := []string{wrongCAHint, noCAHint, strings.TrimPrefix(readOnceHint, "; "), plaintextHint, noTLSHint, refusedHint, noCertificateHint, handshakeHint, credentialsHint, identityHint, proxyHint, noIngressHint, tooLargeHint, brokenHint}
 	for _, f := range certificateFaults {
 		hints = append(hints, f.hint)
 	}

@@ -23,7 +23,7 @@ func TestSendersShareTheRateFairly(t *testing.T) {
 	const perMessage, messages = 100, 20
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
-	cfg.EnvelopesPerSecond, cfg.Burst = 8000, perMessage
+	cfg.EnvelopesPerSecond, cfg.Burst = 5000, perMessage
 	client := connect(t, cfg)
 	warm(t, client)
 
@@ -64,7 +64,7 @@ func TestBurstIntoARouter(t *testing.T) {
 		perMessage int
 		whole      bool
 	}{
-		{"at the default rate", 8000, 100, 100, true},
+		{"at the default rate", 5000, 100, 100, true},
 		{"without a rate limit", 0, 0, 5000, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

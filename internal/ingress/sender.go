@@ -6,19 +6,16 @@ package ingress
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v7"
 	"google.golang.org/grpc/mem"
 )
 
-// Sender sends the batches of one signal over a [Client]. One goroutine at a time may call Send; any may call StopRetrying.
+// Sender sends the batches of one signal over a [Client]. One goroutine at a time may call Send.
 type Sender struct {
-	client   *Client
-	observe  func(Attempt)
-	stopped  chan struct{}
-	stopOnce sync.Once
+	client  *Client
+	observe func(Attempt)
 	// notBefore is when the pause is over that the server has asked for, which holds for the next message as well.
 	notBefore time.Time
 }
@@ -41,7 +38,7 @@ type Outcome struct {
 
 // NewSender makes a sender that calls observe after each attempt, on the goroutine that sends.
 func (c *Client) NewSender(observe func(Attempt)) *Sender {
-	return &Sender{client: c, observe: observe, stopped: make(chan struct{})}
+	return &Sender{client: c, observe: observe}
 }
 
 // Send sends a batch, and returns when it is acknowledged or given up. settle is called with what became of its envelopes:
@@ -49,7 +46,7 @@ func (c *Client) NewSender(observe func(Attempt)) *Sender {
 //
 // It waits for the rate limit before each attempt, because an attempt that failed may have been taken all the same; but not
 // while there is no connection, when an attempt fails at once. It tries again, with growing pauses, as long as the error is
-// one that passes, the configured time is not over, and StopRetrying was not called. A pause that the server asks for holds
+// one that passes, the configured time is not over, and the client is not to finish. A pause that the server asks for holds
 // for the next message too if this one is given up. What the server refuses as too large is sent again in halves, down to
 // single envelopes. ctx bounds all of it.
 func (s *Sender) Send(ctx context.Context, b *Batch, settle func(Outcome)) {
@@ -101,7 +98,7 @@ func (s *Sender) deliver(ctx context.Context, message *buffer, envelopes int) er
 			s.notBefore = time.Now().Add(last.delay)
 		}
 		attempt.Halved = last != nil && last.TooLarge && envelopes > 1
-		if last != nil && !last.Permanent && retry.Enabled && ctx.Err() == nil && !s.stopping() {
+		if last != nil && !last.Permanent && retry.Enabled && ctx.Err() == nil && !s.finishing() {
 			delay := max(pause.NextBackOff(), last.delay, 1) // 0 would say that none follows.
 			deadline, bounded := ctx.Deadline()
 			inTime := !bounded || delay < time.Until(deadline)
@@ -152,7 +149,7 @@ func (s *Sender) sleep(ctx context.Context, d time.Duration, wake <-chan struct{
 	case <-timer.C:
 		return true
 	case <-wake:
-	case <-s.stopped: // The last attempt, at once.
+	case <-s.client.finishing: // The last attempt, at once.
 	case <-ctx.Done():
 	}
 	return false
@@ -168,14 +165,9 @@ func (s *Sender) attempt(ctx context.Context, message *buffer) Attempt {
 	return a
 }
 
-// StopRetrying makes what waits for another attempt have it now, as its last. From then on each message has one.
-func (s *Sender) StopRetrying() {
-	s.stopOnce.Do(func() { close(s.stopped) })
-}
-
-func (s *Sender) stopping() bool {
+func (s *Sender) finishing() bool {
 	select {
-	case <-s.stopped:
+	case <-s.client.finishing:
 		return true
 	default:
 		return false

@@ -211,7 +211,7 @@ func TestServersPauseEndsWithTheSender(t *testing.T) {
 	require.ErrorIs(t, send(ctx, sender, logEnvelopes(1)...), context.DeadlineExceeded)
 	result := sendAsync(t.Context(), sender, logEnvelopes(1)...)
 	server.Resume()
-	sender.StopRetrying()
+	client.Finish(never)
 	require.NoError(t, await(t, "the last attempt", result))
 }
 
@@ -267,7 +267,7 @@ func TestMaxElapsedTimeEndsRetrying(t *testing.T) {
 	assert.Zero(t, attempts[last].RetryIn)
 }
 
-func TestStopRetryingWhileABatchWaits(t *testing.T) {
+func TestFinishWhileABatchWaits(t *testing.T) {
 	tests := []struct {
 		name    string
 		healthy bool // whether the server is well again at the last attempt
@@ -278,13 +278,15 @@ func TestStopRetryingWhileABatchWaits(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = never, never
-	client := connect(t, cfg)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			client := connect(t, cfg)
 			server.Refuse(refusal(t, codes.Unavailable))
 			attempts := make(chan Attempt, 10)
 			sender := client.NewSender(func(a Attempt) { attempts <- a })
-			other := client.NewSender(func(Attempt) {})
+			others := make(chan Attempt, 10)
+			other := sendAsync(t.Context(), client.NewSender(func(a Attempt) { others <- a }), logEnvelopes(1)...)
+			assert.Equal(t, never, await(t, "the first attempt of another sender", others).RetryIn)
 			result := sendAsync(t.Context(), sender, logEnvelopes(1)...)
 			assert.Equal(t, never, await(t, "the first attempt", attempts).RetryIn)
 			if tt.healthy {
@@ -293,7 +295,7 @@ func TestStopRetryingWhileABatchWaits(t *testing.T) {
 
 			var wg sync.WaitGroup
 			for range 3 { // More than once, and at the same time.
-				wg.Go(sender.StopRetrying)
+				wg.Go(func() { client.Finish(never) })
 			}
 			wg.Wait()
 			err := await(t, "the last attempt", result)
@@ -305,6 +307,9 @@ func TestStopRetryingWhileABatchWaits(t *testing.T) {
 				assert.Same(t, last.Err, requireError(t, err, "Unavailable"))
 			}
 			assert.Empty(t, attempts)
+			assert.Equal(t, err == nil, await(t, "the last attempt of the other", other) == nil)
+			assert.Zero(t, await(t, "the last attempt of the other", others).RetryIn)
+			require.NoError(t, client.Context().Err())
 
 			// From then on each batch has one attempt.
 			for range 3 {
@@ -316,21 +321,45 @@ func TestStopRetryingWhileABatchWaits(t *testing.T) {
 			server.Resume()
 			require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
 			assert.Nil(t, await(t, "the only attempt", attempts).Err)
-			assert.False(t, other.stopping(), "the other senders of the client go on")
 		})
 	}
 }
 
-func TestStopRetryingLetsAnAttemptGoOn(t *testing.T) {
+func TestFinishLetsAnAttemptGoOn(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Stall()
-	sender := connect(t, configFor(server)).NewSender(func(Attempt) {})
-	result := sendAsync(t.Context(), sender, logEnvelope("in the middle"))
+	client := connect(t, configFor(server))
+	result := sendAsync(client.Context(), client.NewSender(func(Attempt) {}), logEnvelope("in the middle"))
 	server.WaitFor(t, "the call", func() bool { return server.Calls() == 1 })
-	sender.StopRetrying()
+	client.Finish(never)
 	server.Resume()
 	require.NoError(t, await(t, "the acknowledgement", result))
 	requireLogs(t, server, "in the middle")
+}
+
+// All senders of a client have one time to finish. It begins with the first call, and GiveUp ends it.
+func TestFinishEnds(t *testing.T) {
+	for name, finish := range map[string]func(*Client){
+		"in time":    func(c *Client) { c.Finish(10 * time.Millisecond); c.Finish(never) },
+		"given up":   func(c *Client) { c.Finish(never); c.GiveUp() },
+		"twice":      func(c *Client) { c.GiveUp(); c.GiveUp() },
+		"after that": func(c *Client) { c.GiveUp(); c.Finish(never) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := ingresstest.StartCapture(t)
+			server.Stall()
+			client := connect(t, configFor(server))
+			var results []<-chan error
+			for range 3 {
+				results = append(results, sendAsync(client.Context(), client.NewSender(func(Attempt) {}), logEnvelopes(1)...))
+			}
+			server.WaitFor(t, "the calls", func() bool { return server.Calls() == 3 })
+			finish(client)
+			for _, result := range results {
+				requireError(t, await(t, "the end", result), "Canceled")
+			}
+		})
+	}
 }
 
 func TestContextBeforeTheFirstAttempt(t *testing.T) {

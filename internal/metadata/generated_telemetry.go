@@ -158,7 +158,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorCutItems, err = builder.meter.Int64Counter(
 		"otelcol_exporter_loggregator_cut_items",
-		metric.WithDescription("Number of items that were shortened to fit. The longest tag values are cut where an envelope is above 64 KiB, a source type above 89 bytes is cut, and a span event that does not fit is left out. [Alpha]"),
+		metric.WithDescription("Number of items that were shortened. The longest tag values are cut where an envelope is above 64 KiB with what syslog escapes in it, a source type above 89 bytes is cut, a span event that does not fit is left out, and maps and lists are written down to a depth of 64. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)

@@ -88,7 +88,7 @@ func AssertEqualExporterLoggregatorBytes(t *testing.T, tt *componenttest.Telemet
 func AssertEqualExporterLoggregatorCutItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_loggregator_cut_items",
-		Description: "Number of items that were shortened to fit. The longest tag values are cut where an envelope is above 64 KiB, a source type above 89 bytes is cut, and a span event that does not fit is left out. [Alpha]",
+		Description: "Number of items that were shortened. The longest tag values are cut where an envelope is above 64 KiB with what syslog escapes in it, a source type above 89 bytes is cut, a span event that does not fit is left out, and maps and lists are written down to a depth of 64. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,

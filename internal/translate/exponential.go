@@ -16,7 +16,7 @@ const maxExponentialBuckets = 20
 // its temporality is taken for cumulative.
 func (m *Metrics) exponentialHistogram(name, unit string, h pmetric.ExponentialHistogram) {
 	if h.AggregationTemporality() == pmetric.AggregationTemporalityDelta {
-		m.reject(Temporality, h.DataPoints().Len())
+		m.reject(ReasonTemporality, h.DataPoints().Len())
 		return
 	}
 	for _, p := range h.DataPoints().All() {
@@ -29,14 +29,12 @@ func (m *Metrics) exponentialHistogram(name, unit string, h pmetric.ExponentialH
 func (m *Metrics) exponentialPoint(name, unit string, p pmetric.ExponentialHistogramDataPoint) Reason {
 	switch {
 	case p.Flags().NoRecordedValue():
-		return Stale
-	case p.HasSum() && !isFinite(p.Sum()):
-		return NotFinite
+		return ReasonStale
 	case !wellFormedExponential(p):
-		return Malformed
+		return ReasonMalformed
 	}
 	if !beginHistogram(m, name, unit, p) {
-		return TooLarge
+		return ReasonTooLarge
 	}
 	m.exponentialBuckets(p)
 	m.endHistogram(p.Count())
@@ -124,7 +122,7 @@ func (s exponentialSide) merged(index int64, shift int) (count uint64) {
 	return count
 }
 
-// wellFormedExponential says whether a point has as many observations in its buckets as in total, and a zero bucket that
+// wellFormedExponential reports whether a point has no more observations in its buckets than in total, and a zero bucket that
 // has a width.
 func wellFormedExponential(p pmetric.ExponentialHistogramDataPoint) bool {
 	if threshold := p.ZeroThreshold(); !isFinite(threshold) || threshold < 0 {
@@ -134,5 +132,5 @@ func wellFormedExponential(p pmetric.ExponentialHistogramDataPoint) bool {
 	if ok {
 		total, ok = addUp(total, p.Negative().BucketCounts())
 	}
-	return ok && total == p.Count()
+	return ok && total <= p.Count()
 }

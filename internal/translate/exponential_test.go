@@ -167,13 +167,13 @@ func TestExponentialHistograms(t *testing.T) {
 		"several points, the broken ones rejected": {
 			metric: func(m pmetric.Metric) {
 				setZeros(exponentialPoint(m, 0), 0, 1)
-				exponentialPoint(m, 0).SetCount(1)
+				exponentialPoint(m, 0).SetZeroThreshold(-1)
 				setZeros(exponentialPoint(m, 0), 0, 2)
 			},
 			want: list(
 				total("m_count", 1), bucket("0", 1), bucket("+Inf", 1), total("m_count", 2), bucket("0", 2), bucket("+Inf", 2),
 			),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"with tags and identity": {
 			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
@@ -192,7 +192,7 @@ func TestExponentialHistograms(t *testing.T) {
 				exponentialPoint(m, 0)
 				m.ExponentialHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
 			},
-			rejected: map[Reason]int{Temporality: 2},
+			rejected: map[Reason]int{ReasonTemporality: 2},
 		},
 		"of no known temporality": {
 			metric: func(m pmetric.Metric) {
@@ -205,29 +205,37 @@ func TestExponentialHistograms(t *testing.T) {
 			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) {
 				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 			}),
-			rejected: one(Stale),
+			rejected: one(ReasonStale),
 		},
-		"sum NaN": {
-			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetSum(math.NaN()) }),
-			rejected: one(NotFinite),
+		"a sum that is no number": {
+			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetSum(math.NaN()) }),
+			want:   list(total("m_count", 6), bucket("1", 0), bucket("2", 1), bucket("4", 3), bucket("8", 6), bucket("+Inf", 6)),
 		},
-		"buckets that don't add up": {
-			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(7) }),
-			rejected: one(Malformed),
+		"observations in no bucket": {
+			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(7) }),
+			want:   list(total("m_count", 7), bucket("1", 0), bucket("2", 1), bucket("4", 3), bucket("8", 6), bucket("+Inf", 7)),
+		},
+		"an attribute of the bound's name": {
+			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { put(p.Attributes(), "le", "x") }),
+			want:   list(total("m_count", 0, "exported_le", "x"), bucket("+Inf", 0, "exported_le", "x")),
+		},
+		"buckets above the count": {
+			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(5) }),
+			rejected: one(ReasonMalformed),
 		},
 		"buckets that add up past 2^64": {
 			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) {
 				setBuckets(p, p.Negative(), 0, math.MaxUint64)
 			}),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"a negative threshold": {
 			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetZeroThreshold(-1) }),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"a threshold that is no number": {
 			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetZeroThreshold(math.NaN()) }),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 	} {
 		t.Run(name, row.run)

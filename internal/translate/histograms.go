@@ -40,7 +40,7 @@ func (m *Metrics) histogramNames(name string) histogramNames {
 	names, ok := m.histogramsNamed[name]
 	if !ok {
 		names = histogramNames{bucket: name + "_bucket", count: name + "_count", sum: name + "_sum"}
-		if len(name) <= keyRemembered {
+		if len(name) <= cachedKeyBytes {
 			m.histogramsNamed.put(strings.Clone(name), names)
 		}
 	}
@@ -54,7 +54,7 @@ const longestNumber = len("-2.2250738585072014e-308")
 // counter for each bucket that includes the buckets below it. One that does not say its temporality is taken for cumulative.
 func (m *Metrics) histogram(name, unit string, h pmetric.Histogram) {
 	if h.AggregationTemporality() == pmetric.AggregationTemporalityDelta {
-		m.reject(Temporality, h.DataPoints().Len())
+		m.reject(ReasonTemporality, h.DataPoints().Len())
 		return
 	}
 	for _, p := range h.DataPoints().All() {
@@ -67,14 +67,12 @@ func (m *Metrics) histogram(name, unit string, h pmetric.Histogram) {
 func (m *Metrics) histogramPoint(name, unit string, p pmetric.HistogramDataPoint) Reason {
 	switch {
 	case p.Flags().NoRecordedValue():
-		return Stale
-	case p.HasSum() && !isFinite(p.Sum()):
-		return NotFinite
+		return ReasonStale
 	case !wellFormed(p):
-		return Malformed
+		return ReasonMalformed
 	}
 	if !beginHistogram(m, name, unit, p) {
-		return TooLarge
+		return ReasonTooLarge
 	}
 	below := uint64(0)
 	for i, bound := range p.ExplicitBounds().All() {
@@ -108,12 +106,12 @@ type buckets struct {
 // envelopes of the point would be too large. It is generic because an interface would be an allocation for each point.
 func beginHistogram[P histogramData](m *Metrics, name, unit string, p P) bool {
 	names := m.histogramNames(name)
-	if !m.sealPoint(p.Attributes(), m.histogramRoom(names, unit)) {
+	if !m.encodeCommon(p.Attributes(), boundTag, m.histogramRoom(names, unit), names.bucket, unit) {
 		return false
 	}
 	m.buckets = buckets{timestamp: m.pointTime(p.Timestamp()), name: names.bucket}
 	m.putTotal(m.buckets.timestamp, names.count, p.Count(), "", "", 0)
-	if p.HasSum() {
+	if p.HasSum() && isFinite(p.Sum()) {
 		m.putGauge(m.buckets.timestamp, names.sum, unit, p.Sum(), "", "")
 	}
 	return true
@@ -159,15 +157,16 @@ func (m *Metrics) putBucket(bound string, total uint64, items int) {
 	m.putTotal(m.buckets.timestamp, m.buckets.name, total, boundTag, bound, items)
 }
 
-// histogramRoom is what the largest envelope of a histogram takes beside what is sealed.
+// histogramRoom is what the largest envelope of a histogram takes beside what they share.
 func (m *Metrics) histogramRoom(names histogramNames, unit string) int {
 	m.message = envelope.AppendCounter(m.message[:0], names.bucket, 0, math.MaxUint64)
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], names.sum, unit, math.MaxFloat64)
 	return max(len(m.message)+tagSize(len(boundTag), longestNumber), envelope.Size(len(m.gauge)))
 }
 
-// wellFormed says whether a point has one bucket more than bounds, or no buckets at all, bounds that are finite and grow,
-// and as many observations in its buckets as in total.
+// wellFormed reports whether a point has one bucket more than bounds, or no buckets at all, bounds that grow, and no more
+// observations in its buckets than in total. Those that are in none have no place below any bound. SDKs may end the bounds with
+// an infinity.
 func wellFormed(p pmetric.HistogramDataPoint) bool {
 	bounds, counts := p.ExplicitBounds(), p.BucketCounts()
 	if counts.Len() == 0 {
@@ -177,12 +176,12 @@ func wellFormed(p pmetric.HistogramDataPoint) bool {
 		return false
 	}
 	for i, bound := range bounds.All() {
-		if !isFinite(bound) || i > 0 && bound <= bounds.At(i-1) {
+		if math.IsNaN(bound) || i > 0 && bound <= bounds.At(i-1) {
 			return false
 		}
 	}
 	total, ok := addUp(0, counts)
-	return ok && total == p.Count()
+	return ok && total <= p.Count()
 }
 
 // addUp adds counts to total; false when that does not fit into 64 bits.

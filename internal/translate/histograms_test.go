@@ -97,10 +97,34 @@ func TestHistograms(t *testing.T) {
 				with(total("m_count", 3, "k", "v", "instance_id", "7"), instance7), with(bucket("+Inf", 3, "k", "v", "instance_id", "7"), instance7),
 			),
 		},
-		"the bound before an attribute of its name": {
-			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "le", "x") }, []float64{1}, 3, 4),
-			want:   list(total("m_count", 7, "le", "x"), bucket("1", 3), bucket("+Inf", 7)),
+		"an attribute of the bound's name": {
+			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "le", "x", "k", "v") }, []float64{1}, 3, 4),
+			want: list(
+				total("m_count", 7, "k", "v", "exported_le", "x"), bucket("1", 3, "k", "v", "exported_le", "x"),
+				bucket("+Inf", 7, "k", "v", "exported_le", "x"),
+			),
 		},
+		"an attribute of the bound's name, and of what that becomes": {
+			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "le", "x", "exported_le", "y") }, nil, 7),
+			want:   list(total("m_count", 7, "exported_le", "y;x"), bucket("+Inf", 7, "exported_le", "y;x")),
+		},
+		"an infinite last bound": {
+			metric: of(nil, []float64{1, math.Inf(1)}, 3, 4, 0), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7)),
+		},
+		"observations above an infinite bound": {
+			metric: of(nil, []float64{1, math.Inf(1)}, 3, 4, 5), want: list(total("m_count", 12), bucket("1", 3), bucket("+Inf", 12)),
+		},
+		"an infinite first bound": {
+			metric: of(nil, []float64{math.Inf(-1), 1}, 0, 3, 4), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7)),
+		},
+		"only infinite bounds": {
+			metric: of(nil, []float64{math.Inf(-1), math.Inf(1)}, 1, 2, 4), want: list(total("m_count", 7), bucket("+Inf", 7)),
+		},
+		"observations in no bucket": {
+			metric: of(count(9), []float64{1}, 3, 4), want: list(total("m_count", 9), bucket("1", 3), bucket("+Inf", 9)),
+		},
+		"a sum that is no number": {metric: of(sum(math.NaN()), []float64{1}, 3, 4), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7))},
+		"a sum that is infinite":  {metric: of(sum(math.Inf(-1)), nil, 3), want: list(total("m_count", 3), bucket("+Inf", 3))},
 		"several points, the broken ones rejected": {
 			metric: func(m pmetric.Metric) {
 				put(histogramPoint(m, nil, 1).Attributes(), "k", "a")
@@ -110,7 +134,7 @@ func TestHistograms(t *testing.T) {
 			want: list(
 				total("m_count", 1, "k", "a"), bucket("+Inf", 1, "k", "a"), total("m_count", 2, "k", "b"), bucket("+Inf", 2, "k", "b"),
 			),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"delta": {
 			metric: func(m pmetric.Metric) {
@@ -118,7 +142,7 @@ func TestHistograms(t *testing.T) {
 				histogramPoint(m, nil, 4)
 				m.Histogram().SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
 			},
-			rejected: map[Reason]int{Temporality: 2},
+			rejected: map[Reason]int{ReasonTemporality: 2},
 		},
 		"of no known temporality": {
 			metric: func(m pmetric.Metric) {
@@ -131,18 +155,17 @@ func TestHistograms(t *testing.T) {
 			metric: of(func(p pmetric.HistogramDataPoint) {
 				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 			}, nil, 3),
-			rejected: one(Stale),
+			rejected: one(ReasonStale),
 		},
-		"sum NaN":                       {metric: of(sum(math.NaN()), nil, 3), rejected: one(NotFinite)},
-		"sum infinite":                  {metric: of(sum(math.Inf(-1)), nil, 3), rejected: one(NotFinite)},
-		"bounds without buckets":        {metric: of(count(3), []float64{1}), rejected: one(Malformed)},
-		"a bucket too few":              {metric: of(nil, []float64{1, 2}, 3, 4), rejected: one(Malformed)},
-		"a bucket too many":             {metric: of(nil, []float64{1}, 3, 4, 5), rejected: one(Malformed)},
-		"buckets that don't add up":     {metric: of(count(8), []float64{1}, 3, 4), rejected: one(Malformed)},
-		"buckets that add up past 2^64": {metric: of(count(1), []float64{1}, math.MaxUint64, 2), rejected: one(Malformed)},
-		"bounds that fall":              {metric: of(nil, []float64{2, 1}, 3, 4, 5), rejected: one(Malformed)},
-		"bounds that are the same":      {metric: of(nil, []float64{1, 1}, 3, 4, 5), rejected: one(Malformed)},
-		"a bound that is no number":     {metric: of(nil, []float64{math.NaN()}, 3, 4), rejected: one(Malformed)},
+		"bounds without buckets":        {metric: of(count(3), []float64{1}), rejected: one(ReasonMalformed)},
+		"a bucket too few":              {metric: of(nil, []float64{1, 2}, 3, 4), rejected: one(ReasonMalformed)},
+		"a bucket too many":             {metric: of(nil, []float64{1}, 3, 4, 5), rejected: one(ReasonMalformed)},
+		"buckets above the count":       {metric: of(count(6), []float64{1}, 3, 4), rejected: one(ReasonMalformed)},
+		"buckets that add up past 2^64": {metric: of(count(1), []float64{1}, math.MaxUint64, 2), rejected: one(ReasonMalformed)},
+		"bounds that fall":              {metric: of(nil, []float64{2, 1}, 3, 4, 5), rejected: one(ReasonMalformed)},
+		"infinite bounds that fall":     {metric: of(nil, []float64{math.Inf(1), math.Inf(-1)}, 3, 4, 5), rejected: one(ReasonMalformed)},
+		"bounds that are the same":      {metric: of(nil, []float64{1, 1}, 3, 4, 5), rejected: one(ReasonMalformed)},
+		"a bound that is no number":     {metric: of(nil, []float64{math.NaN()}, 3, 4), rejected: one(ReasonMalformed)},
 	} {
 		t.Run(name, row.run)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
 // The lengths in bytes that get through syslog: APP-NAME of RFC 5424 is 48 at most; an instance ID is an index or a GUID.
@@ -21,19 +23,33 @@ type Identity struct {
 	Value      string
 	Attributes []string
 	Default    string
-	limit      int
+	limit      int  // in bytes
+	inProcID   bool // whether it has to get through a PROCID of syslog
 }
 
-// clean is i with Value and Default made fit for syslog once and for all.
-func (i Identity) clean(limit int) Identity {
-	i.limit = limit
-	i.Value = cleanID(i.Value, limit)
-	i.Default = cleanID(i.Default, limit)
+// cleaned is i with Value and Default clean.
+func (i Identity) cleaned() Identity {
+	i.Value = i.clean(i.Value)
+	i.Default = i.clean(i.Default)
 	return i
+}
+
+// clean makes an ID fit for syslog.
+func (i *Identity) clean(id string) string {
+	id = cleanID(id, i.limit)
+	if i.inProcID {
+		id = cleanInstanceID(id)
+	}
+	return id
 }
 
 // identity is the source ID and instance ID of an item.
 type identity struct{ source, instance string }
+
+// append encodes the identity.
+func (id identity) append(b []byte) []byte {
+	return envelope.AppendInstanceID(envelope.AppendSourceID(b, id.source), id.instance)
+}
 
 // identities finds the identity of items. What the scope and the resource say is looked up once for all items of the scope.
 type identities struct {
@@ -47,19 +63,26 @@ type inherited struct {
 	value string
 }
 
-func (i *identities) beginScope(scope, resource *level) {
+func newIdentities(opts Options) identities {
+	source, instance := opts.SourceID, opts.InstanceID
+	source.limit, instance.limit = maxSourceID, maxInstanceID
+	instance.inProcID = opts.SyslogSafe
+	return identities{source: source.cleaned(), instance: instance.cleaned()}
+}
+
+func (i *identities) beginScope(scope, resource pcommon.Map) {
 	i.baseSource = i.source.inherit(scope, resource)
 	i.baseInstance = i.instance.inherit(scope, resource)
 }
 
-func (i *identities) find(record *level) identity {
+func (i *identities) find(record pcommon.Map) identity {
 	return identity{
 		source:   i.source.find(record, i.baseSource),
 		instance: i.instance.find(record, i.baseInstance),
 	}
 }
 
-// depends says whether one of these attributes can be an ID of the item, if it is not empty.
+// depends reports whether one of these attributes can be an ID of the item, if it is not empty.
 func (i *identities) depends(attrs pcommon.Map) bool {
 	return i.source.depends(attrs, i.baseSource) || i.instance.depends(attrs, i.baseInstance)
 }
@@ -73,13 +96,13 @@ func (i *Identity) depends(attrs pcommon.Map, base inherited) bool {
 	return false
 }
 
-func (i *Identity) inherit(levels ...*level) inherited {
+func (i *Identity) inherit(levels ...pcommon.Map) inherited {
 	if i.Value != "" {
 		return inherited{rank: -1, value: i.Value}
 	}
 	for rank, key := range i.Attributes {
 		for _, l := range levels {
-			if id := i.lookUp(l.attrs, key); id != "" {
+			if id := i.lookUp(l, key); id != "" {
 				return inherited{rank: rank, value: id}
 			}
 		}
@@ -88,12 +111,12 @@ func (i *Identity) inherit(levels ...*level) inherited {
 }
 
 // find gives a record's own attribute precedence over an inherited one of the same or a later rank.
-func (i *Identity) find(record *level, base inherited) string {
+func (i *Identity) find(record pcommon.Map, base inherited) string {
 	for rank, key := range i.Attributes {
 		if rank > base.rank {
 			break
 		}
-		if id := i.lookUp(record.attrs, key); id != "" {
+		if id := i.lookUp(record, key); id != "" {
 			return id
 		}
 	}
@@ -105,7 +128,8 @@ func (i *Identity) lookUp(attrs pcommon.Map, key string) string {
 	if !ok {
 		return ""
 	}
-	return cleanID(valueString(v), i.limit)
+	id, _ := valueString(v)
+	return i.clean(id)
 }
 
 // cleanID replaces each character that is not printable ASCII, a space included, by an underscore and cuts the result to
@@ -126,6 +150,19 @@ func cleanID(id string, limit int) string {
 		return "_"
 	}
 	return id[:min(len(id), limit)]
+}
+
+// cleanInstanceID replaces slashes, and brackets at the ends, by underscores. Log Cache trims the brackets of a PROCID, and takes
+// what follows its last slash.
+func cleanInstanceID(id string) string {
+	if strings.Trim(id, "[]") == id && !strings.Contains(id, "/") {
+		return id
+	}
+	id = strings.ReplaceAll(id, "/", "_")
+	inner := strings.TrimLeft(id, "[]")
+	begin := len(id) - len(inner)
+	inner = strings.TrimRight(inner, "[]")
+	return strings.Repeat("_", begin) + inner + strings.Repeat("_", len(id)-begin-len(inner))
 }
 
 // printable says whether r is PRINTUSASCII of RFC 5424: visible ASCII, no space.

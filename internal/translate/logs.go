@@ -5,6 +5,8 @@ package translate
 
 import (
 	"bytes"
+	"iter"
+	"math"
 	"strconv"
 	"strings"
 
@@ -17,26 +19,36 @@ import (
 // Logs translates log records to Log and Event envelopes. One goroutine at a time may use it.
 type Logs struct {
 	translator
-	cuts []int // where the payload in work is split
+	logs   plog.Logs // to be translated next
+	all    iter.Seq[Envelope]
+	splits []int // where the payload in work is split
 }
 
 // NewLogs makes a translator of logs.
 func NewLogs(opts Options) *Logs {
-	return &Logs{translator: newTranslator(opts, cleanKeyFunc(false, opts.SyslogSafe))}
+	l := &Logs{translator: newTranslator(opts, false)}
+	l.all = l.translate
+	return l
 }
 
-// Translate puts the envelopes of all records out.
-func (l *Logs) Translate(logs plog.Logs, out Output) {
-	l.out = out
+// Translate yields the envelopes of all records, once. The next call ends what is left of the sequence.
+func (l *Logs) Translate(logs plog.Logs) iter.Seq[Envelope] {
+	l.logs = logs
+	return l.all
+}
+
+func (l *Logs) translate(yield func(Envelope) bool) {
+	l.begin(yield)
+	logs := l.logs
+	l.logs = plog.Logs{}
 	for _, rl := range logs.ResourceLogs().All() {
 		l.beginResource(rl.Resource())
 		for _, sl := range rl.ScopeLogs().All() {
 			l.beginScope(sl.Scope())
-			if l.hopeless {
-				l.reject(TooLarge, sl.LogRecords().Len())
-				continue
-			}
 			for _, record := range sl.LogRecords().All() {
+				if l.stopped {
+					return
+				}
 				l.logRecord(record)
 			}
 		}
@@ -45,8 +57,6 @@ func (l *Logs) Translate(logs plog.Logs, out Output) {
 
 const (
 	sourceTypeTag = "source_type"
-	// eventNameTag is where the name of an event is that becomes a Log.
-	eventNameTag = "event_name"
 	// maxSourceType is, for a Log, what [source_type/instance_id] leaves of the 128 bytes of a PROCID of RFC 5424. The syslog
 	// agent cuts the instance ID when both together are longer, and panics when the source type alone is.
 	maxSourceType = 128 - len("[/]") - maxInstanceID
@@ -56,62 +66,83 @@ const (
 const ioStreamKey = "log.iostream"
 
 func (l *Logs) logRecord(r plog.LogRecord) {
-	if l.shapedLog(r) {
-		return
-	}
-	l.beginItem(r.Attributes())
-	if text := severity(r); text != "" {
-		l.tags.setDefault("severity", text)
-	}
-	setLogIDs(&l.tags, r)
-	if !l.tags.has(sourceTypeTag) {
-		l.tags.set(sourceTypeTag, l.sourceType())
-	}
-
 	timestamp := l.timestamp(r.Timestamp(), r.ObservedTimestamp())
+	var set ownKeys
+	l.common = appendTraceID(l.common[:0], &set, r.TraceID())
+	l.common = appendSpanID(l.common, &set, spanIDName, r.SpanID())
+	body := r.Body()
+	isText := body.Type() == pcommon.ValueTypeStr
 	if !l.opts.EventsAsLogs {
-		if title, body, ok := event(r); ok {
-			l.event(timestamp, title, body)
+		if isText && r.EventName() == "" {
+			// The common case: no event.
+		} else if title, body, ok := l.event(r); ok {
+			l.appendAttributes(r, set)
+			l.message = envelope.AppendEvent(l.message[:0], title, body)
+			if !l.fit(len(l.message), 0, title, body) {
+				l.reject(ReasonTooLarge, 1)
+				return
+			}
+			l.emit(timestamp, "", "", 1)
 			return
 		}
 	} else if r.EventName() != "" {
-		l.tags.set(eventNameTag, r.EventName())
+		l.common = appendOwnTag(l.common, &set, eventNameName, r.EventName())
 	}
-	l.cleanSourceType()
-	l.log(timestamp, payload(r), stream(r))
+	if isText && len(body.Str()) <= l.opts.MaxPayload && saysSomething(body.Str()) {
+		p := l.appendAttributes(r, set|sourceTypeName.set())
+		l.appendSourceType(p, r.Attributes())
+		logPayload(l, timestamp, body.Str(), stream(r, p))
+		return
+	}
+	payload := l.payload(r)
+	if len(payload) == 0 {
+		l.reject(ReasonEmpty, 1)
+		return
+	}
+	if len(payload) > l.opts.MaxPayload {
+		set |= partName.set()
+	}
+	p := l.appendAttributes(r, set|sourceTypeName.set())
+	l.appendSourceType(p, r.Attributes())
+	if len(payload) > l.opts.MaxPayload {
+		l.parts(timestamp, payload, stream(r, p))
+		return
+	}
+	logPayload(l, timestamp, payload, stream(r, p))
 }
 
-// shapedLog puts a record out whose tags have a shape, and that is nothing special; false if it is.
-func (l *Logs) shapedLog(r plog.LogRecord) bool {
-	body := r.Body()
-	if body.Type() != pcommon.ValueTypeStr || r.EventName() != "" {
-		return false
+// appendAttributes appends what the attributes of a record say, and its severity.
+func (l *Logs) appendAttributes(r plog.LogRecord, set ownKeys) *plan {
+	var p *plan
+	l.common, p = l.appendItem(l.common, r.Attributes(), "", set)
+	if text := severity(r); text != "" && p.keys&severityName.set() == 0 {
+		l.common = appendOwnTag(l.common, &set, severityName, text)
 	}
-	payload := body.Str()
-	if payload == "" || payload[0] == 0 || len(payload) > l.opts.MaxPayload {
-		return false
-	}
-	s := l.beginShaped(l.timestamp(r.Timestamp(), r.ObservedTimestamp()), r.Attributes(), ownSourceType|ownProcessType|ownIDs)
-	if s == nil {
-		return false
-	}
-	tags := l.shapedTags()
-	if text := severity(r); text != "" && s.own&ownSeverity == 0 {
-		tags.set("severity", text)
-	}
-	setLogIDs(tags, r)
-	l.encoded = append(l.encoded, s.sourceType...)
-	out := severityStream(r)
-	if s.own&ownIOStream != 0 {
-		out = stream(r)
-	}
-	l.encoded = envelope.AppendLog(l.encoded, payload, out)
-	return l.endShaped()
+	return p
 }
 
-func setLogIDs(tags tagWriter, r plog.LogRecord) {
-	tags.setTraceID(r.TraceID())
-	tags.setSpanID("span_id", r.SpanID())
+// appendSourceType appends the tag source_type of a Log: that of the attributes or, without one, of the process.
+func (l *Logs) appendSourceType(p *plan, attrs pcommon.Map) {
+	sourceType := ""
+	switch {
+	case p.typeKey != "":
+		value, _ := attrs.Get(p.typeKey)
+		sourceType = envelope.ValidUTF8(l.text(value))
+	case p.processKey != "":
+		value, _ := attrs.Get(p.processKey)
+		if process := envelope.ValidUTF8(l.text(value)); process != "" {
+			sourceType = processSourceType(process)
+			break
+		}
+		fallthrough
+	default:
+		l.common = append(l.common, p.sourceType...)
+		l.truncated = l.truncated || p.sourceTypeTruncated
+		return
+	}
+	sourceType, truncated := cleanSourceType(sourceType, l.opts.SyslogSafe)
+	l.common = envelope.AppendTag(l.common, sourceTypeTag, sourceType)
+	l.truncated = l.truncated || truncated
 }
 
 // severities are the names of severity numbers as tags have them.
@@ -122,9 +153,12 @@ var severities = func() (names [plog.SeverityNumberFatal4 + 1]string) {
 	return names
 }()
 
+// severityPrefix is what the forwarder agent's OTLP has before the name of a severity.
+const severityPrefix = "SEVERITY_NUMBER_"
+
 // severity is a record's own text or, without one, the name of its number; empty if it has neither.
 func severity(r plog.LogRecord) string {
-	if text := r.SeverityText(); text != "" {
+	if text := strings.TrimPrefix(r.SeverityText(), severityPrefix); text != "" {
 		return text
 	}
 	if n := r.SeverityNumber(); 0 <= n && int(n) < len(severities) {
@@ -133,38 +167,23 @@ func severity(r plog.LogRecord) string {
 	return ""
 }
 
-func (l *Logs) sourceType() string {
-	if process := l.tags.value("process_type"); process != "" {
-		return processSourceType(process)
-	}
-	return l.opts.SourceType
-}
-
 func processSourceType(process string) string { return "APP/PROC/" + strings.ToUpper(process) }
 
-// cleanSourceType cleans that of the record in work.
-func (l *Logs) cleanSourceType() {
-	tag := &l.tags.tags[l.tags.find(sourceTypeTag)]
-	tag.value, l.shortened = cleanSourceType(tag.value, l.opts.SyslogSafe)
-}
-
 // cleanSourceType makes the source type of a Log fit for a PROCID of RFC 5424, as IDs are. Releases of the syslog agent that do
-// not do that themselves lose the log. cut is whether it was too long.
-func cleanSourceType(sourceType string, syslogSafe bool) (clean string, cut bool) {
+// not do that themselves lose the log. It reports whether it was too long.
+func cleanSourceType(sourceType string, syslogSafe bool) (clean string, truncated bool) {
 	if syslogSafe {
 		sourceType = cleanID(sourceType, len(sourceType))
 	}
-	if len(sourceType) > maxSourceType {
-		return sourceType[:runeStart(sourceType, maxSourceType)], true
-	}
-	return sourceType, false
+	clean = prefix(sourceType, maxSourceType)
+	return clean, clean != sourceType
 }
 
-// event says whether a record is an event: one with an event name, or one whose body is a map of two strings, title and
+// event reports whether a record is an event: one with an event name, or one whose body is a map of two strings, title and
 // body, which is what the forwarder agent makes of an Event envelope.
-func event(r plog.LogRecord) (title, body string, ok bool) {
+func (l *Logs) event(r plog.LogRecord) (title, body string, ok bool) {
 	if r.EventName() != "" {
-		return r.EventName(), valueString(r.Body()), true
+		return r.EventName(), l.text(r.Body()), true
 	}
 	if r.Body().Type() != pcommon.ValueTypeMap || r.Body().Map().Len() != 2 {
 		return "", "", false
@@ -177,37 +196,41 @@ func event(r plog.LogRecord) (title, body string, ok bool) {
 	return t.Str(), b.Str(), true
 }
 
-func (l *Logs) event(timestamp int64, title, body string) {
-	l.message = envelope.AppendEvent(l.message[:0], title, body)
-	if !l.seal(len(l.message)) {
-		l.reject(TooLarge, 1)
-		return
-	}
-	l.emit(timestamp, "", "", 1)
-}
-
 // payload is what a log says: its body or, without one, its attributes as JSON or, without these too, the name of the event that
 // it is. It is empty when there is nothing to say.
-func payload(r plog.LogRecord) []byte {
+func (l *Logs) payload(r plog.LogRecord) []byte {
 	var p []byte
 	if r.Body().Type() == pcommon.ValueTypeBytes {
 		p = r.Body().Bytes().AsRaw()
 	} else {
-		p = []byte(valueString(r.Body()))
+		p = []byte(l.text(r.Body()))
 	}
-	// The syslog agent takes NULs out, and Log Cache refuses what is empty then.
-	if len(bytes.Trim(p, "\x00")) > 0 {
+	if saysSomething(p) {
 		return p
 	}
 	if r.Attributes().Len() == 0 {
 		return []byte(strings.Trim(r.EventName(), "\x00"))
 	}
-	return []byte(jsonString(r.Attributes().AsRaw()))
+	return []byte(l.json(r.Attributes()))
 }
 
-func stream(r plog.LogRecord) envelope.LogType {
+// saysSomething reports whether a payload is not empty for Log Cache, which refuses one that is. The syslog agent takes NULs out.
+func saysSomething[P string | []byte](payload P) bool {
+	for i := range len(payload) {
+		if payload[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// stream is the stream that a record was written to. p is the plan of its attributes.
+func stream(r plog.LogRecord, p *plan) envelope.LogType {
+	if !p.ioStream {
+		return severityStream(r)
+	}
 	if v, ok := r.Attributes().Get(ioStreamKey); ok {
-		switch v.AsString() {
+		switch v.Str() { // ReasonEmpty for a value that is no string.
 		case "stderr":
 			return envelope.Err
 		case "stdout":
@@ -224,39 +247,40 @@ func severityStream(r plog.LogRecord) envelope.LogType {
 	return envelope.Out
 }
 
-// log puts a Log out or, for a long payload, several. Part k of n has the tag part with the value k/n, and comes k
-// nanoseconds after the record's time, so that the parts sort.
-func (l *Logs) log(timestamp int64, payload []byte, stream envelope.LogType) {
-	if len(payload) == 0 {
-		l.reject(Empty, 1)
+// logPayload yields a Log with a payload that needs no split.
+func logPayload[P string | []byte](l *Logs, timestamp int64, payload P, stream envelope.LogType) {
+	if !l.fit(envelope.Size(len(payload))+logRoom, len(payload)) {
+		l.reject(ReasonTooLarge, 1)
 		return
 	}
+	encoded := envelope.AppendLog(envelope.AppendTimestamp(l.common, timestamp), payload, stream)
+	l.yieldEnvelope(encoded, 1, l.takeTruncated())
+}
+
+// partInterval is the time between two parts of a payload, in nanoseconds: the least that syslog can tell apart.
+const partInterval = 1000
+
+// parts yields several Logs for a long payload. Part k of n has the tag part with the value k/n, and comes k microseconds after the
+// record's time, so that the parts sort.
+func (l *Logs) parts(timestamp int64, payload []byte, stream envelope.LogType) {
 	l.split(payload)
 	longest := 0
-	for k, end := range l.cuts {
+	for k, end := range l.splits {
 		longest = max(longest, end-l.partStart(k))
 	}
-	n := strconv.Itoa(len(l.cuts))
-	room := envelope.Size(longest) + logRoom
-	if len(l.cuts) > 1 {
-		room += tagSize(len(partTag), 2*len(n)+1)
-	}
-	if !l.seal(room) {
-		l.reject(TooLarge, 1)
+	n := strconv.Itoa(len(l.splits))
+	if !l.fit(envelope.Size(longest)+logRoom+tagSize(len(partTag), 2*len(n)+1), longest) {
+		l.reject(ReasonTooLarge, 1)
 		return
 	}
-	if len(l.cuts) == 1 {
-		l.message = envelope.AppendLog(l.message[:0], payload, stream)
-		l.emit(timestamp, "", "", 1)
-		return
-	}
-	for k, end := range l.cuts {
+	timestamp = min(timestamp, math.MaxInt64-int64(len(l.splits))*partInterval)
+	for k, end := range l.splits {
 		l.message = envelope.AppendLog(l.message[:0], payload[l.partStart(k):end], stream)
 		items := 0
-		if k == len(l.cuts)-1 {
+		if k == len(l.splits)-1 {
 			items = 1
 		}
-		l.emit(timestamp+int64(k)+1, partTag, strconv.Itoa(k+1)+"/"+n, items)
+		l.emit(timestamp+int64(k+1)*partInterval, partTag, strconv.Itoa(k+1)+"/"+n, items)
 	}
 }
 
@@ -269,13 +293,13 @@ func (l *Logs) partStart(k int) int {
 	if k == 0 {
 		return 0
 	}
-	return l.cuts[k-1]
+	return l.splits[k-1]
 }
 
 // split finds where the parts of a payload end: after a line end if there is one in the last quarter of the part, else
 // between two characters.
 func (l *Logs) split(payload []byte) {
-	l.cuts = l.cuts[:0]
+	l.splits = l.splits[:0]
 	start := 0
 	for limit := l.opts.MaxPayload; len(payload)-start > limit; {
 		part := payload[start : start+limit+1] // one more, to see whether a character begins there
@@ -284,7 +308,7 @@ func (l *Logs) split(payload []byte) {
 			end = runeStart(part, limit)
 		}
 		start += end
-		l.cuts = append(l.cuts, start)
+		l.splits = append(l.splits, start)
 	}
-	l.cuts = append(l.cuts, len(payload))
+	l.splits = append(l.splits, len(payload))
 }

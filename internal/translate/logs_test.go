@@ -38,7 +38,7 @@ func stderr(payload string, tags ...string) *loggregator_v2.Envelope {
 }
 
 func eventOf(title, body string, tags ...string) *loggregator_v2.Envelope {
-	return newEnvelope(&loggregator_v2.Event{Title: title, Body: body}, append([]string{"source_type", "OTEL"}, tags...)...)
+	return newEnvelope(&loggregator_v2.Event{Title: title, Body: body}, tags...)
 }
 
 func timed(e *loggregator_v2.Envelope, ns int64) *loggregator_v2.Envelope {
@@ -103,11 +103,11 @@ func TestLogPayload(t *testing.T) {
 		"NaN":                    {record: body(math.NaN()), want: stdout("NaN")},
 		"bool":                   {record: body(false), want: stdout("false")},
 		"only blanks":            {record: body(" \n"), want: stdout(" \n")},
-		"no body":                {record: body(nil), rejected: Empty},
-		"empty string":           {record: body(""), rejected: Empty},
-		"empty bytes":            {record: body([]byte{}), rejected: Empty},
-		"only NULs":              {record: body("\x00\x00"), rejected: Empty},
-		"bytes that are NULs":    {record: body([]byte{0}), rejected: Empty},
+		"no body":                {record: body(nil), rejected: ReasonEmpty},
+		"empty string":           {record: body(""), rejected: ReasonEmpty},
+		"empty bytes":            {record: body([]byte{}), rejected: ReasonEmpty},
+		"only NULs":              {record: body("\x00\x00"), rejected: ReasonEmpty},
+		"bytes that are NULs":    {record: body([]byte{0}), rejected: ReasonEmpty},
 		"NULs around":            {record: body("\x00a\x00"), want: stdout("\x00a\x00")},
 		"no body but attributes": {record: attributes("b", "<", "a", int64(1)), want: stdout(`{"a":1,"b":"<"}`, "a", "1", "b", "<")},
 		"only NULs and attributes": {
@@ -134,7 +134,7 @@ func TestEmptyLogWithAResource(t *testing.T) {
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
 	out := translateLogs(t, defaults(), logs)
 	out.requireEnvelopes()
-	out.requireRejected(map[Reason]int{Empty: 1})
+	out.requireRejected(map[Reason]int{ReasonEmpty: 1})
 }
 
 func TestLogStream(t *testing.T) {
@@ -340,7 +340,7 @@ func TestLogEvents(t *testing.T) {
 		"as log: named":          {options: asLogs, record: named("e", "hello"), want: stdout("hello", "event_name", "e")},
 		"as log: title and body": {options: asLogs, record: body(titleAndBody), want: stdout(`{"body":"b","title":"t"}`)},
 		"as log: without body":   {options: asLogs, record: named("e", nil), want: stdout("e", "event_name", "e")},
-		"as log: says nothing":   {options: asLogs, record: named("\x00", nil), rejected: Empty},
+		"as log: says nothing":   {options: asLogs, record: named("\x00", nil), rejected: ReasonEmpty},
 	} {
 		t.Run(name, row.run)
 	}
@@ -387,7 +387,7 @@ func TestLogSplit(t *testing.T) {
 			var want []*loggregator_v2.Envelope
 			for i, part := range row.want {
 				tag := fmt.Sprintf("%d/%d", i+1, len(row.want))
-				want = append(want, timed(stderr(part, "severity", "ERROR", "k", "v", "part", tag), at+int64(i)+1))
+				want = append(want, timed(stderr(part, "severity", "ERROR", "k", "v", "part", tag), at+int64(i+1)*1000))
 			}
 			out.requireEnvelopes(want...)
 		})
@@ -405,7 +405,7 @@ func TestLogSplitByDefault(t *testing.T) {
 
 	record.Body().SetStr(payload + "b")
 	out = translateLogs(t, defaults(), logs)
-	out.requireEnvelopes(timed(stdout(payload, "part", "1/2"), at+1), timed(stdout("b", "part", "2/2"), at+2))
+	out.requireEnvelopes(timed(stdout(payload, "part", "1/2"), at+1000), timed(stdout("b", "part", "2/2"), at+2000))
 }
 
 // JSON bodies are split as well.
@@ -414,8 +414,8 @@ func TestLogSplitOfAMap(t *testing.T) {
 	record.Body().SetEmptyMap().PutStr("k", strings.Repeat("v", 70))
 	out := translateLogs(t, options(func(o *Options) { o.MaxPayload = 64 }), logs)
 	out.requireEnvelopes(
-		timed(stdout(`{"k":"`+strings.Repeat("v", 58), "part", "1/2"), at+1),
-		timed(stdout(strings.Repeat("v", 12)+`"}`, "part", "2/2"), at+2),
+		timed(stdout(`{"k":"`+strings.Repeat("v", 58), "part", "1/2"), at+1000),
+		timed(stdout(strings.Repeat("v", 12)+`"}`, "part", "2/2"), at+2000),
 	)
 }
 
@@ -458,7 +458,7 @@ func TestLogSplitOfAnything(t *testing.T) {
 				continue
 			}
 			require.Equal(t, fmt.Sprintf("%d/%d", i+1, len(out.envelopes)), e.GetTags()["part"])
-			require.Equal(t, at+int64(i)+1, e.GetTimestamp())
+			require.Equal(t, at+(int64(i)+1)*1000, e.GetTimestamp())
 			if i == len(out.envelopes)-1 {
 				break
 			}
@@ -499,5 +499,5 @@ func TestLogsInTheirOrder(t *testing.T) {
 	}
 	assert.Equal(t, want, got)
 	assert.Equal(t, 8, out.items)
-	out.requireRejected(map[Reason]int{Empty: 4})
+	out.requireRejected(map[Reason]int{ReasonEmpty: 4})
 }

@@ -129,40 +129,40 @@ func TestNumbers(t *testing.T) {
 		"gauge, int":           {metric: gaugeAt(-3), want: list(gauge("m", "", -3))},
 		"gauge, large int":     {metric: gaugeAt(int64(math.MaxInt64)), want: list(gauge("m", "", 1<<63))},
 		"gauge, zero":          {metric: gaugeAt(0.0), want: list(gauge("m", "", 0))},
-		"gauge, NaN":           {metric: gaugeAt(math.NaN()), rejected: one(NotFinite)},
-		"gauge, infinity":      {metric: gaugeAt(math.Inf(1)), rejected: one(NotFinite)},
-		"gauge, less infinity": {metric: gaugeAt(math.Inf(-1)), rejected: one(NotFinite)},
-		"gauge, no number":     {metric: gaugeAt(nil), rejected: one(Empty)},
+		"gauge, NaN":           {metric: gaugeAt(math.NaN()), rejected: one(ReasonNotFinite)},
+		"gauge, infinity":      {metric: gaugeAt(math.Inf(1)), rejected: one(ReasonNotFinite)},
+		"gauge, less infinity": {metric: gaugeAt(math.Inf(-1)), rejected: one(ReasonNotFinite)},
+		"gauge, no number":     {metric: gaugeAt(nil), rejected: one(ReasonEmpty)},
 		"gauge, stale": {
 			metric: func(m pmetric.Metric) {
 				p := point(m.SetEmptyGauge().DataPoints())
 				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 				point(m.Gauge().DataPoints()).SetIntValue(1)
 			},
-			want: list(gauge("m", "", 1)), rejected: one(Stale),
+			want: list(gauge("m", "", 1)), rejected: one(ReasonStale),
 		},
 
 		"not monotonic, cumulative, int":         {metric: sumAt(false, cumulative, -3), want: list(gauge("m", "", -3))},
 		"not monotonic, cumulative, double":      {metric: sumAt(false, cumulative, 3.5), want: list(gauge("m", "", 3.5))},
-		"not monotonic, cumulative, NaN":         {metric: sumAt(false, cumulative, math.NaN()), rejected: one(NotFinite)},
-		"not monotonic, delta":                   {metric: sumAt(false, asDelta, 3, 4.5), rejected: map[Reason]int{Temporality: 2}},
+		"not monotonic, cumulative, NaN":         {metric: sumAt(false, cumulative, math.NaN()), rejected: one(ReasonNotFinite)},
+		"not monotonic, delta":                   {metric: sumAt(false, asDelta, 3, 4.5), rejected: map[Reason]int{ReasonTemporality: 2}},
 		"not monotonic, of no known temporality": {metric: sumAt(false, unspecified, 3), want: list(gauge("m", "", 3))},
 
 		"cumulative, int":                     {metric: sumAt(true, cumulative, 42), want: list(total("m_total", 42))},
 		"cumulative, zero":                    {metric: sumAt(true, cumulative, 0), want: list(total("m_total", 0))},
 		"cumulative, largest int":             {metric: sumAt(true, cumulative, int64(math.MaxInt64)), want: list(total("m_total", math.MaxInt64))},
-		"cumulative, negative int":            {metric: sumAt(true, cumulative, -1, 5), want: list(total("m_total", 5)), rejected: one(Negative)},
-		"cumulative, no number":               {metric: sumAt(true, cumulative, nil), rejected: one(Empty)},
+		"cumulative, negative int":            {metric: sumAt(true, cumulative, -1, 5), want: list(total("m_total", 5)), rejected: one(ReasonNegative)},
+		"cumulative, no number":               {metric: sumAt(true, cumulative, nil), rejected: one(ReasonEmpty)},
 		"monotonic, of no known temporality":  {metric: sumAt(true, unspecified, 3), want: list(total("m_total", 3))},
 		"cumulative, double":                  {metric: sumAt(true, cumulative, 2.9), want: list(total("m_total", 2))},
 		"cumulative, double below one":        {metric: sumAt(true, cumulative, 0.9), want: list(total("m_total", 0))},
 		"cumulative, double, whole":           {metric: sumAt(true, cumulative, 1e15), want: list(total("m_total", 1e15))},
 		"cumulative, double above int64":      {metric: sumAt(true, cumulative, 0x1p63), want: list(total("m_total", 1<<63))},
 		"cumulative, double, largest that is": {metric: sumAt(true, cumulative, math.Nextafter(0x1p64, 0)), want: list(total("m_total", math.MaxUint64-2047))},
-		"cumulative, double, out of range":    {metric: sumAt(true, cumulative, 0x1p64), rejected: one(OutOfRange)},
-		"cumulative, double, negative":        {metric: sumAt(true, cumulative, -1.5), rejected: one(Negative)},
-		"cumulative, double, NaN":             {metric: sumAt(true, cumulative, math.NaN()), rejected: one(NotFinite)},
-		"cumulative, double, infinity":        {metric: sumAt(true, cumulative, math.Inf(1)), rejected: one(NotFinite)},
+		"cumulative, double, out of range":    {metric: sumAt(true, cumulative, 0x1p64), rejected: one(ReasonOutOfRange)},
+		"cumulative, double, negative":        {metric: sumAt(true, cumulative, -1.5), rejected: one(ReasonNegative)},
+		"cumulative, double, NaN":             {metric: sumAt(true, cumulative, math.NaN()), rejected: one(ReasonNotFinite)},
+		"cumulative, double, infinity":        {metric: sumAt(true, cumulative, math.Inf(1)), rejected: one(ReasonNotFinite)},
 		"cumulative, the error does not add up": {
 			metric: sumAt(true, cumulative, 0.75, 1.5, 2.25, 3.0),
 			want:   list(total("m_total", 0), total("m_total", 1), total("m_total", 2), total("m_total", 3)),
@@ -171,19 +171,19 @@ func TestNumbers(t *testing.T) {
 		"as gauge: out of range":      {options: asGauges, metric: sumAt(true, cumulative, 0x1p70), want: list(gauge("m_total", "", 0x1p70))},
 		"as gauge: an int is none":    {options: asGauges, metric: sumAt(true, cumulative, 2), want: list(total("m_total", 2))},
 		"as gauge: a delta is none":   {options: asGauges, metric: sumAt(true, asDelta, 2.0), want: list(delta("m_total", 2))},
-		"as gauge: NaN":               {options: asGauges, metric: sumAt(true, cumulative, math.NaN()), rejected: one(NotFinite)},
+		"as gauge: NaN":               {options: asGauges, metric: sumAt(true, cumulative, math.NaN()), rejected: one(ReasonNotFinite)},
 		"delta, int":                  {metric: sumAt(true, asDelta, 5), want: list(delta("m_total", 5))},
-		"delta, zero":                 {metric: sumAt(true, asDelta, 5, 0, 6), want: list(delta("m_total", 5), delta("m_total", 6)), rejected: one(ZeroDelta)},
-		"delta, negative":             {metric: sumAt(true, asDelta, -1), rejected: one(Negative)},
+		"delta, zero":                 {metric: sumAt(true, asDelta, 5, 0, 6), want: list(delta("m_total", 5), delta("m_total", 6)), rejected: one(ReasonZeroDelta)},
+		"delta, negative":             {metric: sumAt(true, asDelta, -1), rejected: one(ReasonNegative)},
 		"delta, double":               {metric: sumAt(true, asDelta, 5.0), want: list(delta("m_total", 5))},
-		"delta, double, zero":         {metric: sumAt(true, asDelta, 0.0), rejected: one(ZeroDelta)},
-		"delta, double, negative":     {metric: sumAt(true, asDelta, -0.5), rejected: one(Negative)},
-		"delta, double, NaN":          {metric: sumAt(true, asDelta, math.NaN()), rejected: one(NotFinite)},
-		"delta, double, infinity":     {metric: sumAt(true, asDelta, math.Inf(1)), rejected: one(NotFinite)},
-		"delta, double, out of range": {metric: sumAt(true, asDelta, 0x1p64), rejected: one(OutOfRange)},
+		"delta, double, zero":         {metric: sumAt(true, asDelta, 0.0), rejected: one(ReasonZeroDelta)},
+		"delta, double, negative":     {metric: sumAt(true, asDelta, -0.5), rejected: one(ReasonNegative)},
+		"delta, double, NaN":          {metric: sumAt(true, asDelta, math.NaN()), rejected: one(ReasonNotFinite)},
+		"delta, double, infinity":     {metric: sumAt(true, asDelta, math.Inf(1)), rejected: one(ReasonNotFinite)},
+		"delta, double, out of range": {metric: sumAt(true, asDelta, 0x1p64), rejected: one(ReasonOutOfRange)},
 		"delta, the fraction is carried over": {
 			metric: sumAt(true, asDelta, 0.5, 0.25, 0.25, 2.75, 0.25),
-			want:   list(delta("m_total", 1), delta("m_total", 2), delta("m_total", 1)), rejected: map[Reason]int{ZeroDelta: 2},
+			want:   list(delta("m_total", 1), delta("m_total", 2), delta("m_total", 1)), rejected: map[Reason]int{ReasonZeroDelta: 2},
 		},
 		"delta, stale": {
 			metric: func(m pmetric.Metric) {
@@ -191,7 +191,7 @@ func TestNumbers(t *testing.T) {
 				p.SetIntValue(3)
 				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 			},
-			rejected: one(Stale),
+			rejected: one(ReasonStale),
 		},
 		"of no kind": {metric: func(pmetric.Metric) {}},
 		"gauge, no timestamp": {
@@ -242,7 +242,14 @@ func TestMetricNames(t *testing.T) {
 		"counter, total already":   {name: "requests_total", kind: asCounter, want: "requests_total"},
 		"counter with unit":        {name: "io", unit: "By", kind: asCounter, want: "io_bytes_total"},
 		"none":                     {kind: asGauge},
-		"none that can be asked":   {name: "...", kind: asGauge},
+		"none that can be asked":   {name: "...", kind: asGauge, want: "metric_0ac31c19"},
+		"underscores":              {name: "__", kind: asGauge, want: "metric_" + fnv1a("__")},
+		"other letters":            {name: "größe", kind: asGauge, want: "gr__e"},
+		"no letter of PromQL":      {name: "温度", kind: asGauge, want: "metric_" + fnv1a("温度")},
+		"no letter, but a unit":    {name: "温度", unit: "Cel", kind: asGauge, want: "metric_" + fnv1a("温度") + "_celsius"},
+		"no letter, a counter":     {name: "温度", unit: "By", kind: asCounter, want: "metric_" + fnv1a("温度") + "_bytes_total"},
+		"not UTF-8":                {name: "a\xffb", kind: asGauge, want: "a_b"},
+		"a recording rule":         {name: "job:rate:5m", kind: asGauge, want: "job_rate_5m"},
 		"otel":                     {options: otelNames, name: "http.server.active", unit: "By", kind: asGauge, want: "http.server.active"},
 		"otel, counter":            {options: otelNames, name: "requests", unit: "1", kind: asCounter, want: "requests"},
 		"otel, any character":      {options: otelNames, name: "a b=\"é", kind: asGauge, want: "a b=\"é"},
@@ -258,7 +265,7 @@ func TestMetricNames(t *testing.T) {
 			out := translateMetrics(t, options(row.options), metrics)
 			if row.want == "" {
 				out.requireEnvelopes()
-				out.requireRejected(map[Reason]int{Malformed: 1})
+				out.requireRejected(map[Reason]int{ReasonMalformed: 1})
 				return
 			}
 			if metric.Type() == pmetric.MetricTypeGauge {
@@ -298,9 +305,9 @@ func TestInstanceIDTag(t *testing.T) {
 			data: levels{record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}}, instance: "__" + strings.Repeat("i", 34),
 			tags: []string{"instance_id", "__" + strings.Repeat("i", 34)},
 		},
-		"over an attribute that becomes it": {
-			data: levels{record: []any{"instance.id", "x"}}, instance: "0",
-			tags: []string{"instance_id", "0"},
+		"beside an attribute that becomes it": {
+			data: levels{record: []any{"instance.id", "x", "source.id", "y"}}, instance: "0",
+			tags: []string{"instance_id", "0", "exported_instance_id", "x", "exported_source_id", "y"},
 		},
 		"none": {options: func(o *Options) { o.InstanceID.Default = "" }},
 	} {
@@ -502,10 +509,10 @@ func TestFractionsOfDeltas(t *testing.T) {
 		metric.SetName(name)
 		point(deltas(metric).DataPoints(), attrs...).SetDoubleValue(value)
 		out := newRecorder(t)
-		metrics.Translate(data, out)
+		out.take(metrics.Translate(data))
 		out.requireItems(1)
 		if len(out.envelopes) == 0 {
-			out.requireRejected(map[Reason]int{ZeroDelta: 1})
+			out.requireRejected(map[Reason]int{ReasonZeroDelta: 1})
 			return 0
 		}
 		return out.envelopes[0].GetCounter().GetDelta()
@@ -545,8 +552,8 @@ func TestFractionsOfDeltas(t *testing.T) {
 		metric.SetName("f")
 		point(deltas(metric).DataPoints()).SetDoubleValue(-1)
 		out := newRecorder(t)
-		metrics.Translate(data, out)
-		out.requireRejected(map[Reason]int{Negative: 1})
+		out.take(metrics.Translate(data))
+		out.requireRejected(map[Reason]int{ReasonNegative: 1})
 		assert.EqualValues(t, 1, next("f", 0.5))
 	})
 	t.Run("a stream that is not seen for long is forgotten", func(t *testing.T) {
@@ -584,10 +591,10 @@ func TestPointsWithoutATimeShareOne(t *testing.T) {
 	asGauge(other).AppendEmpty().SetIntValue(2)
 	m := NewMetrics(opts)
 	out := newRecorder(t)
-	m.Translate(metrics, out)
+	out.take(m.Translate(metrics))
 	require.Len(t, out.envelopes, 1)
 	require.Equal(t, int64(now)+int64(time.Second), out.envelopes[0].GetTimestamp())
-	m.Translate(metrics, out)
+	out.take(m.Translate(metrics))
 	require.Len(t, out.envelopes, 2)
 	require.Greater(t, out.envelopes[1].GetTimestamp(), out.envelopes[0].GetTimestamp(), "each push has its own")
 }

@@ -73,7 +73,7 @@ func throughForwarderAgent(batch int, compare comparison) roundTrip {
 		convert:     func(envelopes []*loggregator_v2.Envelope) converted { return forwarderAgent(envelopes, batch) },
 		options:     otelNames,
 		kinds:       []string{"log", "event", "counter", "gauge", "timer"},
-		differences: slices.Concat(ofTheForwarderAgent, ofTheExporter("SEVERITY_NUMBER_INFO", "SEVERITY_NUMBER_ERROR")),
+		differences: slices.Concat(ofTheForwarderAgent, ofTheExporter("INFO", "ERROR")),
 		compare:     compare,
 	}
 }
@@ -305,11 +305,11 @@ func ofTheExporter(info, failure string) []difference {
 			},
 		},
 		{
-			what: "the tag source_type of a Log or Event",
+			what: "the tag source_type of a Log",
 			why:  "cf logs shows it, so the exporter adds it where it is missing",
 			apply: func(e *loggregator_v2.Envelope) outcome {
 				switch process := e.GetTags()["process_type"]; {
-				case e.GetLog() == nil && e.GetEvent() == nil:
+				case e.GetLog() == nil:
 					return same
 				case process != "":
 					return defaultTag(e, "source_type", "APP/PROC/"+strings.ToUpper(process))
@@ -338,6 +338,24 @@ func ofTheExporter(info, failure string) []difference {
 					return same
 				}
 				e.InstanceId = "0"
+				return changed
+			},
+		},
+		{
+			what: "an instance ID with slashes, or brackets at its ends",
+			why:  "Log Cache would find only what is behind the last slash and within the brackets",
+			apply: func(e *loggregator_v2.Envelope) outcome {
+				id := []byte(strings.ReplaceAll(e.GetInstanceId(), "/", "_"))
+				for i := 0; i < len(id) && strings.ContainsRune("[]", rune(id[i])); i++ {
+					id[i] = '_'
+				}
+				for i := len(id) - 1; i >= 0 && strings.ContainsRune("[]", rune(id[i])); i-- {
+					id[i] = '_'
+				}
+				if string(id) == e.GetInstanceId() {
+					return same
+				}
+				e.InstanceId = string(id)
 				return changed
 			},
 		},
@@ -801,7 +819,7 @@ func (s *script) tags(labels bool) map[string]string {
 	tags := map[string]string{}
 	n := s.below(12)
 	if s.below(8) == 0 {
-		n = 24 // More than a tagSet searches through.
+		n = 24 // More than a keySet searches through.
 	}
 	for range n {
 		key := platformKeys[s.below(len(platformKeys))]
@@ -875,8 +893,8 @@ func (trip roundTrip) run(t *testing.T, envelopes []*loggregator_v2.Envelope) (g
 	}
 	for _, out := range outs {
 		got = append(got, out.envelopes...)
-		empty += out.rejected[Empty]
-		delete(out.rejected, Empty)
+		empty += out.rejected[ReasonEmpty]
+		delete(out.rejected, ReasonEmpty)
 		out.requireRejected(nil)
 		require.Zero(t, out.cuts, "shortened")
 	}

@@ -73,9 +73,18 @@ func TestSummaries(t *testing.T) {
 				with(total("m_count", 5, "k", "v", "instance_id", "7"), instance7),
 			),
 		},
-		"the quantile before an attribute of its name": {
+		"an attribute of the quantile's name": {
 			metric: of(func(p pmetric.SummaryDataPoint) { put(p.Attributes(), "quantile", "x") }, 0.5, 2),
-			want:   list(quantile("0.5", 2), gauge("m_sum", "", 12.5, "quantile", "x"), total("m_count", 5, "quantile", "x")),
+			want: list(
+				quantile("0.5", 2, "exported_quantile", "x"), gauge("m_sum", "", 12.5, "exported_quantile", "x"),
+				total("m_count", 5, "exported_quantile", "x"),
+			),
+		},
+		"a sum that is no number": {
+			metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.NaN()) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5)),
+		},
+		"a sum that is infinite": {
+			metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.Inf(1)) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5)),
 		},
 		"several points, the broken ones rejected": {
 			metric: func(m pmetric.Metric) {
@@ -84,18 +93,16 @@ func TestSummaries(t *testing.T) {
 				summaryPoint(m, 3, 3)
 			},
 			want:     list(gauge("m_sum", "", 1), total("m_count", 1), gauge("m_sum", "", 3), total("m_count", 3)),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"stale": {
 			metric: of(func(p pmetric.SummaryDataPoint) {
 				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 			}, 0.5, 2),
-			rejected: one(Stale),
+			rejected: one(ReasonStale),
 		},
-		"sum NaN":                      {metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.NaN()) }), rejected: one(NotFinite)},
-		"sum infinite":                 {metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.Inf(1)) }), rejected: one(NotFinite)},
-		"a quantile below zero":        {metric: of(nil, -0.5, 1), rejected: one(Malformed)},
-		"a quantile that is no number": {metric: of(nil, math.NaN(), 1), rejected: one(Malformed)},
+		"a quantile below zero":        {metric: of(nil, -0.5, 1), rejected: one(ReasonMalformed)},
+		"a quantile that is no number": {metric: of(nil, math.NaN(), 1), rejected: one(ReasonMalformed)},
 	} {
 		t.Run(name, row.run)
 	}
@@ -105,7 +112,7 @@ func TestSummaryWithoutAName(t *testing.T) {
 	metrics, metric := oneMetric()
 	metric.SetName("")
 	summaryPoint(metric, 1, 1, 0.5, 1)
-	translateMetrics(t, defaults(), metrics).requireRejected(map[Reason]int{Malformed: 1})
+	translateMetrics(t, defaults(), metrics).requireRejected(map[Reason]int{ReasonMalformed: 1})
 }
 
 func TestSummaryTooLarge(t *testing.T) {
@@ -113,6 +120,6 @@ func TestSummaryTooLarge(t *testing.T) {
 	metric.SetName(strings.Repeat("n", envelope.MaxSize))
 	summaryPoint(metric, 1, 1, 0.5, 1)
 	out := translateMetrics(t, defaults(), metrics)
-	out.requireRejected(map[Reason]int{TooLarge: 1})
+	out.requireRejected(map[Reason]int{ReasonTooLarge: 1})
 	out.requireEnvelopes()
 }

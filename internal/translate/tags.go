@@ -6,141 +6,96 @@ package translate
 import (
 	"fmt"
 	"hash/fnv"
-	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/prometheus/otlptranslator"
 	"go.opentelemetry.io/collector/pdata/pcommon"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// level is the attributes of a resource, a scope or a record.
-type level struct {
-	attrs pcommon.Map
-	tags  tagSet
-}
-
-func (l *level) reset(attrs pcommon.Map, keys *keyCleaner) {
-	l.attrs = attrs
-	l.tags.reset()
-	for key, value := range attrs.All() {
-		if clean := keys.clean(key); clean.isTag {
-			l.tags.add(clean.key, key, envelope.ValidUTF8(valueString(value)))
-		}
-	}
-}
-
-// tag is one tag of an envelope. Its key and value are valid UTF-8, so that keys differ on the wire if they differ here, and
-// sizes are those on the wire. original is the attribute key that it comes from, which decides between attributes of one
-// level whose keys become the same; it is empty for a tag that is not from an attribute.
-type tag struct{ key, original, value string }
-
-// tagSet is tags with different keys, in the order in which they came.
-type tagSet struct {
-	tags  []tag
-	index map[string]int // of each key, once there are more tags than a search should look through
+// keySet is tag keys, all different, in the order in which they came.
+type keySet struct {
+	keys  []string
+	index map[string]int // of each key, once there are more than a search should look through
 }
 
 const searchAtMost = 16
 
-func (s *tagSet) reset() {
-	s.tags = s.tags[:0]
-	if len(s.index) > 0 {
-		clear(s.index)
-	}
+func (s *keySet) reset() {
+	s.keys = s.keys[:0]
+	s.index = emptied(s.index)
 }
 
-// find is the index of the tag with this key, or -1.
-func (s *tagSet) find(key string) int {
-	if len(s.tags) > searchAtMost {
+// find returns the index of a key, or -1.
+func (s *keySet) find(key string) int {
+	if len(s.keys) > searchAtMost {
 		if i, ok := s.index[key]; ok {
 			return i
 		}
 		return -1
 	}
-	for i := range s.tags {
-		if s.tags[i].key == key {
+	for i := range s.keys {
+		if s.keys[i] == key {
 			return i
 		}
 	}
 	return -1
 }
 
-func (s *tagSet) has(key string) bool { return s.find(key) >= 0 }
-
-func (s *tagSet) append(t tag) {
-	s.tags = append(s.tags, t)
-	switch {
-	case len(s.tags) <= searchAtMost:
+func (s *keySet) append(key string) {
+	s.keys = append(s.keys, key)
+	if len(s.keys) <= searchAtMost {
 		return
-	case s.index == nil:
+	}
+	if s.index == nil {
 		s.index = make(map[string]int, 4*searchAtMost)
 	}
-	if len(s.tags) == searchAtMost+1 {
-		for i := range s.tags {
-			s.index[s.tags[i].key] = i
+	if len(s.keys) == searchAtMost+1 {
+		for i := range s.keys {
+			s.index[s.keys[i]] = i
 		}
 		return
 	}
-	s.index[t.key] = len(s.tags) - 1
+	s.index[key] = len(s.keys) - 1
 }
 
-// add adds the tag of an attribute. Of attributes whose keys become the same, the first in byte order wins.
-func (s *tagSet) add(key, original, value string) {
-	i := s.find(key)
-	switch {
-	case i < 0:
-		s.append(tag{key: key, original: original, value: value})
-	case original < s.tags[i].original:
-		s.tags[i] = tag{key: key, original: original, value: value}
-	}
+// tag is one tag of an envelope. Its key and value are valid UTF-8, so that keys differ on the wire if they differ here, and
+// sizes are those on the wire. truncated reports whether a part of the value was left out.
+type tag struct {
+	key, value string
+	own        ownKeys // if the key is one of the exporter's own
+	truncated  bool
+}
+
+// tagSet is tags with different keys, in the order in which they came.
+type tagSet struct {
+	keySet
+	tags []tag
+}
+
+func (s *tagSet) reset() {
+	s.keySet.reset()
+	s.tags = s.tags[:0]
+}
+
+func (s *tagSet) has(key string) bool { return s.find(key) >= 0 }
+
+func (s *tagSet) append(t tag) {
+	s.keySet.append(t.key)
+	s.tags = append(s.tags, t)
 }
 
 // set adds a tag of the exporter's own, which wins over an attribute.
 func (s *tagSet) set(key, value string) {
-	value = envelope.ValidUTF8(value)
+	own := tag{key: key, value: envelope.ValidUTF8(value)} // Of a scope, so none of ownNames.
 	if i := s.find(key); i >= 0 {
-		s.tags[i] = tag{key: key, value: value}
+		s.tags[i] = own
 		return
 	}
-	s.append(tag{key: key, value: value})
-}
-
-func (s *tagSet) setTraceID(id pcommon.TraceID) {
-	if !id.IsEmpty() {
-		s.set("trace_id", id.String())
-	}
-}
-
-func (s *tagSet) setSpanID(key string, id pcommon.SpanID) {
-	if !id.IsEmpty() {
-		s.set(key, id.String())
-	}
-}
-
-// setDefault adds a tag unless an attribute says it already.
-func (s *tagSet) setDefault(key, value string) {
-	if !s.has(key) {
-		s.append(tag{key: key, value: envelope.ValidUTF8(value)})
-	}
-}
-
-// sort puts the tags into the order of their keys, so that the same tags are the same bytes. Nothing can be looked up or
-// added after that.
-func (s *tagSet) sort() {
-	slices.SortFunc(s.tags, func(a, b tag) int { return strings.Compare(a.key, b.key) })
-}
-
-// value is that of the tag with this key, or empty.
-func (s *tagSet) value(key string) string {
-	if i := s.find(key); i >= 0 {
-		return s.tags[i].value
-	}
-	return ""
+	s.append(own)
 }
 
 // inherit adds the tags of an outer level that s does not have.
@@ -152,93 +107,143 @@ func (s *tagSet) inherit(outer *tagSet) {
 	}
 }
 
-// size is what the tags take in an envelope, in bytes.
-func (s *tagSet) size() int { return s.sizeCut(math.MaxInt) }
-
-// sizeCut is what the tags take with their values cut to length bytes.
-func (s *tagSet) sizeCut(length int) int {
-	n := 0
-	for i := range s.tags {
-		n += tagSize(len(s.tags[i].key), min(len(s.tags[i].value), length))
-	}
-	return n
+// assignment is which attributes of one level, a resource, a scope or an item, become which tags.
+type assignment struct {
+	keySet     // of the tags
+	tags       []assigned
+	attributes []string // the keys of all attributes
 }
 
-// tagSize is what a tag takes in an envelope, in bytes.
-func tagSize(key, value int) int {
-	return 1 + protowire.SizeBytes(2+protowire.SizeBytes(key)+protowire.SizeBytes(value))
+// assigned is a tag and the attribute that becomes it, or the attributes whose values are joined, in this order.
+type assigned struct {
+	*cleanKey
+	attribute int
+	joined    []int
 }
 
-const ellipsis = "…"
-
-// cut cuts the longest values, all to the same length, such that the tags take at most budget bytes. A cut value ends in an
-// ellipsis. It reports false, and cuts nothing, when even the shortest values would not do.
-func (s *tagSet) cut(budget int) bool {
-	// The largest length to which values can be cut, by bisection.
-	fits := func(length int) bool { return s.sizeCut(length) <= budget }
-	if !fits(len(ellipsis)) {
-		return false
+// assign finds the tags of attributes. Of attributes whose keys become the same tag key, the first in byte order wins; or their
+// values are joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. own is the
+// key of a tag that only the exporter sets, or empty: an attribute that becomes it is exported.
+func (a *assignment) assign(keys *keyCleaner, attrs pcommon.Map, own string) {
+	a.keySet.reset()
+	a.tags, a.attributes = a.tags[:0], a.attributes[:0]
+	for key := range attrs.All() {
+		a.attributes = append(a.attributes, key)
 	}
-	low, high := len(ellipsis), max(budget, len(ellipsis))
-	for low < high {
-		if middle := (low + high + 1) / 2; fits(middle) {
-			low = middle
-		} else {
-			high = middle - 1
+	joins := false
+	for i, key := range a.attributes {
+		clean := keys.clean(key)
+		if !clean.isTag {
+			continue
+		}
+		if clean.key == own && own != "" {
+			clean = newTagKey(exportedPrefix + own)
+		}
+		at := a.find(clean.key)
+		if at < 0 {
+			a.append(clean.key)
+			a.tags = append(a.tags, assigned{cleanKey: clean, attribute: i})
+			continue
+		}
+		tag := &a.tags[at]
+		switch {
+		case a.attributes[tag.attribute] == key: // An attribute twice, which is not valid: the first one counts.
+		case keys.joins:
+			if tag.joined == nil {
+				tag.joined = []int{tag.attribute}
+			}
+			tag.joined = append(tag.joined, i)
+			joins = true
+		case key < a.attributes[tag.attribute]:
+			tag.attribute = i
 		}
 	}
-	for i := range s.tags {
-		if value := s.tags[i].value; len(value) > low {
-			s.tags[i].value = value[:runeStart(value, low-len(ellipsis))] + ellipsis
-		}
+	if !joins {
+		return
 	}
-	return true
+	for i := range a.tags {
+		joined := a.tags[i].joined
+		slices.SortStableFunc(joined, func(i, j int) int { return strings.Compare(a.attributes[i], a.attributes[j]) })
+		a.tags[i].joined = slices.CompactFunc(joined, func(i, j int) bool { return a.attributes[i] == a.attributes[j] })
+	}
 }
 
-// runeStart is the largest index up to i at which s can be cut without cutting a character in two.
-func runeStart[S string | []byte](s S, i int) int {
-	for n := i; n > i-utf8.UTFMax && n > 0; n-- {
-		if utf8.RuneStart(s[n]) {
-			return n
-		}
-	}
-	return i // Not UTF-8, or the beginning.
+// forget drops strings of the data.
+func (a *assignment) forget() {
+	clear(a.tags)
+	clear(a.attributes)
+	clear(a.keys)
 }
 
-// keyCleaner makes tag keys of attribute keys. It remembers the keys it has made.
+// levelTags makes the tags of a resource or a scope.
+func (t *translator) levelTags(tags *tagSet, attrs pcommon.Map) {
+	tags.reset()
+	t.names.assign(&t.keys, attrs, "")
+	t.values = t.values[:0]
+	for _, value := range attrs.All() {
+		t.values = append(t.values, value)
+	}
+	for i := range t.names.tags {
+		from := &t.names.tags[i]
+		if from.joined == nil {
+			value, truncated := valueString(t.values[from.attribute])
+			tags.append(tag{from.key, envelope.ValidUTF8(value), from.own, truncated})
+			continue
+		}
+		joined := tag{key: from.key, own: from.own}
+		var values []string
+		for _, attribute := range from.joined {
+			value, truncated := valueString(t.values[attribute])
+			values = append(values, envelope.ValidUTF8(value))
+			joined.truncated = joined.truncated || truncated
+		}
+		joined.value = strings.Join(values, ";")
+		tags.append(joined)
+	}
+	clear(t.values)
+}
+
+// keyCleaner makes tag keys of attribute keys. It caches the keys that it has made.
 type keyCleaner struct {
 	make func(string) string
-	made memo[string, cleanKey]
+	made cache[string, *cleanKey]
+	// joins reports whether the values of attributes whose keys become the same are joined; else the first one wins.
+	joins bool
 }
 
 // cleanKey is the tag key of an attribute, also as envelope.AppendKeyedTag takes it; isTag is false for an attribute that
-// becomes no tag.
+// becomes no tag, and own is for a key that is one of the exporter's own.
 type cleanKey struct {
 	key     string
 	encoded []byte
+	own     ownKeys
 	isTag   bool
 }
 
-func newKeyCleaner(clean func(string) string) keyCleaner {
-	return keyCleaner{make: clean, made: memo[string, cleanKey]{}}
+func newTagKey(key string) *cleanKey {
+	return &cleanKey{key: key, encoded: envelope.AppendKey(nil, key), own: namesByKey[key], isTag: true}
 }
 
-func (c *keyCleaner) clean(attribute string) cleanKey {
-	made, ok := c.made[attribute]
-	if ok {
+func newKeyCleaner(prometheusLabels, syslogSafe bool) keyCleaner {
+	return keyCleaner{make: cleanKeyFunc(prometheusLabels, syslogSafe), made: cache[string, *cleanKey]{}, joins: prometheusLabels}
+}
+
+func (c *keyCleaner) clean(attribute string) *cleanKey {
+	if made, ok := c.made[attribute]; ok {
 		return made
 	}
-	remember := len(attribute) <= keyRemembered
-	if remember {
+	cached := len(attribute) <= cachedKeyBytes
+	if cached {
 		attribute = strings.Clone(attribute) // What is made of it may be a part of it.
 	}
-	if made.key, made.isTag = renameKey(attribute); made.isTag {
-		made.key = c.make(made.key)
-		// Normalized to the name of an identity, it would pass for that in a query.
-		made.isTag = made.key != sourceIDKey && made.key != instanceIDKey
-		made.encoded = envelope.AppendKey(nil, made.key)
+	made := &cleanKey{}
+	if key, isTag := renameKey(attribute); isTag {
+		made = newTagKey(c.make(key))
+		if made.key == sourceIDKey || made.key == instanceIDKey {
+			made = newTagKey(exportedPrefix + made.key)
+		}
 	}
-	if remember {
+	if cached {
 		c.made.put(attribute, made)
 	}
 	return made
@@ -261,6 +266,10 @@ const (
 	sourceIDKey   = "source_id"
 	instanceIDKey = "instance_id"
 )
+
+// exportedPrefix is what Prometheus puts before a label that a target has too. A key that becomes the name of an identity, or of
+// another tag of the exporter's own, would pass for that in a query.
+const exportedPrefix = "exported_"
 
 // cloudFoundryPrefix is what the contrib cloudfoundryreceiver puts before tags.
 const cloudFoundryPrefix = "org.cloudfoundry."
@@ -332,7 +341,12 @@ func syslogKey(key string) string {
 	case len(safe) <= maxKey:
 		return safe
 	}
+	return safe[:keyHead] + "_" + hash32(key)
+}
+
+// hash32 is the 32-bit FNV-1a hash of s in 8 hexadecimal digits.
+func hash32(s string) string {
 	hash := fnv.New32a()
-	_, _ = hash.Write([]byte(key))
-	return fmt.Sprintf("%s_%08x", safe[:keyHead], hash.Sum32())
+	_, _ = hash.Write([]byte(s))
+	return fmt.Sprintf("%08x", hash.Sum32())
 }

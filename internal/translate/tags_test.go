@@ -350,9 +350,46 @@ func TestKeysThatBecomeOne(t *testing.T) {
 	} {
 		t.Run(name, row.run)
 	}
-	t.Run("as labels of metrics", func(t *testing.T) {
-		data := levels{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}}
-		requireTags(t, []string{"a_b", "dash", "instance_id", "0"}, translateMetrics(t, defaults(), data.metrics()))
+	for name, row := range map[string]struct {
+		data levels
+		want []string
+	}{
+		"joined in byte order of the keys": {
+			data: levels{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}},
+			want: []string{"a_b", "dash;dot;underscore"},
+		},
+		"joined on the resource": {
+			data: levels{resource: []any{"a_b", "x", "a.b", "a"}},
+			want: []string{"a_b", "a;x"},
+		},
+		"several at once": {
+			data: levels{record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"}},
+			want: []string{"a_b", "1;4", "c_d", "2;5", "e", "3"},
+		},
+		"joined after renaming": {
+			data: levels{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}},
+			want: []string{"app_id", "plain;cf"},
+		},
+		"joined with what became an exported key": {
+			data: levels{record: []any{"instance.id", "dot", "exported.instance.id", "exported"}},
+			want: []string{"exported_instance_id", "exported;dot"},
+		},
+		"joined, an empty value": {
+			data: levels{record: []any{"a.b", "", "a_b", "x"}},
+			want: []string{"a_b", ";x"},
+		},
+		"joined among many": {
+			data: levels{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
+			want: append([]string{"a_b", "space;underscore"}, manyTags(20)...),
+		},
+	} {
+		t.Run("of metrics, "+name, func(t *testing.T) {
+			requireTags(t, append(row.want, "instance_id", "0"), translateMetrics(t, defaults(), row.data.metrics()))
+		})
+	}
+	t.Run("of metrics, as they are", func(t *testing.T) {
+		data := levels{record: []any{"a_b", "underscore", "a b", "space"}}
+		requireTags(t, []string{"a_b", "space", "instance_id", "0"}, translateMetrics(t, options(otelNames), data.metrics()))
 	})
 }
 
@@ -375,13 +412,13 @@ func manyTags(n int) []string {
 // Past the keys that are remembered, keys are made the same way.
 func TestMoreKeysThanAreRemembered(t *testing.T) {
 	traces := NewTraces(defaults())
-	for i := range keysRemembered + 10 {
+	for i := range cachedKeys + 10 {
 		key := fmt.Sprintf("k %d", i)
 		out := newRecorder(t)
-		traces.Translate(levels{record: []any{key, "x"}}.traces(), out)
+		out.take(traces.Translate(levels{record: []any{key, "x"}}.traces()))
 		require.Equal(t, "x", out.envelopes[0].GetTags()[fmt.Sprintf("k_%d", i)])
 	}
-	require.LessOrEqual(t, len(traces.keys.made), keysRemembered)
+	require.LessOrEqual(t, len(traces.keys.made), cachedKeys)
 }
 
 func TestTooLarge(t *testing.T) {
@@ -453,7 +490,7 @@ func TestTagsOfAScopeTooLarge(t *testing.T) {
 	for i := range 8000 {
 		large.PutEmpty(fmt.Sprint("key", i))
 	}
-	want := map[Reason]int{TooLarge: n}
+	want := map[Reason]int{ReasonTooLarge: n}
 
 	logs, _ := oneLog()
 	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
@@ -463,7 +500,9 @@ func TestTagsOfAScopeTooLarge(t *testing.T) {
 	point(metric.SetEmptyGauge().DataPoints()).SetIntValue(1)
 	points := metrics.ResourceMetrics().AppendEmpty()
 	large.CopyTo(points.Resource().Attributes())
-	gauges := points.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty().SetEmptyGauge().DataPoints()
+	metric = points.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	metric.SetName("m")
+	gauges := metric.SetEmptyGauge().DataPoints()
 	traces, _ := oneSpan()
 	spans := traces.ResourceSpans().AppendEmpty()
 	large.CopyTo(spans.Resource().Attributes())
@@ -492,7 +531,7 @@ func TestLongKeysAreNotRemembered(t *testing.T) {
 		record.Body().SetStr("hello")
 		record.Attributes().PutStr(strings.Repeat("k", 1000)+fmt.Sprint(i), "v")
 		record.Attributes().PutStr("short", "v")
-		logs.Translate(data, newRecorder(t))
+		newRecorder(t).take(logs.Translate(data))
 	}
 	require.Len(t, logs.keys.made, 1)
 }
@@ -504,7 +543,7 @@ func TestTooLargeIsRejected(t *testing.T) {
 	for i := range 2000 {
 		manyShort = append(manyShort, fmt.Sprintf("%032d", i), "abc")
 	}
-	want := map[Reason]int{TooLarge: 1}
+	want := map[Reason]int{ReasonTooLarge: 1}
 	t.Run("the name of a span", func(t *testing.T) {
 		traces, span := oneSpan()
 		span.SetName(huge)

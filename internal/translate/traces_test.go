@@ -67,9 +67,15 @@ func TestSpans(t *testing.T) {
 			want: with(timer("http.method", "GET", "space_id", "s"), func(e *loggregator_v2.Envelope) { e.SourceId, e.InstanceId = "app", "3" }),
 		},
 
-		"no end":      {span: func(s ptrace.Span) { s.SetEndTimestamp(0) }, want: times(timer(), now, at-100, at-100)},
-		"no start":    {span: func(s ptrace.Span) { s.SetStartTimestamp(0) }, want: times(timer(), at, 0, at)},
-		"no times":    {span: func(s ptrace.Span) { s.SetStartTimestamp(0); s.SetEndTimestamp(0) }, want: times(timer(), now, 0, 0)},
+		"no end":                    {span: func(s ptrace.Span) { s.SetEndTimestamp(0) }, want: times(timer(), now, at-100, at-100)},
+		"no start":                  {span: func(s ptrace.Span) { s.SetStartTimestamp(0) }, want: times(timer(), at, at, at)},
+		"no times":                  {span: func(s ptrace.Span) { s.SetStartTimestamp(0); s.SetEndTimestamp(0) }, want: times(timer(), now, now, now)},
+		"a start that does not fit": {span: func(s ptrace.Span) { s.SetStartTimestamp(1 << 63) }, want: times(timer(), at, at, at)},
+		"an end that does not fit":  {span: func(s ptrace.Span) { s.SetEndTimestamp(1 << 63) }, want: times(timer(), now, at-100, at-100)},
+		"no time that fits": {
+			span: func(s ptrace.Span) { s.SetStartTimestamp(1 << 63); s.SetEndTimestamp(math.MaxUint64) },
+			want: times(timer(), now, now, now),
+		},
 		"no duration": {span: func(s ptrace.Span) { s.SetStartTimestamp(at) }, want: times(timer(), at, at, at)},
 		"end before start": {
 			span: func(s ptrace.Span) { s.SetStartTimestamp(at + ms) },
@@ -216,7 +222,7 @@ func TestSpanEvents(t *testing.T) {
 		app(timed(newEnvelope(&loggregator_v2.Event{Body: `{}`}, ofEvent...), 7)),
 		app(timer(append(ids(outer...), "app_id", "app", "k", "v", "span_kind", "server", "peer_type", "Server")...)),
 		resource(timed(newEnvelope(&loggregator_v2.Event{Title: "without any time", Body: `{}`}, outer...), now)),
-		resource(timed(newEnvelope(&loggregator_v2.Timer{Name: "next"}, outer...), now)),
+		resource(timed(newEnvelope(&loggregator_v2.Timer{Name: "next", Start: now, Stop: now}, outer...), now)),
 	)
 	assert.Equal(t, 2, out.items, "an event is no item")
 }
@@ -246,7 +252,7 @@ func TestSpanTooLargeWithEvents(t *testing.T) {
 	require.Len(t, out.envelopes, 1)
 	assert.Equal(t, "e", out.envelopes[0].GetEvent().GetTitle())
 	assert.Zero(t, out.items)
-	out.requireRejected(map[Reason]int{TooLarge: 1})
+	out.requireRejected(map[Reason]int{ReasonTooLarge: 1})
 }
 
 // However much of an item was shortened, it counts once, and not at all when it is rejected.
@@ -260,7 +266,7 @@ func TestShortenedSpanCountsOnce(t *testing.T) {
 		rejection map[Reason]int
 	}{
 		"sent":     {"span", 1, nil},
-		"rejected": {huge, 0, map[Reason]int{TooLarge: 1}},
+		"rejected": {huge, 0, map[Reason]int{ReasonTooLarge: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			traces, span := oneSpan()
@@ -272,7 +278,7 @@ func TestShortenedSpanCountsOnce(t *testing.T) {
 			after := traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty()
 			after.SetName("whole")
 			out := newRecorder(t)
-			NewTraces(opts).Translate(traces, out)
+			out.take(NewTraces(opts).Translate(traces))
 			out.requireRejected(tt.rejection)
 			assert.Equal(t, tt.cuts, out.cuts)
 		})

@@ -11,49 +11,79 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 )
 
-// valueString is v as a string: pdata's AsString, which turns maps and slices into JSON.
-func valueString(v pcommon.Value) string {
-	s := v.AsString()
-	if s == "" {
-		// AsString gives up on a map or slice with a number in it that JSON does not have.
-		switch v.Type() {
-		case pcommon.ValueTypeMap:
-			return jsonString(v.Map().AsRaw())
-		case pcommon.ValueTypeSlice:
-			return jsonString(v.Slice().AsRaw())
-		}
+// maxDepth is how deep maps and lists may be nested. A deeper one is written as an ellipsis, so that no value can exhaust
+// the stack.
+const maxDepth = 64
+
+// valueString returns v as a string, as [pcommon.Value.AsString] does: maps and lists as JSON. It reports whether it
+// truncated a value deeper than maxDepth.
+func valueString(v pcommon.Value) (s string, truncated bool) {
+	switch v.Type() {
+	case pcommon.ValueTypeMap:
+		return mapString(v.Map())
+	case pcommon.ValueTypeSlice:
+		raw, truncated := rawSlice(v.Slice(), 1)
+		return jsonString(raw), truncated
+	default:
+		return v.AsString(), false
 	}
-	return s
 }
 
-// jsonString is the JSON of what pdata's AsRaw returns. NaN and infinities become the strings that AsString has for them.
+// mapString is valueString of a map.
+func mapString(m pcommon.Map) (s string, truncated bool) {
+	raw, truncated := rawMap(m, 1)
+	return jsonString(raw), truncated
+}
+
+// jsonString returns the JSON of what rawMap and rawSlice return, which is always valid.
 func jsonString(raw any) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(raw); err != nil {
-		b.Reset()
-		if err = enc.Encode(finite(raw)); err != nil {
-			return "" // Nothing that AsRaw returns comes to this.
-		}
-	}
+	_ = enc.Encode(raw)
 	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
-func finite(raw any) any {
-	switch raw := raw.(type) {
-	case map[string]any:
-		for k, v := range raw {
-			raw[k] = finite(v)
+// rawMap, rawSlice and rawValue return what pdata's AsRaw does, down to maxDepth. NaN and infinities, which JSON lacks, become
+// the strings that AsString has for them. depth is that of the map or slice.
+
+func rawMap(m pcommon.Map, depth int) (raw map[string]any, truncated bool) {
+	raw = make(map[string]any, m.Len())
+	for key, value := range m.All() {
+		element, deep := rawValue(value, depth)
+		raw[key] = element
+		truncated = truncated || deep
+	}
+	return raw, truncated
+}
+
+func rawSlice(s pcommon.Slice, depth int) (raw []any, truncated bool) {
+	raw = make([]any, 0, s.Len())
+	for _, value := range s.All() {
+		element, deep := rawValue(value, depth)
+		raw = append(raw, element)
+		truncated = truncated || deep
+	}
+	return raw, truncated
+}
+
+// rawValue returns the value of an element of a map or slice of the given depth.
+func rawValue(v pcommon.Value, depth int) (raw any, truncated bool) {
+	switch v.Type() {
+	case pcommon.ValueTypeMap:
+		if depth == maxDepth {
+			return ellipsis, true
 		}
-	case []any:
-		for i, v := range raw {
-			raw[i] = finite(v)
+		return rawMap(v.Map(), depth+1)
+	case pcommon.ValueTypeSlice:
+		if depth == maxDepth {
+			return ellipsis, true
 		}
-	case float64:
-		if math.IsNaN(raw) || math.IsInf(raw, 0) {
-			return pcommon.NewValueDouble(raw).AsString()
+		return rawSlice(v.Slice(), depth+1)
+	case pcommon.ValueTypeDouble:
+		if d := v.Double(); math.IsNaN(d) || math.IsInf(d, 0) {
+			return v.AsString(), false
 		}
 	}
-	return raw
+	return v.AsRaw(), false
 }

@@ -59,8 +59,8 @@ Encode/input=one-log allocs/item exporter - 0.01`,
 			groups: []string{"input=logs", "input=points", "input=histograms", "input=spans", "input=one-log"},
 		}},
 		why: `
-Attributes with the same keys in the same order share a shape: all of their tags but the values, encoded once. A batch of one
-record pays for its shape alone. The allocation left in points is the key of a group of gauges that share an envelope.`,
+Attributes with the same keys in the same order share a plan: all of their tags but the values, encoded once. A batch of one
+record pays for its plan alone. The allocation left in points is the key of a group of gauges that share an envelope.`,
 	},
 	{
 		title: "Growth of encoding", name: "EncodeGrowth", units: "ns/item", row: ".fullname", col: "/peer",
@@ -157,8 +157,8 @@ messages at a time. Larger messages by default would be more than a router keeps
 
 Items a second follow from that: one message of each signal is on its way at a time, so that they arrive in order and nothing is
 lost when one fails; IngressClient waits for no answer. To translate the next message meanwhile would win no more than the 40 µs
-that it takes of the 600 of a message, so it is left out. At the default rate limit, 8,000 envelopes a second, all of this is
-3 % of a core.`,
+that it takes of the 600 of a message, so it is left out. At the default rate limit, 5,000 envelopes a second, all of this is
+2 % of a core.`,
 	},
 	{
 		title: "Memory of what waits", name: "Full", units: "heap-B/batch allocated-B/batch", row: ".name", col: "/peer",
