@@ -458,7 +458,7 @@ func TestLogSplitOfAnything(t *testing.T) {
 				continue
 			}
 			require.Equal(t, fmt.Sprintf("%d/%d", i+1, len(out.envelopes)), e.GetTags()["part"])
-			require.Equal(t, at+(int64(i)+1)*1000, e.GetTimestamp())
+			require.Equal(t, at+int64(i+1)*1000, e.GetTimestamp())
 			if i == len(out.envelopes)-1 {
 				break
 			}
