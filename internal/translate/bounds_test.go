@@ -241,7 +241,7 @@ func TestPartsOfTheLastTime(t *testing.T) {
 	out := translateLogs(t, options(func(o *Options) { o.MaxPayload = 64 }), logs)
 	require.Len(t, out.envelopes, 4)
 	for i, e := range out.envelopes {
-		assert.EqualValues(t, int64(1<<63-1)-int64(3-i)*1000, e.GetTimestamp())
+		assert.Equal(t, int64(1<<63-1)-int64(3-i)*1000, e.GetTimestamp())
 	}
 }
 

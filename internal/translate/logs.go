@@ -70,12 +70,15 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	var set ownKeys
 	l.common = appendTraceID(l.common[:0], &set, r.TraceID())
 	l.common = appendSpanID(l.common, &set, spanIDName, r.SpanID())
-	body := r.Body()
-	isText := body.Type() == pcommon.ValueTypeStr
-	if !l.opts.EventsAsLogs {
-		if isText && r.EventName() == "" {
-			// The common case: no event.
-		} else if title, body, ok := l.event(r); ok {
+	isText := r.Body().Type() == pcommon.ValueTypeStr
+	switch {
+	case l.opts.EventsAsLogs:
+		if r.EventName() != "" {
+			l.common = appendOwnTag(l.common, &set, eventNameName, r.EventName())
+		}
+	case isText && r.EventName() == "": // As nearly all are: no event.
+	default:
+		if title, body, ok := l.event(r); ok {
 			l.appendAttributes(r, set)
 			l.message = envelope.AppendEvent(l.message[:0], title, body)
 			if !l.fit(len(l.message), 0, title, body) {
@@ -85,13 +88,11 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 			l.emit(timestamp, "", "", 1)
 			return
 		}
-	} else if r.EventName() != "" {
-		l.common = appendOwnTag(l.common, &set, eventNameName, r.EventName())
 	}
-	if isText && len(body.Str()) <= l.opts.MaxPayload && saysSomething(body.Str()) {
+	if body := r.Body().Str(); isText && len(body) <= l.opts.MaxPayload && saysSomething(body) {
 		p := l.appendAttributes(r, set|sourceTypeName.set())
 		l.appendSourceType(p, r.Attributes())
-		logPayload(l, timestamp, body.Str(), stream(r, p))
+		logPayload(l, timestamp, body, stream(r, p))
 		return
 	}
 	payload := l.payload(r)

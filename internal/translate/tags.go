@@ -125,7 +125,7 @@ type assigned struct {
 // values are joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. own is the
 // key of a tag that only the exporter sets, or empty: an attribute that becomes it is exported.
 func (a *assignment) assign(keys *keyCleaner, attrs pcommon.Map, own string) {
-	a.keySet.reset()
+	a.reset()
 	a.tags, a.attributes = a.tags[:0], a.attributes[:0]
 	for key := range attrs.All() {
 		a.attributes = append(a.attributes, key)
