@@ -24,6 +24,7 @@ import (
 
 	"github.com/loggregatorexporter/loggregatorexporter/diodes"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
@@ -78,11 +79,13 @@ const (
 	DropNewest DropPolicy = "newest"
 )
 
-func (p DropPolicy) option() diodes.Option {
-	if p == DropNewest {
-		return diodes.DropNewest
+// bounds are the settings of the queue.
+func (cfg DiodeConfig) bounds() queue.Bounds {
+	b := queue.Bounds{Capacity: cfg.Capacity, MaxItems: cfg.MaxItems, MaxBytes: cfg.MaxBytes}
+	if cfg.DropPolicy == DropNewest {
+		b.Policy = diodes.DropNewest
 	}
-	return diodes.DropOldest
+	return b
 }
 
 // BatchConfig bounds one message to Loggregator.

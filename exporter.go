@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/pipeline"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
@@ -35,17 +36,10 @@ type signal[D comparable] struct {
 	translate  func(D) iter.Seq[translate.Envelope]
 }
 
-// batch is what the pipeline pushed at once.
-type batch[D comparable] struct {
-	data  D
-	items int
-	bytes int // 0 when they are not bounded
-}
-
 // signalExporter is the exporter of one signal. What one batch goes through is consume, the diode, drain, and the outbox.
 type signalExporter[D comparable] struct {
 	signal signal[D]
-	diode  *boundedDiode[D]
+	diode  *queue.Queue[D]
 
 	cfg       *Config
 	set       exporter.Settings
@@ -64,7 +58,7 @@ type signalExporter[D comparable] struct {
 func newSignalExporter[D comparable](set exporter.Settings, cfg *Config, clients *ingress.Shared[*Config], s signal[D]) (*signalExporter[D], error) {
 	e := &signalExporter[D]{
 		signal:  s,
-		diode:   newBoundedDiode[D](cfg.Diode),
+		diode:   queue.New[D](cfg.Diode.bounds()),
 		cfg:     cfg,
 		set:     set,
 		clients: clients,
@@ -87,11 +81,11 @@ func (e *signalExporter[D]) consume(data D) {
 	}
 	e.signal.ref(data)
 	e.telemetry.accepted(items)
-	pushed := batch[D]{data: data, items: items}
+	pushed := queue.Batch[D]{Data: data, Items: items}
 	if e.cfg.Diode.MaxBytes > 0 {
-		pushed.bytes = e.signal.size(data)
+		pushed.Bytes = e.signal.size(data)
 	}
-	e.diode.push(pushed, func(dropped batch[D]) {
+	e.diode.Push(pushed, func(dropped queue.Batch[D]) {
 		reason := overflow
 		if dropped == pushed && e.closing.Load() {
 			reason = shutdown
@@ -100,32 +94,27 @@ func (e *signalExporter[D]) consume(data D) {
 	})
 }
 
-func (e *signalExporter[D]) drop(b batch[D], reason dropReason) {
-	e.telemetry.dropped(reason, b.items)
-	e.signal.unref(b.data)
+func (e *signalExporter[D]) drop(b queue.Batch[D], reason dropReason) {
+	e.telemetry.dropped(reason, b.Items)
+	e.signal.unref(b.Data)
 }
 
 // drain takes what waits out of the diode and sends it, until the diode is closed and empty. After ctx is done it drops
 // instead.
 func (e *signalExporter[D]) drain(ctx context.Context, out *outbox) {
 	defer close(e.drained)
-	for {
-		b, ok := e.diode.Next()
-		if !ok {
-			return
-		}
-		for ok {
-			if ctx.Err() != nil {
-				e.drop(b, shutdown)
-			} else {
-				for envelope := range e.signal.translate(b.data) {
-					out.take(envelope) // Sends each message that is full.
-				}
-				e.signal.unref(b.data)
+	for b, ok := range e.diode.All() {
+		switch {
+		case !ok:
+			out.flush() // Nothing waits: what there is goes now.
+		case ctx.Err() != nil:
+			e.drop(b, shutdown)
+		default:
+			for envelope := range e.signal.translate(b.Data) {
+				out.take(envelope) // Sends each message that is full.
 			}
-			b, ok = e.diode.TryNext()
+			e.signal.unref(b.Data)
 		}
-		out.flush() // Nothing waits: what there is goes now.
 	}
 }
 

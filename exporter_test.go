@@ -507,3 +507,107 @@ func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
 	assert.LessOrEqual(t, len(f.lines("The diode is full")), atMost)
 	f.checkIdentity("logs", 1000)
 }
+
+// The exporter keeps the bounds while Loggregator stalls, and says to the item what gave way.
+func TestExporterKeepsTheBounds(t *testing.T) {
+	const perBatch, pushes = 100, 50
+	size := (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(1000, perBatch, 50))
+	for name, tt := range map[string]struct {
+		bounds  DiodeConfig
+		batches int // that stay
+	}{
+		"items":         {DiodeConfig{MaxItems: 10 * perBatch}, 10},
+		"items, uneven": {DiodeConfig{MaxItems: 10*perBatch - 1}, 9},
+		"bytes":         {DiodeConfig{MaxBytes: 7 * size}, 7},
+		"capacity":      {DiodeConfig{Capacity: 5, MaxItems: 10 * perBatch}, 5},
+	} {
+		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+			t.Run(name+"/"+string(policy), func(t *testing.T) {
+				f := newFixture(t)
+				f.cfg.Diode = tt.bounds
+				if f.cfg.Diode.Capacity == 0 {
+					f.cfg.Diode.Capacity = 1000
+				}
+				f.cfg.Diode.DropPolicy = policy
+				f.cfg.TimeoutConfig.Timeout = 0
+				f.ingress.Stall()
+				e := f.start("logs")
+				e.push(1000, perBatch, 50)
+				f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+				for i := 1; i < pushes; i++ {
+					e.push(1000+i*perBatch, perBatch, 50)
+				}
+				assert.Equal(t, tt.batches, f.sum("exporter_queue_size"))
+				assert.Equal(t, (1+tt.batches)*perBatch, f.counts("logs").waiting)
+				assert.Equal(t, (pushes-1-tt.batches)*perBatch, f.counts("logs").dropped)
+				f.checkIdentity("logs", pushes*perBatch)
+				f.ingress.Resume()
+				require.NoError(t, e.Shutdown(t.Context()))
+				arrived := f.numbers("logs")
+				assert.Len(t, arrived, (1+tt.batches)*perBatch)
+				kept := 1000 + (pushes-1)*perBatch // The last.
+				if policy == DropNewest {
+					kept = 1000 + perBatch // The first that waited.
+				}
+				assert.Contains(t, arrived, kept)
+				f.checkIdentity("logs", pushes*perBatch)
+			})
+		}
+	}
+}
+
+// A batch that alone is above a bound waits alone: with the policy oldest all else gives way to it, with newest it is taken when
+// nothing waits.
+func TestBatchAboveABound(t *testing.T) {
+	for _, bound := range []string{"items", "bytes"} {
+		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+			t.Run(bound+"/"+string(policy), func(t *testing.T) {
+				f := newFixture(t)
+				f.cfg.Diode.DropPolicy = policy
+				if bound == "items" {
+					f.cfg.Diode.MaxItems = 10
+				} else {
+					f.cfg.Diode.MaxItems, f.cfg.Diode.MaxBytes = 0, (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(100, 10, 0))
+				}
+				f.ingress.Stall()
+				e := f.start("logs")
+				e.push(0, 1, 0) // This one is on its way, and no longer in the diode.
+				f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+				e.push(100, 1000, 0) // Nothing waits: taken.
+				assert.Equal(t, 1001, f.counts("logs").waiting)
+				e.push(2000, 4, 0)
+				e.push(3000, 4, 0)
+				e.push(4000, 1000, 0)
+
+				kept, dropped := 4000, 1008
+				if policy == DropNewest {
+					kept = 100
+				}
+				assert.Equal(t, dropped, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "overflow")))
+				assert.Equal(t, 1, f.sum("exporter_queue_size"))
+				f.ingress.Resume()
+				require.NoError(t, e.Shutdown(t.Context()))
+				arrived := f.numbers("logs")
+				assert.Len(t, arrived, 1001)
+				for i := range 1000 {
+					require.Contains(t, arrived, kept+i)
+				}
+				f.checkIdentity("logs", 2009)
+			})
+		}
+	}
+}
+
+// A push allocates nothing, also when it drops.
+func TestPushAllocatesNothing(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 10
+	e := f.create("logs")
+	logs := numberedLogs(0, 10, 0)
+	push := func() { _ = e.Component.(logsExporter).ConsumeLogs(t.Context(), logs) }
+	for range 20 { // Full.
+		push()
+	}
+	assert.Zero(t, testing.AllocsPerRun(1000, push))
+	require.NoError(t, e.Shutdown(t.Context()))
+}

@@ -29,6 +29,7 @@ func TestImports(t *testing.T) {
 	}{
 		"diodes":               {onlyStd: true, mustNot: []string{"unsafe"}},
 		"internal/envelope":    {mustNot: []string{"go.opentelemetry.io", "google.golang.org/grpc", "unsafe"}},
+		"internal/queue":       {may: []string{"diodes"}, mustNot: []string{"go.opentelemetry.io", "google.golang.org", "unsafe"}},
 		"internal/translate":   {may: []string{"internal/envelope"}, mustNot: []string{"google.golang.org/grpc", "unsafe"}},
 		"internal/ingress":     {may: []string{"internal/envelope"}, mustNot: []string{"go.opentelemetry.io/collector/pdata", "unsafe"}},
 		"internal/ingresstest": {mustNot: []string{"go.opentelemetry.io"}},

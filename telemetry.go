@@ -26,8 +26,8 @@ const (
 	shutdown dropReason = "shutdown" // The exporter was shut down.
 )
 
-// queue is the part of a diode that is measured.
-type queue interface {
+// measured is the part of a diode that is measured.
+type measured interface {
 	Len() int
 	Cap() int
 }
@@ -54,7 +54,7 @@ type telemetry struct {
 	byDrop     map[dropReason][]metric.AddOption
 }
 
-func newTelemetry(set exporter.Settings, signal pipeline.Signal, q queue) (*telemetry, error) {
+func newTelemetry(set exporter.Settings, signal pipeline.Signal, q measured) (*telemetry, error) {
 	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (t *telemetry) byError(kind string, permanent bool) metric.MeasurementOptio
 }
 
 // observe reports what is measured when somebody asks.
-func (t *telemetry) observe(q queue, signal pipeline.Signal) error {
+func (t *telemetry) observe(q measured, signal pipeline.Signal) error {
 	byDataType := t.with(attribute.String("data_type", signal.String()))
 	if err := t.builder.RegisterExporterQueueSizeCallback(func(_ context.Context, o metric.Int64Observer) error {
 		o.Observe(int64(q.Len()), byDataType)
