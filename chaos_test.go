@@ -157,7 +157,7 @@ func TestChaos(t *testing.T) {
 		assert.Positive(t, c.dropped)
 	}
 	// Each signal logs at most one line of a kind in an interval, and one when it ends.
-	atMost := len(signals) * (2 + int(time.Since(start)/logInterval))
+	atMost := len(signals) * (2 + int(time.Since(start)/lossInterval))
 	kinds := map[string]int{}
 	for _, line := range f.logs.All() {
 		kinds[line.Message]++

@@ -23,7 +23,7 @@ import (
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
 
 	"github.com/loggregatorexporter/loggregatorexporter/diodes"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
@@ -155,7 +155,7 @@ const (
 type MetricsConfig struct {
 	// Naming is how names and labels are made: `prometheus` makes those that PromQL can ask for, `otel` leaves them as they are.
 	Naming Naming `mapstructure:"naming"`
-	// DoubleSums is what becomes of monotonic cumulative sums of doubles: `counter` cuts them to whole numbers, `gauge` makes
+	// DoubleSums is what becomes of monotonic cumulative sums of doubles: `counter` truncates them to whole numbers, `gauge` makes
 	// Gauges.
 	DoubleSums DoubleSums `mapstructure:"double_sums"`
 }
@@ -460,9 +460,9 @@ func oneOf[S ~string](key string, value S, allowed ...S) error {
 	return fmt.Errorf("%s: must be %s, not %q", key, strings.Join(quoted, " or "), value)
 }
 
-// ingress is the part of the configuration that says where and how to send.
-func (cfg *Config) ingress() ingress.Config {
-	return ingress.Config{
+// delivery is the part of the configuration that says where and how to send.
+func (cfg *Config) delivery() delivery.Config {
+	return delivery.Config{
 		GRPC:               cfg.clientConfig,
 		Timeout:            cfg.TimeoutConfig.Timeout,
 		Retry:              cfg.RetryConfig,

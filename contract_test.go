@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 )
 
 // TestConsumeContract runs the collector's own contract of exporters: each item arrives once, what failed for a while is
@@ -52,8 +53,8 @@ func TestConsumeContract(t *testing.T) {
 // patient makes exporters whose Consume returns when all that was accepted is counted out. The contract looks at what has
 // arrived at a fixed time after the last push, and fails for good if that is too early.
 func patient(t *testing.T) exporter.Factory {
-	wait := func(tel *telemetry) {
-		require.Eventually(t, func() bool { return tel.waiting.Load() == 0 }, time.Minute, time.Millisecond)
+	wait := func(r *report.Report) {
+		require.Eventually(t, func() bool { return r.Waiting() == 0 }, time.Minute, time.Millisecond)
 	}
 	f := NewFactory()
 	return exporter.NewFactory(f.Type(), f.CreateDefaultConfig,
@@ -74,31 +75,31 @@ func patient(t *testing.T) exporter.Factory {
 
 type patientLogs struct {
 	logsExporter
-	wait func(*telemetry)
+	wait func(*report.Report)
 }
 
 func (e patientLogs) ConsumeLogs(ctx context.Context, data plog.Logs) error {
-	defer e.wait(e.telemetry)
+	defer e.wait(e.report)
 	return e.logsExporter.ConsumeLogs(ctx, data)
 }
 
 type patientMetrics struct {
 	metricsExporter
-	wait func(*telemetry)
+	wait func(*report.Report)
 }
 
 func (e patientMetrics) ConsumeMetrics(ctx context.Context, data pmetric.Metrics) error {
-	defer e.wait(e.telemetry)
+	defer e.wait(e.report)
 	return e.metricsExporter.ConsumeMetrics(ctx, data)
 }
 
 type patientTraces struct {
 	tracesExporter
-	wait func(*telemetry)
+	wait func(*report.Report)
 }
 
 func (e patientTraces) ConsumeTraces(ctx context.Context, data ptrace.Traces) error {
-	defer e.wait(e.telemetry)
+	defer e.wait(e.report)
 	return e.tracesExporter.ConsumeTraces(ctx, data)
 }
 

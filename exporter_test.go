@@ -142,12 +142,20 @@ func (f *fixture) counts(signal string) counts {
 func (f *fixture) checkIdentity(signal string, accepted int) {
 	f.t.Helper()
 	by := attribute.String("signal", signal)
+	assert.Equal(f.t, accepted, f.sum("exporter_loggregator_accepted_items", by))
 	c := f.counts(signal)
 	assert.Equalf(f.t, accepted, c.sent+c.failed+c.dropped+c.rejected+c.waiting, "accepted is not what was counted: %+v", c)
 	assert.Equal(f.t,
 		c.dropped-f.sum("exporter_loggregator_dropped_items", by, attribute.String("reason", "shutdown")),
 		f.sum("exporter_enqueue_failed_"+itemNames[signal]), "enqueue_failed is what the diode dropped")
 }
+
+const (
+	// lossInterval is the least time between two lines on losses, and outageGrace how long Loggregator has to be unreachable before the
+	// status is an error.
+	lossInterval = 10 * time.Second
+	outageGrace  = time.Second
+)
 
 // waitAtMost is how long a test waits for what has to come. It is far more than it takes.
 const waitAtMost = time.Minute
@@ -356,18 +364,24 @@ func TestManyPushersAccountForEveryItem(t *testing.T) {
 }
 
 // A counter that is not there yet hides its first increase from a rate.
-func TestCountersAreThereBeforeTheFirstLoss(t *testing.T) {
+func TestMetricsBeforeTheFirstLoss(t *testing.T) {
 	f := newFixture(t)
+	f.cfg.RateLimit.EnvelopesPerSecond = 1234.5
 	e := f.startLogs()
 	for _, name := range []string{
 		"exporter_sent_log_records", "exporter_send_failed_log_records", "exporter_enqueue_failed_log_records",
-		"exporter_loggregator_dropped_items", "exporter_loggregator_cut_items",
-		"exporter_loggregator_envelopes", "exporter_loggregator_bytes",
+		"exporter_loggregator_dropped_items", "exporter_loggregator_truncated_items",
+		"exporter_loggregator_accepted_items", "exporter_loggregator_envelopes", "exporter_loggregator_bytes",
+		"exporter_loggregator_max_items",
 		"exporter_loggregator_waiting_items", "exporter_queue_size", "exporter_queue_capacity",
 	} {
 		_, err := f.telemetry.GetMetric("otelcol_" + name)
 		assert.NoError(t, err, name)
 	}
+	assert.Equal(t, f.cfg.Diode.MaxItems, f.sum("exporter_loggregator_max_items"))
+	rate, err := f.telemetry.GetMetric("otelcol_exporter_loggregator_rate_limit")
+	require.NoError(t, err)
+	assert.InDelta(t, 1234.5, rate.Data.(metricdata.Gauge[float64]).DataPoints[0].Value, 0)
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
@@ -503,7 +517,7 @@ func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
 	}
 	f.ingress.Resume()
 	require.NoError(t, e.Shutdown(t.Context()))
-	atMost := 2 + int(time.Since(start)/logInterval) // At once, one an interval, and the rest at the end.
+	atMost := 2 + int(time.Since(start)/lossInterval) // At once, one an interval, and the rest at the end.
 	assert.LessOrEqual(t, len(f.lines("The diode is full")), atMost)
 	f.checkIdentity("logs", 1000)
 }

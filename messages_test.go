@@ -17,12 +17,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/config/configtls"
+	"go.opentelemetry.io/collector/pipeline"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
@@ -140,17 +143,19 @@ func logOfEverything(t *testing.T) []logged {
 	run(plaintext, attempted)
 
 	// What is lost on this side.
-	l := newLosses(f.logger)
-	for _, reason := range []dropReason{overflow, shutdown} {
-		l.addDropped(reason, 100)
+	set := f.settings()
+	r, err := report.New(set, report.Settings{Signal: pipeline.SignalLogs}, queue.New[int](queue.Bounds{Capacity: 1}))
+	require.NoError(t, err)
+	for _, reason := range []report.DropReason{report.DropOverflow, report.DropShutdown} {
+		r.Dropped(reason, 100)
 	}
 	for _, reason := range []translate.Reason{
 		translate.Empty, translate.Malformed, translate.Negative, translate.NotFinite, translate.OutOfRange,
 		translate.Stale, translate.Temporality, translate.TooLarge, translate.ZeroDelta,
 	} {
-		l.addRejected(reason, 100)
+		r.Rejected(reason, 100)
 	}
-	l.stop()
+	r.Shutdown()
 	collect(all, f)
 
 	var lines []logged

@@ -34,7 +34,6 @@ import (
 
 const (
 	recoverable = componentstatus.StatusRecoverableError
-	permanent   = componentstatus.StatusPermanentError
 	ok          = componentstatus.StatusOK
 )
 
@@ -112,7 +111,7 @@ func TestNoStatusInShutdown(t *testing.T) {
 	f.checkIdentity("logs", 2000)
 }
 
-func TestWhatPassesWithinTheGraceIsNotReported(t *testing.T) {
+func TestShortOutageIsNotReported(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Refuse(status.Error(codes.Unavailable, "just a moment"))
 	e := f.start("logs")
@@ -129,7 +128,7 @@ func TestWhatPassesWithinTheGraceIsNotReported(t *testing.T) {
 }
 
 // A message that is refused for what is in it is no outage.
-func TestRefusedMessageIsNoOutage(t *testing.T) {
+func TestRefusedMessageIsNoStatus(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Refuse(status.Error(codes.InvalidArgument, "not this one"))
 	e := f.start("logs")
@@ -146,8 +145,8 @@ func TestRefusedMessageIsNoOutage(t *testing.T) {
 	assert.Len(t, f.lines("Gave up sending"), 1)
 }
 
-// But if every message is refused, for longer than a second, it is one, whatever the server says.
-func TestEverythingRefusedIsAnOutage(t *testing.T) {
+// Data that is refused is no status, even if all of it is: it is counted, and the log says so.
+func TestEverythingRefusedIsNoStatus(t *testing.T) {
 	for _, code := range []codes.Code{codes.Internal, codes.Unknown, codes.NotFound, codes.FailedPrecondition, codes.ResourceExhausted, codes.InvalidArgument} {
 		t.Run(code.String(), func(t *testing.T) {
 			t.Parallel()
@@ -158,17 +157,20 @@ func TestEverythingRefusedIsAnOutage(t *testing.T) {
 			require.Eventually(t, func() bool {
 				e.push(pushed, 1, 0)
 				pushed++
-				return len(f.host.statuses()) > 0
+				return time.Since(start) > 2*outageGrace
 			}, waitAtMost, 10*time.Millisecond)
-			f.waitForStatuses(recoverable)
-			assert.GreaterOrEqual(t, time.Since(start), outageGrace)
-			assert.ErrorContains(t, f.host.events[0].Err(), code.String()+": not now")
+			require.Eventually(t, func() bool { return e.waiting() == 0 }, waitAtMost, time.Millisecond)
 			f.ingress.Resume()
 			e.push(pushed, 1, 0)
-			f.waitForStatuses(recoverable, ok)
+			f.ingress.WaitForEnvelopes(t, 1)
 			require.NoError(t, e.Shutdown(t.Context()))
+			assert.Empty(t, f.host.statuses())
+			assert.Equal(t, counts{failed: pushed, sent: 1}, f.counts("logs"))
 			f.checkIdentity("logs", pushed+1)
-			assert.Len(t, f.lines("Gave up sending"), 2, "the first, and with the shutdown the others")
+			assert.Empty(t, f.lines("does not take envelopes"))
+			lines := f.lines("Gave up sending")
+			require.Len(t, lines, 2, "the first, and with the shutdown the others")
+			assert.Contains(t, lines[0].ContextMap()["error"], code.String()+": not now")
 		})
 	}
 }
@@ -207,7 +209,6 @@ func TestAuthWithoutAToken(t *testing.T) {
 	auth.missing.Store(true)
 	e := f.create("logs")
 	require.NoError(t, e.Start(t.Context(), extensionHost{f.host, map[component.ID]component.Component{id: auth}}))
-	e.health().permanentGrace = 0
 	e.push(0, 100, 0)
 	f.waitForStatuses(recoverable)
 	assert.ErrorContains(t, f.host.events[0].Err(), "the extension in auth has no credentials")
@@ -218,87 +219,75 @@ func TestAuthWithoutAToken(t *testing.T) {
 	assert.Equal(t, counts{sent: 100}, f.counts("logs"))
 }
 
-// What only a person can mend is a permanent error, if it stays.
-func TestPermissionDeniedIsPermanent(t *testing.T) {
+// A permission is granted without a restart, so the status is recoverable, and OK with the next success.
+func TestPermissionDenied(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Refuse(status.Error(codes.PermissionDenied, "who are you?"))
 	e := f.start("logs")
-	require.GreaterOrEqual(t, e.health().permanentGrace, 10*time.Second, "there is no way back from it")
-	e.health().permanentGrace = 2 * time.Second
-	start := time.Now()
 	e.push(1, 1, 0)
 	f.waitForStatuses(recoverable)
-	failed := time.Now()
-	e.push(2, 1, 0)
-	require.Eventually(t, func() bool { return f.counts("logs").failed == 2 }, waitAtMost, time.Millisecond)
-	if time.Since(start) < e.health().permanentGrace { // Unless the machine was that busy.
-		f.waitForStatuses(recoverable)
+	assert.ErrorContains(t, f.host.events[0].Err(), "see tls::cert_file and auth")
+	for i := range 5 {
+		e.push(2+i, 1, 0)
+		require.Eventually(t, func() bool { return f.counts("logs").failed == 2+i }, waitAtMost, time.Millisecond)
 	}
-	require.Eventually(t, func() bool { return time.Since(failed) > e.health().permanentGrace }, waitAtMost, time.Millisecond)
-	e.push(3, 1, 0)
-	f.waitForStatuses(recoverable, permanent)
-	assert.ErrorContains(t, f.host.events[1].Err(), "see tls::cert_file and auth")
-	require.Eventually(t, func() bool { return f.counts("logs").failed == 3 }, waitAtMost, time.Millisecond)
+	f.waitForStatuses(recoverable)
 
-	// The collector takes no other status after that; the log says how it is.
 	f.ingress.Resume()
-	e.push(4, 1, 0)
+	e.push(7, 1, 0)
 	f.ingress.WaitForEnvelopes(t, 1)
+	f.waitForStatuses(recoverable, ok)
 	require.NoError(t, e.Shutdown(t.Context()))
-	f.waitForStatuses(recoverable, permanent)
 	assert.Len(t, f.lines("Loggregator does not take envelopes. This message is given up: its items are lost."), 1)
 	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
-	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "PermissionDenied"),
+	assert.Equal(t, 6, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "PermissionDenied"),
 		attribute.Bool("error.permanent", true)))
-	f.checkIdentity("logs", 4)
+	f.checkIdentity("logs", 7)
 }
 
-// A wrong certificate, on whichever side, is one clear line an outage. It is a permanent error if it is for this side to mend.
+// A wrong certificate, on whichever side, is one clear line and a recoverable status: it is mended without a restart.
 func TestCertificateFaults(t *testing.T) {
 	stranger := t.TempDir()
 	require.NoError(t, ingresstest.WriteCerts(stranger))
 	other := &ingresstest.Capture{Certs: stranger}
 	for name, tt := range map[string]struct {
-		flaw  func(*fixture)
-		want  string
-		stays bool
+		flaw func(*fixture)
+		want string
 	}{
 		"wrong CA": {func(f *fixture) { f.cfg.TLS.CAFile = other.File(ingresstest.CAFile) },
-			"the server's certificate is not of the CA in tls::ca_file", true},
+			"the server's certificate is not of the CA in tls::ca_file"},
 		"wrong server name": {func(f *fixture) { f.cfg.TLS.ServerName = "doppler" },
-			"another name than tls::server_name_override", true},
+			"another name than tls::server_name_override"},
 		"expired server certificate": {func(f *fixture) { f.ingress.Expire(f.t) },
-			"the server's certificate is out of date", false},
+			"the server's certificate is out of date"},
 		"no client certificate": {func(f *fixture) { f.cfg.TLS.CertFile, f.cfg.TLS.KeyFile = "", "" },
-			"tls::cert_file", true},
+			"tls::cert_file"},
 		"expired client certificate": {func(f *fixture) { f.writeClientCert(time.Now().Add(-time.Minute)) },
-			"tls::cert_file", true},
+			"tls::cert_file"},
 		"client certificate of another CA": {func(f *fixture) {
 			f.cfg.TLS.CertFile = other.File(ingresstest.ClientCertFile)
 			f.cfg.TLS.KeyFile = other.File(ingresstest.ClientKeyFile)
-		}, "tls::cert_file", true},
+		}, "tls::cert_file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
 			f.cfg.RetryConfig.MaxElapsedTime = 0
 			tt.flaw(f)
+			start := time.Now()
 			e := f.start("logs")
-			e.health().permanentGrace = 0
 			for i := range 50 {
 				e.push(i, 1, 0)
 			}
-			if tt.stays {
-				f.waitForStatuses(recoverable, permanent)
-			} else {
-				f.waitForStatuses(recoverable)
-				attempts := f.attempts()
-				require.Eventually(t, func() bool { return f.attempts() > attempts+10 }, waitAtMost, time.Millisecond)
-				f.waitForStatuses(recoverable)
-			}
-			assert.ErrorContains(t, f.host.events[len(f.host.statuses())-1].Err(), tt.want)
+			f.waitForStatuses(recoverable)
+			attempts := f.attempts()
+			require.Eventually(t, func() bool { return f.attempts() > attempts+10 }, waitAtMost, time.Millisecond)
+			f.waitForStatuses(recoverable)
+			assert.ErrorContains(t, f.host.events[0].Err(), tt.want)
 			lines := f.lines("Loggregator does not take envelopes")
-			require.Len(t, lines, 1, "not one a batch, nor one an attempt")
+			atMost := 1 + int(time.Since(start)/lossInterval) // A busy machine may take longer, and get a second reason.
+			require.NotEmpty(t, lines)
+			require.LessOrEqual(t, len(lines), atMost, "not one a batch, nor one an attempt")
 			assert.Contains(t, lines[0].ContextMap()["error"], tt.want)
 			require.NoError(t, e.Shutdown(t.Context()))
 			f.checkIdentity("logs", 50)

@@ -26,8 +26,6 @@ type feed struct {
 	push func(first, n, size int)
 	// waiting is the number of items in the exporter.
 	waiting func() int64
-	// health is what the exporter knows of Loggregator, since its start.
-	health func() *health
 }
 
 // start starts an exporter of a signal, which the test has to shut down.
@@ -52,17 +50,17 @@ func (f *fixture) create(signal string) feed {
 		e, err := f.factory.CreateLogs(ctx, set, f.cfg)
 		require.NoError(f.t, err)
 		return feed{e, signal, func(first, n, size int) { pushed(e.ConsumeLogs(ctx, numberedLogs(first, n, size))) },
-			e.(logsExporter).telemetry.waiting.Load, func() *health { return e.(logsExporter).health }}
+			e.(logsExporter).report.Waiting}
 	case "metrics":
 		e, err := f.factory.CreateMetrics(ctx, set, f.cfg)
 		require.NoError(f.t, err)
 		return feed{e, signal, func(first, n, size int) { pushed(e.ConsumeMetrics(ctx, numberedMetrics(first, n, size))) },
-			e.(metricsExporter).telemetry.waiting.Load, func() *health { return e.(metricsExporter).health }}
+			e.(metricsExporter).report.Waiting}
 	default:
 		e, err := f.factory.CreateTraces(ctx, set, f.cfg)
 		require.NoError(f.t, err)
 		return feed{e, signal, func(first, n, size int) { pushed(e.ConsumeTraces(ctx, numberedTraces(first, n, size))) },
-			e.(tracesExporter).telemetry.waiting.Load, func() *health { return e.(tracesExporter).health }}
+			e.(tracesExporter).report.Waiting}
 	}
 }
 

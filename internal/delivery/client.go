@@ -1,11 +1,11 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ingress delivers encoded envelope batches to a Loggregator v2 ingress: the agent of the host, or a router.
+// Package delivery sends encoded envelopes to a Loggregator v2 ingress: the agent of the host, or a router.
 //
-// A [Client] is one connection and one rate limit. A [Sender] sends the batches of one signal over it: it waits for the rate
-// limit, sends, waits for the acknowledgement, and tries again when that can help.
-package ingress
+// A [Client] is one connection and one rate limit. A [Message] collects envelopes. A [Sender] delivers the messages of one signal: it
+// waits for the rate limit, sends, waits for the acknowledgement, and retries.
+package delivery
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/configgrpc"
 	"go.opentelemetry.io/collector/config/configretry"
@@ -36,8 +35,8 @@ type Config struct {
 	Burst              int
 }
 
-// maxConnectPause is the longest pause between attempts to connect. gRPC's own is two minutes, after which a batch would
-// still fail although the server is back: the pauses between the attempts to send are meant to decide that.
+// maxConnectPause is the longest pause between attempts to connect. With gRPC's own, two minutes, messages would go on failing long
+// after the server is back.
 const maxConnectPause = 5 * time.Second
 
 // Client is a connection to an ingress. Any goroutine may use it at any time.
@@ -49,7 +48,7 @@ type Client struct {
 
 	finishing  chan struct{} // closed by Finish
 	finishOnce sync.Once
-	life       context.Context // done since GiveUp
+	life       context.Context // done after GiveUp
 	giveUp     context.CancelFunc
 }
 
@@ -68,7 +67,7 @@ func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]comp
 		configgrpc.WithGrpcDialOption(grpc.WithStatsHandler(&c.peer)),
 		configgrpc.WithGrpcDialOption(grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxConnectPause},
-			// As gRPC has it, which it does not once it is given parameters.
+			// gRPC's default, which it does not apply beside a Backoff.
 			MinConnectTimeout: 20 * time.Second,
 		})))
 	if err != nil {
@@ -77,8 +76,8 @@ func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]comp
 	return c, nil
 }
 
-// Finish makes what waits for another attempt have it now, as its last, whichever sender it belongs to. From then on each message
-// has one attempt. GiveUp follows after the given time. Only the first call has an effect.
+// Finish makes each message that waits for another attempt have it now, as its last, and each later message have one attempt. GiveUp
+// follows after the given time. It holds for all senders. Only the first call has an effect.
 func (c *Client) Finish(within time.Duration) {
 	c.finishOnce.Do(func() {
 		close(c.finishing)
@@ -89,31 +88,31 @@ func (c *Client) Finish(within time.Duration) {
 // GiveUp ends the context of the client.
 func (c *Client) GiveUp() { c.giveUp() }
 
-// Context is done when nothing more should be sent: from GiveUp on.
+// Context is done after GiveUp: nothing more should be sent.
 func (c *Client) Context() context.Context { return c.life }
 
 // Close closes the connection. What is being sent fails.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// pace waits for the rate limit of so many envelopes. Nothing can be sent while there is no connection, so there is nothing to
-// wait for then: a shutdown gets through what waits at once.
-func (c *Client) pace(ctx context.Context, envelopes int) error {
+// waitForRate waits until the rate limit allows so many envelopes. While there is no connection nothing can be sent, and it does not
+// wait: a shutdown gets through the queue at once.
+func (c *Client) waitForRate(ctx context.Context, envelopes int) error {
 	if c.conn.GetState() == connectivity.TransientFailure && !c.cfg.GRPC.WaitForReady {
 		return ctx.Err()
 	}
 	err := c.limiter.WaitN(ctx, envelopes)
 	if _, bounded := ctx.Deadline(); err != nil && bounded && ctx.Err() == nil && envelopes <= c.limiter.Burst() {
-		return context.DeadlineExceeded // The limiter says it at once, in words of its own.
+		return context.DeadlineExceeded // The limiter fails at once, with an error of its own.
 	}
 	return err
 }
 
 func (c *Client) connected() bool { return c.conn.GetState() == connectivity.Ready }
 
-// back returns a channel that is closed when there is a connection. The caller has to call stop when it has no further use for it.
-func (c *Client) back(ctx context.Context) (back <-chan struct{}, stop func()) {
+// reconnected returns a channel that is closed when there is a connection. The caller has to call stop.
+func (c *Client) reconnected(ctx context.Context) (ready <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	ready, ended := make(chan struct{}), make(chan struct{})
+	connected, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for state := c.conn.GetState(); state != connectivity.Ready; state = c.conn.GetState() {
@@ -124,13 +123,19 @@ func (c *Client) back(ctx context.Context) (back <-chan struct{}, stop func()) {
 				return
 			}
 		}
-		close(ready)
+		close(connected)
 	}()
-	return ready, func() {
+	return connected, func() {
 		cancel()
 		<-ended
 	}
 }
+
+// The methods of loggregator.v2.Ingress that are used.
+const (
+	sendMethod        = "/loggregator.v2.Ingress/Send"
+	batchSenderMethod = "/loggregator.v2.Ingress/BatchSender"
+)
 
 // invoke sends one message and waits for its acknowledgement.
 func (c *Client) invoke(ctx context.Context, message *buffer) error {
@@ -141,7 +146,7 @@ func (c *Client) invoke(ctx context.Context, message *buffer) error {
 	}
 	if !c.peer.router.Load() {
 		ended := c.peer.connectionsEnded()
-		err := c.conn.Invoke(ctx, loggregator_v2.Ingress_Send_FullMethodName, message, nothing{}, grpc.ForceCodecV2(codec{}))
+		err := c.conn.Invoke(ctx, sendMethod, message, nothing{}, grpc.ForceCodecV2(codec{}))
 		if status.Code(err) != codes.Unimplemented {
 			return err
 		}

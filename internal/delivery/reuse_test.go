@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package ingress
+package delivery
 
 import (
 	"bytes"
@@ -35,7 +35,7 @@ func TestMemoryOfABatchThatWasGivenUp(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	client := connect(t, configFor(server))
 	warm(t, client)
-	sender := client.NewSender(func(Attempt) {})
+	sender := observe(client, func(Attempt) {})
 	seen := map[*byte]bool{}
 	reused := 0
 	batch := func(envelope *loggregator_v2.Envelope) *[]byte {

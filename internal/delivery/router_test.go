@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package ingress
+package delivery
 
 import (
 	"errors"
@@ -46,7 +46,7 @@ func TestRouterGetsStreams(t *testing.T) {
 	var wg sync.WaitGroup
 	for sender := range 3 {
 		wg.Go(func() {
-			s := client.NewSender(func(a Attempt) { assert.Nil(t, a.Err) })
+			s := observe(client, func(a Attempt) { assert.Nil(t, a.Err) })
 			for i := range 10 {
 				assert.NoError(t, send(t.Context(), s, logEnvelope(fmt.Sprint(sender, i)), logEnvelope("second")))
 			}
@@ -65,7 +65,7 @@ func TestNewConnectionTriesSendAgain(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Router()
 	client, log := connectLogged(t, configFor(server))
-	sender := client.NewSender(func(Attempt) {})
+	sender := observe(client, func(Attempt) {})
 	require.NoError(t, send(t.Context(), sender, logEnvelope("to a router")))
 	require.True(t, client.peer.router.Load())
 
@@ -113,10 +113,10 @@ func TestFaultsOfAStreamAreRetried(t *testing.T) {
 				cfg.Timeout = 100 * time.Millisecond
 			}
 			client := connect(t, cfg)
-			require.NoError(t, send(t.Context(), client.NewSender(func(Attempt) {}), logEnvelope("before")))
+			require.NoError(t, send(t.Context(), observe(client, func(Attempt) {}), logEnvelope("before")))
 			tt.flaw(server)
 			var failures []*Error
-			sender := client.NewSender(func(a Attempt) {
+			sender := observe(client, func(a Attempt) {
 				if a.Err != nil {
 					failures = append(failures, a.Err)
 					server.Resume()
@@ -138,15 +138,15 @@ func TestNoIngress(t *testing.T) {
 	server.Refuse(status.Error(codes.Unimplemented, "unknown service"))
 	attempts := 0
 	client := connect(t, configFor(server))
-	e := requireError(t, send(t.Context(), client.NewSender(func(Attempt) { attempts++ }), logEnvelopes(1)...), "Unimplemented")
-	assert.True(t, e.Permanent)
-	assert.False(t, e.ByHand, "an ingress may take its place")
+	e := requireError(t, send(t.Context(), observe(client, func(Attempt) { attempts++ }), logEnvelopes(1)...), "Unimplemented")
+	assert.False(t, e.Retryable)
+	assert.Equal(t, ScopeEndpoint, e.Scope)
 	assert.Contains(t, e.Error(), "it has to be a Loggregator agent or router")
 	assert.Equal(t, 1, attempts)
 	assert.False(t, client.peer.router.Load())
 }
 
-func TestOutcomeOfAStream(t *testing.T) {
+func TestStreamResult(t *testing.T) {
 	end := status.Error(codes.Unknown, "EOF") // As routers and agents end.
 	for name, tt := range map[string]struct {
 		written   error
@@ -167,7 +167,7 @@ func TestOutcomeOfAStream(t *testing.T) {
 		"the end, before the message":    {io.EOF, false, end, codes.Unavailable},
 		"refused, before the message":    {io.EOF, false, status.Error(codes.PermissionDenied, "no"), codes.PermissionDenied},
 	} {
-		assert.Equal(t, tt.want, status.Code(outcome(tt.written, tt.responded, tt.ended)), name)
+		assert.Equal(t, tt.want, status.Code(streamResult(tt.written, tt.responded, tt.ended)), name)
 	}
 }
 
@@ -204,7 +204,7 @@ func TestResponseOfAStream(t *testing.T) {
 	} {
 		cfg := serve(t, byTheProtocol{err: tt.err})
 		cfg.Retry.Enabled = false
-		sender := connect(t, cfg).NewSender(func(Attempt) {})
+		sender := observe(connect(t, cfg), func(Attempt) {})
 		for range 10 {
 			err := send(t.Context(), sender, logEnvelopes(3)...)
 			if tt.want == codes.OK {
@@ -240,7 +240,7 @@ func TestStreamThatEndsEarlyAcknowledgesNothing(t *testing.T) {
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
 	for range 10 {
-		requireError(t, send(t.Context(), client.NewSender(func(Attempt) {}), logEnvelopes(3)...), "Unavailable")
+		requireError(t, send(t.Context(), observe(client, func(Attempt) {}), logEnvelopes(3)...), "Unavailable")
 	}
 }
 

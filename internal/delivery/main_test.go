@@ -1,11 +1,12 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package ingress
+package delivery
 
 import (
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 	"testing"
 	"time"
@@ -61,10 +62,31 @@ func connect(t *testing.T, cfg Config) *Client {
 	return client
 }
 
-// warm waits until the connection is there, so that what comes next takes no longer than it has to.
+// observed is a sender of a test that learns of each attempt.
+type observed struct {
+	*Sender
+	attempted func(Attempt)
+}
+
+func observe(client *Client, attempted func(Attempt)) observed {
+	return observed{client.NewSender(), attempted}
+}
+
+// deliver delivers a message and returns what became of it.
+func (s observed) deliver(ctx context.Context, m *Message) []Outcome {
+	for a := range s.Deliver(ctx, m) {
+		s.attempted(a)
+	}
+	return m.Outcomes()
+}
+
+// newMessage makes a message without limits.
+func newMessage() *Message { return NewMessage(math.MaxInt, math.MaxInt) }
+
+// warm waits for the connection, so that what follows takes no longer than it has to.
 func warm(t *testing.T, client *Client) {
 	t.Helper()
-	require.NoError(t, sendBytes(t.Context(), client.NewSender(func(Attempt) {}), buffers.Get(0)))
+	require.NoError(t, sendBytes(t.Context(), observe(client, func(Attempt) {}), buffers.Get(0)))
 }
 
 func logEnvelope(payload string) *loggregator_v2.Envelope {
@@ -82,34 +104,34 @@ func logEnvelopes(n int) []*loggregator_v2.Envelope {
 	return envelopes
 }
 
-// send sends a batch of these envelopes. Its error is that of the last of them that was not acknowledged.
-func send(ctx context.Context, s *Sender, envelopes ...*loggregator_v2.Envelope) error {
-	batch := &Batch{}
+// send sends a message of these envelopes. Its error is that of the last of them that was not acknowledged.
+func send(ctx context.Context, s observed, envelopes ...*loggregator_v2.Envelope) error {
+	message := newMessage()
 	for _, e := range envelopes {
 		encoded, err := proto.Marshal(e)
 		if err != nil {
 			return fmt.Errorf("the test can't encode: %w", err)
 		}
-		batch.Append(encoded)
+		message.Append(encoded, 1)
 	}
 	var err error
-	s.Send(ctx, batch, func(o Outcome) {
+	for _, o := range s.deliver(ctx, message) {
 		if o.Err != nil {
 			err = o.Err
 		}
-	})
+	}
 	return err
 }
 
 // sendBytes sends bytes as a message of one envelope.
-func sendBytes(ctx context.Context, s *Sender, message *[]byte) error {
+func sendBytes(ctx context.Context, s observed, message *[]byte) error {
 	b := &buffer{mem.NewBuffer(message, &buffers)}
 	defer b.Free()
-	return s.deliver(ctx, b, 1)
+	return s.send(ctx, b, 1, s.attempted)
 }
 
 // sendAsync sends from another goroutine; the channel gets the result.
-func sendAsync(ctx context.Context, s *Sender, envelopes ...*loggregator_v2.Envelope) <-chan error {
+func sendAsync(ctx context.Context, s observed, envelopes ...*loggregator_v2.Envelope) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- send(ctx, s, envelopes...) }()
 	return result

@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package ingress
+package delivery
 
 import (
 	"fmt"
@@ -30,7 +30,7 @@ func TestSendersShareTheRateFairly(t *testing.T) {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 2 {
-		sender := client.NewSender(func(Attempt) {})
+		sender := observe(client, func(Attempt) {})
 		wg.Go(func() {
 			for !stop.Load() {
 				assert.NoError(t, send(t.Context(), sender, logEnvelopes(perMessage)...))
@@ -39,7 +39,7 @@ func TestSendersShareTheRateFairly(t *testing.T) {
 	}
 	server.WaitFor(t, "the floods", func() bool { return len(server.Batches()) > 10 })
 
-	sender := client.NewSender(func(Attempt) {})
+	sender := observe(client, func(Attempt) {})
 	longest, others := 0.0, 0
 	for i := range messages {
 		before := len(server.Batches())
@@ -73,7 +73,7 @@ func TestBurstIntoARouter(t *testing.T) {
 			lost := server.Ring(1000, 100*time.Millisecond)
 			cfg := configFor(server)
 			cfg.EnvelopesPerSecond, cfg.Burst = tt.rate, tt.burst
-			sender := connect(t, cfg).NewSender(func(a Attempt) { assert.Nil(t, a.Err) })
+			sender := observe(connect(t, cfg), func(a Attempt) { assert.Nil(t, a.Err) })
 			for range envelopes / tt.perMessage {
 				require.NoError(t, send(t.Context(), sender, logEnvelopes(tt.perMessage)...))
 			}
@@ -95,7 +95,7 @@ func TestNoPaceWithoutAConnection(t *testing.T) {
 	cfg.EnvelopesPerSecond, cfg.Burst = 0.001, 10
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
-	sender := client.NewSender(func(Attempt) {})
+	sender := observe(client, func(Attempt) {})
 	for range 20 { // At that rate it would take days.
 		require.Eventually(t, func() bool { return client.conn.GetState() == connectivity.TransientFailure }, waitAtMost, time.Millisecond)
 		requireError(t, send(t.Context(), sender, logEnvelopes(10)...), "Unavailable")

@@ -1,11 +1,11 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package ingress
+package delivery
 
 import "sync"
 
-// Shared holds one [Client] for each key as long as somebody uses it.
+// Shared holds one [Client] for each key, as long as it is in use. Any goroutine may use it at any time.
 type Shared[K comparable] struct {
 	mu   sync.Mutex
 	open map[K]*sharedClient
@@ -16,8 +16,8 @@ type sharedClient struct {
 	users int
 }
 
-// Acquire returns the client of a key. The first user's connect makes it. The caller has to call release once, when it has
-// no further use for the client; that of the last user closes it.
+// Acquire returns the client of a key, which the first user's connect makes. Each user calls release once; the last release closes
+// the client.
 func (s *Shared[K]) Acquire(key K, connect func() (*Client, error)) (client *Client, release func() error, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

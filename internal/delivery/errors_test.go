@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package ingress
+package delivery
 
 import (
 	"context"
@@ -14,9 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/config/configauth"
 	"go.opentelemetry.io/collector/config/configgrpc"
-	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/config/configtls"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -58,24 +56,24 @@ func withTLS(settings configtls.Config) *configgrpc.ClientConfig {
 // lastCode is the last code that gRPC has.
 const lastCode = codes.Unauthenticated
 
-// permanentCodes says of each code without details whether another attempt can't help.
-var permanentCodes = map[codes.Code]bool{
-	codes.Canceled:           false,
-	codes.Unknown:            true,
-	codes.InvalidArgument:    true,
-	codes.DeadlineExceeded:   false,
-	codes.NotFound:           true,
-	codes.AlreadyExists:      true,
-	codes.PermissionDenied:   true,
-	codes.ResourceExhausted:  true,
-	codes.FailedPrecondition: true,
-	codes.Aborted:            false,
-	codes.OutOfRange:         false,
-	codes.Unimplemented:      true,
-	codes.Internal:           true,
-	codes.Unavailable:        false,
-	codes.DataLoss:           false,
-	codes.Unauthenticated:    true,
+// retryableCodes says of each code without details whether another attempt may help.
+var retryableCodes = map[codes.Code]bool{
+	codes.Canceled:           true,
+	codes.Unknown:            false,
+	codes.InvalidArgument:    false,
+	codes.DeadlineExceeded:   true,
+	codes.NotFound:           false,
+	codes.AlreadyExists:      false,
+	codes.PermissionDenied:   false,
+	codes.ResourceExhausted:  false,
+	codes.FailedPrecondition: false,
+	codes.Aborted:            true,
+	codes.OutOfRange:         true,
+	codes.Unimplemented:      false,
+	codes.Internal:           false,
+	codes.Unavailable:        true,
+	codes.DataLoss:           true,
+	codes.Unauthenticated:    false,
 }
 
 // codeHints are words of the hints, for the codes that have one.
@@ -86,11 +84,11 @@ var codeHints = map[codes.Code]string{
 }
 
 func TestClassifyCodes(t *testing.T) {
-	require.Len(t, permanentCodes, int(lastCode), "every code but OK")
+	require.Len(t, retryableCodes, int(lastCode), "every code but OK")
 	for code := codes.Canceled; code <= lastCode; code++ {
 		t.Run(code.String(), func(t *testing.T) {
 			e := classify(refusal(t, code), plain)
-			assert.Equal(t, permanentCodes[code], e.Permanent)
+			assert.Equal(t, retryableCodes[code], e.Retryable)
 			assert.Equal(t, code.String(), e.Type())
 			assert.Zero(t, e.delay)
 			if want := codeHints[code]; want == "" {
@@ -109,31 +107,31 @@ func TestClassifyDetails(t *testing.T) {
 	tests := []struct {
 		name      string
 		err       error
-		permanent bool
+		retryable bool
 		code      codes.Code
 		delay     time.Duration
 	}{
-		{"exhausted, with a pause", refusal(t, codes.ResourceExhausted, retryIn(3*time.Second)), false, codes.ResourceExhausted, 3 * time.Second},
-		{"exhausted, with a pause of 0", refusal(t, codes.ResourceExhausted, retryIn(0)), false, codes.ResourceExhausted, 0},
-		{"exhausted, with RetryInfo that is empty", refusal(t, codes.ResourceExhausted, &errdetails.RetryInfo{}), false, codes.ResourceExhausted, 0},
-		{"exhausted, with something else", refusal(t, codes.ResourceExhausted, help), true, codes.ResourceExhausted, 0},
-		{"exhausted, with a pause after something else", refusal(t, codes.ResourceExhausted, help, retryIn(time.Second)), false, codes.ResourceExhausted, time.Second},
-		{"unavailable, with a pause", refusal(t, codes.Unavailable, retryIn(time.Second)), false, codes.Unavailable, time.Second},
-		{"a pause makes no permanent error pass", refusal(t, codes.InvalidArgument, retryIn(time.Second)), true, codes.InvalidArgument, time.Second},
+		{"exhausted, with a pause", refusal(t, codes.ResourceExhausted, retryIn(3*time.Second)), true, codes.ResourceExhausted, 3 * time.Second},
+		{"exhausted, with a pause of 0", refusal(t, codes.ResourceExhausted, retryIn(0)), true, codes.ResourceExhausted, 0},
+		{"exhausted, with RetryInfo that is empty", refusal(t, codes.ResourceExhausted, &errdetails.RetryInfo{}), true, codes.ResourceExhausted, 0},
+		{"exhausted, with something else", refusal(t, codes.ResourceExhausted, help), false, codes.ResourceExhausted, 0},
+		{"exhausted, with a pause after something else", refusal(t, codes.ResourceExhausted, help, retryIn(time.Second)), true, codes.ResourceExhausted, time.Second},
+		{"unavailable, with a pause", refusal(t, codes.Unavailable, retryIn(time.Second)), true, codes.Unavailable, time.Second},
+		{"a pause makes no permanent error pass", refusal(t, codes.InvalidArgument, retryIn(time.Second)), false, codes.InvalidArgument, time.Second},
 		{"a pause longer than time can say", refusal(t, codes.Unavailable, &errdetails.RetryInfo{
 			RetryDelay: &durationpb.Duration{Seconds: 315_576_000_000},
-		}), false, codes.Unavailable, maxServerDelay},
-		{"an error that is not gRPC's", errors.New("no"), true, codes.Unknown, 0},
-		{"a code that nobody knows", refusal(t, lastCode+1), true, lastCode + 1, 0},
+		}), true, codes.Unavailable, maxServerDelay},
+		{"an error that is not gRPC's", errors.New("no"), false, codes.Unknown, 0},
+		{"a code that nobody knows", refusal(t, lastCode+1), false, lastCode + 1, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			e := classify(tt.err, plain)
-			assert.Equal(t, tt.permanent, e.Permanent)
+			assert.Equal(t, tt.retryable, e.Retryable)
 			assert.Equal(t, tt.code.String(), e.Type())
 			assert.Equal(t, tt.delay, e.delay)
 			assert.Contains(t, e.Error(), "no")
-			if !tt.permanent {
+			if tt.retryable {
 				assert.Empty(t, e.Hint, "what passes needs nobody")
 			}
 		})
@@ -141,55 +139,44 @@ func TestClassifyDetails(t *testing.T) {
 }
 
 // What is about one message must not look like an outage.
-func TestWhatIsAboutEveryMessage(t *testing.T) {
-	for code, want := range map[codes.Code]bool{
-		codes.Unavailable: true, codes.DeadlineExceeded: true, codes.Canceled: true,
-		codes.Unimplemented: true, codes.Unauthenticated: true, codes.PermissionDenied: true,
-		codes.InvalidArgument: false, codes.Internal: false, codes.ResourceExhausted: false,
+func TestClassifyScope(t *testing.T) {
+	for code, want := range map[codes.Code]Scope{
+		codes.Unavailable: ScopeEndpoint, codes.DeadlineExceeded: ScopeEndpoint, codes.Canceled: ScopeEndpoint,
+		codes.Unimplemented: ScopeEndpoint, codes.Unauthenticated: ScopeEndpoint, codes.PermissionDenied: ScopeEndpoint,
+		codes.InvalidArgument: ScopeMessage, codes.Internal: ScopeMessage, codes.ResourceExhausted: ScopeMessage,
 	} {
-		assert.Equal(t, want, classify(status.Error(code, ""), plain).Everything, code)
+		assert.Equal(t, want, classify(status.Error(code, ""), plain).Scope, code)
 	}
+	assert.Equal(t, ScopeEndpoint, classify(refusal(t, codes.ResourceExhausted, retryIn(time.Second)), plain).Scope)
 }
 
-// What is wrong with a certificate is in the words of crypto/tls and of gRPC: those of the client, and alerts of the server.
-func TestWhatOnlyAPersonCanMend(t *testing.T) {
+// What is wrong with a certificate is in the text of crypto/tls and of gRPC: the client's own, and alerts of the server.
+func TestClassifyClientFault(t *testing.T) {
 	const (
 		handshake = "connection error: desc = \"transport: authentication handshake failed: "
 		preface   = "error reading server preface: remote error: tls: "
 	)
-	for text, want := range map[string]struct {
-		hint             string
-		byHand, reloaded bool // whether it is for a person, also when the client's certificate is reloaded
-	}{
-		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 {"set it to the Loggregator CA", true, true},
-		handshake + "tls: failed to verify certificate: x509: certificate is valid for metron, not doppler\"":            {"tls::server_name_override", true, true},
-		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": {"out of date", false, false},
-		preface + "certificate required":                     {"set tls::cert_file", true, false},
-		preface + "expired certificate":                      {"tls::cert_file is out of date", true, false},
-		preface + "revoked certificate":                      {"tls::cert_file is revoked", true, false},
-		preface + "unknown certificate authority":            {"of a CA that the server does not know", true, false},
-		preface + "bad certificate":                          {"does not accept the certificate in tls::cert_file", true, false},
-		preface + "unsupported certificate":                  {"does not accept the certificate in tls::cert_file", true, false},
-		preface + "unknown certificate":                      {"does not accept the certificate in tls::cert_file", true, false},
-		preface + "access denied":                            {"does not accept the certificate in tls::cert_file", true, false},
-		handshake + "remote error: tls: handshake failure\"": {"no TLS version or cipher suite in common", false, false},
+	for text, hint := range map[string]string{
+		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 "set it to the Loggregator CA",
+		handshake + "tls: failed to verify certificate: x509: certificate is valid for metron, not doppler\"":            "tls::server_name_override",
+		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": "out of date",
+		preface + "certificate required":                     "set tls::cert_file",
+		preface + "expired certificate":                      "tls::cert_file is out of date",
+		preface + "revoked certificate":                      "tls::cert_file is revoked",
+		preface + "unknown certificate authority":            "of a CA that the server does not know",
+		preface + "bad certificate":                          "does not accept the certificate in tls::cert_file",
+		preface + "unsupported certificate":                  "does not accept the certificate in tls::cert_file",
+		preface + "unknown certificate":                      "does not accept the certificate in tls::cert_file",
+		preface + "access denied":                            "does not accept the certificate in tls::cert_file",
+		handshake + "remote error: tls: handshake failure\"": "no TLS version or cipher suite in common",
 	} {
-		e := classify(status.Error(codes.Unavailable, text), plain)
-		assert.Equal(t, want.byHand, e.ByHand, text)
-		assert.False(t, e.Permanent, "it is tried again: the other end may mend it")
-		assert.Contains(t, e.Hint, want.hint, text)
-		assert.Equal(t, want.reloaded, classify(status.Error(codes.Unavailable, text), reloading).ByHand, text)
+		for _, settings := range []*configgrpc.ClientConfig{plain, reloading} {
+			e := classify(status.Error(codes.Unavailable, text), settings)
+			assert.True(t, e.Retryable, "it is mended without a restart")
+			assert.Equal(t, ScopeEndpoint, e.Scope)
+			assert.Contains(t, e.Hint, hint, text)
+		}
 	}
-	for code, want := range map[codes.Code]bool{
-		codes.PermissionDenied: true, codes.Unauthenticated: true, codes.Unimplemented: false,
-		codes.Unavailable: false, codes.DeadlineExceeded: false, codes.Internal: false,
-	} {
-		assert.Equal(t, want, classify(status.Error(code, "no"), plain).ByHand, code)
-		assert.False(t, classify(status.Error(code, "no"), reloading).ByHand, "another certificate may be let in")
-	}
-	// There is nothing to reload.
-	none := withTLS(configtls.Config{ReloadInterval: time.Minute})
-	assert.True(t, classify(status.Error(codes.Unavailable, preface+"certificate required"), none).ByHand)
 }
 
 // With TLS 1.2 a server that gets no client certificate says no more than that the handshake failed.
@@ -203,7 +190,6 @@ func TestHandshakeFailureWithoutAClientCertificate(t *testing.T) {
 		"one in the config": {withTLS(configtls.Config{CertPem: "PEM"}), false},
 	} {
 		e := classify(status.Error(codes.Unavailable, "connection error: desc = \"remote error: tls: handshake failure\""), tt.settings)
-		assert.Equal(t, tt.want, e.ByHand, name)
 		assert.Equal(t, tt.want, strings.Contains(e.Hint, "set tls::cert_file and tls::key_file"), name)
 	}
 }
@@ -224,8 +210,8 @@ func TestMissingClientCertificate(t *testing.T) {
 			defer cancel()
 			// With TLS 1.3 an attempt may see no more than a broken connection.
 			var last *Error
-			sender := connect(t, cfg).NewSender(func(a Attempt) {
-				if last = a.Err; last != nil && last.ByHand {
+			sender := observe(connect(t, cfg), func(a Attempt) {
+				if last = a.Err; last != nil && strings.Contains(last.Hint, "set tls::cert_file") {
 					cancel()
 				}
 			})
@@ -267,7 +253,7 @@ func TestTLSOnOneSideOnly(t *testing.T) {
 	hintOf := func(cfg Config) *Error {
 		cfg.Retry.Enabled = false
 		var failure *Error
-		require.ErrorAs(t, send(t.Context(), connect(t, cfg).NewSender(func(Attempt) {}), logEnvelopes(1)...), &failure)
+		require.ErrorAs(t, send(t.Context(), observe(connect(t, cfg), func(Attempt) {}), logEnvelopes(1)...), &failure)
 		return failure
 	}
 	secured := ingresstest.StartCapture(t)
@@ -275,12 +261,10 @@ func TestTLSOnOneSideOnly(t *testing.T) {
 	plaintext.GRPC.TLS = configtls.ClientConfig{Insecure: true}
 	e := hintOf(plaintext)
 	assert.Equal(t, "the server probably wants TLS: remove tls::insecure", e.Hint, e)
-	assert.False(t, e.ByHand, "it is a guess")
 
 	served := serve(t, early{})
 	e = hintOf(configWith(served.GRPC.Endpoint, secured.Certs))
 	assert.Equal(t, "the server does not speak TLS", e.Hint, e)
-	assert.False(t, e.ByHand)
 }
 
 // What a server says of a connection of its own is nothing that this side can mend.
@@ -290,40 +274,28 @@ func TestWordsOfOthers(t *testing.T) {
 		"no route: remote error: tls: bad certificate", "upstream connect error: connection reset", "remote error: tls: handshake failure",
 	} {
 		e := classify(status.Error(codes.Unavailable, text), plain)
-		assert.False(t, e.ByHand, text)
 		assert.Empty(t, e.Hint, text)
 	}
 }
 
-// An auth extension renews its token by itself.
-func TestRefusedToken(t *testing.T) {
-	cfg := *plain
-	cfg.Auth = configoptional.Some(configauth.Config{})
-	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied} {
-		assert.False(t, classify(status.Error(code, "token expired"), &cfg).ByHand, code)
-	}
-}
-
-// A proxy in between can be mended without a restart of the client.
 func TestRefusedByAProxy(t *testing.T) {
 	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied} {
 		e := classify(status.Error(code, "unexpected HTTP status code received from server: 403 (Forbidden)"), plain)
-		assert.False(t, e.ByHand)
 		assert.Contains(t, e.Hint, "proxy")
 	}
 }
 
 func TestTooLarge(t *testing.T) {
-	for text, want := range map[string]bool{
-		"grpc: received message larger than max (5 vs. 4)":              true, // Go, C++
-		"gRPC message exceeds maximum size 4: 5":                        true, // Java
-		"Received message exceeds the maximum configured message size.": true, // .NET
-		"the quota of this hour is used up":                             false,
-		"grpc: received message after decompression larger than max 10": true,
+	for text, want := range map[string]Scope{
+		"grpc: received message larger than max (5 vs. 4)":              ScopeSize, // Go, C++
+		"gRPC message exceeds maximum size 4: 5":                        ScopeSize, // Java
+		"Received message exceeds the maximum configured message size.": ScopeSize, // .NET
+		"the quota of this hour is used up":                             ScopeMessage,
+		"grpc: received message after decompression larger than max 10": ScopeSize,
 	} {
-		assert.Equal(t, want, classify(status.Error(codes.ResourceExhausted, text), plain).TooLarge, text)
+		assert.Equal(t, want, classify(status.Error(codes.ResourceExhausted, text), plain).Scope, text)
 	}
-	assert.False(t, classify(status.Error(codes.Internal, "larger than max"), plain).TooLarge)
+	assert.Equal(t, ScopeMessage, classify(status.Error(codes.Internal, "larger than max"), plain).Scope)
 }
 
 // A server may quote what it was sent, or say more than anybody wants to read.
@@ -338,8 +310,8 @@ func TestServersWordsAreBounded(t *testing.T) {
 func TestReadmeHasEachHint(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
-	hints := []string{wrongCAHint, noCAHint, strings.TrimPrefix(readOnceHint, "; "), plaintextHint, noTLSHint, refusedHint, noCertificateHint, handshakeHint, credentialsHint, identityHint, proxyHint, noIngressHint, tooLargeHint, brokenHint}
-	for _, f := range certificateFaults {
+	hints := []string{wrongCAHint, noCAHint, strings.TrimPrefix(readOnceHint, "; "), plaintextHint, refusedHint, noCertificateHint, handshakeHint, credentialsHint, identityHint, proxyHint, noIngressHint, tooLargeHint, brokenHint}
+	for _, f := range connectionFaults {
 		hints = append(hints, f.hint)
 	}
 	for _, hint := range hints {

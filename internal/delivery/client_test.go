@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package ingress
+package delivery
 
 import (
 	"fmt"
@@ -32,7 +32,7 @@ import (
 func TestEnvelopesOfEachKindArrive(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	var attempts []Attempt
-	sender := connect(t, configFor(server)).NewSender(func(a Attempt) { attempts = append(attempts, a) })
+	sender := observe(connect(t, configFor(server)), func(a Attempt) { attempts = append(attempts, a) })
 
 	want := []*loggregator_v2.Envelope{
 		{
@@ -114,7 +114,7 @@ func TestBytesOnTheWire(t *testing.T) {
 	})
 
 	cfg := configWith(listener.Addr().String(), dir)
-	sender := connect(t, cfg).NewSender(func(Attempt) {})
+	sender := observe(connect(t, cfg), func(Attempt) {})
 
 	random := rand.NewChaCha8([32]byte{})
 	// Around the size below which gRPC does not recycle memory, a frame, and the window of a stream.
@@ -130,7 +130,7 @@ func TestBytesOnTheWire(t *testing.T) {
 			got := await(t, "the call", calls)
 			require.Equal(t, len(want), len(got.batch))
 			require.True(t, string(want) == string(got.batch), "other bytes than those that were sent")
-			assert.Equal(t, "/loggregator.v2.Ingress/Send", got.method)
+			assert.Equal(t, loggregator_v2.Ingress_Send_FullMethodName, got.method)
 			assert.Equal(t, []string{"application/grpc+proto"}, got.header.Get("content-type"))
 			assert.Empty(t, got.header.Get("grpc-encoding"), "the agent takes nothing that is compressed")
 			require.Len(t, got.header.Get("user-agent"), 1)
@@ -174,11 +174,11 @@ func TestNoConnection(t *testing.T) {
 			cfg.Retry.Enabled = false
 			tt.change(&cfg)
 			attempts := 0
-			sender := connect(t, cfg).NewSender(func(Attempt) { attempts++ })
+			sender := observe(connect(t, cfg), func(Attempt) { attempts++ })
 
 			e := requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
 			assert.Contains(t, e.Error(), tt.want)
-			assert.False(t, e.Permanent, "certificates get exchanged and agents start")
+			assert.True(t, e.Retryable, "certificates get exchanged and agents start")
 			assert.Equal(t, 1, attempts)
 		})
 	}
@@ -226,7 +226,7 @@ func TestCloseEndsWhatIsBeingSent(t *testing.T) {
 	cfg := configFor(server)
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
-	result := sendAsync(t.Context(), client.NewSender(func(Attempt) {}), logEnvelopes(1)...)
+	result := sendAsync(t.Context(), observe(client, func(Attempt) {}), logEnvelopes(1)...)
 	server.WaitFor(t, "the call", func() bool { return server.Calls() == 1 })
 
 	require.NoError(t, client.Close())
@@ -244,7 +244,7 @@ func TestTimeoutBoundsEachAttempt(t *testing.T) {
 
 	server.Stall()
 	var attempts []Attempt
-	sender := client.NewSender(func(a Attempt) {
+	sender := observe(client, func(a Attempt) {
 		attempts = append(attempts, a)
 		if len(attempts) == 2 {
 			server.Resume()
@@ -255,7 +255,7 @@ func TestTimeoutBoundsEachAttempt(t *testing.T) {
 	for _, a := range attempts[:2] {
 		require.NotNil(t, a.Err)
 		assert.Equal(t, "DeadlineExceeded", a.Err.Type())
-		assert.False(t, a.Err.Permanent)
+		assert.True(t, a.Err.Retryable)
 		assert.GreaterOrEqual(t, a.Duration, cfg.Timeout)
 	}
 	assert.Nil(t, attempts[len(attempts)-1].Err)
@@ -268,7 +268,7 @@ func TestNoTimeout(t *testing.T) {
 	cfg := configFor(server)
 	cfg.Timeout = 0
 	cfg.Retry.Enabled = false
-	result := sendAsync(t.Context(), connect(t, cfg).NewSender(func(Attempt) {}), logEnvelope("late"))
+	result := sendAsync(t.Context(), observe(connect(t, cfg), func(Attempt) {}), logEnvelope("late"))
 	server.WaitFor(t, "the call", func() bool { return server.Calls() == 1 })
 	server.Resume()
 	require.NoError(t, await(t, "the acknowledgement", result))
@@ -294,7 +294,7 @@ func TestRateLimitOfAllSendersTogether(t *testing.T) {
 		return float64(cfg.Burst) + cfg.EnvelopesPerSecond*elapsed.Seconds() + 1 // For rounding.
 	}
 	for range senders {
-		sender := client.NewSender(func(Attempt) {
+		sender := observe(client, func(Attempt) {
 			mu.Lock()
 			defer mu.Unlock()
 			sent += perBatch
@@ -325,7 +325,7 @@ func TestRateLimitCountsEachAttempt(t *testing.T) {
 
 	server.Refuse(refusal(t, codes.Unavailable))
 	attempts := 0
-	sender := client.NewSender(func(Attempt) {
+	sender := observe(client, func(Attempt) {
 		if attempts++; attempts == 3 {
 			server.Resume()
 		}
@@ -340,6 +340,11 @@ func TestNoRateLimit(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Burst = 1 // Means nothing without a rate.
-	require.NoError(t, send(t.Context(), connect(t, cfg).NewSender(func(Attempt) {}), logEnvelopes(1000)...))
+	require.NoError(t, send(t.Context(), observe(connect(t, cfg), func(Attempt) {}), logEnvelopes(1000)...))
 	assert.Equal(t, []int{1000}, server.Batches())
+}
+
+func TestMethods(t *testing.T) {
+	assert.Equal(t, loggregator_v2.Ingress_Send_FullMethodName, sendMethod)
+	assert.Equal(t, loggregator_v2.Ingress_BatchSender_FullMethodName, batchSenderMethod)
 }
