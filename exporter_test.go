@@ -29,6 +29,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
 )
@@ -68,9 +69,9 @@ func newFixture(t *testing.T) *fixture {
 // connect points cfg to an ingress.
 func connect(cfg *Config, ingress *ingresstest.Capture) {
 	cfg.Endpoint = ingress.Addr()
-	cfg.TLS.CAFile = ingress.File(ingresstest.CAFile)
-	cfg.TLS.CertFile = ingress.File(ingresstest.ClientCertFile)
-	cfg.TLS.KeyFile = ingress.File(ingresstest.ClientKeyFile)
+	cfg.TLS.CAFile = ingress.File(ingressserver.CAFile)
+	cfg.TLS.CertFile = ingress.File(ingressserver.ClientCertFile)
+	cfg.TLS.KeyFile = ingress.File(ingressserver.ClientKeyFile)
 }
 
 // settings are the same for all exporters of a fixture, with one log.

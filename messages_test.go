@@ -23,7 +23,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
@@ -130,9 +130,9 @@ func logOfEverything(t *testing.T) []logged {
 	run(router, arrived)
 
 	stranger := t.TempDir()
-	require.NoError(t, ingresstest.WriteCerts(stranger))
+	require.NoError(t, ingressserver.WriteCerts(stranger))
 	wrong := newFixture(t)
-	wrong.cfg.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile)
+	wrong.cfg.TLS.CAFile = filepath.Join(stranger, ingressserver.CAFile)
 	run(wrong, attempted)
 
 	noCA := newFixture(t)

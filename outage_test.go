@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
@@ -248,13 +249,13 @@ func TestPermissionDenied(t *testing.T) {
 // A wrong certificate, on whichever side, is one clear line and a recoverable status: it is mended without a restart.
 func TestCertificateFaults(t *testing.T) {
 	stranger := t.TempDir()
-	require.NoError(t, ingresstest.WriteCerts(stranger))
+	require.NoError(t, ingressserver.WriteCerts(stranger))
 	other := &ingresstest.Capture{Certs: stranger}
 	for name, tt := range map[string]struct {
 		flaw func(*fixture)
 		want string
 	}{
-		"wrong CA": {func(f *fixture) { f.cfg.TLS.CAFile = other.File(ingresstest.CAFile) },
+		"wrong CA": {func(f *fixture) { f.cfg.TLS.CAFile = other.File(ingressserver.CAFile) },
 			"the server's certificate is not of the CA in tls::ca_file"},
 		"wrong server name": {func(f *fixture) { f.cfg.TLS.ServerName = "doppler" },
 			"another name than tls::server_name_override"},
@@ -265,8 +266,8 @@ func TestCertificateFaults(t *testing.T) {
 		"expired client certificate": {func(f *fixture) { f.writeClientCert(time.Now().Add(-time.Minute)) },
 			"tls::cert_file"},
 		"client certificate of another CA": {func(f *fixture) {
-			f.cfg.TLS.CertFile = other.File(ingresstest.ClientCertFile)
-			f.cfg.TLS.KeyFile = other.File(ingresstest.ClientKeyFile)
+			f.cfg.TLS.CertFile = other.File(ingressserver.ClientCertFile)
+			f.cfg.TLS.KeyFile = other.File(ingressserver.ClientKeyFile)
 		}, "tls::cert_file"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,6 +26,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
@@ -79,8 +80,8 @@ func (rawCodec) Name() string { return "proto" }
 // A server that shows what is on the wire: the bytes, and what goes with them.
 func TestBytesOnTheWire(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, ingresstest.WriteCerts(dir))
-	config, err := ingresstest.ServerTLS(dir)
+	require.NoError(t, ingressserver.WriteCerts(dir))
+	config, err := ingressserver.ServerTLS(dir)
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -142,7 +143,7 @@ func TestBytesOnTheWire(t *testing.T) {
 func TestNoConnection(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	stranger := t.TempDir()
-	require.NoError(t, ingresstest.WriteCerts(stranger))
+	require.NoError(t, ingressserver.WriteCerts(stranger))
 
 	// A port that nobody listens on.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -159,11 +160,11 @@ func TestNoConnection(t *testing.T) {
 	}{
 		{"wrong server name", func(c *Config) { c.GRPC.TLS.ServerName = "doppler" }, "certificate is valid for metron, not doppler"},
 		{"server name is the address", func(c *Config) { c.GRPC.TLS.ServerName = "" }, "cannot validate certificate for 127.0.0.1"},
-		{"wrong authority", func(c *Config) { c.GRPC.TLS.CAFile = filepath.Join(stranger, ingresstest.CAFile) }, "certificate signed by unknown authority"},
+		{"wrong authority", func(c *Config) { c.GRPC.TLS.CAFile = filepath.Join(stranger, ingressserver.CAFile) }, "certificate signed by unknown authority"},
 		{"no client certificate", func(c *Config) { c.GRPC.TLS.CertFile, c.GRPC.TLS.KeyFile = "", "" }, "certificate"},
 		{"client certificate of another authority", func(c *Config) {
-			c.GRPC.TLS.CertFile = filepath.Join(stranger, ingresstest.ClientCertFile)
-			c.GRPC.TLS.KeyFile = filepath.Join(stranger, ingresstest.ClientKeyFile)
+			c.GRPC.TLS.CertFile = filepath.Join(stranger, ingressserver.ClientCertFile)
+			c.GRPC.TLS.KeyFile = filepath.Join(stranger, ingressserver.ClientKeyFile)
 		}, "certificate"},
 		{"no TLS", func(c *Config) { c.GRPC.TLS.Insecure = true; c.GRPC.TLS.CAFile = "" }, "connection error"},
 		{"nobody listens", func(c *Config) { c.GRPC.Endpoint = nobody }, "connection refused"},
@@ -198,7 +199,7 @@ func TestConfigurationThatCantWork(t *testing.T) {
 		{"authority that is none", func(c *Config) { c.GRPC.TLS.CAFile = garbage }, "CA"},
 		{"certificate that is not there", func(c *Config) { c.GRPC.TLS.CertFile += ".not" }, "client.crt.not"},
 		{"key that is not there", func(c *Config) { c.GRPC.TLS.KeyFile += ".not" }, "client.key.not"},
-		{"key of another certificate", func(c *Config) { c.GRPC.TLS.KeyFile = server.File(ingresstest.AgentKeyFile) }, "private key does not match"},
+		{"key of another certificate", func(c *Config) { c.GRPC.TLS.KeyFile = server.File(ingressserver.AgentKeyFile) }, "private key does not match"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -21,11 +21,11 @@ import (
 type Scope int
 
 const (
-	// ScopeMessage: the server refused this message; others may be accepted.
+	// ScopeMessage says that the server refused this message. Others may be accepted.
 	ScopeMessage Scope = iota
-	// ScopeEndpoint: any message would have failed.
+	// ScopeEndpoint says that any message would have failed.
 	ScopeEndpoint
-	// ScopeSize: the message is larger than the server accepts; a part of it may be accepted.
+	// ScopeSize says that the message is larger than the server accepts. A part of it may be accepted.
 	ScopeSize
 )
 

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
@@ -199,8 +200,8 @@ func TestMissingClientCertificate(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			certs := t.TempDir()
-			require.NoError(t, ingresstest.WriteCerts(certs))
-			settings, err := ingresstest.ServerTLS(certs)
+			require.NoError(t, ingressserver.WriteCerts(certs))
+			settings, err := ingressserver.ServerTLS(certs)
 			require.NoError(t, err)
 			settings.MinVersion, settings.MaxVersion = version, version
 			served := serve(t, early{}, grpc.Creds(credentials.NewTLS(settings)))

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
@@ -46,10 +47,10 @@ func configWith(endpoint, certs string) Config {
 		},
 	}
 	cfg.GRPC.Endpoint = endpoint
-	cfg.GRPC.TLS.CAFile = filepath.Join(certs, ingresstest.CAFile)
-	cfg.GRPC.TLS.CertFile = filepath.Join(certs, ingresstest.ClientCertFile)
-	cfg.GRPC.TLS.KeyFile = filepath.Join(certs, ingresstest.ClientKeyFile)
-	cfg.GRPC.TLS.ServerName = ingresstest.AgentName
+	cfg.GRPC.TLS.CAFile = filepath.Join(certs, ingressserver.CAFile)
+	cfg.GRPC.TLS.CertFile = filepath.Join(certs, ingressserver.ClientCertFile)
+	cfg.GRPC.TLS.KeyFile = filepath.Join(certs, ingressserver.ClientKeyFile)
+	cfg.GRPC.TLS.ServerName = ingressserver.AgentName
 	return cfg
 }
 

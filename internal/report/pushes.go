@@ -37,7 +37,7 @@ func newPushes() pushes {
 // which new goroutines get from a cache of their processor. That costs a nanosecond; the runtime gives out no number of the processor.
 func (p pushes) stripe() *stripe {
 	var local byte
-	stack := uint64(uintptr(unsafe.Pointer(&local))) / minStack //nolint:gosec // Only the number is used.
+	stack := uint64(uintptr(unsafe.Pointer(&local))) / minStack // Only the number is used.
 	return &p[stack*0x9e3779b97f4a7c15>>32&uint64(len(p)-1)]
 }
 

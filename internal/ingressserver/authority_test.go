@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package ingresstest
+package ingressserver
 
 import (
 	"crypto/rsa"

@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package ingresstest
+package ingressserver
 
 import (
 	"crypto/ecdsa"
@@ -74,10 +74,10 @@ type KeyPair struct{ CertPEM, KeyPEM []byte }
 // Certificate is the key pair as crypto/tls has it.
 func (p KeyPair) Certificate() (tls.Certificate, error) { return tls.X509KeyPair(p.CertPEM, p.KeyPEM) }
 
-// Issue makes a certificate for a server or a client of this name, that is valid for a year.
+// Issue makes a certificate for a server or a client of this name. It is valid for a year.
 func (a *Authority) Issue(name string) (KeyPair, error) { return a.IssueUntil(name, a.cert.NotAfter) }
 
-// IssueUntil makes a certificate that expires at that time. Its key is RSA: the agent takes cipher suites with RSA only.
+// IssueUntil makes a certificate that expires at that time. Its key is RSA: the agent accepts only cipher suites with RSA.
 func (a *Authority) IssueUntil(name string, expires time.Time) (KeyPair, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -109,8 +109,8 @@ const (
 
 var certFiles = []string{CAFile, AgentCertFile, AgentKeyFile, ClientCertFile, ClientKeyFile}
 
-// WriteCerts makes an authority and the certificates of an agent and of a client, and writes them to a folder, which it
-// creates. If all files are there already it leaves them alone; it overwrites none.
+// WriteCerts makes an authority and the certificates of an agent and of a client, and writes them to a folder, which it creates. It
+// leaves a folder alone that has all files, and fails if some are missing: it overwrites none.
 func WriteCerts(dir string) error {
 	var there, missing []string
 	for _, file := range certFiles {
@@ -135,35 +135,39 @@ func WriteCerts(dir string) error {
 	if err != nil {
 		return err
 	}
-	files, err := makeCerts(authority)
+	certs, err := authority.Certs()
 	if err != nil {
 		return err
 	}
-	return writeFiles(dir, files)
+	return certs.Write(dir)
 }
 
-// makeCerts makes the content of all files.
-func makeCerts(authority *Authority) (map[string][]byte, error) {
-	agent, err := authority.Issue(AgentName)
+// Certs is the content of the files of a [WriteCerts] folder, by name.
+type Certs map[string][]byte
+
+// Certs issues the certificates of an agent and of a client.
+func (a *Authority) Certs() (Certs, error) {
+	agent, err := a.Issue(AgentName)
 	if err != nil {
 		return nil, err
 	}
-	client, err := authority.Issue("otelcol")
+	client, err := a.Issue("otelcol")
 	if err != nil {
 		return nil, err
 	}
-	return map[string][]byte{
-		CAFile:        authority.PEM,
+	return Certs{
+		CAFile:        a.PEM,
 		AgentCertFile: agent.CertPEM, AgentKeyFile: agent.KeyPEM,
 		ClientCertFile: client.CertPEM, ClientKeyFile: client.KeyPEM,
 	}, nil
 }
 
-func writeFiles(dir string, files map[string][]byte) error {
+// Write writes the files to a folder, which it creates.
+func (c Certs) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	for file, content := range files {
+	for file, content := range c {
 		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
 			return err
 		}
@@ -171,8 +175,8 @@ func writeFiles(dir string, files map[string][]byte) error {
 	return nil
 }
 
-// ServerTLS is the TLS configuration of an agent with the certificates in a [WriteCerts] folder: it lets in every client
-// that has a certificate of the same authority.
+// ServerTLS returns the TLS configuration of an agent with the certificates in a [WriteCerts] folder. It lets in each client that has a
+// certificate of the same authority.
 func ServerTLS(dir string) (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, AgentCertFile), filepath.Join(dir, AgentKeyFile))
 	if err != nil {
