@@ -167,7 +167,7 @@ func TestInvalidConfig(t *testing.T) {
 }
 
 // The table knows no key of the exporter's own as one of others, and names none that it does not have.
-func TestOtherKeys(t *testing.T) {
+func TestForeignKeys(t *testing.T) {
 	set := func(key string) error {
 		return confmap.NewFromStringMap(map[string]any{key: nil}).Unmarshal(createDefaultConfig())
 	}
@@ -177,7 +177,7 @@ func TestOtherKeys(t *testing.T) {
 	}
 }
 
-func TestAllErrorsAtOnce(t *testing.T) {
+func TestValidateReportsAllErrors(t *testing.T) {
 	_, err := load(t, `loggregator: {endpoint: "", diode: {capacity: -1, drop_policy: x}, rate_limit: {envelopes_per_second: -2}}`, "loggregator")
 	for _, want := range []string{"endpoint: ", "diode::capacity: ", "diode::drop_policy: ", "rate_limit::envelopes_per_second: "} {
 		assert.ErrorContains(t, err, want)

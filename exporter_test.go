@@ -6,7 +6,9 @@ package loggregatorexporter
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,9 +21,12 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exportertest"
+	"go.opentelemetry.io/collector/featuregate"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/xpdata/pref"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/zap"
@@ -202,6 +207,122 @@ func payloads(envelopes []*loggregator_v2.Envelope) []string {
 	return s
 }
 
+// itemNames are the names of the items of each signal in metrics.
+var itemNames = map[string]string{"logs": "log_records", "metrics": "metric_points", "traces": "spans"}
+
+// feed is an exporter of one signal with a way to push items, each of which becomes one envelope with its number.
+type feed struct {
+	component.Component
+	signal string
+	// push pushes a batch of n items, numbered from first on, each of at least size bytes.
+	push func(first, n, size int)
+	// waiting is the number of items in the exporter.
+	waiting func() int64
+}
+
+// start starts an exporter of a signal, which the test has to shut down.
+func (f *fixture) start(signal string) feed {
+	f.t.Helper()
+	feed := f.create(signal)
+	require.NoError(f.t, feed.Start(f.t.Context(), f.host))
+	return feed
+}
+
+// create creates an exporter of a signal.
+func (f *fixture) create(signal string) feed {
+	f.t.Helper()
+	ctx, set := f.t.Context(), f.settings()
+	pushed := func(err error) {
+		if err != nil {
+			f.t.Errorf("a push failed: %v", err)
+		}
+	}
+	switch signal {
+	case "logs":
+		e, err := f.factory.CreateLogs(ctx, set, f.cfg)
+		require.NoError(f.t, err)
+		return feed{e, signal, func(first, n, size int) { pushed(e.ConsumeLogs(ctx, numberedLogs(first, n, size))) },
+			e.(logsExporter).report.Waiting}
+	case "metrics":
+		e, err := f.factory.CreateMetrics(ctx, set, f.cfg)
+		require.NoError(f.t, err)
+		return feed{e, signal, func(first, n, size int) { pushed(e.ConsumeMetrics(ctx, numberedMetrics(first, n, size))) },
+			e.(metricsExporter).report.Waiting}
+	default:
+		e, err := f.factory.CreateTraces(ctx, set, f.cfg)
+		require.NoError(f.t, err)
+		return feed{e, signal, func(first, n, size int) { pushed(e.ConsumeTraces(ctx, numberedTraces(first, n, size))) },
+			e.(tracesExporter).report.Waiting}
+	}
+}
+
+func numberedLogs(first, n, size int) plog.Logs {
+	data := plog.NewLogs()
+	records := data.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
+	for i := range n {
+		r := records.AppendEmpty()
+		r.Body().SetStr("log")
+		r.Attributes().PutStr("number", strconv.Itoa(first+i))
+		r.Attributes().PutStr("padding", strings.Repeat("x", size))
+	}
+	return data
+}
+
+func numberedMetrics(first, n, size int) pmetric.Metrics {
+	data := pmetric.NewMetrics()
+	m := data.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	m.SetName("requests")
+	sum := m.SetEmptySum()
+	sum.SetIsMonotonic(true)
+	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	for i := range n {
+		p := sum.DataPoints().AppendEmpty()
+		p.SetIntValue(1)
+		p.Attributes().PutStr("number", strconv.Itoa(first+i))
+		p.Attributes().PutStr("padding", strings.Repeat("x", size))
+	}
+	return data
+}
+
+func numberedTraces(first, n, size int) ptrace.Traces {
+	data := ptrace.NewTraces()
+	spans := data.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans()
+	for i := range n {
+		s := spans.AppendEmpty()
+		s.SetName("span")
+		s.Attributes().PutStr("number", strconv.Itoa(first+i))
+		s.Attributes().PutStr("padding", strings.Repeat("x", size))
+	}
+	return data
+}
+
+// signalOf is the signal that an envelope of a feed comes from.
+func signalOf(e *loggregator_v2.Envelope) string {
+	switch e.GetMessage().(type) {
+	case *loggregator_v2.Envelope_Log:
+		return "logs"
+	case *loggregator_v2.Envelope_Counter:
+		return "metrics"
+	default:
+		return "traces"
+	}
+}
+
+// numbers are those of the items of a signal that have arrived, and how often.
+func (f *fixture) numbers(signal string) map[int]int {
+	f.t.Helper()
+	arrived := map[int]int{}
+	for _, e := range f.ingress.Envelopes() {
+		if signalOf(e) != signal {
+			continue
+		}
+		n, err := strconv.Atoi(e.GetTags()["number"])
+		require.NoError(f.t, err)
+		arrived[n]++
+	}
+	return arrived
+}
+
 func TestLogsArriveInOrder(t *testing.T) {
 	f := newFixture(t)
 	e := f.startLogs()
@@ -221,49 +342,6 @@ func TestLogsArriveInOrder(t *testing.T) {
 	for _, n := range f.ingress.Batches() {
 		assert.LessOrEqual(t, n, 100)
 	}
-}
-
-func TestEachSignalArrives(t *testing.T) {
-	f := newFixture(t)
-	set := f.settings()
-	ctx := t.Context()
-	logs, err := f.factory.CreateLogs(ctx, set, f.cfg)
-	require.NoError(t, err)
-	metrics, err := f.factory.CreateMetrics(ctx, set, f.cfg)
-	require.NoError(t, err)
-	traces, err := f.factory.CreateTraces(ctx, set, f.cfg)
-	require.NoError(t, err)
-	for _, c := range []component.Component{logs, metrics, traces} {
-		require.NoError(t, c.Start(ctx, f.host))
-	}
-	assert.False(t, logs.Capabilities().MutatesData)
-
-	require.NoError(t, logs.ConsumeLogs(ctx, newLogs(1, 1)))
-	md := pmetric.NewMetrics()
-	m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
-	m.SetName("temperature")
-	m.SetEmptyGauge().DataPoints().AppendEmpty().SetDoubleValue(21.5)
-	require.NoError(t, metrics.ConsumeMetrics(ctx, md))
-	td := ptrace.NewTraces()
-	td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty().SetName("GET /")
-	require.NoError(t, traces.ConsumeTraces(ctx, td))
-
-	got := f.ingress.WaitForEnvelopes(t, 3)
-	for _, c := range []component.Component{logs, metrics, traces} {
-		require.NoError(t, c.Shutdown(ctx))
-	}
-	kinds := map[string]bool{}
-	for _, e := range got {
-		kinds[fmt.Sprintf("%T", e.GetMessage())] = true
-	}
-	assert.Len(t, kinds, 3)
-	for signal := range itemNames {
-		f.checkIdentity(signal, 1)
-		assert.Equal(t, 1, f.sum("exporter_sent_"+itemNames[signal]))
-	}
-	duration, err := f.telemetry.GetMetric("otelcol_exporter_loggregator_send_duration")
-	require.NoError(t, err)
-	assert.Len(t, duration.Data.(metricdata.Histogram[float64]).DataPoints, 3)
 }
 
 // While the ingress stalls, the pipeline feels nothing, the oldest batches give way, and all is counted to the item.
@@ -344,7 +422,7 @@ func TestStalledIngressDropNewest(t *testing.T) {
 	f.checkIdentity("logs", pushes*perBatch)
 }
 
-func TestManyPushersAccountForEveryItem(t *testing.T) {
+func TestConcurrentPushAccounting(t *testing.T) {
 	const pushers, pushes, perBatch = 8, 300, 3
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 10
@@ -386,126 +464,6 @@ func TestMetricsBeforeTheFirstLoss(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
-func TestPermanentErrorIsCountedAndDataGoesOn(t *testing.T) {
-	f := newFixture(t)
-	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
-		if string(batch[0].GetLog().GetPayload()) == "1" {
-			return status.Error(codes.InvalidArgument, "not this one")
-		}
-		return nil
-	})
-	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(1, 3)))
-	f.ingress.WaitFor(t, "the first call", func() bool { return f.ingress.Calls() == 1 })
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(4, 2)))
-	f.ingress.WaitForEnvelopes(t, 2)
-	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Equal(t, 2, f.ingress.Calls(), "a permanent error is not retried")
-	assert.Empty(t, f.host.statuses(), "the refusal of one message is no outage")
-	assert.Empty(t, f.lines("Loggregator does not take envelopes"))
-	require.Len(t, f.lines("Gave up sending"), 1)
-	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records",
-		attribute.String("error.type", "InvalidArgument"), attribute.Bool("error.permanent", true)))
-	assert.Equal(t, 2, f.sum("exporter_sent_log_records"))
-	f.checkIdentity("logs", 5)
-}
-
-func TestRejectedItemsAreCountedWithReason(t *testing.T) {
-	f := newFixture(t)
-	e := f.startLogs()
-	logs := newLogs(1, 1)
-	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().AppendEmpty() // Nothing in it.
-	require.NoError(t, e.ConsumeLogs(t.Context(), logs))
-	require.NoError(t, e.ConsumeLogs(t.Context(), plog.NewLogs()))
-	f.ingress.WaitForEnvelopes(t, 1)
-	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Equal(t, 1, f.sum("exporter_loggregator_rejected_items",
-		attribute.String("signal", "logs"), attribute.String("reason", "empty")))
-	f.checkIdentity("logs", 2)
-	require.Len(t, f.lines("Rejected items"), 1)
-}
-
-// An item whose envelopes went in several messages counts once, and as sent only if all of these were.
-func TestItemOverSeveralMessages(t *testing.T) {
-	for name, tt := range map[string]struct {
-		refuse       string // the payload whose message is refused
-		sent, failed int
-	}{
-		"all acknowledged":              {"", 2, 0},
-		"first part of the first lost":  {"1111111111111111111111111111111111111111111111111111111111111111", 1, 1},
-		"last part of the first lost":   {"3", 1, 1},
-		"only the part of another lost": {"z", 1, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			f.cfg.Logs.MaxPayloadBytes = 64
-			f.cfg.Batch.MaxEnvelopes = 1
-			f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
-				if string(batch[0].GetLog().GetPayload()) == tt.refuse {
-					return status.Error(codes.Internal, "no")
-				}
-				return nil
-			})
-			e := f.startLogs()
-			logs := newLogs(0, 2)
-			records := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
-			ones := "1111111111111111111111111111111111111111111111111111111111111111"
-			twos := "2222222222222222222222222222222222222222222222222222222222222222"
-			records.At(0).Body().SetStr(ones + twos + "3")
-			records.At(1).Body().SetStr("z")
-			require.NoError(t, e.ConsumeLogs(t.Context(), logs))
-			require.NoError(t, e.Shutdown(t.Context()))
-			assert.Equal(t, tt.sent, f.sum("exporter_sent_log_records"))
-			assert.Equal(t, tt.failed, f.sum("exporter_send_failed_log_records"))
-			f.checkIdentity("logs", 2)
-		})
-	}
-}
-
-func TestSignalsShareOneConnection(t *testing.T) {
-	f := newFixture(t)
-	set := f.settings()
-	logs, err := f.factory.CreateLogs(t.Context(), set, f.cfg)
-	require.NoError(t, err)
-	traces, err := f.factory.CreateTraces(t.Context(), set, f.cfg)
-	require.NoError(t, err)
-	other := createDefaultConfig().(*Config)
-	*other = *f.cfg
-	another, err := f.factory.CreateLogs(t.Context(), set, other)
-	require.NoError(t, err)
-	td := ptrace.NewTraces()
-	td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
-
-	for _, c := range []component.Component{logs, traces} {
-		require.NoError(t, c.Start(t.Context(), f.host))
-	}
-	require.NoError(t, logs.ConsumeLogs(t.Context(), newLogs(1, 1)))
-	require.NoError(t, traces.ConsumeTraces(t.Context(), td))
-	f.ingress.WaitForEnvelopes(t, 2)
-	assert.Equal(t, 1, f.ingress.Connections(), "two signals of one exporter ID")
-
-	require.NoError(t, another.Start(t.Context(), f.host))
-	require.NoError(t, another.ConsumeLogs(t.Context(), newLogs(1, 1)))
-	f.ingress.WaitForEnvelopes(t, 3)
-	assert.Equal(t, 2, f.ingress.Connections(), "another exporter ID")
-
-	require.NoError(t, another.Shutdown(t.Context()))
-	require.NoError(t, logs.Shutdown(t.Context()))
-	require.NoError(t, traces.ConsumeTraces(t.Context(), td))
-	f.ingress.WaitForEnvelopes(t, 4)
-	require.NoError(t, traces.Shutdown(t.Context()))
-	f.ingress.WaitFor(t, "the last user to close the connection", func() bool { return f.ingress.Connections() == 0 })
-}
-
-func TestStartFailsOnACertificateThatIsGone(t *testing.T) {
-	f := newFixture(t)
-	f.cfg.TLS.CertFile = "/no/such/file"
-	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
-	require.NoError(t, err)
-	require.ErrorContains(t, e.Start(t.Context(), f.host), "/no/such/file")
-	require.NoError(t, e.Shutdown(t.Context()))
-}
-
 func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
@@ -524,7 +482,7 @@ func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
 }
 
 // The exporter keeps the bounds while Loggregator stalls, and says to the item what gave way.
-func TestExporterKeepsTheBounds(t *testing.T) {
+func TestQueueBounds(t *testing.T) {
 	const perBatch, pushes = 100, 50
 	size := (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(1000, perBatch, 50))
 	for name, tt := range map[string]struct {
@@ -625,4 +583,173 @@ func TestPushAllocatesNothing(t *testing.T) {
 	}
 	assert.Zero(t, testing.AllocsPerRun(1000, push))
 	require.NoError(t, e.Shutdown(t.Context()))
+}
+
+func TestRejectedItemsAreCountedWithReason(t *testing.T) {
+	f := newFixture(t)
+	e := f.startLogs()
+	logs := newLogs(1, 1)
+	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().AppendEmpty() // Nothing in it.
+	require.NoError(t, e.ConsumeLogs(t.Context(), logs))
+	require.NoError(t, e.ConsumeLogs(t.Context(), plog.NewLogs()))
+	f.ingress.WaitForEnvelopes(t, 1)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, 1, f.sum("exporter_loggregator_rejected_items",
+		attribute.String("signal", "logs"), attribute.String("reason", "empty")))
+	f.checkIdentity("logs", 2)
+	require.Len(t, f.lines("Rejected items"), 1)
+}
+
+// An item whose envelopes went in several messages counts once, and as sent only if all of these were.
+func TestItemInSeveralMessages(t *testing.T) {
+	for name, tt := range map[string]struct {
+		refuse       string // the payload whose message is refused
+		sent, failed int
+	}{
+		"all acknowledged":              {"", 2, 0},
+		"first part of the first lost":  {"1111111111111111111111111111111111111111111111111111111111111111", 1, 1},
+		"last part of the first lost":   {"3", 1, 1},
+		"only the part of another lost": {"z", 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.cfg.Logs.MaxPayloadBytes = 64
+			f.cfg.Batch.MaxEnvelopes = 1
+			f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+				if string(batch[0].GetLog().GetPayload()) == tt.refuse {
+					return status.Error(codes.Internal, "no")
+				}
+				return nil
+			})
+			e := f.startLogs()
+			logs := newLogs(0, 2)
+			records := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
+			ones := "1111111111111111111111111111111111111111111111111111111111111111"
+			twos := "2222222222222222222222222222222222222222222222222222222222222222"
+			records.At(0).Body().SetStr(ones + twos + "3")
+			records.At(1).Body().SetStr("z")
+			require.NoError(t, e.ConsumeLogs(t.Context(), logs))
+			require.NoError(t, e.Shutdown(t.Context()))
+			assert.Equal(t, tt.sent, f.sum("exporter_sent_log_records"))
+			assert.Equal(t, tt.failed, f.sum("exporter_send_failed_log_records"))
+			f.checkIdentity("logs", 2)
+		})
+	}
+}
+
+// pooled pushes items as the collector does with pooling: decoded from bytes, and let go of right after the push, so that
+// the next ones are decoded into the same memory unless the exporter holds a reference.
+var pooled = map[string]func(t *testing.T, e feed, first, n int){
+	"logs": func(t *testing.T, e feed, first, n int) {
+		encoded, err := (&plog.ProtoMarshaler{}).MarshalLogs(numberedLogs(first, n, 10))
+		require.NoError(t, err)
+		data, err := (&plog.ProtoUnmarshaler{}).UnmarshalLogs(encoded)
+		require.NoError(t, err)
+		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), data))
+		pref.UnrefLogs(data)
+	},
+	"metrics": func(t *testing.T, e feed, first, n int) {
+		encoded, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(numberedMetrics(first, n, 10))
+		require.NoError(t, err)
+		data, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(encoded)
+		require.NoError(t, err)
+		require.NoError(t, e.Component.(metricsExporter).ConsumeMetrics(t.Context(), data))
+		pref.UnrefMetrics(data)
+	},
+	"traces": func(t *testing.T, e feed, first, n int) {
+		encoded, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(numberedTraces(first, n, 10))
+		require.NoError(t, err)
+		data, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(encoded)
+		require.NoError(t, err)
+		require.NoError(t, e.Component.(tracesExporter).ConsumeTraces(t.Context(), data))
+		pref.UnrefTraces(data)
+	},
+}
+
+// Nothing is used after it was released: what waits in the diode arrives as it was pushed, and what was dropped from it, which
+// the exporter lets go of, is not mixed into it.
+func TestPooledDataIsReferenced(t *testing.T) {
+	gate := pref.UseProtoPooling.ID()
+	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))
+	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
+	for signal, push := range pooled {
+		t.Run(signal, func(t *testing.T) {
+			const capacity, batches, perBatch = 50, 200, 3
+			f := newFixture(t)
+			f.cfg.Diode.Capacity = capacity
+			f.cfg.TimeoutConfig.Timeout = 0
+			f.ingress.Stall()
+			e := f.start(signal)
+			push(t, e, 0, perBatch)
+			f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+			want := map[int]int{0: 1, 1: 1, 2: 1}
+			for i := 1; i < batches; i++ {
+				push(t, e, i*perBatch, perBatch)
+				if i >= batches-capacity {
+					for k := range perBatch {
+						want[i*perBatch+k] = 1
+					}
+				}
+			}
+			f.ingress.Resume()
+			f.ingress.WaitForEnvelopes(t, len(want))
+			require.NoError(t, e.Shutdown(t.Context()))
+			assert.Equal(t, want, f.numbers(signal))
+			f.checkIdentity(signal, batches*perBatch)
+		})
+	}
+}
+
+// attributes are so many of a length that is usual.
+func attributes(m pcommon.Map, n int) {
+	for i := range n {
+		m.PutStr(fmt.Sprintf("http.request.attribute.%d", i), fmt.Sprintf("a value of %d", i))
+	}
+}
+
+// BenchmarkConsume is a push of 1,000 items into a full diode, with and without a bound for bytes, which makes each push measure
+// its data.
+func BenchmarkConsume(b *testing.B) {
+	const items = 1000
+	logs, metrics, traces := numberedLogs(0, items, 0), numberedMetrics(0, items, 0), numberedTraces(0, items, 0)
+	for i := range items {
+		attributes(logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(i).Attributes(), 12)
+		attributes(metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints().At(i).Attributes(), 6)
+		attributes(traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(i).Attributes(), 10)
+	}
+	for _, bound := range []struct {
+		name  string
+		bytes int
+	}{{"items", 0}, {"items and bytes", math.MaxInt}} {
+		cfg := createDefaultConfig().(*Config)
+		cfg.Diode.MaxBytes = bound.bytes
+		factory, set := NewFactory(), exportertest.NewNopSettings(metadata.Type)
+		l, err := factory.CreateLogs(b.Context(), set, cfg)
+		require.NoError(b, err)
+		m, err := factory.CreateMetrics(b.Context(), set, cfg)
+		require.NoError(b, err)
+		t, err := factory.CreateTraces(b.Context(), set, cfg)
+		require.NoError(b, err)
+		for _, push := range []struct {
+			signal string
+			push   func()
+		}{
+			{"logs", func() { _ = l.ConsumeLogs(b.Context(), logs) }},
+			{"metrics", func() { _ = m.ConsumeMetrics(b.Context(), metrics) }},
+			{"traces", func() { _ = t.ConsumeTraces(b.Context(), traces) }},
+		} {
+			for range 100 { // Full.
+				push.push()
+			}
+			b.Run(fmt.Sprintf("bound=%s/%s", bound.name, push.signal), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					push.push()
+				}
+			})
+		}
+		require.NoError(b, l.Shutdown(b.Context()))
+		require.NoError(b, m.Shutdown(b.Context()))
+		require.NoError(b, t.Shutdown(b.Context()))
+	}
 }

@@ -186,7 +186,7 @@ func TestNoConnection(t *testing.T) {
 	assert.Zero(t, server.Calls())
 }
 
-func TestConfigurationThatCantWork(t *testing.T) {
+func TestNewClientInvalidConfig(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	garbage := filepath.Join(t.TempDir(), "garbage.pem")
 	require.NoError(t, os.WriteFile(garbage, []byte("garbage"), 0o600))

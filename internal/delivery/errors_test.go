@@ -224,7 +224,7 @@ func TestMissingClientCertificate(t *testing.T) {
 }
 
 // What is not set, and what is not read again, is said.
-func TestHintsFollowTheSettings(t *testing.T) {
+func TestHintsDependOnSettings(t *testing.T) {
 	unknownCA := status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority"`)
 	expired := status.Error(codes.Unavailable, "error reading server preface: remote error: tls: expired certificate")
 	const (
@@ -269,7 +269,7 @@ func TestTLSOnOneSideOnly(t *testing.T) {
 }
 
 // What a server says of a connection of its own is nothing that this side can mend.
-func TestWordsOfOthers(t *testing.T) {
+func TestClassifyForeignText(t *testing.T) {
 	for _, text := range []string{
 		"upstream: tls: failed to verify certificate: x509: certificate signed by unknown authority",
 		"no route: remote error: tls: bad certificate", "upstream connect error: connection reset", "remote error: tls: handshake failure",
@@ -279,14 +279,14 @@ func TestWordsOfOthers(t *testing.T) {
 	}
 }
 
-func TestRefusedByAProxy(t *testing.T) {
+func TestClassifyProxy(t *testing.T) {
 	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied} {
 		e := classify(status.Error(code, "unexpected HTTP status code received from server: 403 (Forbidden)"), plain)
 		assert.Contains(t, e.Hint, "proxy")
 	}
 }
 
-func TestTooLarge(t *testing.T) {
+func TestClassifyTooLarge(t *testing.T) {
 	for text, want := range map[string]Scope{
 		"grpc: received message larger than max (5 vs. 4)":              ScopeSize, // Go, C++
 		"gRPC message exceeds maximum size 4: 5":                        ScopeSize, // Java
@@ -300,7 +300,7 @@ func TestTooLarge(t *testing.T) {
 }
 
 // A server may quote what it was sent, or say more than anybody wants to read.
-func TestServersWordsAreBounded(t *testing.T) {
+func TestErrorTextIsBounded(t *testing.T) {
 	e := classify(status.Error(codes.Internal, strings.Repeat("é", 1000)), plain)
 	assert.Equal(t, "Internal: "+strings.Repeat("é", maxErrorText/2)+"…", e.Error())
 	e = classify(status.Error(codes.Internal, "x"+strings.Repeat("é", 1000)), plain)
@@ -308,7 +308,7 @@ func TestServersWordsAreBounded(t *testing.T) {
 }
 
 // Whoever meets a hint finds it in the README, up to its colon.
-func TestReadmeHasEachHint(t *testing.T) {
+func TestReadmeExplainsHints(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
 	hints := []string{wrongCAHint, noCAHint, strings.TrimPrefix(readOnceHint, "; "), plaintextHint, refusedHint, noCertificateHint, handshakeHint, credentialsHint, identityHint, proxyHint, noIngressHint, tooLargeHint, brokenHint}

@@ -88,7 +88,7 @@ func TestBurstIntoARouter(t *testing.T) {
 }
 
 // There is nothing to pace while nothing can be sent.
-func TestNoPaceWithoutAConnection(t *testing.T) {
+func TestNoRateLimitWithoutAConnection(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Down()
 	cfg := configFor(server)

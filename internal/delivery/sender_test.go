@@ -46,7 +46,7 @@ func TestRetryUntilAcknowledged(t *testing.T) {
 	requireLogs(t, server, "once")
 }
 
-func TestWhichCodesAreRetried(t *testing.T) {
+func TestRetryableCodes(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	client := connect(t, configFor(server))
 	for code := codes.Canceled; code <= lastCode; code++ {
@@ -75,7 +75,7 @@ func TestWhichCodesAreRetried(t *testing.T) {
 	}
 }
 
-func TestPauses(t *testing.T) {
+func TestBackoff(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	const ms = time.Millisecond
 	tests := []struct {
@@ -178,7 +178,7 @@ func TestGivingUp(t *testing.T) {
 }
 
 // A pause that the server asks for holds for the next message too, when the one that got it is given up.
-func TestServersPauseHoldsForTheNextMessage(t *testing.T) {
+func TestServerDelayHoldsForTheNextMessage(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Retry.Enabled = false
@@ -198,7 +198,7 @@ func TestServersPauseHoldsForTheNextMessage(t *testing.T) {
 }
 
 // Neither a shutdown nor the end of the context waits for it.
-func TestServersPauseEndsWithTheSender(t *testing.T) {
+func TestServerDelayEndsWithTheClient(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Retry.Enabled = false
@@ -216,7 +216,7 @@ func TestServersPauseEndsWithTheSender(t *testing.T) {
 }
 
 // After an outage nothing waits for the rest of a pause.
-func TestPauseIsOverWhenTheConnectionIsBack(t *testing.T) {
+func TestReconnectEndsBackoff(t *testing.T) {
 	for _, tt := range []struct {
 		balancer string
 		known    bool // whether gRPC knows of the loss before the attempt
@@ -267,7 +267,7 @@ func TestMaxElapsedTimeEndsRetrying(t *testing.T) {
 	assert.Zero(t, attempts[last].RetryIn)
 }
 
-func TestFinishWhileABatchWaits(t *testing.T) {
+func TestFinishDuringBackoff(t *testing.T) {
 	tests := []struct {
 		name    string
 		healthy bool // whether the server is well again at the last attempt

@@ -76,7 +76,7 @@ func TestCertificates(t *testing.T) {
 	})
 }
 
-func TestWriteCertsIntoAFolderThatIsNotThere(t *testing.T) {
+func TestWriteCertsNewFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "not", "there")
 	require.NoError(t, WriteCerts(dir))
 	info, err := os.Stat(dir)
@@ -92,7 +92,7 @@ func TestWriteCertsIntoAFolderThatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestWriteCertsLeavesFilesAlone(t *testing.T) {
+func TestWriteCertsKeepsFiles(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, WriteCerts(dir))
 	before := readFiles(t, dir)
@@ -110,7 +110,7 @@ func TestWriteCertsLeavesFilesAlone(t *testing.T) {
 }
 
 // Files that somebody has put there are not overwritten.
-func TestWriteCertsRefusesAPartOfTheFiles(t *testing.T) {
+func TestWriteCertsIncomplete(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, CAFile), []byte("mine"), 0o600))
 	require.EqualError(t, WriteCerts(dir),
@@ -120,7 +120,7 @@ func TestWriteCertsRefusesAPartOfTheFiles(t *testing.T) {
 	assert.Equal(t, "mine", string(content))
 }
 
-func TestWriteCertsWhereItCant(t *testing.T) {
+func TestWriteCertsErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	assert.ErrorContains(t, WriteCerts(file), file)

@@ -93,7 +93,7 @@ func TestManyCallsAtTheSameTime(t *testing.T) {
 	assert.Equal(t, goroutines*calls, server.Calls())
 }
 
-func TestWhoIsLetIn(t *testing.T) {
+func TestClientAuthentication(t *testing.T) {
 	server := StartCapture(t)
 	stranger := t.TempDir()
 	require.NoError(t, ingressserver.WriteCerts(stranger))
@@ -393,7 +393,7 @@ func TestStopInTheMiddle(t *testing.T) {
 	}
 }
 
-func TestStartWhereItCant(t *testing.T) {
+func TestStartErrors(t *testing.T) {
 	server := StartCapture(t)
 	config, err := ingressserver.ServerTLS(server.Certs)
 	require.NoError(t, err)

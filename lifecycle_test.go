@@ -18,7 +18,16 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func TestShutdownSendsWhatWaits(t *testing.T) {
+func TestStartFailsOnACertificateThatIsGone(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.TLS.CertFile = "/no/such/file"
+	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
+	require.NoError(t, err)
+	require.ErrorContains(t, e.Start(t.Context(), f.host), "/no/such/file")
+	require.NoError(t, e.Shutdown(t.Context()))
+}
+
+func TestShutdownSendsQueue(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Stall()
 	e := f.startLogs()
@@ -54,7 +63,7 @@ func TestShutdownWithADeadPeer(t *testing.T) {
 	f.checkIdentity("logs", 500)
 }
 
-func TestShutdownAtItsDeadlineDropsTheRest(t *testing.T) {
+func TestShutdownDeadlineDropsQueue(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TimeoutConfig.Timeout = 0
 	f.ingress.Stall()
@@ -162,7 +171,7 @@ func TestShutdownOfThreeSignalsWithAStalledPeer(t *testing.T) {
 }
 
 // From the first Shutdown on, no signal waits for another attempt.
-func TestShutdownOfOneSignalEndsThePausesOfAll(t *testing.T) {
+func TestShutdownEndsBackoffOfAllSignals(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
 	f.cfg.RetryConfig.MaxElapsedTime = 0
@@ -206,7 +215,7 @@ func TestShutdownDeadlineInTheMiddleOfABatch(t *testing.T) {
 }
 
 // The rate limit is no reason to stay longer than the deadline either.
-func TestShutdownWhileItPaces(t *testing.T) {
+func TestShutdownDuringRateLimit(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 1, Burst: 100}
 	e := f.start("logs")

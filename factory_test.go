@@ -5,10 +5,12 @@ package loggregatorexporter
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
@@ -20,6 +22,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pipeline"
 	"go.opentelemetry.io/collector/receiver"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -159,3 +162,81 @@ func (r *mockReceiver) Start(context.Context, component.Host) error {
 }
 
 func (*mockReceiver) Shutdown(context.Context) error { return nil }
+
+func TestEachSignalArrives(t *testing.T) {
+	f := newFixture(t)
+	set := f.settings()
+	ctx := t.Context()
+	logs, err := f.factory.CreateLogs(ctx, set, f.cfg)
+	require.NoError(t, err)
+	metrics, err := f.factory.CreateMetrics(ctx, set, f.cfg)
+	require.NoError(t, err)
+	traces, err := f.factory.CreateTraces(ctx, set, f.cfg)
+	require.NoError(t, err)
+	for _, c := range []component.Component{logs, metrics, traces} {
+		require.NoError(t, c.Start(ctx, f.host))
+	}
+	assert.False(t, logs.Capabilities().MutatesData)
+
+	require.NoError(t, logs.ConsumeLogs(ctx, newLogs(1, 1)))
+	md := pmetric.NewMetrics()
+	m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	m.SetName("temperature")
+	m.SetEmptyGauge().DataPoints().AppendEmpty().SetDoubleValue(21.5)
+	require.NoError(t, metrics.ConsumeMetrics(ctx, md))
+	td := ptrace.NewTraces()
+	td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty().SetName("GET /")
+	require.NoError(t, traces.ConsumeTraces(ctx, td))
+
+	got := f.ingress.WaitForEnvelopes(t, 3)
+	for _, c := range []component.Component{logs, metrics, traces} {
+		require.NoError(t, c.Shutdown(ctx))
+	}
+	kinds := map[string]bool{}
+	for _, e := range got {
+		kinds[fmt.Sprintf("%T", e.GetMessage())] = true
+	}
+	assert.Len(t, kinds, 3)
+	for signal := range itemNames {
+		f.checkIdentity(signal, 1)
+		assert.Equal(t, 1, f.sum("exporter_sent_"+itemNames[signal]))
+	}
+	duration, err := f.telemetry.GetMetric("otelcol_exporter_loggregator_send_duration")
+	require.NoError(t, err)
+	assert.Len(t, duration.Data.(metricdata.Histogram[float64]).DataPoints, 3)
+}
+
+func TestSignalsShareOneConnection(t *testing.T) {
+	f := newFixture(t)
+	set := f.settings()
+	logs, err := f.factory.CreateLogs(t.Context(), set, f.cfg)
+	require.NoError(t, err)
+	traces, err := f.factory.CreateTraces(t.Context(), set, f.cfg)
+	require.NoError(t, err)
+	other := createDefaultConfig().(*Config)
+	*other = *f.cfg
+	another, err := f.factory.CreateLogs(t.Context(), set, other)
+	require.NoError(t, err)
+	td := ptrace.NewTraces()
+	td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+
+	for _, c := range []component.Component{logs, traces} {
+		require.NoError(t, c.Start(t.Context(), f.host))
+	}
+	require.NoError(t, logs.ConsumeLogs(t.Context(), newLogs(1, 1)))
+	require.NoError(t, traces.ConsumeTraces(t.Context(), td))
+	f.ingress.WaitForEnvelopes(t, 2)
+	assert.Equal(t, 1, f.ingress.Connections(), "two signals of one exporter ID")
+
+	require.NoError(t, another.Start(t.Context(), f.host))
+	require.NoError(t, another.ConsumeLogs(t.Context(), newLogs(1, 1)))
+	f.ingress.WaitForEnvelopes(t, 3)
+	assert.Equal(t, 2, f.ingress.Connections(), "another exporter ID")
+
+	require.NoError(t, another.Shutdown(t.Context()))
+	require.NoError(t, logs.Shutdown(t.Context()))
+	require.NoError(t, traces.ConsumeTraces(t.Context(), td))
+	f.ingress.WaitForEnvelopes(t, 4)
+	require.NoError(t, traces.Shutdown(t.Context()))
+	f.ingress.WaitFor(t, "the last user to close the connection", func() bool { return f.ingress.Connections() == 0 })
+}
