@@ -98,8 +98,8 @@ func (r *Report) StopStatus() {
 	r.outage.ended = true
 }
 
-// Shutdown logs the losses that were not logged yet, and ends the goroutine. Its metrics remain: whoever reads them last, such as the
-// collector when it ends, learns what was dropped in the end.
+// Shutdown ends the goroutine, and logs the losses that were not logged yet. The callbacks of the metrics stay registered: the last export,
+// when the collector ends, includes what was dropped until then.
 func (r *Report) Shutdown() {
 	if r.quit != nil {
 		close(r.quit)
