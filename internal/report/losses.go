@@ -24,23 +24,6 @@ type losses struct {
 	tooLarge *delivery.Error // the latest
 }
 
-func (l *losses) addRejected(reason translate.Reason, items int) {
-	if l.rejected == nil {
-		l.rejected = map[translate.Reason]int{}
-	}
-	l.rejected[reason] += items
-}
-
-func (l *losses) addFailed(err *delivery.Error, items int) {
-	l.failed += items
-	l.failure = err
-}
-
-func (l *losses) addHalved(err *delivery.Error) {
-	l.halved++
-	l.tooLarge = err
-}
-
 // rejectHints say what to do about items that were rejected.
 var rejectHints = map[translate.Reason]string{
 	translate.Empty:       "a log record has no body and no attributes, or a point has no number; look at who sends it",
@@ -67,15 +50,18 @@ func (r *Report) logLossesAt(now time.Time) time.Duration {
 
 func (r *Report) logLosses() {
 	r.news.Store(false) // What is lost from here on sets it again.
-	overflow, batches, shutdown := r.pushes.overflowItems(), r.pushes.overflowBatches(), r.pushes.shutdownItems()
-	if items := overflow - r.overflowItems; items > 0 {
-		r.logger.Warn("The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.",
-			zap.Int64("dropped_batches", batches-r.overflowBatches), zap.Int64("dropped_items", items))
+	since := func(c pushCounter) int64 {
+		before := r.loggedLosses[c]
+		r.loggedLosses[c] = r.pushes.sum(c)
+		return r.loggedLosses[c] - before
 	}
-	if items := shutdown - r.shutdownItems; items > 0 {
+	if items := since(overflowItems); items > 0 {
+		r.logger.Warn("The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.",
+			zap.Int64("dropped_batches", since(overflowBatches)), zap.Int64("dropped_items", items))
+	}
+	if items := since(shutdownItems); items > 0 {
 		r.logger.Warn("Dropped what could not be sent before the shutdown. All signals of an exporter together have 10 s for that.", zap.Int64("dropped_items", items))
 	}
-	r.overflowItems, r.overflowBatches, r.shutdownItems = overflow, batches, shutdown
 
 	r.mu.Lock()
 	l := r.losses

@@ -12,9 +12,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc/codes"
 
-	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
 // background is the context of what is counted.
@@ -22,7 +20,7 @@ var background = context.Background()
 
 // metrics are the instruments of metadata.yaml. What a push counts is read when the metrics are; the drain counts the rest as it happens.
 type metrics struct {
-	builder                *metadata.TelemetryBuilder
+	*metadata.TelemetryBuilder
 	sentItems, failedItems metric.Int64Counter
 	exporter, signal       attribute.KeyValue
 	byExporter, bySignal   metric.MeasurementOption
@@ -34,9 +32,9 @@ func newMetrics(set exporter.Settings, s Settings, q Queue, r *Report) (*metrics
 		return nil, err
 	}
 	m := &metrics{
-		builder:  builder,
-		exporter: attribute.String("exporter", set.ID.String()),
-		signal:   attribute.String("signal", s.Signal.String()),
+		TelemetryBuilder: builder,
+		exporter:         attribute.String("exporter", set.ID.String()),
+		signal:           attribute.String("signal", s.Signal.String()),
 	}
 	m.byExporter, m.bySignal = m.with(), m.with(m.signal)
 	enqueueFailed := builder.RegisterExporterEnqueueFailedSpansCallback
@@ -60,12 +58,12 @@ func newMetrics(set exporter.Settings, s Settings, q Queue, r *Report) (*metrics
 		{builder.RegisterExporterQueueCapacityCallback, func(o metric.Int64Observer) { o.Observe(int64(q.Cap()), byDataType) }},
 		{builder.RegisterExporterLoggregatorMaxItemsCallback, func(o metric.Int64Observer) { o.Observe(int64(s.MaxItems), m.byExporter) }},
 		{builder.RegisterExporterLoggregatorWaitingItemsCallback, func(o metric.Int64Observer) { o.Observe(r.Waiting(), m.bySignal) }},
-		{builder.RegisterExporterLoggregatorAcceptedItemsCallback, func(o metric.Int64Observer) { o.Observe(r.pushes.accepted(), m.bySignal) }},
+		{builder.RegisterExporterLoggregatorAcceptedItemsCallback, func(o metric.Int64Observer) { o.Observe(r.pushes.sum(acceptedItems), m.bySignal) }},
 		{builder.RegisterExporterLoggregatorDroppedItemsCallback, func(o metric.Int64Observer) {
-			o.Observe(r.pushes.overflowItems(), overflow)
-			o.Observe(r.pushes.shutdownItems(), shutdown)
+			o.Observe(r.pushes.sum(overflowItems), overflow)
+			o.Observe(r.pushes.sum(shutdownItems), shutdown)
 		}},
-		{enqueueFailed, func(o metric.Int64Observer) { o.Observe(r.pushes.overflowItems(), m.byExporter) }},
+		{enqueueFailed, func(o metric.Int64Observer) { o.Observe(r.pushes.sum(overflowItems), m.byExporter) }},
 	} {
 		if err == nil {
 			err = read.register(func(_ context.Context, o metric.Int64Observer) error {
@@ -92,9 +90,9 @@ func newMetrics(set exporter.Settings, s Settings, q Queue, r *Report) (*metrics
 // first loss, except those of an outage.
 func (m *metrics) start() {
 	m.sentItems.Add(background, 0, m.byExporter)
-	m.builder.ExporterLoggregatorEnvelopes.Add(background, 0, m.bySignal)
-	m.builder.ExporterLoggregatorBytes.Add(background, 0, m.bySignal)
-	m.builder.ExporterLoggregatorTruncatedItems.Add(background, 0, m.bySignal)
+	m.ExporterLoggregatorEnvelopes.Add(background, 0, m.bySignal)
+	m.ExporterLoggregatorBytes.Add(background, 0, m.bySignal)
+	m.ExporterLoggregatorTruncatedItems.Add(background, 0, m.bySignal)
 	for _, code := range []codes.Code{codes.Unavailable, codes.DeadlineExceeded} {
 		m.failedItems.Add(background, 0, m.byError(code.String(), false))
 	}
@@ -111,26 +109,4 @@ func (m *metrics) byReason(reason string) metric.MeasurementOption {
 
 func (m *metrics) byError(kind string, permanent bool) metric.MeasurementOption {
 	return m.with(attribute.String("error.type", kind), attribute.Bool("error.permanent", permanent))
-}
-
-func (m *metrics) rejected(reason translate.Reason, items int) {
-	m.builder.ExporterLoggregatorRejectedItems.Add(background, int64(items), m.byReason(string(reason)))
-}
-
-func (m *metrics) truncated(items int) {
-	m.builder.ExporterLoggregatorTruncatedItems.Add(background, int64(items), m.bySignal)
-}
-
-func (m *metrics) sent(o delivery.Outcome) {
-	m.sentItems.Add(background, int64(o.Items), m.byExporter)
-	m.builder.ExporterLoggregatorEnvelopes.Add(background, int64(o.Envelopes), m.bySignal)
-	m.builder.ExporterLoggregatorBytes.Add(background, int64(o.Bytes), m.bySignal)
-}
-
-func (m *metrics) failed(err *delivery.Error, items int) {
-	m.failedItems.Add(background, int64(items), m.byError(err.Type(), !err.Retryable))
-}
-
-func (m *metrics) attempted(a delivery.Attempt) {
-	m.builder.ExporterLoggregatorSendDuration.Record(background, a.Duration.Seconds(), m.bySignal)
 }

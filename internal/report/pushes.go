@@ -14,14 +14,22 @@ import (
 // do not pass a cache line around. A reader adds the stripes up.
 type pushes []stripe // a power of two of them
 
-// stripe is the counts of some goroutines.
+// stripe has the counts of some goroutines.
 type stripe struct {
-	accepted        atomic.Int64 // items
-	overflowItems   atomic.Int64
-	overflowBatches atomic.Int64
-	shutdownItems   atomic.Int64
-	_               [cacheLine - 4*8]byte
+	counts [pushCounters]atomic.Int64
+	_      [cacheLine - 8*pushCounters]byte
 }
+
+// pushCounter is one of the counts of a stripe.
+type pushCounter int
+
+const (
+	acceptedItems pushCounter = iota
+	overflowItems
+	overflowBatches
+	shutdownItems
+	pushCounters
+)
 
 // cacheLine is twice the line of common processors, because they fetch lines in pairs.
 const cacheLine = 128
@@ -44,27 +52,12 @@ func (p pushes) stripe() *stripe {
 // minStack is the size of the smallest stack, in bytes.
 const minStack = 2048
 
-// sum adds a counter of all stripes up.
-func (p pushes) sum(counter func(*stripe) *atomic.Int64) int64 {
+func (p pushes) add(c pushCounter, n int) { p.stripe().counts[c].Add(int64(n)) }
+
+func (p pushes) sum(c pushCounter) int64 {
 	total := int64(0)
 	for i := range p {
-		total += counter(&p[i]).Load()
+		total += p[i].counts[c].Load()
 	}
 	return total
-}
-
-func (p pushes) accepted() int64 {
-	return p.sum(func(s *stripe) *atomic.Int64 { return &s.accepted })
-}
-
-func (p pushes) overflowItems() int64 {
-	return p.sum(func(s *stripe) *atomic.Int64 { return &s.overflowItems })
-}
-
-func (p pushes) overflowBatches() int64 {
-	return p.sum(func(s *stripe) *atomic.Int64 { return &s.overflowBatches })
-}
-
-func (p pushes) shutdownItems() int64 {
-	return p.sum(func(s *stripe) *atomic.Int64 { return &s.shutdownItems })
 }

@@ -67,8 +67,8 @@ type Report struct {
 	ended chan struct{}
 
 	// run's alone, and after it Shutdown's:
-	logged                                        time.Time // when losses were logged last
-	overflowItems, overflowBatches, shutdownItems int64     // that were logged
+	logged       time.Time           // when losses were logged last
+	loggedLosses [pushCounters]int64 // what pushes had lost until then
 
 	mu     sync.Mutex
 	losses losses
@@ -152,21 +152,20 @@ func (r *Report) lost() {
 
 // Waiting returns the number of items that were accepted and not counted out yet.
 func (r *Report) Waiting() int64 {
-	out := r.countedOut.Load() + r.pushes.overflowItems() + r.pushes.shutdownItems()
-	return r.pushes.accepted() - out // In this order: an item is accepted before it is counted out.
+	out := r.countedOut.Load() + r.pushes.sum(overflowItems) + r.pushes.sum(shutdownItems)
+	return r.pushes.sum(acceptedItems) - out // In this order: an item is accepted before it is counted out.
 }
 
 // Accepted counts items in, before they are in the queue.
-func (r *Report) Accepted(items int) { r.pushes.stripe().accepted.Add(int64(items)) }
+func (r *Report) Accepted(items int) { r.pushes.add(acceptedItems, items) }
 
 // Dropped counts items out that were given up before they were sent: a batch of the queue, or items that have left it.
 func (r *Report) Dropped(reason DropReason, items int) {
-	s := r.pushes.stripe()
 	if reason == DropOverflow {
-		s.overflowBatches.Add(1)
-		s.overflowItems.Add(int64(items))
+		r.pushes.add(overflowBatches, 1)
+		r.pushes.add(overflowItems, items)
 	} else {
-		s.shutdownItems.Add(int64(items))
+		r.pushes.add(shutdownItems, items)
 	}
 	r.lost()
 }
@@ -174,9 +173,12 @@ func (r *Report) Dropped(reason DropReason, items int) {
 // Rejected counts items out that can't be translated.
 func (r *Report) Rejected(reason translate.Reason, items int) {
 	r.countedOut.Add(int64(items))
-	r.metrics.rejected(reason, items)
+	r.metrics.ExporterLoggregatorRejectedItems.Add(background, int64(items), r.metrics.byReason(string(reason)))
 	r.mu.Lock()
-	r.losses.addRejected(reason, items)
+	if r.losses.rejected == nil {
+		r.losses.rejected = map[translate.Reason]int{}
+	}
+	r.losses.rejected[reason] += items
 	r.mu.Unlock()
 	r.lost()
 }
@@ -184,14 +186,16 @@ func (r *Report) Rejected(reason translate.Reason, items int) {
 // Truncated counts items that were shortened, beside how they are counted out.
 func (r *Report) Truncated(items int) {
 	if items > 0 {
-		r.metrics.truncated(items)
+		r.metrics.ExporterLoggregatorTruncatedItems.Add(background, int64(items), r.metrics.bySignal)
 	}
 }
 
 // Sent counts items out that Loggregator acknowledged, and their envelopes.
 func (r *Report) Sent(o delivery.Outcome) {
 	r.countedOut.Add(int64(o.Items))
-	r.metrics.sent(o)
+	r.metrics.sentItems.Add(background, int64(o.Items), r.metrics.byExporter)
+	r.metrics.ExporterLoggregatorEnvelopes.Add(background, int64(o.Envelopes), r.metrics.bySignal)
+	r.metrics.ExporterLoggregatorBytes.Add(background, int64(o.Bytes), r.metrics.bySignal)
 }
 
 // Failed counts items out whose last attempt failed.
@@ -200,20 +204,22 @@ func (r *Report) Failed(err *delivery.Error, items int) {
 		return // They are counted with the rest of their item.
 	}
 	r.countedOut.Add(int64(items))
-	r.metrics.failed(err, items)
+	r.metrics.failedItems.Add(background, int64(items), r.metrics.byError(err.Type(), !err.Retryable))
 	r.mu.Lock()
-	r.losses.addFailed(err, items)
+	r.losses.failed += items
+	r.losses.failure = err
 	r.mu.Unlock()
 	r.lost()
 }
 
 // Attempted measures an attempt, and learns from it whether Loggregator can be reached.
 func (r *Report) Attempted(a delivery.Attempt) {
-	r.metrics.attempted(a)
+	r.metrics.ExporterLoggregatorSendDuration.Record(background, a.Duration.Seconds(), r.metrics.bySignal)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if a.Halved {
-		r.losses.addHalved(a.Err)
+		r.losses.halved++
+		r.losses.tooLarge = a.Err
 		r.lost()
 	}
 	if r.outage.attempted(a, time.Now()) {
