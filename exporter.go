@@ -69,7 +69,8 @@ func (*signalExporter[D]) Capabilities() consumer.Capabilities {
 	return consumer.Capabilities{MutatesData: false}
 }
 
-// consume puts a batch into the queue. It runs on the pipeline's goroutines, and never makes them wait.
+// consume puts a batch into the queue. It runs on the pipeline's goroutines, and never makes them wait. When the queue is full, the
+// oldest batches give way or, with the drop policy newest, this one. After Shutdown this one does.
 func (e *signalExporter[D]) consume(data D) {
 	items := e.signal.count(data)
 	if items == 0 {
@@ -90,7 +91,7 @@ func (e *signalExporter[D]) consume(data D) {
 	})
 }
 
-// drop counts a batch that is given up, and lets go of it.
+// drop counts a batch that is given up, and releases its data.
 func (e *signalExporter[D]) drop(b queue.Batch[D], reason report.DropReason) {
 	e.report.Dropped(reason, b.Items)
 	e.signal.unref(b.Data)
@@ -104,7 +105,7 @@ func (e *signalExporter[D]) drain(ctx context.Context) {
 	message := delivery.NewMessage(e.cfg.Batch.MaxEnvelopes, e.cfg.Batch.MaxBytes)
 	for batch, ok := range e.queue.All() {
 		switch {
-		case !ok: // Nothing waits: what there is goes now, without a timer.
+		case !ok: // Nothing waits: the message goes although it is not full.
 			e.deliver(ctx, sender, message)
 		case ctx.Err() != nil:
 			e.drop(batch, report.DropShutdown)
@@ -126,8 +127,8 @@ func (e *signalExporter[D]) drain(ctx context.Context) {
 	}
 }
 
-// deliver sends a message, with as many attempts as it takes, and counts its items by what became of them. A message that is too large
-// for the server goes in parts, of which each has its outcome.
+// deliver sends a message, waits until it is acknowledged or given up, and counts its items. It is sent again while the error is retryable,
+// for retry_on_failure.max_elapsed_time at most. A message that is too large for the server goes in parts; each has its outcome.
 func (e *signalExporter[D]) deliver(ctx context.Context, sender *delivery.Sender, message *delivery.Message) {
 	for attempt := range sender.Deliver(ctx, message) {
 		e.report.Attempted(attempt)

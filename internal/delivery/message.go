@@ -57,7 +57,7 @@ func (m *Message) Append(encoded []byte, items int) {
 	m.parts = append(m.parts, part{end: len(*m.bytes), items: items, open: items == 0})
 }
 
-// EndItem ends the item in work without another envelope: the rest of it was rejected, and it is counted as that.
+// EndItem ends the item in work without another envelope: the rest of it was rejected, and it counts as rejected.
 func (m *Message) EndItem() {
 	if n := m.Len(); n > 0 {
 		m.parts[n-1].open = false

@@ -15,7 +15,7 @@ import (
 // logInterval is the least time between two lines that say the same with other numbers.
 const logInterval = 10 * time.Second
 
-// losses are what the drain has lost since losses were logged.
+// losses are what the drain has lost since the last log of losses.
 type losses struct {
 	rejected map[translate.Reason]int
 	failed   int
@@ -35,7 +35,8 @@ var rejectHints = map[translate.Reason]string{
 	translate.TooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
 }
 
-// logLossesAt logs losses: at once, and then at most every logInterval. It returns how long it is until the next time; 0: nothing is due.
+// logLossesAt logs losses: at once, and then at most every logInterval. It returns the time until the
+// next log; 0: there is nothing to log.
 func (r *Report) logLossesAt(now time.Time) time.Duration {
 	if !r.news.Load() {
 		return 0

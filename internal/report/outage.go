@@ -32,7 +32,7 @@ type outage struct {
 	ended    bool // no status is reported any more
 }
 
-// attempted takes an attempt, and logs the beginning and the end of an outage. It returns true if something may be due.
+// attempted records an attempt, and logs the beginning and the end of an outage. It reports whether the status may have to change.
 func (o *outage) attempted(a delivery.Attempt, now time.Time) bool {
 	if a.Err != nil && a.Err.Scope == delivery.ScopeEndpoint {
 		began := o.since.IsZero()
@@ -58,7 +58,7 @@ func (o *outage) reached(now time.Time) {
 	o.since, o.attempts, o.warned = time.Time{}, 0, nil
 }
 
-// due returns the status that has to be reported, if any, or how long it is until there may be one; 0: nothing is due.
+// due returns a status that has to be reported, or nil and the time until there may be one; 0: none is expected.
 func (o *outage) due(now time.Time) (*componentstatus.Event, time.Duration) {
 	switch {
 	case o.ended:

@@ -32,14 +32,14 @@ const (
 	DropShutdown DropReason = "shutdown" // the exporter was shut down
 )
 
-// Settings are what an exporter of one signal is set to, as far as it is reported.
+// Settings are the signal of an exporter, and those of its settings that are metrics.
 type Settings struct {
 	Signal             pipeline.Signal
 	MaxItems           int
 	EnvelopesPerSecond float64
 }
 
-// Queue is what is measured of a queue.
+// Queue is a queue whose length and capacity are metrics.
 type Queue interface {
 	Len() int
 	Cap() int
@@ -108,7 +108,7 @@ func (r *Report) Shutdown() {
 	r.logLosses()
 }
 
-// run does what is due: when it is woken because something happened, and when the time has come.
+// run logs losses and reports the status when they are due. It sleeps until something happens or a wait is over.
 func (r *Report) run() {
 	defer close(r.ended)
 	timer := time.NewTimer(0)
@@ -135,15 +135,15 @@ func earlier(a, b time.Duration) time.Duration {
 	return min(a, b)
 }
 
-// wakeUp makes run look. It never blocks.
+// wakeUp wakes run. It never blocks.
 func (r *Report) wakeUp() {
 	select {
 	case r.wake <- struct{}{}:
-	default: // It is about to.
+	default: // It will wake anyway.
 	}
 }
 
-// lost makes run log losses. The counts are up to date before it is called.
+// lost schedules the log of losses. The losses have to be counted before the call.
 func (r *Report) lost() {
 	if !r.news.Load() && r.news.CompareAndSwap(false, true) {
 		r.wakeUp()
@@ -212,7 +212,7 @@ func (r *Report) Failed(err *delivery.Error, items int) {
 	r.lost()
 }
 
-// Attempted measures an attempt, and learns from it whether Loggregator can be reached.
+// Attempted records an attempt, and whether Loggregator could be reached.
 func (r *Report) Attempted(a delivery.Attempt) {
 	r.metrics.ExporterLoggregatorSendDuration.Record(background, a.Duration.Seconds(), r.metrics.bySignal)
 	r.mu.Lock()
@@ -227,7 +227,7 @@ func (r *Report) Attempted(a delivery.Attempt) {
 	}
 }
 
-// reportStatus reports the status that has changed, and returns how long it is until it may change again; 0: nothing is due.
+// reportStatus reports a change of the status that is due, and returns the time until the next one may be; 0: none is expected.
 func (r *Report) reportStatus(now time.Time) time.Duration {
 	for {
 		r.mu.Lock()
