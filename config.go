@@ -23,7 +23,8 @@ import (
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
 
 	"github.com/loggregatorexporter/loggregatorexporter/diodes"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
@@ -78,11 +79,13 @@ const (
 	DropNewest DropPolicy = "newest"
 )
 
-func (p DropPolicy) option() diodes.Option {
-	if p == DropNewest {
-		return diodes.DropNewest
+// bounds are the settings of the queue.
+func (cfg DiodeConfig) bounds() queue.Bounds {
+	b := queue.Bounds{Capacity: cfg.Capacity, MaxItems: cfg.MaxItems, MaxBytes: cfg.MaxBytes}
+	if cfg.DropPolicy == DropNewest {
+		b.Policy = diodes.DropNewest
 	}
-	return diodes.DropOldest
+	return b
 }
 
 // BatchConfig bounds one message to Loggregator.
@@ -152,7 +155,7 @@ const (
 type MetricsConfig struct {
 	// Naming is how names and labels are made: `prometheus` makes those that PromQL can ask for, `otel` leaves them as they are.
 	Naming Naming `mapstructure:"naming"`
-	// DoubleSums is what becomes of monotonic cumulative sums of doubles: `counter` cuts them to whole numbers, `gauge` makes
+	// DoubleSums is what becomes of monotonic cumulative sums of doubles: `counter` truncates them to whole numbers, `gauge` makes
 	// Gauges.
 	DoubleSums DoubleSums `mapstructure:"double_sums"`
 }
@@ -457,9 +460,9 @@ func oneOf[S ~string](key string, value S, allowed ...S) error {
 	return fmt.Errorf("%s: must be %s, not %q", key, strings.Join(quoted, " or "), value)
 }
 
-// ingress is the part of the configuration that says where and how to send.
-func (cfg *Config) ingress() ingress.Config {
-	return ingress.Config{
+// delivery is the part of the configuration that says where and how to send.
+func (cfg *Config) delivery() delivery.Config {
+	return delivery.Config{
 		GRPC:               cfg.clientConfig,
 		Timeout:            cfg.TimeoutConfig.Timeout,
 		Retry:              cfg.RetryConfig,

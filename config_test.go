@@ -17,7 +17,7 @@ import (
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/confmap"
 
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
 // load reads one exporter of YAML the way the collector does.
@@ -61,7 +61,7 @@ func TestDefaultConfig(t *testing.T) {
 
 func TestLoadConfig(t *testing.T) {
 	certs := t.TempDir()
-	require.NoError(t, ingresstest.WriteCerts(certs))
+	require.NoError(t, ingressserver.WriteCerts(certs))
 	yaml, err := os.ReadFile(filepath.Join("testdata", "config.yaml"))
 	require.NoError(t, err)
 	text := strings.ReplaceAll(string(yaml), "${CERTS}", certs)
@@ -103,7 +103,7 @@ type invalid struct{ yaml, want string }
 // invalidConfigs are such settings by what is wrong. certs is a folder with certificates, and a file garbage.crt that has none.
 func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 	t.Helper()
-	require.NoError(t, ingresstest.WriteCerts(certs))
+	require.NoError(t, ingressserver.WriteCerts(certs))
 	garbage := filepath.Join(certs, "garbage.crt")
 	require.NoError(t, os.WriteFile(garbage, []byte("garbage"), 0o600))
 	return map[string]invalid{
@@ -167,7 +167,7 @@ func TestInvalidConfig(t *testing.T) {
 }
 
 // The table knows no key of the exporter's own as one of others, and names none that it does not have.
-func TestOtherKeys(t *testing.T) {
+func TestForeignKeys(t *testing.T) {
 	set := func(key string) error {
 		return confmap.NewFromStringMap(map[string]any{key: nil}).Unmarshal(createDefaultConfig())
 	}
@@ -177,7 +177,7 @@ func TestOtherKeys(t *testing.T) {
 	}
 }
 
-func TestAllErrorsAtOnce(t *testing.T) {
+func TestValidateReportsAllErrors(t *testing.T) {
 	_, err := load(t, `loggregator: {endpoint: "", diode: {capacity: -1, drop_policy: x}, rate_limit: {envelopes_per_second: -2}}`, "loggregator")
 	for _, want := range []string{"endpoint: ", "diode::capacity: ", "diode::drop_policy: ", "rate_limit::envelopes_per_second: "} {
 		assert.ErrorContains(t, err, want)
@@ -195,7 +195,7 @@ func TestMarshalConfig(t *testing.T) {
 	yaml, err := os.ReadFile(filepath.Join("testdata", "config.yaml"))
 	require.NoError(t, err)
 	certs := t.TempDir()
-	require.NoError(t, ingresstest.WriteCerts(certs))
+	require.NoError(t, ingressserver.WriteCerts(certs))
 	cfg, err := load(t, strings.ReplaceAll(string(yaml), "${CERTS}", certs), "loggregator/all")
 	require.NoError(t, err)
 	conf := confmap.New()

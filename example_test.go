@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/loggregatorexporter/loggregatorexporter"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
@@ -57,8 +58,8 @@ func ExampleNewFactory() {
 func startAgent() (address, certs string, stop func()) {
 	certs, err := os.MkdirTemp("", "certs")
 	check(err)
-	check(ingresstest.WriteCerts(certs))
-	tls, err := ingresstest.ServerTLS(certs)
+	check(ingressserver.WriteCerts(certs))
+	tls, err := ingressserver.ServerTLS(certs)
 	check(err)
 	server, err := ingresstest.Start("127.0.0.1:0", tls, func(envelopes []*loggregator_v2.Envelope) {
 		for _, e := range envelopes {

@@ -6,7 +6,9 @@ package loggregatorexporter
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,9 +21,12 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exportertest"
+	"go.opentelemetry.io/collector/featuregate"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/xpdata/pref"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/zap"
@@ -29,6 +34,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
 )
@@ -68,9 +74,9 @@ func newFixture(t *testing.T) *fixture {
 // connect points cfg to an ingress.
 func connect(cfg *Config, ingress *ingresstest.Capture) {
 	cfg.Endpoint = ingress.Addr()
-	cfg.TLS.CAFile = ingress.File(ingresstest.CAFile)
-	cfg.TLS.CertFile = ingress.File(ingresstest.ClientCertFile)
-	cfg.TLS.KeyFile = ingress.File(ingresstest.ClientKeyFile)
+	cfg.TLS.CAFile = ingress.File(ingressserver.CAFile)
+	cfg.TLS.CertFile = ingress.File(ingressserver.ClientCertFile)
+	cfg.TLS.KeyFile = ingress.File(ingressserver.ClientKeyFile)
 }
 
 // settings are the same for all exporters of a fixture, with one log.
@@ -142,12 +148,20 @@ func (f *fixture) counts(signal string) counts {
 func (f *fixture) checkIdentity(signal string, accepted int) {
 	f.t.Helper()
 	by := attribute.String("signal", signal)
+	assert.Equal(f.t, accepted, f.sum("exporter_loggregator_accepted_items", by))
 	c := f.counts(signal)
 	assert.Equalf(f.t, accepted, c.sent+c.failed+c.dropped+c.rejected+c.waiting, "accepted is not what was counted: %+v", c)
 	assert.Equal(f.t,
 		c.dropped-f.sum("exporter_loggregator_dropped_items", by, attribute.String("reason", "shutdown")),
 		f.sum("exporter_enqueue_failed_"+itemNames[signal]), "enqueue_failed is what the diode dropped")
 }
+
+const (
+	// lossInterval is the least time between two lines on losses, and outageGrace how long Loggregator has to be unreachable before the
+	// status is an error.
+	lossInterval = 10 * time.Second
+	outageGrace  = time.Second
+)
 
 // waitAtMost is how long a test waits for what has to come. It is far more than it takes.
 const waitAtMost = time.Minute
@@ -193,6 +207,122 @@ func payloads(envelopes []*loggregator_v2.Envelope) []string {
 	return s
 }
 
+// itemNames are the names of the items of each signal in metrics.
+var itemNames = map[string]string{"logs": "log_records", "metrics": "metric_points", "traces": "spans"}
+
+// feed is an exporter of one signal with a way to push items, each of which becomes one envelope with its number.
+type feed struct {
+	component.Component
+	signal string
+	// push pushes a batch of n items, numbered from first on, each of at least size bytes.
+	push func(first, n, size int)
+	// waiting is the number of items in the exporter.
+	waiting func() int64
+}
+
+// start starts an exporter of a signal, which the test has to shut down.
+func (f *fixture) start(signal string) feed {
+	f.t.Helper()
+	feed := f.create(signal)
+	require.NoError(f.t, feed.Start(f.t.Context(), f.host))
+	return feed
+}
+
+// create creates an exporter of a signal.
+func (f *fixture) create(signal string) feed {
+	f.t.Helper()
+	ctx, set := f.t.Context(), f.settings()
+	pushed := func(err error) {
+		if err != nil {
+			f.t.Errorf("a push failed: %v", err)
+		}
+	}
+	switch signal {
+	case "logs":
+		e, err := f.factory.CreateLogs(ctx, set, f.cfg)
+		require.NoError(f.t, err)
+		return feed{e, signal, func(first, n, size int) { pushed(e.ConsumeLogs(ctx, numberedLogs(first, n, size))) },
+			e.(logsExporter).report.Waiting}
+	case "metrics":
+		e, err := f.factory.CreateMetrics(ctx, set, f.cfg)
+		require.NoError(f.t, err)
+		return feed{e, signal, func(first, n, size int) { pushed(e.ConsumeMetrics(ctx, numberedMetrics(first, n, size))) },
+			e.(metricsExporter).report.Waiting}
+	default:
+		e, err := f.factory.CreateTraces(ctx, set, f.cfg)
+		require.NoError(f.t, err)
+		return feed{e, signal, func(first, n, size int) { pushed(e.ConsumeTraces(ctx, numberedTraces(first, n, size))) },
+			e.(tracesExporter).report.Waiting}
+	}
+}
+
+func numberedLogs(first, n, size int) plog.Logs {
+	data := plog.NewLogs()
+	records := data.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
+	for i := range n {
+		r := records.AppendEmpty()
+		r.Body().SetStr("log")
+		r.Attributes().PutStr("number", strconv.Itoa(first+i))
+		r.Attributes().PutStr("padding", strings.Repeat("x", size))
+	}
+	return data
+}
+
+func numberedMetrics(first, n, size int) pmetric.Metrics {
+	data := pmetric.NewMetrics()
+	m := data.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	m.SetName("requests")
+	sum := m.SetEmptySum()
+	sum.SetIsMonotonic(true)
+	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	for i := range n {
+		p := sum.DataPoints().AppendEmpty()
+		p.SetIntValue(1)
+		p.Attributes().PutStr("number", strconv.Itoa(first+i))
+		p.Attributes().PutStr("padding", strings.Repeat("x", size))
+	}
+	return data
+}
+
+func numberedTraces(first, n, size int) ptrace.Traces {
+	data := ptrace.NewTraces()
+	spans := data.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans()
+	for i := range n {
+		s := spans.AppendEmpty()
+		s.SetName("span")
+		s.Attributes().PutStr("number", strconv.Itoa(first+i))
+		s.Attributes().PutStr("padding", strings.Repeat("x", size))
+	}
+	return data
+}
+
+// signalOf is the signal that an envelope of a feed comes from.
+func signalOf(e *loggregator_v2.Envelope) string {
+	switch e.GetMessage().(type) {
+	case *loggregator_v2.Envelope_Log:
+		return "logs"
+	case *loggregator_v2.Envelope_Counter:
+		return "metrics"
+	default:
+		return "traces"
+	}
+}
+
+// numbers are those of the items of a signal that have arrived, and how often.
+func (f *fixture) numbers(signal string) map[int]int {
+	f.t.Helper()
+	arrived := map[int]int{}
+	for _, e := range f.ingress.Envelopes() {
+		if signalOf(e) != signal {
+			continue
+		}
+		n, err := strconv.Atoi(e.GetTags()["number"])
+		require.NoError(f.t, err)
+		arrived[n]++
+	}
+	return arrived
+}
+
 func TestLogsArriveInOrder(t *testing.T) {
 	f := newFixture(t)
 	e := f.startLogs()
@@ -212,49 +342,6 @@ func TestLogsArriveInOrder(t *testing.T) {
 	for _, n := range f.ingress.Batches() {
 		assert.LessOrEqual(t, n, 100)
 	}
-}
-
-func TestEachSignalArrives(t *testing.T) {
-	f := newFixture(t)
-	set := f.settings()
-	ctx := t.Context()
-	logs, err := f.factory.CreateLogs(ctx, set, f.cfg)
-	require.NoError(t, err)
-	metrics, err := f.factory.CreateMetrics(ctx, set, f.cfg)
-	require.NoError(t, err)
-	traces, err := f.factory.CreateTraces(ctx, set, f.cfg)
-	require.NoError(t, err)
-	for _, c := range []component.Component{logs, metrics, traces} {
-		require.NoError(t, c.Start(ctx, f.host))
-	}
-	assert.False(t, logs.Capabilities().MutatesData)
-
-	require.NoError(t, logs.ConsumeLogs(ctx, newLogs(1, 1)))
-	md := pmetric.NewMetrics()
-	m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
-	m.SetName("temperature")
-	m.SetEmptyGauge().DataPoints().AppendEmpty().SetDoubleValue(21.5)
-	require.NoError(t, metrics.ConsumeMetrics(ctx, md))
-	td := ptrace.NewTraces()
-	td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty().SetName("GET /")
-	require.NoError(t, traces.ConsumeTraces(ctx, td))
-
-	got := f.ingress.WaitForEnvelopes(t, 3)
-	for _, c := range []component.Component{logs, metrics, traces} {
-		require.NoError(t, c.Shutdown(ctx))
-	}
-	kinds := map[string]bool{}
-	for _, e := range got {
-		kinds[fmt.Sprintf("%T", e.GetMessage())] = true
-	}
-	assert.Len(t, kinds, 3)
-	for signal := range itemNames {
-		f.checkIdentity(signal, 1)
-		assert.Equal(t, 1, f.sum("exporter_sent_"+itemNames[signal]))
-	}
-	duration, err := f.telemetry.GetMetric("otelcol_exporter_loggregator_send_duration")
-	require.NoError(t, err)
-	assert.Len(t, duration.Data.(metricdata.Histogram[float64]).DataPoints, 3)
 }
 
 // While the ingress stalls, the pipeline feels nothing, the oldest batches give way, and all is counted to the item.
@@ -335,7 +422,7 @@ func TestStalledIngressDropNewest(t *testing.T) {
 	f.checkIdentity("logs", pushes*perBatch)
 }
 
-func TestManyPushersAccountForEveryItem(t *testing.T) {
+func TestConcurrentPushAccounting(t *testing.T) {
 	const pushers, pushes, perBatch = 8, 300, 3
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 10
@@ -356,43 +443,146 @@ func TestManyPushersAccountForEveryItem(t *testing.T) {
 }
 
 // A counter that is not there yet hides its first increase from a rate.
-func TestCountersAreThereBeforeTheFirstLoss(t *testing.T) {
+func TestMetricsBeforeTheFirstLoss(t *testing.T) {
 	f := newFixture(t)
+	f.cfg.RateLimit.EnvelopesPerSecond = 1234.5
 	e := f.startLogs()
 	for _, name := range []string{
 		"exporter_sent_log_records", "exporter_send_failed_log_records", "exporter_enqueue_failed_log_records",
-		"exporter_loggregator_dropped_items", "exporter_loggregator_cut_items",
-		"exporter_loggregator_envelopes", "exporter_loggregator_bytes",
+		"exporter_loggregator_dropped_items", "exporter_loggregator_truncated_items",
+		"exporter_loggregator_accepted_items", "exporter_loggregator_envelopes", "exporter_loggregator_bytes",
+		"exporter_loggregator_max_items",
 		"exporter_loggregator_waiting_items", "exporter_queue_size", "exporter_queue_capacity",
 	} {
 		_, err := f.telemetry.GetMetric("otelcol_" + name)
 		assert.NoError(t, err, name)
 	}
+	assert.Equal(t, f.cfg.Diode.MaxItems, f.sum("exporter_loggregator_max_items"))
+	rate, err := f.telemetry.GetMetric("otelcol_exporter_loggregator_rate_limit")
+	require.NoError(t, err)
+	assert.InDelta(t, 1234.5, rate.Data.(metricdata.Gauge[float64]).DataPoints[0].Value, 0)
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
-func TestPermanentErrorIsCountedAndDataGoesOn(t *testing.T) {
+func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
 	f := newFixture(t)
-	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
-		if string(batch[0].GetLog().GetPayload()) == "1" {
-			return status.Error(codes.InvalidArgument, "not this one")
-		}
-		return nil
-	})
+	f.cfg.Diode.Capacity = 1
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
 	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(1, 3)))
-	f.ingress.WaitFor(t, "the first call", func() bool { return f.ingress.Calls() == 1 })
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(4, 2)))
-	f.ingress.WaitForEnvelopes(t, 2)
+	start := time.Now()
+	for i := range 1000 {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i, 1)))
+	}
+	f.ingress.Resume()
 	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Equal(t, 2, f.ingress.Calls(), "a permanent error is not retried")
-	assert.Empty(t, f.host.statuses(), "the refusal of one message is no outage")
-	assert.Empty(t, f.lines("Loggregator does not take envelopes"))
-	require.Len(t, f.lines("Gave up sending"), 1)
-	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records",
-		attribute.String("error.type", "InvalidArgument"), attribute.Bool("error.permanent", true)))
-	assert.Equal(t, 2, f.sum("exporter_sent_log_records"))
-	f.checkIdentity("logs", 5)
+	atMost := 2 + int(time.Since(start)/lossInterval) // At once, one an interval, and the rest at the end.
+	assert.LessOrEqual(t, len(f.lines("The diode is full")), atMost)
+	f.checkIdentity("logs", 1000)
+}
+
+// The exporter keeps the bounds while Loggregator stalls, and says to the item what gave way.
+func TestQueueBounds(t *testing.T) {
+	const perBatch, pushes = 100, 50
+	size := (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(1000, perBatch, 50))
+	for name, tt := range map[string]struct {
+		bounds  DiodeConfig
+		batches int // that stay
+	}{
+		"items":         {DiodeConfig{MaxItems: 10 * perBatch}, 10},
+		"items, uneven": {DiodeConfig{MaxItems: 10*perBatch - 1}, 9},
+		"bytes":         {DiodeConfig{MaxBytes: 7 * size}, 7},
+		"capacity":      {DiodeConfig{Capacity: 5, MaxItems: 10 * perBatch}, 5},
+	} {
+		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+			t.Run(name+"/"+string(policy), func(t *testing.T) {
+				f := newFixture(t)
+				f.cfg.Diode = tt.bounds
+				if f.cfg.Diode.Capacity == 0 {
+					f.cfg.Diode.Capacity = 1000
+				}
+				f.cfg.Diode.DropPolicy = policy
+				f.cfg.TimeoutConfig.Timeout = 0
+				f.ingress.Stall()
+				e := f.start("logs")
+				e.push(1000, perBatch, 50)
+				f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+				for i := 1; i < pushes; i++ {
+					e.push(1000+i*perBatch, perBatch, 50)
+				}
+				assert.Equal(t, tt.batches, f.sum("exporter_queue_size"))
+				assert.Equal(t, (1+tt.batches)*perBatch, f.counts("logs").waiting)
+				assert.Equal(t, (pushes-1-tt.batches)*perBatch, f.counts("logs").dropped)
+				f.checkIdentity("logs", pushes*perBatch)
+				f.ingress.Resume()
+				require.NoError(t, e.Shutdown(t.Context()))
+				arrived := f.numbers("logs")
+				assert.Len(t, arrived, (1+tt.batches)*perBatch)
+				kept := 1000 + (pushes-1)*perBatch // The last.
+				if policy == DropNewest {
+					kept = 1000 + perBatch // The first that waited.
+				}
+				assert.Contains(t, arrived, kept)
+				f.checkIdentity("logs", pushes*perBatch)
+			})
+		}
+	}
+}
+
+// A batch that alone is above a bound waits alone: with the policy oldest all else gives way to it, with newest it is taken when
+// nothing waits.
+func TestBatchAboveABound(t *testing.T) {
+	for _, bound := range []string{"items", "bytes"} {
+		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+			t.Run(bound+"/"+string(policy), func(t *testing.T) {
+				f := newFixture(t)
+				f.cfg.Diode.DropPolicy = policy
+				if bound == "items" {
+					f.cfg.Diode.MaxItems = 10
+				} else {
+					f.cfg.Diode.MaxItems, f.cfg.Diode.MaxBytes = 0, (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(100, 10, 0))
+				}
+				f.ingress.Stall()
+				e := f.start("logs")
+				e.push(0, 1, 0) // This one is on its way, and no longer in the diode.
+				f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+				e.push(100, 1000, 0) // Nothing waits: taken.
+				assert.Equal(t, 1001, f.counts("logs").waiting)
+				e.push(2000, 4, 0)
+				e.push(3000, 4, 0)
+				e.push(4000, 1000, 0)
+
+				kept, dropped := 4000, 1008
+				if policy == DropNewest {
+					kept = 100
+				}
+				assert.Equal(t, dropped, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "overflow")))
+				assert.Equal(t, 1, f.sum("exporter_queue_size"))
+				f.ingress.Resume()
+				require.NoError(t, e.Shutdown(t.Context()))
+				arrived := f.numbers("logs")
+				assert.Len(t, arrived, 1001)
+				for i := range 1000 {
+					require.Contains(t, arrived, kept+i)
+				}
+				f.checkIdentity("logs", 2009)
+			})
+		}
+	}
+}
+
+// A push allocates nothing, also when it drops.
+func TestPushAllocatesNothing(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 10
+	e := f.create("logs")
+	logs := numberedLogs(0, 10, 0)
+	push := func() { _ = e.Component.(logsExporter).ConsumeLogs(t.Context(), logs) }
+	for range 20 { // Full.
+		push()
+	}
+	assert.Zero(t, testing.AllocsPerRun(1000, push))
+	require.NoError(t, e.Shutdown(t.Context()))
 }
 
 func TestRejectedItemsAreCountedWithReason(t *testing.T) {
@@ -411,7 +601,7 @@ func TestRejectedItemsAreCountedWithReason(t *testing.T) {
 }
 
 // An item whose envelopes went in several messages counts once, and as sent only if all of these were.
-func TestItemOverSeveralMessages(t *testing.T) {
+func TestItemInSeveralMessages(t *testing.T) {
 	for name, tt := range map[string]struct {
 		refuse       string // the payload whose message is refused
 		sent, failed int
@@ -447,63 +637,119 @@ func TestItemOverSeveralMessages(t *testing.T) {
 	}
 }
 
-func TestSignalsShareOneConnection(t *testing.T) {
-	f := newFixture(t)
-	set := f.settings()
-	logs, err := f.factory.CreateLogs(t.Context(), set, f.cfg)
-	require.NoError(t, err)
-	traces, err := f.factory.CreateTraces(t.Context(), set, f.cfg)
-	require.NoError(t, err)
-	other := createDefaultConfig().(*Config)
-	*other = *f.cfg
-	another, err := f.factory.CreateLogs(t.Context(), set, other)
-	require.NoError(t, err)
-	td := ptrace.NewTraces()
-	td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
-
-	for _, c := range []component.Component{logs, traces} {
-		require.NoError(t, c.Start(t.Context(), f.host))
-	}
-	require.NoError(t, logs.ConsumeLogs(t.Context(), newLogs(1, 1)))
-	require.NoError(t, traces.ConsumeTraces(t.Context(), td))
-	f.ingress.WaitForEnvelopes(t, 2)
-	assert.Equal(t, 1, f.ingress.Connections(), "two signals of one exporter ID")
-
-	require.NoError(t, another.Start(t.Context(), f.host))
-	require.NoError(t, another.ConsumeLogs(t.Context(), newLogs(1, 1)))
-	f.ingress.WaitForEnvelopes(t, 3)
-	assert.Equal(t, 2, f.ingress.Connections(), "another exporter ID")
-
-	require.NoError(t, another.Shutdown(t.Context()))
-	require.NoError(t, logs.Shutdown(t.Context()))
-	require.NoError(t, traces.ConsumeTraces(t.Context(), td))
-	f.ingress.WaitForEnvelopes(t, 4)
-	require.NoError(t, traces.Shutdown(t.Context()))
-	f.ingress.WaitFor(t, "the last user to close the connection", func() bool { return f.ingress.Connections() == 0 })
+// pooled pushes items as the collector does with pooling: decoded from bytes, and let go of right after the push, so that
+// the next ones are decoded into the same memory unless the exporter holds a reference.
+var pooled = map[string]func(t *testing.T, e feed, first, n int){
+	"logs": func(t *testing.T, e feed, first, n int) {
+		encoded, err := (&plog.ProtoMarshaler{}).MarshalLogs(numberedLogs(first, n, 10))
+		require.NoError(t, err)
+		data, err := (&plog.ProtoUnmarshaler{}).UnmarshalLogs(encoded)
+		require.NoError(t, err)
+		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), data))
+		pref.UnrefLogs(data)
+	},
+	"metrics": func(t *testing.T, e feed, first, n int) {
+		encoded, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(numberedMetrics(first, n, 10))
+		require.NoError(t, err)
+		data, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(encoded)
+		require.NoError(t, err)
+		require.NoError(t, e.Component.(metricsExporter).ConsumeMetrics(t.Context(), data))
+		pref.UnrefMetrics(data)
+	},
+	"traces": func(t *testing.T, e feed, first, n int) {
+		encoded, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(numberedTraces(first, n, 10))
+		require.NoError(t, err)
+		data, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(encoded)
+		require.NoError(t, err)
+		require.NoError(t, e.Component.(tracesExporter).ConsumeTraces(t.Context(), data))
+		pref.UnrefTraces(data)
+	},
 }
 
-func TestStartFailsOnACertificateThatIsGone(t *testing.T) {
-	f := newFixture(t)
-	f.cfg.TLS.CertFile = "/no/such/file"
-	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
-	require.NoError(t, err)
-	require.ErrorContains(t, e.Start(t.Context(), f.host), "/no/such/file")
-	require.NoError(t, e.Shutdown(t.Context()))
+// Nothing is used after it was released: what waits in the diode arrives as it was pushed, and what was dropped from it, which
+// the exporter lets go of, is not mixed into it.
+func TestPooledDataIsReferenced(t *testing.T) {
+	gate := pref.UseProtoPooling.ID()
+	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))
+	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
+	for signal, push := range pooled {
+		t.Run(signal, func(t *testing.T) {
+			const capacity, batches, perBatch = 50, 200, 3
+			f := newFixture(t)
+			f.cfg.Diode.Capacity = capacity
+			f.cfg.TimeoutConfig.Timeout = 0
+			f.ingress.Stall()
+			e := f.start(signal)
+			push(t, e, 0, perBatch)
+			f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+			want := map[int]int{0: 1, 1: 1, 2: 1}
+			for i := 1; i < batches; i++ {
+				push(t, e, i*perBatch, perBatch)
+				if i >= batches-capacity {
+					for k := range perBatch {
+						want[i*perBatch+k] = 1
+					}
+				}
+			}
+			f.ingress.Resume()
+			f.ingress.WaitForEnvelopes(t, len(want))
+			require.NoError(t, e.Shutdown(t.Context()))
+			assert.Equal(t, want, f.numbers(signal))
+			f.checkIdentity(signal, batches*perBatch)
+		})
+	}
 }
 
-func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
-	f := newFixture(t)
-	f.cfg.Diode.Capacity = 1
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
-	e := f.startLogs()
-	start := time.Now()
-	for i := range 1000 {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i, 1)))
+// attributes are so many of a length that is usual.
+func attributes(m pcommon.Map, n int) {
+	for i := range n {
+		m.PutStr(fmt.Sprintf("http.request.attribute.%d", i), fmt.Sprintf("a value of %d", i))
 	}
-	f.ingress.Resume()
-	require.NoError(t, e.Shutdown(t.Context()))
-	atMost := 2 + int(time.Since(start)/logInterval) // At once, one an interval, and the rest at the end.
-	assert.LessOrEqual(t, len(f.lines("The diode is full")), atMost)
-	f.checkIdentity("logs", 1000)
+}
+
+// BenchmarkConsume is a push of 1,000 items into a full diode, with and without a bound for bytes, which makes each push measure
+// its data.
+func BenchmarkConsume(b *testing.B) {
+	const items = 1000
+	logs, metrics, traces := numberedLogs(0, items, 0), numberedMetrics(0, items, 0), numberedTraces(0, items, 0)
+	for i := range items {
+		attributes(logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(i).Attributes(), 12)
+		attributes(metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints().At(i).Attributes(), 6)
+		attributes(traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(i).Attributes(), 10)
+	}
+	for _, bound := range []struct {
+		name  string
+		bytes int
+	}{{"items", 0}, {"items and bytes", math.MaxInt}} {
+		cfg := createDefaultConfig().(*Config)
+		cfg.Diode.MaxBytes = bound.bytes
+		factory, set := NewFactory(), exportertest.NewNopSettings(metadata.Type)
+		l, err := factory.CreateLogs(b.Context(), set, cfg)
+		require.NoError(b, err)
+		m, err := factory.CreateMetrics(b.Context(), set, cfg)
+		require.NoError(b, err)
+		t, err := factory.CreateTraces(b.Context(), set, cfg)
+		require.NoError(b, err)
+		for _, push := range []struct {
+			signal string
+			push   func()
+		}{
+			{"logs", func() { _ = l.ConsumeLogs(b.Context(), logs) }},
+			{"metrics", func() { _ = m.ConsumeMetrics(b.Context(), metrics) }},
+			{"traces", func() { _ = t.ConsumeTraces(b.Context(), traces) }},
+		} {
+			for range 100 { // Full.
+				push.push()
+			}
+			b.Run(fmt.Sprintf("bound=%s/%s", bound.name, push.signal), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					push.push()
+				}
+			})
+		}
+		require.NoError(b, l.Shutdown(b.Context()))
+		require.NoError(b, m.Shutdown(b.Context()))
+		require.NoError(b, t.Shutdown(b.Context()))
+	}
 }

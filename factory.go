@@ -14,7 +14,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/xpdata/pref"
 	"go.opentelemetry.io/collector/pipeline"
 
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingress"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
@@ -34,7 +34,7 @@ func NewFactory() exporter.Factory {
 // factory shares one connection and one rate limit among the signals of an exporter ID: the collector creates them all with
 // the same *Config.
 type factory struct {
-	clients ingress.Shared[*Config]
+	clients delivery.Shared[*Config]
 }
 
 func (f *factory) createLogs(_ context.Context, set exporter.Settings, cfg component.Config) (exporter.Logs, error) {

@@ -6,35 +6,51 @@ package loggregatorexporter
 import (
 	"context"
 	"errors"
+	"flag"
+	"fmt"
 	"iter"
+	"maps"
+	"math/bits"
+	"math/rand/v2"
+	"net"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/config/configauth"
 	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pipeline"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
 const (
 	recoverable = componentstatus.StatusRecoverableError
-	permanent   = componentstatus.StatusPermanentError
 	ok          = componentstatus.StatusOK
 )
 
@@ -112,7 +128,7 @@ func TestNoStatusInShutdown(t *testing.T) {
 	f.checkIdentity("logs", 2000)
 }
 
-func TestWhatPassesWithinTheGraceIsNotReported(t *testing.T) {
+func TestShortOutageIsNotReported(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Refuse(status.Error(codes.Unavailable, "just a moment"))
 	e := f.start("logs")
@@ -129,7 +145,7 @@ func TestWhatPassesWithinTheGraceIsNotReported(t *testing.T) {
 }
 
 // A message that is refused for what is in it is no outage.
-func TestRefusedMessageIsNoOutage(t *testing.T) {
+func TestRefusedMessageIsNoStatus(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Refuse(status.Error(codes.InvalidArgument, "not this one"))
 	e := f.start("logs")
@@ -146,8 +162,8 @@ func TestRefusedMessageIsNoOutage(t *testing.T) {
 	assert.Len(t, f.lines("Gave up sending"), 1)
 }
 
-// But if every message is refused, for longer than a second, it is one, whatever the server says.
-func TestEverythingRefusedIsAnOutage(t *testing.T) {
+// Data that is refused is no status, even if all of it is: it is counted, and the log says so.
+func TestEverythingRefusedIsNoStatus(t *testing.T) {
 	for _, code := range []codes.Code{codes.Internal, codes.Unknown, codes.NotFound, codes.FailedPrecondition, codes.ResourceExhausted, codes.InvalidArgument} {
 		t.Run(code.String(), func(t *testing.T) {
 			t.Parallel()
@@ -158,17 +174,20 @@ func TestEverythingRefusedIsAnOutage(t *testing.T) {
 			require.Eventually(t, func() bool {
 				e.push(pushed, 1, 0)
 				pushed++
-				return len(f.host.statuses()) > 0
+				return time.Since(start) > 2*outageGrace
 			}, waitAtMost, 10*time.Millisecond)
-			f.waitForStatuses(recoverable)
-			assert.GreaterOrEqual(t, time.Since(start), outageGrace)
-			assert.ErrorContains(t, f.host.events[0].Err(), code.String()+": not now")
+			require.Eventually(t, func() bool { return e.waiting() == 0 }, waitAtMost, time.Millisecond)
 			f.ingress.Resume()
 			e.push(pushed, 1, 0)
-			f.waitForStatuses(recoverable, ok)
+			f.ingress.WaitForEnvelopes(t, 1)
 			require.NoError(t, e.Shutdown(t.Context()))
+			assert.Empty(t, f.host.statuses())
+			assert.Equal(t, counts{failed: pushed, sent: 1}, f.counts("logs"))
 			f.checkIdentity("logs", pushed+1)
-			assert.Len(t, f.lines("Gave up sending"), 2, "the first, and with the shutdown the others")
+			assert.Empty(t, f.lines("does not take envelopes"))
+			lines := f.lines("Gave up sending")
+			require.Len(t, lines, 2, "the first, and with the shutdown the others")
+			assert.Contains(t, lines[0].ContextMap()["error"], code.String()+": not now")
 		})
 	}
 }
@@ -207,7 +226,6 @@ func TestAuthWithoutAToken(t *testing.T) {
 	auth.missing.Store(true)
 	e := f.create("logs")
 	require.NoError(t, e.Start(t.Context(), extensionHost{f.host, map[component.ID]component.Component{id: auth}}))
-	e.health().permanentGrace = 0
 	e.push(0, 100, 0)
 	f.waitForStatuses(recoverable)
 	assert.ErrorContains(t, f.host.events[0].Err(), "the extension in auth has no credentials")
@@ -218,87 +236,75 @@ func TestAuthWithoutAToken(t *testing.T) {
 	assert.Equal(t, counts{sent: 100}, f.counts("logs"))
 }
 
-// What only a person can mend is a permanent error, if it stays.
-func TestPermissionDeniedIsPermanent(t *testing.T) {
+// A permission is granted without a restart, so the status is recoverable, and OK with the next success.
+func TestPermissionDenied(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Refuse(status.Error(codes.PermissionDenied, "who are you?"))
 	e := f.start("logs")
-	require.GreaterOrEqual(t, e.health().permanentGrace, 10*time.Second, "there is no way back from it")
-	e.health().permanentGrace = 2 * time.Second
-	start := time.Now()
 	e.push(1, 1, 0)
 	f.waitForStatuses(recoverable)
-	failed := time.Now()
-	e.push(2, 1, 0)
-	require.Eventually(t, func() bool { return f.counts("logs").failed == 2 }, waitAtMost, time.Millisecond)
-	if time.Since(start) < e.health().permanentGrace { // Unless the machine was that busy.
-		f.waitForStatuses(recoverable)
+	assert.ErrorContains(t, f.host.events[0].Err(), "see tls::cert_file and auth")
+	for i := range 5 {
+		e.push(2+i, 1, 0)
+		require.Eventually(t, func() bool { return f.counts("logs").failed == 2+i }, waitAtMost, time.Millisecond)
 	}
-	require.Eventually(t, func() bool { return time.Since(failed) > e.health().permanentGrace }, waitAtMost, time.Millisecond)
-	e.push(3, 1, 0)
-	f.waitForStatuses(recoverable, permanent)
-	assert.ErrorContains(t, f.host.events[1].Err(), "see tls::cert_file and auth")
-	require.Eventually(t, func() bool { return f.counts("logs").failed == 3 }, waitAtMost, time.Millisecond)
+	f.waitForStatuses(recoverable)
 
-	// The collector takes no other status after that; the log says how it is.
 	f.ingress.Resume()
-	e.push(4, 1, 0)
+	e.push(7, 1, 0)
 	f.ingress.WaitForEnvelopes(t, 1)
+	f.waitForStatuses(recoverable, ok)
 	require.NoError(t, e.Shutdown(t.Context()))
-	f.waitForStatuses(recoverable, permanent)
 	assert.Len(t, f.lines("Loggregator does not take envelopes. This message is given up: its items are lost."), 1)
 	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
-	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "PermissionDenied"),
+	assert.Equal(t, 6, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "PermissionDenied"),
 		attribute.Bool("error.permanent", true)))
-	f.checkIdentity("logs", 4)
+	f.checkIdentity("logs", 7)
 }
 
-// A wrong certificate, on whichever side, is one clear line an outage. It is a permanent error if it is for this side to mend.
+// A wrong certificate, on whichever side, is one clear line and a recoverable status: it is mended without a restart.
 func TestCertificateFaults(t *testing.T) {
 	stranger := t.TempDir()
-	require.NoError(t, ingresstest.WriteCerts(stranger))
+	require.NoError(t, ingressserver.WriteCerts(stranger))
 	other := &ingresstest.Capture{Certs: stranger}
 	for name, tt := range map[string]struct {
-		flaw  func(*fixture)
-		want  string
-		stays bool
+		flaw func(*fixture)
+		want string
 	}{
-		"wrong CA": {func(f *fixture) { f.cfg.TLS.CAFile = other.File(ingresstest.CAFile) },
-			"the server's certificate is not of the CA in tls::ca_file", true},
+		"wrong CA": {func(f *fixture) { f.cfg.TLS.CAFile = other.File(ingressserver.CAFile) },
+			"the server's certificate is not of the CA in tls::ca_file"},
 		"wrong server name": {func(f *fixture) { f.cfg.TLS.ServerName = "doppler" },
-			"another name than tls::server_name_override", true},
+			"another name than tls::server_name_override"},
 		"expired server certificate": {func(f *fixture) { f.ingress.Expire(f.t) },
-			"the server's certificate is out of date", false},
+			"the server's certificate is out of date"},
 		"no client certificate": {func(f *fixture) { f.cfg.TLS.CertFile, f.cfg.TLS.KeyFile = "", "" },
-			"tls::cert_file", true},
+			"tls::cert_file"},
 		"expired client certificate": {func(f *fixture) { f.writeClientCert(time.Now().Add(-time.Minute)) },
-			"tls::cert_file", true},
+			"tls::cert_file"},
 		"client certificate of another CA": {func(f *fixture) {
-			f.cfg.TLS.CertFile = other.File(ingresstest.ClientCertFile)
-			f.cfg.TLS.KeyFile = other.File(ingresstest.ClientKeyFile)
-		}, "tls::cert_file", true},
+			f.cfg.TLS.CertFile = other.File(ingressserver.ClientCertFile)
+			f.cfg.TLS.KeyFile = other.File(ingressserver.ClientKeyFile)
+		}, "tls::cert_file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
 			f.cfg.RetryConfig.MaxElapsedTime = 0
 			tt.flaw(f)
+			start := time.Now()
 			e := f.start("logs")
-			e.health().permanentGrace = 0
 			for i := range 50 {
 				e.push(i, 1, 0)
 			}
-			if tt.stays {
-				f.waitForStatuses(recoverable, permanent)
-			} else {
-				f.waitForStatuses(recoverable)
-				attempts := f.attempts()
-				require.Eventually(t, func() bool { return f.attempts() > attempts+10 }, waitAtMost, time.Millisecond)
-				f.waitForStatuses(recoverable)
-			}
-			assert.ErrorContains(t, f.host.events[len(f.host.statuses())-1].Err(), tt.want)
+			f.waitForStatuses(recoverable)
+			attempts := f.attempts()
+			require.Eventually(t, func() bool { return f.attempts() > attempts+10 }, waitAtMost, time.Millisecond)
+			f.waitForStatuses(recoverable)
+			assert.ErrorContains(t, f.host.events[0].Err(), tt.want)
 			lines := f.lines("Loggregator does not take envelopes")
-			require.Len(t, lines, 1, "not one a batch, nor one an attempt")
+			atMost := 1 + int(time.Since(start)/lossInterval) // A busy machine may take longer, and get a second reason.
+			require.NotEmpty(t, lines)
+			require.LessOrEqual(t, len(lines), atMost, "not one a batch, nor one an attempt")
 			assert.Contains(t, lines[0].ContextMap()["error"], tt.want)
 			require.NoError(t, e.Shutdown(t.Context()))
 			f.checkIdentity("logs", 50)
@@ -318,7 +324,7 @@ func (f *fixture) writeClientCert(expires time.Time) {
 }
 
 // With tls.reload_interval a certificate that expires is renewed by writing a new file.
-func TestCertificateIsRenewedWithoutARestart(t *testing.T) {
+func TestCertificateReload(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TLS.ReloadInterval = time.Millisecond
 	f.cfg.RetryConfig.MaxElapsedTime = 0
@@ -418,4 +424,572 @@ func TestRouter(t *testing.T) {
 	}
 	assert.Len(t, f.lines("it is no agent"), 3, "once a connection; here each signal has one of its own")
 	assert.Empty(t, f.host.statuses())
+}
+
+func TestPermanentErrorIsCounted(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+		if string(batch[0].GetLog().GetPayload()) == "1" {
+			return status.Error(codes.InvalidArgument, "not this one")
+		}
+		return nil
+	})
+	e := f.startLogs()
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(1, 3)))
+	f.ingress.WaitFor(t, "the first call", func() bool { return f.ingress.Calls() == 1 })
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(4, 2)))
+	f.ingress.WaitForEnvelopes(t, 2)
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, 2, f.ingress.Calls(), "a permanent error is not retried")
+	assert.Empty(t, f.host.statuses(), "the refusal of one message is no outage")
+	assert.Empty(t, f.lines("Loggregator does not take envelopes"))
+	require.Len(t, f.lines("Gave up sending"), 1)
+	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records",
+		attribute.String("error.type", "InvalidArgument"), attribute.Bool("error.permanent", true)))
+	assert.Equal(t, 2, f.sum("exporter_sent_log_records"))
+	f.checkIdentity("logs", 5)
+}
+
+// fault is something that goes wrong with Loggregator. What ends it is Resume and Up.
+type fault struct {
+	begin func(*fixture)
+	// loses is whether items fail, not only those that the diode drops.
+	loses bool
+}
+
+// faultyMessage is how many bytes each item has where a fault is to hit a message in the middle.
+const faultyMessage = 2000
+
+var faults = map[string]fault{
+	"stall":            {begin: func(f *fixture) { f.ingress.Stall() }},
+	"slow":             {begin: func(f *fixture) { f.ingress.Slow(30 * time.Millisecond) }},
+	"refuse for now":   {begin: func(f *fixture) { f.ingress.Refuse(status.Error(codes.Unavailable, "for now")) }},
+	"refuse for good":  {begin: func(f *fixture) { f.ingress.Refuse(status.Error(codes.InvalidArgument, "for good")) }, loses: true},
+	"refuse who it is": {begin: func(f *fixture) { f.ingress.Refuse(status.Error(codes.PermissionDenied, "who?")) }, loses: true},
+	"refuse large messages": {begin: func(f *fixture) {
+		f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+			if len(batch) > 3 {
+				return status.Error(codes.ResourceExhausted, "larger than max")
+			}
+			return nil
+		})
+	}},
+	"refuse every message as too large": {begin: func(f *fixture) {
+		f.ingress.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
+	}, loses: true},
+	"cut":                           {begin: func(f *fixture) { f.ingress.CutConnections() }},
+	"cut in the middle of messages": {begin: func(f *fixture) { f.ingress.CutAfter(10_000) }},
+	"half open":                     {begin: func(f *fixture) { f.ingress.HalfOpen() }},
+	"restart on the same port":      {begin: func(f *fixture) { f.ingress.Down() }},
+	"expired certificate": {begin: func(f *fixture) {
+		f.ingress.Expire(f.t)
+		f.ingress.CutConnections()
+	}},
+	"answers out of order": {begin: func(f *fixture) { f.ingress.Reorder() }},
+	"router":               {begin: func(f *fixture) { f.ingress.Router() }},
+	"router that stalls": {begin: func(f *fixture) {
+		f.ingress.Router()
+		f.ingress.Stall()
+	}},
+	"ring like the router's": {begin: func(f *fixture) { f.ingress.Ring(1000, 100*time.Millisecond) }},
+}
+
+// Whatever goes wrong, pushes come back, every item is counted out once, what counts as sent has arrived, and what counts as
+// dropped has not.
+func TestFaultAccounting(t *testing.T) {
+	const perBatch, before, during, after = 10, 5, 300, 5
+	for name, fault := range faults {
+		for signal := range itemNames {
+			for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+				t.Run(name+"/"+signal+"/"+string(policy), func(t *testing.T) {
+					t.Parallel()
+					f := newFixture(t)
+					f.cfg.Diode = DiodeConfig{Capacity: 10, DropPolicy: policy}
+					f.cfg.Batch.MaxEnvelopes = 20
+					f.cfg.TimeoutConfig.Timeout = 250 * time.Millisecond
+					f.cfg.RetryConfig.MaxElapsedTime = 0 // Never gives up.
+					f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 5000, Burst: 100}
+					e := f.start(signal)
+					next := 0
+					push := func(batches int) {
+						for range batches {
+							e.push(next, perBatch, faultyMessage)
+							next += perBatch
+						}
+					}
+					empty := func() bool { return e.waiting() == 0 }
+
+					push(before)
+					require.Eventually(t, empty, waitAtMost, time.Millisecond)
+					fault.begin(f)
+					push(during)
+					if fault.loses {
+						require.Eventually(t, func() bool { return f.counts(signal).failed > 0 }, waitAtMost, time.Millisecond)
+					}
+					assert.Positive(t, f.counts(signal).dropped, "the diode was full, and said so at once")
+					f.ingress.Resume()
+					require.NoError(t, f.ingress.Up())
+					fresh := next
+					push(after)
+					require.Eventually(t, empty, waitAtMost, time.Millisecond)
+					require.NoError(t, e.Shutdown(t.Context()))
+
+					c := f.counts(signal)
+					f.checkIdentity(signal, next)
+					assert.Zero(t, c.waiting)
+					assert.Zero(t, c.rejected)
+					assert.Equal(t, fault.loses, c.failed > 0)
+					arrived := f.numbers(signal)
+					assert.GreaterOrEqual(t, len(arrived), c.sent, "what was sent has arrived")
+					assert.LessOrEqual(t, len(arrived), c.sent+c.failed, "what was dropped was not sent before")
+					if policy == DropOldest {
+						for n := fresh; n < next; n++ {
+							assert.NotZerof(t, arrived[n], "item %d was pushed when all was well again", n)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// One name for three agents, or three routers: messages spread, a dead one is left out, and is back when it is.
+func TestRoundRobin(t *testing.T) {
+	for name, router := range map[string]bool{"agents": false, "routers": true} {
+		t.Run(name, func(t *testing.T) {
+			const perMessage = 10
+			f := newFixture(t)
+			servers := []*ingresstest.Capture{f.ingress}
+			_, port, err := net.SplitHostPort(f.ingress.Addr())
+			require.NoError(t, err)
+			for _, host := range []string{"127.0.0.2", "127.0.0.3"} {
+				if l, err := net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+					t.Skipf("loopback has one address only: %v", err)
+				} else {
+					_ = l.Close()
+				}
+				servers = append(servers, ingresstest.StartCaptureAt(t, net.JoinHostPort(host, port)))
+			}
+			if router {
+				for _, s := range servers {
+					s.Router()
+				}
+			}
+			dns := ingresstest.StartDNS(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2}, [4]byte{127, 0, 0, 3})
+			f.cfg.Endpoint = "dns://" + dns + "/agents.test:" + port
+			f.cfg.BalancerName = "round_robin"
+			f.cfg.Batch.MaxEnvelopes = perMessage
+			require.NoError(t, f.cfg.Validate())
+			e := f.start("logs")
+			next := 0
+			push := func(messages int) {
+				e.push(next, messages*perMessage, 0)
+				next += messages * perMessage
+				require.Eventually(t, func() bool { return e.waiting() == 0 }, waitAtMost, time.Millisecond)
+			}
+			messages := func() (n []int) {
+				for _, s := range servers {
+					n = append(n, len(s.Batches()))
+				}
+				return n
+			}
+			// pushUntil pushes until a condition is true of what has come to each server since it was called.
+			pushUntil := func(condition func(since []int) bool) {
+				before := messages()
+				require.Eventually(t, func() bool {
+					push(3)
+					since := messages()
+					for i := range since {
+						since[i] -= before[i]
+					}
+					return condition(since)
+				}, waitAtMost, time.Millisecond)
+			}
+			even := func(since []int) bool { return since[0] > 0 && since[1] > 0 && since[2] > 0 }
+
+			pushUntil(even) // Connections come one after the other.
+			before := messages()
+			push(30)
+			for i, n := range messages() {
+				assert.InDelta(t, 10, n-before[i], 1, "server %d of messages %v after %v", i, messages(), before)
+			}
+
+			servers[1].Down()
+			dead := messages()[1]
+			push(30)
+			assert.Equal(t, dead, messages()[1])
+			assert.GreaterOrEqual(t, messages()[0]-before[0], 20)
+			assert.GreaterOrEqual(t, messages()[2]-before[2], 20)
+
+			require.NoError(t, servers[1].Up())
+			pushUntil(even)
+			require.NoError(t, e.Shutdown(t.Context()))
+
+			c := f.counts("logs")
+			assert.Equal(t, counts{sent: next}, c)
+			arrived := map[string]bool{}
+			for _, s := range servers {
+				for _, envelope := range s.Envelopes() {
+					arrived[envelope.GetTags()["number"]] = true
+				}
+			}
+			assert.Len(t, arrived, next)
+		})
+	}
+}
+
+var chaosDuration = flag.Duration("chaos.duration", 5*time.Second, "how long TestChaos makes faults")
+
+// chaos is what may happen to the server at any time.
+var chaos = []func(*fixture){
+	func(f *fixture) { f.ingress.Stall() },
+	func(f *fixture) { f.ingress.Slow(rand.N(20 * time.Millisecond)) },
+	func(f *fixture) { f.ingress.Refuse(status.Error(codes.Unavailable, "chaos")) },
+	func(f *fixture) { f.ingress.Refuse(status.Error(codes.Internal, "chaos")) },
+	func(f *fixture) {
+		f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+			if len(batch) > 1+rand.IntN(5) {
+				return status.Error(codes.ResourceExhausted, "larger than max")
+			}
+			return nil
+		})
+	},
+	func(f *fixture) { f.ingress.CutConnections() },
+	func(f *fixture) { f.ingress.CutAfter(rand.IntN(50_000)) },
+	func(f *fixture) { f.ingress.HalfOpen() },
+	func(f *fixture) { f.ingress.Reorder() },
+	func(f *fixture) { f.ingress.Router() },
+	func(f *fixture) { f.ingress.Down() },
+	func(f *fixture) {
+		f.ingress.Expire(f.t)
+		f.ingress.CutConnections()
+	},
+}
+
+// Random faults, several at a time, while 16 goroutines push all signals. In the end every item is counted out once, and a push
+// has never taken longer than without faults: far less than each of the faults took.
+func TestChaos(t *testing.T) {
+	const (
+		pushers = 16
+		// A push that waited for the peer would wait for longest, or for the timeout. What the machine itself does to a push is
+		// measured by an idle run, and may be worse the next time.
+		longest   = 2 * time.Second
+		tolerance = 20
+		least     = 25 * time.Millisecond
+	)
+	start := time.Now()
+	f := newFixture(t)
+	arrived := newArrivals(f)
+	f.cfg.Diode = DiodeConfig{Capacity: 50, MaxItems: 300, DropPolicy: DropOldest}
+	f.cfg.Batch.MaxEnvelopes = 50
+	f.cfg.TimeoutConfig.Timeout = longest
+	f.cfg.RetryConfig.MaxElapsedTime = 5 * time.Second
+	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 5000, Burst: 100}
+	signals := []string{"logs", "metrics", "traces"}
+	feeds := map[string]feed{}
+	pushed := map[string]*atomic.Int64{}
+	for _, signal := range signals {
+		feeds[signal] = f.start(signal)
+		pushed[signal] = &atomic.Int64{}
+	}
+
+	// run pushes until it is over, and returns the longest time that a push took.
+	run := func(over <-chan struct{}) time.Duration {
+		var mu sync.Mutex
+		var slowest time.Duration
+		var wg sync.WaitGroup
+		for p := range pushers {
+			e := feeds[signals[p%len(signals)]]
+			numbers := pushed[e.signal]
+			wg.Go(func() {
+				pace := time.NewTicker(time.Millisecond)
+				defer pace.Stop()
+				mine := time.Duration(0)
+				for {
+					select {
+					case <-over:
+						mu.Lock()
+						slowest = max(slowest, mine)
+						mu.Unlock()
+						return
+					case <-pace.C:
+					}
+					n := 1 + rand.IntN(10)
+					first := int(numbers.Add(int64(n))) - n
+					before := time.Now()
+					e.push(first, n, 100)
+					mine = max(mine, time.Since(before))
+				}
+			})
+		}
+		wg.Wait()
+		return slowest
+	}
+	after := func(d time.Duration) <-chan struct{} {
+		over := make(chan struct{})
+		time.AfterFunc(d, func() { close(over) })
+		return over
+	}
+
+	idle := run(after(time.Second))
+	over := after(*chaosDuration)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			length := rand.N(longest / 2)
+			if rand.IntN(8) == 0 {
+				length = longest
+			}
+			for range 1 + rand.IntN(2) {
+				chaos[rand.IntN(len(chaos))](f)
+			}
+			select {
+			case <-over:
+				return
+			case <-after(length):
+			}
+			f.ingress.Resume()
+			assert.NoError(t, f.ingress.Up())
+		}
+	}()
+	chaotic := run(over)
+	<-ended
+	f.ingress.Resume()
+	require.NoError(t, f.ingress.Up())
+	for _, e := range feeds {
+		require.Eventually(t, func() bool { return e.waiting() == 0 }, waitAtMost, time.Millisecond)
+		require.NoError(t, e.Shutdown(t.Context()))
+	}
+
+	t.Logf("longest push: %v without faults, %v with them", idle, chaotic)
+	assert.LessOrEqual(t, chaotic, tolerance*max(idle, least), "a push felt the faults; without them the longest took %v", idle)
+	for _, signal := range signals {
+		accepted := int(pushed[signal].Load())
+		c := f.counts(signal)
+		t.Logf("%s: accepted %d, %+v", signal, accepted, c)
+		f.checkIdentity(signal, accepted)
+		assert.GreaterOrEqual(t, arrived.distinct(signal), c.sent, "what was sent has arrived")
+		assert.LessOrEqual(t, arrived.distinct(signal), c.sent+c.failed, "what was dropped was not sent before")
+		assert.Positive(t, c.sent)
+		assert.Positive(t, c.dropped)
+	}
+	// Each signal logs at most one line of a kind in an interval, and one when it ends.
+	atMost := len(signals) * (2 + int(time.Since(start)/lossInterval))
+	kinds := map[string]int{}
+	for _, line := range f.logs.All() {
+		kinds[line.Message]++
+	}
+	for message, n := range kinds {
+		assert.LessOrEqual(t, n, atMost, message)
+	}
+}
+
+// arrivals are the numbers of the items of each signal that have arrived, in little memory.
+type arrivals struct {
+	mu   sync.Mutex
+	bits map[string][]uint64
+}
+
+// newArrivals makes the ingress of a fixture keep no more of what arrives than these.
+func newArrivals(f *fixture) *arrivals {
+	a := &arrivals{bits: map[string][]uint64{}}
+	f.ingress.Divert(func(envelopes []*loggregator_v2.Envelope) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for _, e := range envelopes {
+			n, err := strconv.Atoi(e.GetTags()["number"])
+			if err != nil {
+				f.t.Errorf("no number in %v", e)
+				return
+			}
+			signal := signalOf(e)
+			if missing := n/64 + 1 - len(a.bits[signal]); missing > 0 {
+				a.bits[signal] = append(a.bits[signal], make([]uint64, missing)...)
+			}
+			a.bits[signal][n/64] |= 1 << (n % 64)
+		}
+	})
+	return a
+}
+
+func (a *arrivals) distinct(signal string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for _, word := range a.bits[signal] {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
+// TestMessages has every message that a user can meet, to be read one after the other in testdata/messages.txt: what happened, what
+// it means, what to do. It makes them all happen; `-update` writes the file anew.
+func TestMessages(t *testing.T) {
+	var out strings.Builder
+	out.WriteString("# What `validate --config` and the start of the collector say of a wrong value\n\n")
+	certs := t.TempDir()
+	invalid := invalidConfigs(t, certs)
+	byYAML := func(a, b string) int { return strings.Compare(invalid[a].yaml, invalid[b].yaml) }
+	for _, name := range slices.SortedFunc(maps.Keys(invalid), byYAML) {
+		_, err := load(t, "loggregator: {"+invalid[name].yaml+"}", "loggregator")
+		require.Error(t, err)
+		message := strings.ReplaceAll(err.Error(), certs, "CERTS")
+		if want := invalid[name].want; !strings.Contains(want, " ") {
+			message = "(the collector's own message, which names " + want + ")"
+		}
+		fmt.Fprintf(&out, "%s\n    %s\n", strings.ReplaceAll(invalid[name].yaml, certs, "CERTS"), strings.ReplaceAll(message, "\n", "\n    "))
+	}
+
+	f := newFixture(t)
+	require.NoError(t, os.Remove(f.cfg.TLS.CertFile))
+	gone := f.create("logs")
+	err := gone.Start(t.Context(), f.host)
+	require.ErrorContains(t, err, f.cfg.TLS.CertFile, "the start names a file that has gone since the validation")
+	require.NoError(t, gone.Shutdown(t.Context()))
+
+	out.WriteString("\n# What the log says\n\n")
+	for _, entry := range logOfEverything(t) {
+		fmt.Fprintf(&out, "%s %s\n", strings.ToUpper(entry.level.String()), entry.message)
+		for _, field := range entry.fields {
+			fmt.Fprintf(&out, "    %s\n", field)
+		}
+	}
+
+	file := filepath.Join("testdata", "messages.txt")
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(out.String()), 0o600))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), out.String())
+}
+
+type logged struct {
+	level   zapcore.Level
+	message string
+	fields  []string
+}
+
+// What differs from run to run.
+var (
+	addresses = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
+	durations = regexp.MustCompile(`[0-9.]+(µs|ms|s)\b`)
+)
+
+// logOfEverything makes everything happen that the exporter logs, and returns each line once, without what differs from run to
+// run.
+func logOfEverything(t *testing.T) []logged {
+	t.Helper()
+	f := newFixture(t)
+	all := map[string]logged{}
+
+	// An exporter that pushes two records, until its end.
+	run := func(f *fixture, until func(*fixture)) {
+		e := f.start("logs")
+		e.push(0, 2, 0)
+		until(f)
+		require.NoError(t, e.Shutdown(t.Context()))
+		collect(all, f)
+	}
+	attempted := func(f *fixture) {
+		require.Eventually(t, func() bool { return f.attempts() > 0 }, waitAtMost, time.Millisecond)
+	}
+	arrived := func(f *fixture) { f.ingress.WaitForEnvelopes(t, 2) }
+
+	// An agent that is away, hangs, or does not like what it gets.
+	for _, failure := range []error{
+		status.Error(codes.PermissionDenied, "not you"),
+		status.Error(codes.Unauthenticated, "who are you?"),
+		status.Error(codes.Internal, "panic"),
+		status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)"),
+	} {
+		each := newFixture(t)
+		each.ingress.Refuse(failure)
+		run(each, attempted)
+	}
+	back := newFixture(t)
+	back.ingress.Refuse(status.Error(codes.Unavailable, "the agent shuts down"))
+	run(back, func(f *fixture) {
+		attempted(f)
+		f.ingress.Resume()
+		arrived(f)
+	})
+	away := newFixture(t)
+	away.ingress.Down()
+	run(away, attempted)
+
+	router := newFixture(t)
+	router.ingress.Router()
+	run(router, arrived)
+
+	stranger := t.TempDir()
+	require.NoError(t, ingressserver.WriteCerts(stranger))
+	wrong := newFixture(t)
+	wrong.cfg.TLS.CAFile = filepath.Join(stranger, ingressserver.CAFile)
+	run(wrong, attempted)
+
+	noCA := newFixture(t)
+	noCA.cfg.TLS.CAFile = ""
+	run(noCA, attempted)
+	plaintext := newFixture(t)
+	plaintext.cfg.TLS = configtls.ClientConfig{Insecure: true}
+	run(plaintext, attempted)
+
+	// What is lost on this side.
+	set := f.settings()
+	r, err := report.New(set, report.Settings{Signal: pipeline.SignalLogs}, queue.New[int](queue.Bounds{Capacity: 1}))
+	require.NoError(t, err)
+	for _, reason := range []report.DropReason{report.DropOverflow, report.DropShutdown} {
+		r.Dropped(reason, 100)
+	}
+	for _, reason := range []translate.Reason{
+		translate.ReasonEmpty, translate.ReasonMalformed, translate.ReasonNegative, translate.ReasonNotFinite, translate.ReasonOutOfRange,
+		translate.ReasonStale, translate.ReasonTemporality, translate.ReasonTooLarge, translate.ReasonZeroDelta,
+	} {
+		r.Rejected(reason, 100)
+	}
+	r.Shutdown()
+	collect(all, f)
+
+	var lines []logged
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		lines = append(lines, all[key])
+	}
+	return lines
+}
+
+// collect takes the lines of a log that are not there yet.
+func collect(all map[string]logged, f *fixture) {
+	for _, entry := range f.logs.All() {
+		l := logged{level: entry.Level, message: entry.Message}
+		encoder := zapcore.NewMapObjectEncoder()
+		for _, field := range entry.Context {
+			field.AddTo(encoder)
+		}
+		for _, key := range slices.Sorted(maps.Keys(encoder.Fields)) {
+			value := fmt.Sprint(encoder.Fields[key])
+			value = durations.ReplaceAllString(addresses.ReplaceAllString(value, "127.0.0.1:PORT"), "TIME")
+			if key == "failed_attempts" || key == "failed_items" || key == "refused_messages" {
+				value = "N"
+			}
+			l.fields = append(l.fields, key+": "+value)
+		}
+		all[l.level.String()+l.message+strings.Join(l.fields, "")] = l
+	}
+}
+
+// The README explains every line of the log that is no debugging.
+func TestReadmeExplainsLogLines(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	for _, line := range logOfEverything(t) {
+		if line.level < zap.InfoLevel {
+			continue
+		}
+		first, _, _ := strings.Cut(line.message, ". ")
+		if !strings.Contains(string(readme), strings.TrimSuffix(first, ".")) { // assert would print all of it.
+			t.Errorf("the README does not explain: %s", line.message)
+		}
+	}
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // Only insecure: true, in so many words, sends anything but TLS.
-func TestNoPlaintextUnlessItIsWritten(t *testing.T) {
+func TestPlaintextOnlyWithInsecure(t *testing.T) {
 	for name, tt := range map[string]struct {
 		tls  map[string]any
 		want byte
@@ -99,7 +99,7 @@ func TestSourceIDCannotBeOverridden(t *testing.T) {
 }
 
 // Neither the log, whatever goes wrong, nor the configuration as the collector shows it has a secret or a payload in it.
-func TestSecretsAndPayloadsStayInside(t *testing.T) {
+func TestNoSecretsInLogOrConfig(t *testing.T) {
 	const secret, payload = "correct-horse-battery-staple", "the-body-of-a-log"
 	f := newFixture(t)
 	f.cfg.Headers = configopaque.MapList{{Name: "authorization", Value: secret}}

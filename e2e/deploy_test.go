@@ -22,7 +22,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
 // shutdownAtMost is how long the exporter may need to end, all its signals together, with some for the rest of the collector.
@@ -274,7 +274,7 @@ func TestBOSHGateway(t *testing.T) {
 	}
 
 	s := startSink(t)
-	authority, err := ingresstest.NewAuthority()
+	authority, err := ingressserver.NewAuthority()
 	require.NoError(t, err)
 	const name = "otel-gateway.service.cf.internal"
 	server, err := authority.Issue(name)

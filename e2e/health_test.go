@@ -35,12 +35,12 @@ func TestHealthFollowsLoggregator(t *testing.T) {
 	l.stop()
 }
 
-// What only a person can mend is a permanent error, when it has lasted for half a minute.
+// A wrong certificate is a recoverable error: it is mended without a restart.
 func TestHealthOfAWrongCertificate(t *testing.T) {
 	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
 	other := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
 	other.addr = s.addr // With the certificates of another authority.
 	c := startCollectorWith(t, nil, other.to()+", "+untiring)
 	startLoad(t, c, shape{items: 10, resources: 1, payload: 1}, 100)
-	c.eventuallyHealth(http.StatusInternalServerError, "StatusPermanentError")
+	c.eventuallyHealth(http.StatusInternalServerError, "StatusRecoverableError")
 }

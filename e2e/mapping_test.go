@@ -104,6 +104,6 @@ func TestDeepBodyOverHTTP(t *testing.T) {
 	got := s.waitFor("otelcol", 2)
 	assert.Equal(t, strings.Repeat(`{"k":`, 64)+`"…"`+strings.Repeat("}", 64), string(got[0].GetLog().GetPayload()))
 	assert.Equal(t, "the next record", string(got[1].GetLog().GetPayload()))
-	c.eventually("the count of what was truncated", func() bool { return c.metric("otelcol_exporter_loggregator_cut_items") == 1 })
+	c.eventually("the count of what was truncated", func() bool { return c.metric("otelcol_exporter_loggregator_truncated_items") == 1 })
 	assert.Zero(t, c.stop(), "exit code of the collector")
 }

@@ -5,7 +5,6 @@ package e2e
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -190,8 +189,7 @@ func checkAlerts(t *testing.T, recording *outage.Recording, report *outage.Repor
 				assert.NotEmptyf(t, rule.Annotations[annotation], "%s: %s", rule.Alert, annotation)
 			}
 			checkSelectors(t, recording, rule.Alert, rule.Expr)
-			// The bound of the run instead of the default.
-			expr, err := parser.NewParser(parser.Options{}).ParseExpr(strings.ReplaceAll(rule.Expr, "> 32000", fmt.Sprint("> ", outageMaxItems*8/10)))
+			expr, err := parser.NewParser(parser.Options{}).ParseExpr(rule.Expr)
 			require.NoError(t, err)
 			alert := rules.NewAlertingRule(rule.Alert, expr, time.Duration(rule.For), time.Duration(rule.KeepFiringFor),
 				labels.FromMap(rule.Labels), labels.FromMap(rule.Annotations), labels.EmptyLabels(), "", true, quiet)

@@ -22,7 +22,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
 // sinkCerts is the variable with the certificates of the process that is the sink, and not the benchmarks.
@@ -90,7 +90,7 @@ func countRecords(message []byte) (n int64) {
 // with the number of items that have arrived so far. It decodes no more than it has to for that: what is measured is the
 // sending.
 func serveSink(certs string) error {
-	config, err := ingresstest.ServerTLS(certs)
+	config, err := ingressserver.ServerTLS(certs)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ type sink struct {
 func startSink(b *testing.B) *sink {
 	b.Helper()
 	s := &sink{certs: b.TempDir()}
-	require.NoError(b, ingresstest.WriteCerts(s.certs))
+	require.NoError(b, ingressserver.WriteCerts(s.certs))
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), sinkCerts+"="+s.certs)
 	cmd.Stderr = os.Stderr
@@ -178,18 +178,18 @@ func (s *sink) waitFor(b *testing.B, n int64) {
 // settings are those of a client of the sink, for a component's tls.
 func (s *sink) settings() map[string]any {
 	return map[string]any{
-		"ca_file":              filepath.Join(s.certs, ingresstest.CAFile),
-		"cert_file":            filepath.Join(s.certs, ingresstest.ClientCertFile),
-		"key_file":             filepath.Join(s.certs, ingresstest.ClientKeyFile),
-		"server_name_override": ingresstest.AgentName,
+		"ca_file":              filepath.Join(s.certs, ingressserver.CAFile),
+		"cert_file":            filepath.Join(s.certs, ingressserver.ClientCertFile),
+		"key_file":             filepath.Join(s.certs, ingressserver.ClientKeyFile),
+		"server_name_override": ingressserver.AgentName,
 	}
 }
 
 // client is the same for crypto/tls.
 func (s *sink) client(b *testing.B) *tls.Config {
 	b.Helper()
-	pool, cert := readPool(b, filepath.Join(s.certs, ingresstest.CAFile)), s.settings()
+	pool, cert := readPool(b, filepath.Join(s.certs, ingressserver.CAFile)), s.settings()
 	pair, err := tls.LoadX509KeyPair(cert["cert_file"].(string), cert["key_file"].(string))
 	require.NoError(b, err)
-	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, ServerName: ingresstest.AgentName, MinVersion: tls.VersionTLS12}
+	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, ServerName: ingressserver.AgentName, MinVersion: tls.VersionTLS12}
 }

@@ -16,16 +16,19 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGPIPE) // A reader that goes away is no reason to stop taking envelopes.
+	signal.Ignore(syscall.SIGPIPE) // The sink goes on when nobody reads its output.
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
@@ -56,17 +59,21 @@ func run(ctx context.Context, args []string, stdout *os.File, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	if err := ingresstest.WriteCerts(*certs); err != nil {
+	if err := ingressserver.WriteCerts(*certs); err != nil {
 		return fmt.Errorf("-certs: %w", err)
 	}
-	tls, err := ingresstest.ServerTLS(*certs)
+	tls, err := ingressserver.ServerTLS(*certs)
 	if err != nil {
 		return fmt.Errorf("-certs: %w", err)
 	}
-	server, err := ingresstest.Start(*listen, tls, p.print)
+	l, err := net.Listen("tcp", *listen)
 	if err != nil {
 		return fmt.Errorf("-listen: %w", err)
 	}
+	server := ingressserver.Serve(l, tls, func(_ context.Context, batch []*loggregator_v2.Envelope) error {
+		p.print(batch)
+		return nil
+	})
 	fmt.Fprintf(stderr, "listening on %s; a client needs ca.crt, client.crt and client.key of %s\n", server.Addr(), *certs)
 	<-ctx.Done()
 	server.Stop()

@@ -30,7 +30,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
 // asCommand makes the binary of the tests be the command itself.
@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 	certs, err := os.MkdirTemp("", "loggregator-sink")
 	if err == nil {
 		certsFolder = certs
-		err = ingresstest.WriteCerts(certs)
+		err = ingressserver.WriteCerts(certs)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -453,4 +453,13 @@ func TestPipeGetsNoColors(t *testing.T) {
 	got, err := io.ReadAll(reader)
 	require.NoError(t, err)
 	assert.Equal(t, "00:00:00.000 LOG      app OUT hello\n", string(got))
+}
+
+// The binary is no test: what it links has no package of tests in it.
+func TestBinaryLinksNoTesting(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	require.NoError(t, err)
+	packages := strings.Fields(string(out))
+	require.Contains(t, packages, "github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver")
+	assert.NotContains(t, packages, "testing")
 }

@@ -12,15 +12,17 @@ import (
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
-// Capture is an ingress of a test, that keeps what it takes.
+// Capture is an ingress that keeps what it takes.
 type Capture struct {
 	*Server
-	// Certs is the folder with its certificates; see [WriteCerts].
+	// Certs is the folder with its certificates; see [ingressserver.WriteCerts].
 	Certs string
 	// Authority has issued them.
-	Authority *Authority
+	Authority *ingressserver.Authority
 
 	mu        sync.Mutex
 	take      func([]*loggregator_v2.Envelope) // instead of keeping them; nil: they are kept
@@ -33,11 +35,11 @@ const waitAtMost = time.Minute
 
 // issued are the authority and the certificates of all captures of a process: keys take a while to make.
 var issued = sync.OnceValues(func() (i struct {
-	authority *Authority
-	files     map[string][]byte
+	authority *ingressserver.Authority
+	certs     ingressserver.Certs
 }, err error) {
-	if i.authority, err = NewAuthority(); err == nil {
-		i.files, err = makeCerts(i.authority)
+	if i.authority, err = ingressserver.NewAuthority(); err == nil {
+		i.certs, err = i.authority.Certs()
 	}
 	return i, err
 })
@@ -51,15 +53,15 @@ func StartCapture(tb testing.TB) *Capture {
 // StartCaptureAt is StartCapture on an address. All captures of a process have the same certificates.
 func StartCaptureAt(tb testing.TB, address string) *Capture {
 	tb.Helper()
-	certs, err := issued()
+	shared, err := issued()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &Capture{Certs: tb.TempDir(), Authority: certs.authority}
-	if err := writeFiles(c.Certs, certs.files); err != nil {
+	c := &Capture{Certs: tb.TempDir(), Authority: shared.authority}
+	if err := shared.certs.Write(c.Certs); err != nil {
 		tb.Fatal(err)
 	}
-	config, err := ServerTLS(c.Certs)
+	config, err := ingressserver.ServerTLS(c.Certs)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -93,7 +95,7 @@ func (c *Capture) Divert(take func([]*loggregator_v2.Envelope)) {
 // Expire makes it present a certificate that has expired, to who connects from now on.
 func (c *Capture) Expire(tb testing.TB) {
 	tb.Helper()
-	pair, err := c.Authority.IssueUntil(AgentName, time.Now().Add(-time.Minute))
+	pair, err := c.Authority.IssueUntil(ingressserver.AgentName, time.Now().Add(-time.Minute))
 	if err != nil {
 		tb.Fatal(err)
 	}

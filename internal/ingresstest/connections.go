@@ -7,7 +7,6 @@ import (
 	"math"
 	"net"
 	"sync"
-	"sync/atomic"
 )
 
 // connections are the open connections of a server, and what is wrong with them.
@@ -93,16 +92,7 @@ func (c *connections) heal() {
 // listener takes connections that are remembered.
 type listener struct {
 	net.Listener
-	conns  *connections
-	closed atomic.Bool
-}
-
-// Close ends the listening and all connections, those as well that are in the middle of a handshake, for which gRPC would wait.
-func (l *listener) Close() error {
-	l.closed.Store(true)
-	err := l.Listener.Close()
-	l.conns.cut()
-	return err
+	conns *connections
 }
 
 // Accept takes the next connection.
@@ -113,9 +103,6 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 	tracked := &conn{Conn: c, conns: l.conns, closed: make(chan struct{})}
 	l.conns.add(tracked)
-	if l.closed.Load() {
-		_ = tracked.Close() // Close may have missed it.
-	}
 	l.conns.changed()
 	return tracked, nil
 }

@@ -18,13 +18,15 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "ingresstest")
 	if err == nil {
 		certs = dir
-		err = WriteCerts(dir)
+		err = ingressserver.WriteCerts(dir)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -43,13 +45,13 @@ var certs string
 func clientTLS(t *testing.T, dir string) *tls.Config {
 	t.Helper()
 	c := &Capture{Certs: dir}
-	cert, err := tls.LoadX509KeyPair(c.File(ClientCertFile), c.File(ClientKeyFile))
+	cert, err := tls.LoadX509KeyPair(c.File(ingressserver.ClientCertFile), c.File(ingressserver.ClientKeyFile))
 	require.NoError(t, err)
-	ca, err := os.ReadFile(c.File(CAFile))
+	ca, err := os.ReadFile(c.File(ingressserver.CAFile))
 	require.NoError(t, err)
 	pool := x509.NewCertPool()
 	require.True(t, pool.AppendCertsFromPEM(ca))
-	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: AgentName, Certificates: []tls.Certificate{cert}, RootCAs: pool}
+	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: ingressserver.AgentName, Certificates: []tls.Certificate{cert}, RootCAs: pool}
 }
 
 // dial makes a client that is closed when the test ends.
@@ -64,7 +66,7 @@ func dial(t *testing.T, address string, config *tls.Config) loggregator_v2.Ingre
 // start is StartCapture with certificates that are there already, and a client.
 func start(t *testing.T) (*Capture, loggregator_v2.IngressClient) {
 	t.Helper()
-	config, err := ServerTLS(certs)
+	config, err := ingressserver.ServerTLS(certs)
 	require.NoError(t, err)
 	server := &Capture{Certs: certs}
 	server.Server, err = Start("127.0.0.1:0", config, server.keep)

@@ -1,8 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ingresstest is a Loggregator v2 ingress for tests and for a laptop: real gRPC over real mutual TLS, with the limits
-// and the certificate names of an agent, and faults at the push of a button.
+// Package ingresstest is a Loggregator v2 ingress for tests: a real one, of package ingressserver, with faults and captures.
 package ingresstest
 
 import (
@@ -14,33 +13,26 @@ import (
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-)
 
-// The limits of the agent.
-const (
-	maxReceive     = 10 << 20 // bytes a message
-	minPingTime    = 10 * time.Second
-	acceptNoStream = true
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
 // Server is an ingress. Any goroutine may use it at any time.
 type Server struct {
-	loggregator_v2.UnimplementedIngressServer
-
 	address string
 	tls     *tls.Config
 	receive func([]*loggregator_v2.Envelope)
 	conns   *connections
 
-	starting sync.Mutex // for Down, Up and Stop
-	running  *running   // nil while it is down
+	starting sync.Mutex            // for Down, Up and Stop
+	running  *ingressserver.Server // nil while it is down
 
 	mu      sync.Mutex
 	faults  faults
 	calls   int           // of Send, and messages of streams, that have begun
+	answers int           // to Send, while they come out of order
 	changed chan struct{} // closed and replaced when something that Wait can wait for has changed
 }
 
@@ -53,12 +45,6 @@ type faults struct {
 	ring    *ring
 	turns   chan struct{} // not nil while answers come out of order
 	cert    *tls.Certificate
-}
-
-// running is a server from its start until it goes down.
-type running struct {
-	grpc   *grpc.Server
-	served chan struct{}
 }
 
 // Start starts an ingress on an address such as 127.0.0.1:0. It calls receive with each batch that it takes, before it
@@ -99,19 +85,7 @@ func (s *Server) Up() error {
 		return err
 	}
 	s.address = l.Addr().String()
-	r := &running{served: make(chan struct{})}
-	r.grpc = grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(s.tls)),
-		grpc.MaxRecvMsgSize(maxReceive),
-		grpc.WaitForHandlers(true),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingTime, PermitWithoutStream: acceptNoStream}),
-	)
-	loggregator_v2.RegisterIngressServer(r.grpc, s)
-	go func() {
-		defer close(r.served)
-		_ = r.grpc.Serve(&listener{Listener: l, conns: s.conns}) // Ends with Down.
-	}()
-	s.running = r
+	s.running = ingressserver.Serve(&listener{Listener: l, conns: s.conns}, s.tls, s.take, grpc.UnaryInterceptor(s.intercept))
 	return nil
 }
 
@@ -123,8 +97,7 @@ func (s *Server) Down() {
 	if s.running == nil {
 		return
 	}
-	s.running.grpc.Stop() // Ends the contexts of the calls.
-	<-s.running.served
+	s.running.Stop()
 	s.running = nil
 }
 
@@ -180,7 +153,7 @@ func (s *Server) Ring(size int, interval time.Duration) (lost func() int) {
 }
 
 // Reorder makes it answer every second call only after the one that came after it, if one comes soon.
-func (s *Server) Reorder() { s.change(func() { s.faults.turns = make(chan struct{}) }) }
+func (s *Server) Reorder() { s.change(func() { s.faults.turns, s.answers = make(chan struct{}), 0 }) }
 
 // Present makes it present this certificate to who connects from now on.
 func (s *Server) Present(cert tls.Certificate) { s.change(func() { s.faults.cert = &cert }) }
@@ -268,81 +241,12 @@ func pause(ctx context.Context, d time.Duration) error {
 	return sleep(ctx, timer.C)
 }
 
-// begin counts a call.
-func (s *Server) begin() (call int, router bool) {
-	s.change(func() {
-		s.calls++
-		call, router = s.calls, s.faults.router
-	})
-	return call, router
-}
-
-// Send takes a batch and acknowledges it.
-func (s *Server) Send(ctx context.Context, batch *loggregator_v2.EnvelopeBatch) (*loggregator_v2.SendResponse, error) {
-	call, router := s.begin()
-	if router {
-		return s.UnimplementedIngressServer.Send(ctx, batch)
+// take takes a batch, unless something is wrong.
+func (s *Server) take(ctx context.Context, envelopes []*loggregator_v2.Envelope) error {
+	s.change(func() { s.calls++ })
+	if err := s.pass(ctx, envelopes); err != nil {
+		return err
 	}
-	if err := s.pass(ctx, batch.GetBatch()); err != nil {
-		return nil, err
-	}
-	s.take(batch.GetBatch())
-	s.takeTurns(ctx, call)
-	return &loggregator_v2.SendResponse{}, nil
-}
-
-// patience is how long an answer waits for a later one. There may be no other call.
-const patience = 10 * time.Millisecond
-
-// takeTurns holds the answer to a call with an odd number back until one with an even number is answered.
-func (s *Server) takeTurns(ctx context.Context, call int) {
-	s.mu.Lock()
-	turns := s.faults.turns
-	if turns != nil && call%2 == 0 {
-		close(turns)
-		s.faults.turns = make(chan struct{})
-	}
-	s.mu.Unlock()
-	if turns == nil || call%2 == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	_ = sleep(ctx, turns) // Whatever ends it, it is time to answer.
-}
-
-// BatchSender takes a stream of batches. Like routers and agents it ends the call with the error of the reading.
-func (s *Server) BatchSender(stream loggregator_v2.Ingress_BatchSenderServer) error {
-	for {
-		batch, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		s.begin()
-		if err := s.pass(stream.Context(), batch.GetBatch()); err != nil {
-			return err
-		}
-		s.take(batch.GetBatch())
-	}
-}
-
-// Sender takes a stream of envelopes.
-func (s *Server) Sender(stream loggregator_v2.Ingress_SenderServer) error {
-	for {
-		envelope, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		s.begin()
-		batch := []*loggregator_v2.Envelope{envelope}
-		if err := s.pass(stream.Context(), batch); err != nil {
-			return err
-		}
-		s.take(batch)
-	}
-}
-
-func (s *Server) take(envelopes []*loggregator_v2.Envelope) {
 	s.mu.Lock()
 	if r := s.faults.ring; r != nil {
 		envelopes = r.keep(envelopes, time.Now())
@@ -350,4 +254,45 @@ func (s *Server) take(envelopes []*loggregator_v2.Envelope) {
 	s.mu.Unlock()
 	s.receive(envelopes)
 	s.change(func() {})
+	return nil
+}
+
+// intercept refuses a Send like a router, and reorders responses.
+func (s *Server) intercept(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	var router bool
+	s.change(func() {
+		if router = s.faults.router; router {
+			s.calls++
+		}
+	})
+	if router {
+		return nil, status.Error(codes.Unimplemented, "method Send not implemented")
+	}
+	response, err := handler(ctx, request)
+	if err == nil {
+		s.takeTurns(ctx)
+	}
+	return response, err
+}
+
+// patience is how long an answer waits for a later one. There may be no other call.
+const patience = 10 * time.Millisecond
+
+// takeTurns holds every other answer back until the next one.
+func (s *Server) takeTurns(ctx context.Context) {
+	s.mu.Lock()
+	turns := s.faults.turns
+	if turns != nil {
+		if s.answers++; s.answers%2 == 0 {
+			close(turns)
+			s.faults.turns, turns = make(chan struct{}), nil
+		}
+	}
+	s.mu.Unlock()
+	if turns == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_ = sleep(ctx, turns) // Whatever ends it, it is time to answer.
 }

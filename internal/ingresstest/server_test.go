@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
 func TestSend(t *testing.T) {
@@ -91,10 +93,10 @@ func TestManyCallsAtTheSameTime(t *testing.T) {
 	assert.Equal(t, goroutines*calls, server.Calls())
 }
 
-func TestWhoIsLetIn(t *testing.T) {
+func TestClientAuthentication(t *testing.T) {
 	server := StartCapture(t)
 	stranger := t.TempDir()
-	require.NoError(t, WriteCerts(stranger))
+	require.NoError(t, ingressserver.WriteCerts(stranger))
 
 	tests := []struct {
 		name   string
@@ -128,7 +130,7 @@ func TestWhoIsLetIn(t *testing.T) {
 
 func (c *Capture) serverCerts(t *testing.T) []tls.Certificate {
 	t.Helper()
-	config, err := ServerTLS(c.Certs)
+	config, err := ingressserver.ServerTLS(c.Certs)
 	require.NoError(t, err)
 	return config.Certificates
 }
@@ -139,15 +141,15 @@ func TestReceiveLimitOfTheAgent(t *testing.T) {
 	fill := func(size int) {
 		b.GetBatch()[0].GetLog().Payload = make([]byte, size)
 	}
-	fill(maxReceive / 2)
-	overhead := proto.Size(b) - maxReceive/2
+	fill(ingressserver.MaxReceive / 2)
+	overhead := proto.Size(b) - ingressserver.MaxReceive/2
 
-	fill(maxReceive - overhead + 1)
+	fill(ingressserver.MaxReceive - overhead + 1)
 	_, err := client.Send(t.Context(), b)
 	requireCode(t, codes.ResourceExhausted, err)
 	assert.Empty(t, server.Envelopes())
 
-	fill(maxReceive - overhead)
+	fill(ingressserver.MaxReceive - overhead)
 	_, err = client.Send(t.Context(), b)
 	require.NoError(t, err)
 }
@@ -391,9 +393,9 @@ func TestStopInTheMiddle(t *testing.T) {
 	}
 }
 
-func TestStartWhereItCant(t *testing.T) {
+func TestStartErrors(t *testing.T) {
 	server := StartCapture(t)
-	config, err := ServerTLS(server.Certs)
+	config, err := ingressserver.ServerTLS(server.Certs)
 	require.NoError(t, err)
 	_, err = Start(server.Addr(), config, nil)
 	assert.ErrorContains(t, err, server.Addr())

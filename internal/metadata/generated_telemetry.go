@@ -28,15 +28,18 @@ type TelemetryBuilder struct {
 	meter                             metric.Meter
 	mu                                sync.Mutex
 	registrations                     []metric.Registration
-	ExporterEnqueueFailedLogRecords   metric.Int64Counter
-	ExporterEnqueueFailedMetricPoints metric.Int64Counter
-	ExporterEnqueueFailedSpans        metric.Int64Counter
+	ExporterEnqueueFailedLogRecords   metric.Int64ObservableCounter
+	ExporterEnqueueFailedMetricPoints metric.Int64ObservableCounter
+	ExporterEnqueueFailedSpans        metric.Int64ObservableCounter
+	ExporterLoggregatorAcceptedItems  metric.Int64ObservableCounter
 	ExporterLoggregatorBytes          metric.Int64Counter
-	ExporterLoggregatorCutItems       metric.Int64Counter
-	ExporterLoggregatorDroppedItems   metric.Int64Counter
+	ExporterLoggregatorDroppedItems   metric.Int64ObservableCounter
 	ExporterLoggregatorEnvelopes      metric.Int64Counter
+	ExporterLoggregatorMaxItems       metric.Int64ObservableGauge
+	ExporterLoggregatorRateLimit      metric.Float64ObservableGauge
 	ExporterLoggregatorRejectedItems  metric.Int64Counter
 	ExporterLoggregatorSendDuration   metric.Float64Histogram
+	ExporterLoggregatorTruncatedItems metric.Int64Counter
 	ExporterLoggregatorWaitingItems   metric.Int64ObservableGauge
 	ExporterQueueCapacity             metric.Int64ObservableGauge
 	ExporterQueueSize                 metric.Int64ObservableGauge
@@ -57,6 +60,111 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterExporterEnqueueFailedLogRecordsCallback sets callback for observable ExporterEnqueueFailedLogRecords metric.
+func (builder *TelemetryBuilder) RegisterExporterEnqueueFailedLogRecordsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExporterEnqueueFailedLogRecords, obs: o})
+		return nil
+	}, builder.ExporterEnqueueFailedLogRecords)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExporterEnqueueFailedMetricPointsCallback sets callback for observable ExporterEnqueueFailedMetricPoints metric.
+func (builder *TelemetryBuilder) RegisterExporterEnqueueFailedMetricPointsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExporterEnqueueFailedMetricPoints, obs: o})
+		return nil
+	}, builder.ExporterEnqueueFailedMetricPoints)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExporterEnqueueFailedSpansCallback sets callback for observable ExporterEnqueueFailedSpans metric.
+func (builder *TelemetryBuilder) RegisterExporterEnqueueFailedSpansCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExporterEnqueueFailedSpans, obs: o})
+		return nil
+	}, builder.ExporterEnqueueFailedSpans)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExporterLoggregatorAcceptedItemsCallback sets callback for observable ExporterLoggregatorAcceptedItems metric.
+func (builder *TelemetryBuilder) RegisterExporterLoggregatorAcceptedItemsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExporterLoggregatorAcceptedItems, obs: o})
+		return nil
+	}, builder.ExporterLoggregatorAcceptedItems)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExporterLoggregatorDroppedItemsCallback sets callback for observable ExporterLoggregatorDroppedItems metric.
+func (builder *TelemetryBuilder) RegisterExporterLoggregatorDroppedItemsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExporterLoggregatorDroppedItems, obs: o})
+		return nil
+	}, builder.ExporterLoggregatorDroppedItems)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExporterLoggregatorMaxItemsCallback sets callback for observable ExporterLoggregatorMaxItems metric.
+func (builder *TelemetryBuilder) RegisterExporterLoggregatorMaxItemsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExporterLoggregatorMaxItems, obs: o})
+		return nil
+	}, builder.ExporterLoggregatorMaxItems)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExporterLoggregatorRateLimitCallback sets callback for observable ExporterLoggregatorRateLimit metric.
+func (builder *TelemetryBuilder) RegisterExporterLoggregatorRateLimitCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.ExporterLoggregatorRateLimit, obs: o})
+		return nil
+	}, builder.ExporterLoggregatorRateLimit)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterExporterLoggregatorWaitingItemsCallback sets callback for observable ExporterLoggregatorWaitingItems metric.
@@ -114,6 +222,16 @@ func (oi *observerInt64) Observe(value int64, opts ...metric.ObserveOption) {
 	oi.obs.ObserveInt64(oi.inst, value, opts...)
 }
 
+type observerFloat64 struct {
+	embedded.Float64Observer
+	inst metric.Float64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerFloat64) Observe(value float64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveFloat64(oi.inst, value, opts...)
+}
+
 // Shutdown unregister all registered callbacks for async instruments.
 func (builder *TelemetryBuilder) Shutdown() {
 	builder.mu.Lock()
@@ -132,37 +250,37 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
-	builder.ExporterEnqueueFailedLogRecords, err = builder.meter.Int64Counter(
+	builder.ExporterEnqueueFailedLogRecords, err = builder.meter.Int64ObservableCounter(
 		"otelcol_exporter_enqueue_failed_log_records",
 		metric.WithDescription("Number of log records that the diode dropped. [Alpha]"),
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ExporterEnqueueFailedMetricPoints, err = builder.meter.Int64Counter(
+	builder.ExporterEnqueueFailedMetricPoints, err = builder.meter.Int64ObservableCounter(
 		"otelcol_exporter_enqueue_failed_metric_points",
 		metric.WithDescription("Number of metric points that the diode dropped. [Alpha]"),
 		metric.WithUnit("{datapoint}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ExporterEnqueueFailedSpans, err = builder.meter.Int64Counter(
+	builder.ExporterEnqueueFailedSpans, err = builder.meter.Int64ObservableCounter(
 		"otelcol_exporter_enqueue_failed_spans",
 		metric.WithDescription("Number of spans that the diode dropped. [Alpha]"),
 		metric.WithUnit("{span}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ExporterLoggregatorBytes, err = builder.meter.Int64Counter(
-		"otelcol_exporter_loggregator_bytes",
-		metric.WithDescription("Size of the envelope batches that Loggregator acknowledged, as encoded on the wire. [Alpha]"),
-		metric.WithUnit("By"),
-	)
-	errs = errors.Join(errs, err)
-	builder.ExporterLoggregatorCutItems, err = builder.meter.Int64Counter(
-		"otelcol_exporter_loggregator_cut_items",
-		metric.WithDescription("Number of items that were shortened. The longest tag values are cut where an envelope is above 64 KiB with what syslog escapes in it, a source type above 89 bytes is cut, a span event that does not fit is left out, and maps and lists are written down to a depth of 64. [Alpha]"),
+	builder.ExporterLoggregatorAcceptedItems, err = builder.meter.Int64ObservableCounter(
+		"otelcol_exporter_loggregator_accepted_items",
+		metric.WithDescription("Number of items (log records, metric points, spans) that the pipeline pushed. Each is sent, failed, dropped or rejected, or waits. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.ExporterLoggregatorDroppedItems, err = builder.meter.Int64Counter(
+	builder.ExporterLoggregatorBytes, err = builder.meter.Int64Counter(
+		"otelcol_exporter_loggregator_bytes",
+		metric.WithDescription("Size of the messages that Loggregator acknowledged, as encoded on the wire. [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExporterLoggregatorDroppedItems, err = builder.meter.Int64ObservableCounter(
 		"otelcol_exporter_loggregator_dropped_items",
 		metric.WithDescription("Number of items (log records, metric points, spans) that were given up before they were sent. [Alpha]"),
 		metric.WithUnit("{item}"),
@@ -174,6 +292,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{envelope}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ExporterLoggregatorMaxItems, err = builder.meter.Int64ObservableGauge(
+		"otelcol_exporter_loggregator_max_items",
+		metric.WithDescription("The setting diode.max_items, which bounds the items that wait, for each signal. 0 is no bound. [Alpha]"),
+		metric.WithUnit("{item}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExporterLoggregatorRateLimit, err = builder.meter.Float64ObservableGauge(
+		"otelcol_exporter_loggregator_rate_limit",
+		metric.WithDescription("The setting rate_limit.envelopes_per_second, for all signals together. 0 is no limit. [Alpha]"),
+		metric.WithUnit("{envelope}/s"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorRejectedItems, err = builder.meter.Int64Counter(
 		"otelcol_exporter_loggregator_rejected_items",
 		metric.WithDescription("Number of items (log records, metric points, spans) that can't be translated to envelopes. [Alpha]"),
@@ -182,9 +312,15 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorSendDuration, err = builder.meter.Float64Histogram(
 		"otelcol_exporter_loggregator_send_duration",
-		metric.WithDescription("Time from the start of an attempt to send an envelope batch to its answer, without the waiting for the rate limit. [Alpha]"),
+		metric.WithDescription("Time from the start of an attempt to send a message to its response, without waiting for the rate limit. [Alpha]"),
 		metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries([]float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}...),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExporterLoggregatorTruncatedItems, err = builder.meter.Int64Counter(
+		"otelcol_exporter_loggregator_truncated_items",
+		metric.WithDescription("Number of items that were shortened. The longest tag values are truncated where an envelope is above 64 KiB with what syslog escapes in it, a source type is truncated to 89 bytes, a span event that does not fit is left out, and maps and lists are written down to a depth of 64. [Alpha]"),
+		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorWaitingItems, err = builder.meter.Int64ObservableGauge(

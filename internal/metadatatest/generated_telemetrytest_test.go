@@ -20,6 +20,34 @@ func TestSetupTelemetry(t *testing.T) {
 	tb, err := metadata.NewTelemetryBuilder(testTel.NewTelemetrySettings())
 	require.NoError(t, err)
 	defer tb.Shutdown()
+	require.NoError(t, tb.RegisterExporterEnqueueFailedLogRecordsCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterExporterEnqueueFailedMetricPointsCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterExporterEnqueueFailedSpansCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterExporterLoggregatorAcceptedItemsCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterExporterLoggregatorDroppedItemsCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterExporterLoggregatorMaxItemsCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterExporterLoggregatorRateLimitCallback(func(_ context.Context, observer metric.Float64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
 	require.NoError(t, tb.RegisterExporterLoggregatorWaitingItemsCallback(func(_ context.Context, observer metric.Int64Observer) error {
 		observer.Observe(1)
 		return nil
@@ -32,15 +60,11 @@ func TestSetupTelemetry(t *testing.T) {
 		observer.Observe(1)
 		return nil
 	}))
-	tb.ExporterEnqueueFailedLogRecords.Add(context.Background(), 1)
-	tb.ExporterEnqueueFailedMetricPoints.Add(context.Background(), 1)
-	tb.ExporterEnqueueFailedSpans.Add(context.Background(), 1)
 	tb.ExporterLoggregatorBytes.Add(context.Background(), 1)
-	tb.ExporterLoggregatorCutItems.Add(context.Background(), 1)
-	tb.ExporterLoggregatorDroppedItems.Add(context.Background(), 1)
 	tb.ExporterLoggregatorEnvelopes.Add(context.Background(), 1)
 	tb.ExporterLoggregatorRejectedItems.Add(context.Background(), 1)
 	tb.ExporterLoggregatorSendDuration.Record(context.Background(), 1)
+	tb.ExporterLoggregatorTruncatedItems.Add(context.Background(), 1)
 	tb.ExporterSendFailedLogRecords.Add(context.Background(), 1)
 	tb.ExporterSendFailedMetricPoints.Add(context.Background(), 1)
 	tb.ExporterSendFailedSpans.Add(context.Background(), 1)
@@ -56,10 +80,10 @@ func TestSetupTelemetry(t *testing.T) {
 	AssertEqualExporterEnqueueFailedSpans(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
-	AssertEqualExporterLoggregatorBytes(t, testTel,
+	AssertEqualExporterLoggregatorAcceptedItems(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
-	AssertEqualExporterLoggregatorCutItems(t, testTel,
+	AssertEqualExporterLoggregatorBytes(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExporterLoggregatorDroppedItems(t, testTel,
@@ -68,11 +92,20 @@ func TestSetupTelemetry(t *testing.T) {
 	AssertEqualExporterLoggregatorEnvelopes(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
+	AssertEqualExporterLoggregatorMaxItems(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualExporterLoggregatorRateLimit(t, testTel,
+		[]metricdata.DataPoint[float64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
 	AssertEqualExporterLoggregatorRejectedItems(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExporterLoggregatorSendDuration(t, testTel,
 		[]metricdata.HistogramDataPoint[float64]{{}}, metricdatatest.IgnoreValue(),
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualExporterLoggregatorTruncatedItems(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualExporterLoggregatorWaitingItems(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},

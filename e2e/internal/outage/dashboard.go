@@ -58,12 +58,6 @@ func ReadDashboard(file string) (*Dashboard, error) {
 	for _, v := range model.Templating.List {
 		switch v.Type {
 		case "datasource":
-		case "textbox":
-			var value string
-			if err := json.Unmarshal(v.Query, &value); err != nil {
-				return nil, fmt.Errorf("%s: $%s: %w", file, v.Name, err)
-			}
-			values["$"+v.Name] = value
 		case "query":
 			var query struct{ Query string }
 			if err := json.Unmarshal(v.Query, &query); err != nil {

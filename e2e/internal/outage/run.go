@@ -29,6 +29,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
@@ -118,10 +119,10 @@ type Report struct {
 
 // Run runs a collector through the phases.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
-	if err := ingresstest.WriteCerts(filepath.Join(o.Dir, "certs")); err != nil {
+	if err := ingressserver.WriteCerts(filepath.Join(o.Dir, "certs")); err != nil {
 		return nil, err
 	}
-	tls, err := ingresstest.ServerTLS(filepath.Join(o.Dir, "certs"))
+	tls, err := ingressserver.ServerTLS(filepath.Join(o.Dir, "certs"))
 	if err != nil {
 		return nil, err
 	}

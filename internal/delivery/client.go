@@ -1,0 +1,156 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package delivery sends encoded envelopes to a Loggregator v2 ingress: the agent of the host, or a router.
+//
+// A [Client] is one connection and one rate limit. A [Message] collects envelopes. A [Sender] delivers the messages of one signal: it
+// waits for the rate limit, sends, waits for the acknowledgement, and retries.
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configgrpc"
+	"go.opentelemetry.io/collector/config/configretry"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
+)
+
+// Config says where and how to send.
+type Config struct {
+	GRPC configgrpc.ClientConfig
+	// Timeout bounds one attempt; 0 is no bound.
+	Timeout time.Duration
+	Retry   configretry.BackOffConfig
+	// EnvelopesPerSecond and Burst are the rate limit of all senders together; 0 envelopes a second is no limit.
+	EnvelopesPerSecond float64
+	Burst              int
+}
+
+// maxConnectPause is the longest pause between attempts to connect. With gRPC's own, two minutes, messages would go on failing long
+// after the server is back.
+const maxConnectPause = 5 * time.Second
+
+// Client is a connection to an ingress. Any goroutine may use it at any time.
+type Client struct {
+	cfg     Config
+	conn    *grpc.ClientConn
+	limiter *rate.Limiter
+	peer    peer
+
+	finishing  chan struct{} // closed by Finish
+	finishOnce sync.Once
+	life       context.Context // done after GiveUp
+	giveUp     context.CancelFunc
+}
+
+// NewClient starts to connect and does not wait for the connection. It fails on a configuration that can't work, such as
+// certificates that can't be read.
+func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]component.Component, set component.TelemetrySettings, build component.BuildInfo) (*Client, error) {
+	c := &Client{cfg: cfg, limiter: rate.NewLimiter(rate.Inf, 0), peer: peer{logger: set.Logger}, finishing: make(chan struct{})}
+	c.life, c.giveUp = context.WithCancel(context.Background())
+	if cfg.EnvelopesPerSecond > 0 {
+		c.limiter = rate.NewLimiter(rate.Limit(cfg.EnvelopesPerSecond), cfg.Burst)
+	}
+	userAgent := fmt.Sprintf("%s/%s", build.Command, build.Version)
+	var err error
+	c.conn, err = cfg.GRPC.ToClientConn(ctx, extensions, set,
+		configgrpc.WithGrpcDialOption(grpc.WithUserAgent(userAgent)),
+		configgrpc.WithGrpcDialOption(grpc.WithStatsHandler(&c.peer)),
+		configgrpc.WithGrpcDialOption(grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxConnectPause},
+			// gRPC's default, which it does not apply beside a Backoff.
+			MinConnectTimeout: 20 * time.Second,
+		})))
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Finish makes each message that waits for another attempt have it now, as its last, and each later message have one attempt. GiveUp
+// follows after the given time. It holds for all senders. Only the first call has an effect.
+func (c *Client) Finish(within time.Duration) {
+	c.finishOnce.Do(func() {
+		close(c.finishing)
+		time.AfterFunc(within, c.GiveUp)
+	})
+}
+
+// GiveUp ends the context of the client.
+func (c *Client) GiveUp() { c.giveUp() }
+
+// Context is done after GiveUp: nothing more should be sent.
+func (c *Client) Context() context.Context { return c.life }
+
+// Close closes the connection. What is being sent fails.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// waitForRate waits until the rate limit allows so many envelopes. While there is no connection nothing can be sent, and it does not
+// wait: a shutdown gets through the queue at once.
+func (c *Client) waitForRate(ctx context.Context, envelopes int) error {
+	if c.conn.GetState() == connectivity.TransientFailure && !c.cfg.GRPC.WaitForReady {
+		return ctx.Err()
+	}
+	err := c.limiter.WaitN(ctx, envelopes)
+	if _, bounded := ctx.Deadline(); err != nil && bounded && ctx.Err() == nil && envelopes <= c.limiter.Burst() {
+		return context.DeadlineExceeded // The limiter fails at once, with an error of its own.
+	}
+	return err
+}
+
+func (c *Client) connected() bool { return c.conn.GetState() == connectivity.Ready }
+
+// reconnected returns a channel that is closed when there is a connection. The caller has to call stop.
+func (c *Client) reconnected(ctx context.Context) (ready <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	connected, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for state := c.conn.GetState(); state != connectivity.Ready; state = c.conn.GetState() {
+			if state == connectivity.Idle {
+				c.conn.Connect() // Some balancers wait for the next call.
+			}
+			if !c.conn.WaitForStateChange(ctx, state) {
+				return
+			}
+		}
+		close(connected)
+	}()
+	return connected, func() {
+		cancel()
+		<-ended
+	}
+}
+
+// The methods of loggregator.v2.Ingress that are used.
+const (
+	sendMethod        = "/loggregator.v2.Ingress/Send"
+	batchSenderMethod = "/loggregator.v2.Ingress/BatchSender"
+)
+
+// invoke sends one message and waits for its acknowledgement.
+func (c *Client) invoke(ctx context.Context, message *buffer) error {
+	if c.cfg.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
+		defer cancel()
+	}
+	if !c.peer.router.Load() {
+		ended := c.peer.connectionsEnded()
+		err := c.conn.Invoke(ctx, sendMethod, message, nothing{}, grpc.ForceCodecV2(codec{}))
+		if status.Code(err) != codes.Unimplemented {
+			return err
+		}
+		c.peer.isRouter(ended)
+	}
+	return c.stream(ctx, message)
+}

@@ -1,0 +1,229 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"go.opentelemetry.io/collector/config/configgrpc"
+	"go.opentelemetry.io/collector/config/configtls"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Scope says what an error is about.
+type Scope int
+
+const (
+	// ScopeMessage says that the server refused this message. Others may be accepted.
+	ScopeMessage Scope = iota
+	// ScopeEndpoint says that any message would have failed.
+	ScopeEndpoint
+	// ScopeSize says that the message is larger than the server accepts. A part of it may be accepted.
+	ScopeSize
+)
+
+// Error says why a message was not acknowledged.
+type Error struct {
+	Scope Scope
+	// Retryable reports whether another attempt may help.
+	Retryable bool
+	// Hint says what to do about it; often empty.
+	Hint string
+
+	status *status.Status
+	delay  time.Duration // that the server asks for; 0: none
+}
+
+// maxServerDelay bounds the delay that a server may ask for.
+const maxServerDelay = 5 * time.Minute
+
+// maxErrorText bounds the text of a server in an error, in bytes. A server may quote what it was sent.
+const maxErrorText = 300
+
+// Error returns the code, the text of the server or of gRPC up to 300 bytes, and the hint.
+func (e *Error) Error() string {
+	text := e.status.Message()
+	if len(text) > maxErrorText {
+		end := maxErrorText
+		for end > 0 && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		text = text[:end] + "…"
+	}
+	s := fmt.Sprintf("%s: %s", e.status.Code(), text)
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+// Type returns the gRPC code, as in the attribute error.type.
+func (e *Error) Type() string { return e.status.Code().String() }
+
+// verdict is what a code means.
+type verdict struct {
+	scope     Scope
+	retryable bool
+}
+
+// verdicts has each code that an attempt can fail with. Retryable are the codes that OTLP's exporters retry, for the same reasons. A
+// code that is not here is like Unknown.
+var verdicts = map[codes.Code]verdict{
+	// There is no connection, or it broke, or the server shuts down.
+	codes.Unavailable: {ScopeEndpoint, true},
+	// No response within the timeout.
+	codes.DeadlineExceeded: {ScopeEndpoint, true},
+	// The server, or a proxy, gave the call up.
+	codes.Canceled: {ScopeEndpoint, true},
+	codes.Aborted:  {ScopeEndpoint, true},
+	// The server's state is temporary.
+	codes.OutOfRange: {ScopeEndpoint, true},
+	codes.DataLoss:   {ScopeEndpoint, true},
+
+	// The server lacks some resource. tooLarge and RetryInfo say more.
+	codes.ResourceExhausted: {ScopeMessage, false},
+	// The server does not accept the message, and will not the next time.
+	codes.InvalidArgument:    {ScopeMessage, false},
+	codes.NotFound:           {ScopeMessage, false},
+	codes.AlreadyExists:      {ScopeMessage, false},
+	codes.FailedPrecondition: {ScopeMessage, false},
+	// The server could not decode the message, or has a bug.
+	codes.Internal: {ScopeMessage, false},
+	codes.Unknown:  {ScopeMessage, false},
+
+	// The server is no ingress.
+	codes.Unimplemented: {ScopeEndpoint, false},
+	// The server does not accept this client.
+	codes.Unauthenticated:  {ScopeEndpoint, false},
+	codes.PermissionDenied: {ScopeEndpoint, false},
+}
+
+// tooLarge matches what gRPC's implementations say when a message is above their limit.
+var tooLarge = regexp.MustCompile(`larger than max|exceeds (the )?maximum|too large`)
+
+// connectionFaults are texts of errors with code Unavailable, and what to do. The first text that is found counts. "remote error" begins
+// an alert of the server (RFC 8446, section 6.2): it refused the client's certificate.
+var connectionFaults = []struct{ text, hint string }{
+	{"certificate signed by unknown authority", wrongCAHint},
+	{"certificate has expired or is not yet valid", "the server's certificate is out of date, or one of the clocks is wrong"},
+	{"certificate is valid for", "the server's certificate has another name than tls::server_name_override"},
+	{"cannot validate certificate for", "the server's certificate has no such name; see tls::server_name_override"},
+	{"failed to verify certificate", "the server's certificate is not what tls asks for"},
+	{clientFault + "certificate required", "the server asks for a client certificate: set tls::cert_file and tls::key_file"},
+	{clientFault + "expired certificate", "the certificate in tls::cert_file is out of date"},
+	{clientFault + "revoked certificate", "the certificate in tls::cert_file is revoked"},
+	{clientFault + "unknown certificate authority", "the certificate in tls::cert_file is of a CA that the server does not know"},
+	{clientFault + "bad certificate", refusedHint},
+	{clientFault + "unsupported certificate", refusedHint},
+	{clientFault + "unknown certificate", refusedHint},
+	{clientFault + "access denied", refusedHint},
+	{handshakeFailure, handshakeHint},
+	{"first record does not look like a TLS handshake", "the server does not speak TLS"},
+	{brokenPreface, plaintextHint},
+	{"broken pipe", brokenHint},
+	{"connection reset", brokenHint},
+}
+
+const (
+	clientFault = "remote error: tls: "
+	// handshakeFailure is also what a server says with TLS 1.2 when the client has no certificate.
+	handshakeFailure = clientFault + "handshake failure"
+	brokenPreface    = "error reading server preface"
+)
+
+// Hints that depend on the settings, and hints for other codes. The README explains each.
+const (
+	wrongCAHint       = "the server's certificate is not of the CA in tls::ca_file, which is read at the start only"
+	noCAHint          = "tls::ca_file is not set, so the roots of the system were used: set it to the Loggregator CA"
+	readOnceHint      = "; the file is read at the start only, because tls::reload_interval is not set"
+	plaintextHint     = "the server probably wants TLS: remove tls::insecure"
+	refusedHint       = "the server does not accept the certificate in tls::cert_file"
+	noCertificateHint = "the server may ask for a client certificate: set tls::cert_file and tls::key_file"
+	handshakeHint     = "client and server have no TLS version or cipher suite in common, or the server does not accept the certificate in tls::cert_file"
+	credentialsHint   = "the extension in auth has no credentials"
+	identityHint      = "the server does not accept who the client is; see tls::cert_file and auth"
+	proxyHint         = "the answer is not of an ingress but of a proxy in between"
+	noIngressHint     = "the endpoint does not serve loggregator.v2.Ingress: it has to be a Loggregator agent or router"
+	tooLargeHint      = "batch::max_bytes is above what the server takes: lower it"
+	// brokenHint is for a connection that breaks before the first response: with TLS 1.3 a client may see no more of a refused
+	// certificate.
+	brokenHint = "if it stays like that: a server that does not accept the client certificate in tls::cert_file breaks the connection like that"
+)
+
+// credentialFaults matches what gRPC says when an auth extension has no credentials. The call was not made.
+var credentialFaults = regexp.MustCompile(`^transport: (per-RPC creds failed|received per-RPC creds error)`)
+
+// fromProxy is what gRPC says when the response is not gRPC's: it comes from a proxy.
+const fromProxy = "unexpected HTTP status code"
+
+// ownWords matches how gRPC begins when it says why there is no connection, or why it broke. An ingress, or a proxy, may report the same
+// of a connection of its own.
+var ownWords = regexp.MustCompile(`^(last connection error: |connection error: desc = |connection closed |error reading |closing transport |transport: |write )`)
+
+// classify says what the error of an attempt means. No other code knows that. settings are those of the connection.
+func classify(err error, settings *configgrpc.ClientConfig) *Error {
+	s := status.Convert(err)
+	v := verdicts[s.Code()]
+	e := &Error{Scope: v.scope, Retryable: v.retryable, status: s}
+	var retry *errdetails.RetryInfo
+	for _, detail := range s.Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok {
+			retry = info
+		}
+	}
+	e.delay = min(retry.GetRetryDelay().AsDuration(), maxServerDelay)
+
+	if credentialFaults.MatchString(s.Message()) {
+		e.Scope, e.Retryable, e.Hint = ScopeEndpoint, true, credentialsHint
+		return e
+	}
+	switch s.Code() {
+	case codes.Unavailable:
+		e.Hint = connectionHint(s.Message(), &settings.TLS)
+	case codes.ResourceExhausted:
+		switch {
+		case retry != nil: // The server asks for a pause.
+			e.Scope, e.Retryable = ScopeEndpoint, true
+		case tooLarge.MatchString(s.Message()):
+			e.Scope, e.Hint = ScopeSize, tooLargeHint
+		}
+	case codes.Unimplemented:
+		e.Hint = noIngressHint
+	case codes.Unauthenticated, codes.PermissionDenied:
+		e.Hint = identityHint
+		if strings.HasPrefix(s.Message(), fromProxy) {
+			e.Hint = proxyHint
+		}
+	}
+	return e
+}
+
+// connectionHint says why there is no connection, as far as the text of gRPC and TLS does.
+func connectionHint(text string, settings *configtls.ClientConfig) string {
+	if !ownWords.MatchString(text) {
+		return ""
+	}
+	for _, f := range connectionFaults {
+		switch {
+		case !strings.Contains(text, f.text), f.text == brokenPreface && !settings.Insecure:
+			continue
+		case f.hint == wrongCAHint && settings.CAFile == "" && settings.CAPem == "":
+			return noCAHint
+		case f.text == handshakeFailure:
+			if settings.CertFile == "" && settings.CertPem == "" {
+				return noCertificateHint
+			}
+		case strings.HasPrefix(f.text, clientFault) && settings.CertFile != "" && settings.ReloadInterval == 0:
+			return f.hint + readOnceHint
+		}
+		return f.hint
+	}
+	return ""
+}

@@ -1,0 +1,172 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/config/configgrpc"
+	"go.opentelemetry.io/collector/config/configretry"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+const waitAtMost = time.Minute
+
+var buildInfo = component.BuildInfo{Command: "otelcol-test", Version: "1.2.3"}
+
+func configFor(server *ingresstest.Capture) Config { return configWith(server.Addr(), server.Certs) }
+
+// configWith sends with these certificates, and tries again without a noticeable pause for as long as it takes.
+func configWith(endpoint, certs string) Config {
+	cfg := Config{
+		GRPC:    configgrpc.NewDefaultClientConfig(),
+		Timeout: waitAtMost,
+		Retry: configretry.BackOffConfig{
+			Enabled:         true,
+			InitialInterval: time.Millisecond,
+			Multiplier:      1,
+			MaxInterval:     time.Millisecond,
+		},
+	}
+	cfg.GRPC.Endpoint = endpoint
+	cfg.GRPC.TLS.CAFile = filepath.Join(certs, ingressserver.CAFile)
+	cfg.GRPC.TLS.CertFile = filepath.Join(certs, ingressserver.ClientCertFile)
+	cfg.GRPC.TLS.KeyFile = filepath.Join(certs, ingressserver.ClientKeyFile)
+	cfg.GRPC.TLS.ServerName = ingressserver.AgentName
+	return cfg
+}
+
+// connect makes a client that is closed when the test ends.
+func connect(t *testing.T, cfg Config) *Client {
+	t.Helper()
+	client, err := NewClient(t.Context(), cfg, nil, componenttest.NewNopTelemetrySettings(), buildInfo)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// observed is a sender of a test that learns of each attempt.
+type observed struct {
+	*Sender
+	attempted func(Attempt)
+}
+
+func observe(client *Client, attempted func(Attempt)) observed {
+	return observed{client.NewSender(), attempted}
+}
+
+// deliver delivers a message and returns what became of it.
+func (s observed) deliver(ctx context.Context, m *Message) []Outcome {
+	for a := range s.Deliver(ctx, m) {
+		s.attempted(a)
+	}
+	return m.Outcomes()
+}
+
+// newMessage makes a message without limits.
+func newMessage() *Message { return NewMessage(math.MaxInt, math.MaxInt) }
+
+// warm waits for the connection, so that what follows takes no longer than it has to.
+func warm(t *testing.T, client *Client) {
+	t.Helper()
+	require.NoError(t, sendBytes(t.Context(), observe(client, func(Attempt) {}), buffers.Get(0)))
+}
+
+func logEnvelope(payload string) *loggregator_v2.Envelope {
+	return &loggregator_v2.Envelope{
+		SourceId: "app",
+		Message:  &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte(payload)}},
+	}
+}
+
+func logEnvelopes(n int) []*loggregator_v2.Envelope {
+	envelopes := make([]*loggregator_v2.Envelope, n)
+	for i := range envelopes {
+		envelopes[i] = logEnvelope(fmt.Sprintf("log %d", i))
+	}
+	return envelopes
+}
+
+// send sends a message of these envelopes. Its error is that of the last of them that was not acknowledged.
+func send(ctx context.Context, s observed, envelopes ...*loggregator_v2.Envelope) error {
+	message := newMessage()
+	for _, e := range envelopes {
+		encoded, err := proto.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("the test can't encode: %w", err)
+		}
+		message.Append(encoded, 1)
+	}
+	var err error
+	for _, o := range s.deliver(ctx, message) {
+		if o.Err != nil {
+			err = o.Err
+		}
+	}
+	return err
+}
+
+// sendBytes sends bytes as a message of one envelope.
+func sendBytes(ctx context.Context, s observed, message *[]byte) error {
+	b := &buffer{mem.NewBuffer(message, &buffers)}
+	defer b.Free()
+	return s.send(ctx, b, 1, s.attempted)
+}
+
+// sendAsync sends from another goroutine; the channel gets the result.
+func sendAsync(ctx context.Context, s observed, envelopes ...*loggregator_v2.Envelope) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- send(ctx, s, envelopes...) }()
+	return result
+}
+
+// await returns what comes out of the channel.
+func await[T any](t *testing.T, what string, from <-chan T) T {
+	t.Helper()
+	timer := time.NewTimer(waitAtMost)
+	defer timer.Stop()
+	select {
+	case v := <-from:
+		return v
+	case <-timer.C:
+		t.Fatalf("waited in vain for %s", what)
+		panic("not reached")
+	}
+}
+
+// requireError requires an *Error with this gRPC code.
+func requireError(t *testing.T, err error, wantType string) *Error {
+	t.Helper()
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, wantType, e.Type(), "%v", err)
+	return e
+}
+
+// requireLogs requires the payloads of the logs that arrived.
+func requireLogs(t *testing.T, server *ingresstest.Capture, want ...string) {
+	t.Helper()
+	var got []string
+	for _, e := range server.Envelopes() {
+		got = append(got, string(e.GetLog().GetPayload()))
+	}
+	require.Equal(t, want, got)
+}

@@ -1,0 +1,309 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+)
+
+// refuseAbove makes a server refuse messages of more than so many bytes, in gRPC's words.
+func refuseAbove(server *ingresstest.Capture, limit int) {
+	server.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+		if size := proto.Size(&loggregator_v2.EnvelopeBatch{Batch: batch}); size > limit {
+			return status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", size, limit)
+		}
+		return nil
+	})
+}
+
+func TestTooLargeIsHalved(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	client := connect(t, configFor(server))
+	// Seven envelopes, the fifth of which alone is above the limit.
+	var envelopes []*loggregator_v2.Envelope
+	for i := range 7 {
+		payload := fmt.Sprint(i)
+		if i == 4 {
+			payload += strings.Repeat("x", 1000)
+		}
+		envelopes = append(envelopes, logEnvelope(payload))
+	}
+	refuseAbove(server, 100)
+	message := newMessage()
+	for _, e := range envelopes {
+		encoded, err := proto.Marshal(e)
+		require.NoError(t, err)
+		message.Append(encoded, 1)
+	}
+	size := message.Size()
+	var attempts []Attempt
+	outcomes := observe(client, func(a Attempt) { attempts = append(attempts, a) }).deliver(t.Context(), message)
+
+	requireLogs(t, server, "0", "1", "2", "3", "5", "6")
+	next, bytes := 0, 0
+	for _, o := range outcomes {
+		if o.Err != nil {
+			assert.Equal(t, 4, next)
+			assert.Equal(t, 1, o.Envelopes, "only the one that is too large")
+			e := requireError(t, o.Err, "ResourceExhausted")
+			assert.Equal(t, ScopeSize, e.Scope)
+			assert.False(t, e.Retryable)
+		}
+		assert.Equal(t, o.Envelopes, o.Items)
+		next += o.Envelopes
+		bytes += o.Bytes
+	}
+	assert.Equal(t, 7, next, "each envelope is settled, in order")
+	assert.Equal(t, size, bytes)
+	// 7 → 3 + 4 → (the 4) 2 + 2 → (the first 2) 1 + 1.
+	require.Len(t, attempts, 7)
+	halved := 0
+	for _, a := range attempts {
+		if a.Halved {
+			halved++
+			assert.NotNil(t, a.Err)
+		}
+	}
+	assert.Equal(t, 3, halved)
+	assert.Zero(t, message.Len(), "it can be filled again")
+	message.Append([]byte{0x08, 0x01}, 1)
+	assert.Equal(t, 4, message.Size())
+}
+
+// The halves have all that a message has: their own attempts, the rate limit, and the context.
+func TestHalvesAreRetried(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	client := connect(t, configFor(server))
+	server.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
+	attempts := 0
+	sender := observe(client, func(Attempt) {
+		switch attempts++; attempts {
+		case 1:
+			server.Refuse(status.Error(codes.Unavailable, "no"))
+		case 2:
+			server.Resume()
+		}
+	})
+	require.NoError(t, send(t.Context(), sender, logEnvelopes(4)...))
+	assert.Equal(t, 4, attempts)
+	assert.Equal(t, []int{2, 2}, server.Batches())
+}
+
+func TestHalvesEndWithTheContext(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	client := connect(t, configFor(server))
+	server.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
+	ctx, cancel := context.WithCancel(t.Context())
+	message := newMessage()
+	for range 4 {
+		message.Append([]byte{0x08, 0x01}, 1)
+	}
+	outcomes := observe(client, func(Attempt) { cancel() }).deliver(ctx, message)
+	require.Len(t, outcomes, 2)
+	for _, o := range outcomes {
+		assert.Equal(t, 2, o.Envelopes)
+		assert.ErrorIs(t, o.Err, context.Canceled)
+	}
+}
+
+func TestMessageLargerThanTheServerTakes(t *testing.T) {
+	const limit = 10 << 20 // LOGGREGATOR.md
+	server := ingresstest.StartCapture(t)
+	attempts := 0
+	sender := observe(connect(t, configFor(server)), func(Attempt) { attempts++ })
+
+	envelope := logEnvelope("")
+	payload := func(size int) *loggregator_v2.Envelope {
+		envelope.GetLog().Payload = make([]byte, size)
+		return envelope
+	}
+	overhead := proto.Size(&loggregator_v2.EnvelopeBatch{Batch: []*loggregator_v2.Envelope{payload(limit / 2)}}) - limit/2
+
+	e := requireError(t, send(t.Context(), sender, payload(limit-overhead+1)), "ResourceExhausted")
+	assert.False(t, e.Retryable)
+	assert.Equal(t, ScopeSize, e.Scope)
+	assert.Contains(t, e.Error(), "received message larger than max")
+	assert.Contains(t, e.Hint, "batch::max_bytes")
+	assert.Equal(t, 1, attempts)
+	assert.Empty(t, server.Envelopes())
+
+	// The connection is none the worse.
+	require.NoError(t, send(t.Context(), sender, payload(limit-overhead)))
+	assert.Len(t, server.Envelopes(), 1)
+}
+
+func TestMessageEmpty(t *testing.T) {
+	m := newMessage()
+	assert.Zero(t, m.Len())
+	assert.Zero(t, m.Size())
+	sender := observe(connect(t, configFor(ingresstest.StartCapture(t))), func(Attempt) { t.Error("an attempt") })
+	assert.Empty(t, sender.deliver(t.Context(), m))
+}
+
+// A loop over the attempts that breaks ends the delivery as ctx would.
+func TestDeliverBreak(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	server.Refuse(status.Error(codes.Unavailable, "no"))
+	cfg := configFor(server)
+	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = never, never
+	sender := connect(t, cfg).NewSender()
+	m := newMessage()
+	m.Append([]byte{0x08, 0x01}, 1)
+	for a := range sender.Deliver(t.Context(), m) {
+		assert.Equal(t, never, a.RetryIn)
+		break
+	}
+	require.Len(t, m.Outcomes(), 1)
+	requireError(t, m.Outcomes()[0].Err, "Unavailable")
+	assert.Zero(t, m.Len())
+}
+
+func TestFits(t *testing.T) {
+	tests := []struct {
+		name             string
+		envelopes, bytes int // at most
+		has              []int
+		size             int
+		want             bool
+	}{
+		{"empty", 3, 100, nil, 10, true},
+		{"empty, larger than the message", 3, 100, nil, 1000, true},
+		{"just fits", 3, 100, []int{46, 46}, 2, true}, // Two bytes each for key and length.
+		{"one byte too many", 3, 100, []int{46, 46}, 3, false},
+		{"longer length", 3, 400, []int{196}, 198, true},
+		{"longer length, one byte too many", 3, 400, []int{196}, 199, false},
+		{"one envelope too many", 3, 100, []int{0, 0, 0}, 0, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := NewMessage(tt.envelopes, tt.bytes)
+			for _, n := range tt.has {
+				m.Append(make([]byte, n), 1)
+			}
+			assert.Equal(t, tt.want, m.Fits(make([]byte, tt.size)))
+		})
+	}
+}
+
+// Random items, in random parts, over random messages, which are delivered in random pieces with random results: each item counts once,
+// and as acknowledged if and only if all its envelopes were.
+func TestSettleAgainstAModel(t *testing.T) {
+	for seed := range uint64(3000) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		type item struct{ envelopes []int }
+		type counts struct{ acknowledged, failed int }
+		var items []item // that are complete and not rejected
+		var got counts
+		acknowledged := map[int]bool{}
+		lost := []error{errors.New("one"), errors.New("another")}
+		m := NewMessage(1+random.IntN(8), math.MaxInt)
+		next, delivered, envelopes, size := 0, 0, 0, 0
+		deliver := func() {
+			m.begin()
+			for left := m.Len(); left > 0; {
+				n := 1 + random.IntN(left)
+				left -= n
+				var err error
+				if random.IntN(3) == 0 {
+					err = lost[random.IntN(2)]
+				}
+				for range n {
+					acknowledged[delivered] = err == nil
+					delivered++
+				}
+				m.settle(n, 10*n, err)
+			}
+			m.end()
+			for _, o := range m.Outcomes() {
+				envelopes += o.Envelopes
+				size += o.Bytes
+				if o.Err == nil {
+					got.acknowledged += o.Items
+				} else {
+					got.failed += o.Items
+				}
+			}
+		}
+		add := func(completes int) int {
+			encoded := []byte{0x08, 0x01}
+			if !m.Fits(encoded) {
+				deliver()
+			}
+			m.Append(encoded, completes)
+			next++
+			return next - 1
+		}
+		for range 40 {
+			var before []int
+			for range random.IntN(5) - 1 {
+				before = append(before, add(0))
+			}
+			switch random.IntN(5) {
+			case 0: // What is left of the item is rejected.
+				m.EndItem()
+			case 1: // A gauge: one envelope of several items, the first of which may have envelopes before it.
+				n := 1 + random.IntN(3)
+				last := add(n)
+				items = append(items, item{append(before, last)})
+				for range n - 1 {
+					items = append(items, item{[]int{last}})
+				}
+			default:
+				items = append(items, item{append(before, add(1))})
+			}
+			if random.IntN(6) == 0 {
+				deliver()
+			}
+		}
+		deliver()
+		var want counts
+		for _, it := range items {
+			if slices.ContainsFunc(it.envelopes, func(n int) bool { return !acknowledged[n] }) {
+				want.failed++
+			} else {
+				want.acknowledged++
+			}
+		}
+		require.Equal(t, want, got, "seed %d", seed)
+		require.Equal(t, next, envelopes, "seed %d", seed)
+		require.Equal(t, 10*next, size, "seed %d", seed)
+	}
+}
+
+// An item that lost an envelope fails for the reason of that envelope.
+func TestSettleReason(t *testing.T) {
+	first, second := errors.New("first"), errors.New("second")
+	m := NewMessage(2, math.MaxInt)
+	deliver := func(err error) []Outcome {
+		size := len(*m.begin())
+		m.settle(m.Len(), size, err)
+		m.end()
+		return m.Outcomes()
+	}
+	m.Append([]byte{1}, 1)
+	m.Append([]byte{2}, 0)
+	assert.Equal(t, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1, Err: first}}, deliver(first))
+	m.Append([]byte{3}, 3)
+	m.Append([]byte{4}, 0)
+	assert.Equal(t, []Outcome{{Items: 1, Err: first}, {Envelopes: 2, Bytes: 6, Items: 2}}, deliver(nil))
+	m.Append([]byte{5}, 0)
+	m.Append([]byte{6}, 1)
+	assert.Equal(t, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1, Err: second}}, deliver(second))
+}

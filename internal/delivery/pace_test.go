@@ -1,0 +1,104 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/connectivity"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+)
+
+// While two signals flood, the third gets its turn: a sender has one message in line, and the line is served in the order in
+// which they came. So who comes finds at most one message of each other sender before its own.
+func TestSendersShareTheRateFairly(t *testing.T) {
+	const perMessage, messages = 100, 20
+	server := ingresstest.StartCapture(t)
+	cfg := configFor(server)
+	cfg.EnvelopesPerSecond, cfg.Burst = 5000, perMessage
+	client := connect(t, cfg)
+	warm(t, client)
+
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for range 2 {
+		sender := observe(client, func(Attempt) {})
+		wg.Go(func() {
+			for !stop.Load() {
+				assert.NoError(t, send(t.Context(), sender, logEnvelopes(perMessage)...))
+			}
+		})
+	}
+	server.WaitFor(t, "the floods", func() bool { return len(server.Batches()) > 10 })
+
+	sender := observe(client, func(Attempt) {})
+	longest, others := 0.0, 0
+	for i := range messages {
+		before := len(server.Batches())
+		longest = max(longest, -client.limiter.Tokens()) // The envelopes in line.
+		require.NoError(t, send(t.Context(), sender, logEnvelope(fmt.Sprint(i))))
+		others += len(server.Batches()) - before - 1
+	}
+	stop.Store(true)
+	wg.Wait()
+	assert.LessOrEqual(t, longest, 2.0*perMessage+1) // For rounding.
+	assert.Positive(t, longest, "the floods were none")
+	t.Logf("at most %.0f envelopes in line; %d messages of the floods between our %d", longest, others, messages)
+}
+
+// A burst of 20,000 envelopes into a router arrives whole at the default rate, and not without one.
+func TestBurstIntoARouter(t *testing.T) {
+	const envelopes = 20_000
+	for _, tt := range []struct {
+		name       string
+		rate       float64
+		burst      int
+		perMessage int
+		whole      bool
+	}{
+		{"at the default rate", 5000, 100, 100, true},
+		{"without a rate limit", 0, 0, 5000, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := ingresstest.StartCapture(t)
+			server.Router()
+			lost := server.Ring(1000, 100*time.Millisecond)
+			cfg := configFor(server)
+			cfg.EnvelopesPerSecond, cfg.Burst = tt.rate, tt.burst
+			sender := observe(connect(t, cfg), func(a Attempt) { assert.Nil(t, a.Err) })
+			for range envelopes / tt.perMessage {
+				require.NoError(t, send(t.Context(), sender, logEnvelopes(tt.perMessage)...))
+			}
+			assert.Equal(t, envelopes, len(server.Envelopes())+lost())
+			if tt.whole {
+				assert.Zero(t, lost())
+			} else {
+				assert.Positive(t, lost(), "what the sender was told had arrived")
+			}
+		})
+	}
+}
+
+// There is nothing to pace while nothing can be sent.
+func TestNoRateLimitWithoutAConnection(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	server.Down()
+	cfg := configFor(server)
+	cfg.EnvelopesPerSecond, cfg.Burst = 0.001, 10
+	cfg.Retry.Enabled = false
+	client := connect(t, cfg)
+	sender := observe(client, func(Attempt) {})
+	for range 20 { // At that rate it would take days.
+		require.Eventually(t, func() bool { return client.conn.GetState() == connectivity.TransientFailure }, waitAtMost, time.Millisecond)
+		requireError(t, send(t.Context(), sender, logEnvelopes(10)...), "Unavailable")
+	}
+	assert.InDelta(t, 10, client.limiter.Tokens(), 0.1)
+}

@@ -1,0 +1,182 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/cenkalti/backoff/v7"
+	"google.golang.org/grpc/mem"
+)
+
+// Sender sends the messages of one signal over a [Client]. It belongs to one goroutine at a time.
+type Sender struct {
+	client *Client
+	// notBefore is when the pause ends that the server asked for. It holds for the next message too.
+	notBefore time.Time
+}
+
+// Attempt is one attempt to send a message that got a response or timed out.
+type Attempt struct {
+	Duration time.Duration // from its start to the response, without waiting for the rate limit
+	Err      *Error        // nil: acknowledged
+	RetryIn  time.Duration // the next attempt of the same message follows at the latest then; 0: none follows
+	Halved   bool          // refused as too large: two halves follow
+}
+
+// NewSender makes a sender.
+func (c *Client) NewSender() *Sender { return &Sender{client: c} }
+
+// Deliver sends a message and yields each attempt. When it ends, the message was acknowledged or given up, [Message.Outcomes] has what
+// became of it, and it is empty. An empty message needs no attempt.
+//
+// It waits for the rate limit before each attempt, because an attempt that failed may have been taken all the same; but not
+// while there is no connection, when an attempt fails at once. It tries again, with growing pauses, while the error is
+// retryable, the configured time is not over, and the client is not finishing. A pause that the server asks for holds
+// for the next message too. What the server refuses as too large is sent again in halves, down to single envelopes.
+//
+// ctx bounds all of it. An attempt that it cuts off is not yielded: it says nothing of the server. A loop that breaks ends like ctx.
+func (s *Sender) Deliver(ctx context.Context, m *Message) iter.Seq[Attempt] {
+	return func(yield func(Attempt) bool) {
+		if m.Len() == 0 {
+			m.begin()
+			return
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer m.end()
+		s.deliver(ctx, m, &buffer{mem.NewBuffer(m.begin(), &buffers)}, m.parts, func(a Attempt) {
+			if cutOff := a.Err != nil && ctx.Err() != nil; !cutOff && !yield(a) {
+				cancel()
+			}
+		})
+	}
+}
+
+// deliver sends the encoded envelopes that parts describes, as one message or in halves, and frees them.
+func (s *Sender) deliver(ctx context.Context, m *Message, encoded *buffer, parts []part, attempted func(Attempt)) {
+	err := s.send(ctx, encoded, len(parts), attempted)
+	size := encoded.Len()
+	var failure *Error
+	if errors.As(err, &failure) && failure.Scope == ScopeSize && len(parts) > 1 {
+		half := len(parts) / 2
+		at := parts[half-1].end - (parts[len(parts)-1].end - size)
+		first, second := copyOf(encoded.ReadOnlyData()[:at]), copyOf(encoded.ReadOnlyData()[at:])
+		encoded.Free()
+		s.deliver(ctx, m, first, parts[:half], attempted)
+		s.deliver(ctx, m, second, parts[half:], attempted)
+		return
+	}
+	encoded.Free()
+	m.settle(len(parts), size, err)
+}
+
+// send sends one message of so many envelopes. It returns nil when the message is acknowledged, the last attempt's error when it is
+// given up, and ctx's error when there was no attempt.
+func (s *Sender) send(ctx context.Context, message *buffer, envelopes int, attempted func(Attempt)) error {
+	retry := s.client.cfg.Retry
+	delays := backoff.ExponentialBackOff{
+		InitialInterval:     retry.InitialInterval,
+		RandomizationFactor: retry.RandomizationFactor,
+		Multiplier:          retry.Multiplier,
+		MaxInterval:         retry.MaxInterval,
+	}
+	if wait := time.Until(s.notBefore); wait > 0 {
+		s.sleep(ctx, wait, nil)
+	}
+	start := time.Now()
+	var last *Error
+	for {
+		if err := s.client.waitForRate(ctx, envelopes); err != nil {
+			if last != nil {
+				return last
+			}
+			return err
+		}
+		ended := s.client.peer.connectionsEnded()
+		attempt := s.attempt(ctx, message)
+		last = attempt.Err
+		if last == nil {
+			attempted(attempt)
+			return nil
+		}
+		if last.delay > 0 {
+			s.notBefore = time.Now().Add(last.delay)
+		}
+		attempt.Halved = last.Scope == ScopeSize && envelopes > 1
+		if last.Retryable && retry.Enabled && ctx.Err() == nil && !s.finishing() {
+			delay := max(delays.NextBackOff(), last.delay, 1) // 0 would say that none follows.
+			deadline, bounded := ctx.Deadline()
+			inTime := !bounded || delay < time.Until(deadline)
+			if inTime && (retry.MaxElapsedTime == 0 || delay <= retry.MaxElapsedTime-time.Since(start)) {
+				attempt.RetryIn = delay
+			}
+		}
+		attempted(attempt)
+		if attempt.RetryIn == 0 {
+			return last
+		}
+		s.pause(ctx, attempt, ended)
+	}
+}
+
+// leastPause is the least pause after a lost connection although the client has reconnected: some servers accept a connection and
+// break it with the first call.
+const leastPause = time.Second
+
+// pause waits before the next attempt. Once reconnected it waits only leastPause, unless the server set the delay. ended is the number
+// of connections that had ended before the attempt.
+func (s *Sender) pause(ctx context.Context, failed Attempt, ended int) {
+	if failed.RetryIn <= leastPause || failed.Err.delay > 0 {
+		s.sleep(ctx, failed.RetryIn, nil)
+		return
+	}
+	lost := !s.client.connected()
+	if !s.sleep(ctx, leastPause, nil) { // gRPC may report the loss after the attempt.
+		return
+	}
+	var reconnected <-chan struct{}
+	if lost || !s.client.connected() || s.client.peer.connectionsEnded() != ended {
+		var stop func()
+		reconnected, stop = s.client.reconnected(ctx)
+		defer stop()
+	}
+	s.sleep(ctx, failed.RetryIn-leastPause, reconnected)
+}
+
+// sleep sleeps for d. It returns false if wake, the client's end or ctx ended it.
+func (s *Sender) sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-wake:
+	case <-s.client.finishing: // The last attempt, at once.
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (s *Sender) attempt(ctx context.Context, message *buffer) Attempt {
+	start := time.Now()
+	err := s.client.invoke(ctx, message)
+	a := Attempt{Duration: time.Since(start)}
+	if err != nil {
+		a.Err = classify(err, &s.client.cfg.GRPC)
+	}
+	return a
+}
+
+func (s *Sender) finishing() bool {
+	select {
+	case <-s.client.finishing:
+		return true
+	default:
+		return false
+	}
+}

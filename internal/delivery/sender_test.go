@@ -1,0 +1,540 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
+)
+
+// never is a pause that no test waits for.
+const never = time.Hour
+
+func TestRetryUntilAcknowledged(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	client := connect(t, configFor(server))
+	server.Refuse(refusal(t, codes.Unavailable))
+	var attempts []Attempt
+	sender := observe(client, func(a Attempt) {
+		if attempts = append(attempts, a); len(attempts) == 2 {
+			server.Resume()
+		}
+	})
+
+	require.NoError(t, send(t.Context(), sender, logEnvelope("once")))
+	require.Len(t, attempts, 3)
+	for _, a := range attempts[:2] {
+		require.NotNil(t, a.Err)
+		assert.EqualError(t, a.Err, "Unavailable: no")
+		assert.Equal(t, time.Millisecond, a.RetryIn)
+	}
+	assert.Nil(t, attempts[2].Err)
+	assert.Zero(t, attempts[2].RetryIn)
+	assert.Equal(t, 3, server.Calls())
+	requireLogs(t, server, "once")
+}
+
+func TestRetryableCodes(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	client := connect(t, configFor(server))
+	for code := codes.Canceled; code <= lastCode; code++ {
+		t.Run(code.String(), func(t *testing.T) {
+			var attempts []Attempt
+			sender := observe(client, func(a Attempt) {
+				attempts = append(attempts, a)
+				server.Resume()
+			})
+			server.Refuse(refusal(t, code))
+			err := send(t.Context(), sender, logEnvelopes(1)...)
+
+			require.NotEmpty(t, attempts)
+			require.NotNil(t, attempts[0].Err)
+			assert.Equal(t, code.String(), attempts[0].Err.Type())
+			if !retryableCodes[code] {
+				assert.Same(t, attempts[0].Err, requireError(t, err, code.String()))
+				assert.Len(t, attempts, 1)
+				assert.Zero(t, attempts[0].RetryIn)
+			} else {
+				require.NoError(t, err)
+				assert.Len(t, attempts, 2)
+				assert.Positive(t, attempts[0].RetryIn)
+			}
+		})
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	const ms = time.Millisecond
+	tests := []struct {
+		name    string
+		refusal error
+		change  func(*Config)
+		want    []time.Duration
+	}{
+		{"growing up to the maximum", refusal(t, codes.Unavailable), func(c *Config) {
+			c.Retry.InitialInterval, c.Retry.Multiplier, c.Retry.MaxInterval = ms, 2, 5*ms
+		}, []time.Duration{1 * ms, 2 * ms, 4 * ms, 5 * ms, 5 * ms}},
+		{"what the server asks for", refusal(t, codes.ResourceExhausted, retryIn(30*ms)), func(*Config) {}, []time.Duration{30 * ms, 30 * ms}},
+		{"what the server asks for, with another code", refusal(t, codes.Unavailable, retryIn(30*ms)), func(*Config) {}, []time.Duration{30 * ms}},
+		{"less than that is no reason to hurry", refusal(t, codes.ResourceExhausted, retryIn(ms)), func(c *Config) {
+			c.Retry.InitialInterval, c.Retry.MaxInterval = 30*ms, 30*ms
+		}, []time.Duration{30 * ms, 30 * ms}},
+		{"less than nothing", refusal(t, codes.ResourceExhausted, retryIn(-never)), func(*Config) {}, []time.Duration{ms, ms}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := configFor(server)
+			tt.change(&cfg)
+			server.Refuse(tt.refusal)
+			var got []time.Duration
+			sender := observe(connect(t, cfg), func(a Attempt) {
+				got = append(got, a.RetryIn)
+				if len(got) == len(tt.want) {
+					server.Resume()
+				}
+			})
+			start := time.Now()
+			require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
+			elapsed := time.Since(start)
+			assert.Equal(t, append(tt.want, 0), got)
+			var pauses time.Duration
+			for _, pause := range tt.want {
+				pauses += pause
+			}
+			assert.GreaterOrEqual(t, elapsed, pauses)
+		})
+	}
+}
+
+// A pause of 0 is a pause: retry_on_failure::initial_interval may be 0.
+func TestRetryWithoutPause(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	cfg := configFor(server)
+	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = 0, 0
+	server.Refuse(refusal(t, codes.Unavailable))
+	attempts := 0
+	sender := observe(connect(t, cfg), func(Attempt) {
+		if attempts++; attempts == 2 {
+			server.Resume()
+		}
+	})
+	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
+	assert.Equal(t, 3, attempts)
+}
+
+func TestGivingUp(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	longer := &errdetails.RetryInfo{RetryDelay: &durationpb.Duration{Seconds: 315_576_000_000}} // The most that it can say.
+	tests := []struct {
+		name    string
+		refusal error
+		change  func(*Config)
+		code    codes.Code
+	}{
+		{"retry is disabled", refusal(t, codes.Unavailable), func(c *Config) { c.Retry.Enabled = false }, codes.Unavailable},
+		{"retry is disabled, whatever the server asks for", refusal(t, codes.ResourceExhausted, retryIn(time.Millisecond)),
+			func(c *Config) { c.Retry.Enabled = false }, codes.ResourceExhausted},
+		{"the next pause would be too long", refusal(t, codes.Unavailable), func(c *Config) {
+			c.Retry.InitialInterval, c.Retry.MaxElapsedTime = never, waitAtMost
+		}, codes.Unavailable},
+		{"the server asks for too long a pause", refusal(t, codes.ResourceExhausted, retryIn(never)),
+			func(c *Config) { c.Retry.MaxElapsedTime = waitAtMost }, codes.ResourceExhausted},
+		{"the server asks for an absurd pause", refusal(t, codes.ResourceExhausted, longer),
+			func(c *Config) { c.Retry.MaxElapsedTime = waitAtMost }, codes.ResourceExhausted},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := configFor(server)
+			tt.change(&cfg)
+			server.Refuse(tt.refusal)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var attempts []Attempt
+			sender := observe(connect(t, cfg), func(a Attempt) {
+				attempts = append(attempts, a)
+				if a.RetryIn > 0 {
+					cancel() // So that a test that fails does not wait for it.
+				}
+			})
+			e := requireError(t, send(ctx, sender, logEnvelopes(1)...), tt.code.String())
+			assert.True(t, e.Retryable)
+			require.Len(t, attempts, 1)
+			assert.Zero(t, attempts[0].RetryIn)
+		})
+	}
+}
+
+// A pause that the server asks for holds for the next message too, when the one that got it is given up.
+func TestServerDelayHoldsForTheNextMessage(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	cfg := configFor(server)
+	cfg.Retry.Enabled = false
+	const delay = 300 * time.Millisecond
+	client := connect(t, cfg)
+	warm(t, client)
+	sender := observe(client, func(Attempt) {})
+	server.Refuse(refusal(t, codes.ResourceExhausted, retryIn(delay)))
+	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "ResourceExhausted")
+	refused := time.Now()
+	server.Resume()
+	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
+	assert.GreaterOrEqual(t, time.Since(refused), delay*9/10, "counted from the answer")
+	start := time.Now()
+	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
+	assert.Less(t, time.Since(start), delay, "once")
+}
+
+// Neither a shutdown nor the end of the context waits for it.
+func TestServerDelayEndsWithTheClient(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	cfg := configFor(server)
+	cfg.Retry.Enabled = false
+	client := connect(t, cfg)
+	sender := observe(client, func(Attempt) {})
+	server.Refuse(refusal(t, codes.ResourceExhausted, retryIn(maxServerDelay)))
+	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "ResourceExhausted")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, send(ctx, sender, logEnvelopes(1)...), context.DeadlineExceeded)
+	result := sendAsync(t.Context(), sender, logEnvelopes(1)...)
+	server.Resume()
+	client.Finish(never)
+	require.NoError(t, await(t, "the last attempt", result))
+}
+
+// After an outage nothing waits for the rest of a pause.
+func TestReconnectEndsBackoff(t *testing.T) {
+	for _, tt := range []struct {
+		balancer string
+		known    bool // whether gRPC knows of the loss before the attempt
+	}{{"round_robin", false}, {"pick_first", false}, {"round_robin", true}, {"pick_first", true}} {
+		t.Run(fmt.Sprintf("%s/known=%t", tt.balancer, tt.known), func(t *testing.T) {
+			server := ingresstest.StartCapture(t)
+			cfg := configFor(server)
+			cfg.GRPC.BalancerName = tt.balancer
+			cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = never, never
+			client := connect(t, cfg)
+			warm(t, client)
+			server.Down()
+			if tt.known {
+				require.Eventually(t, func() bool { return !client.connected() }, waitAtMost, time.Millisecond)
+			}
+			attempts := make(chan Attempt, 100)
+			result := sendAsync(t.Context(), observe(client, func(a Attempt) { attempts <- a }), logEnvelope("fresh"))
+			assert.Equal(t, never, await(t, "the first attempt", attempts).RetryIn)
+			start := time.Now()
+			require.NoError(t, server.Up())
+			require.NoError(t, await(t, "the acknowledgement", result))
+			assert.Greater(t, time.Since(start), leastPause/2, "but not at once")
+			logs := server.Envelopes()
+			assert.Equal(t, "fresh", string(logs[len(logs)-1].GetLog().GetPayload()))
+		})
+	}
+}
+
+func TestMaxElapsedTimeEndsRetrying(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	cfg := configFor(server)
+	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = 100*time.Millisecond, 100*time.Millisecond
+	cfg.Retry.MaxElapsedTime = 450 * time.Millisecond
+	client := connect(t, cfg)
+	warm(t, client)
+	server.Refuse(refusal(t, codes.Unavailable))
+	var attempts []Attempt
+	sender := observe(client, func(a Attempt) { attempts = append(attempts, a) })
+
+	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
+	// Four pauses fit in. A busy machine may get fewer done, none gets more.
+	require.GreaterOrEqual(t, len(attempts), 2)
+	assert.LessOrEqual(t, len(attempts), 5)
+	last := len(attempts) - 1
+	for _, a := range attempts[:last] {
+		assert.Equal(t, 100*time.Millisecond, a.RetryIn)
+	}
+	assert.Zero(t, attempts[last].RetryIn)
+}
+
+func TestFinishDuringBackoff(t *testing.T) {
+	tests := []struct {
+		name    string
+		healthy bool // whether the server is well again at the last attempt
+	}{
+		{"last attempt succeeds", true},
+		{"last attempt fails", false},
+	}
+	server := ingresstest.StartCapture(t)
+	cfg := configFor(server)
+	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = never, never
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			client := connect(t, cfg)
+			server.Refuse(refusal(t, codes.Unavailable))
+			attempts := make(chan Attempt, 10)
+			sender := observe(client, func(a Attempt) { attempts <- a })
+			others := make(chan Attempt, 10)
+			other := sendAsync(t.Context(), observe(client, func(a Attempt) { others <- a }), logEnvelopes(1)...)
+			assert.Equal(t, never, await(t, "the first attempt of another sender", others).RetryIn)
+			result := sendAsync(t.Context(), sender, logEnvelopes(1)...)
+			assert.Equal(t, never, await(t, "the first attempt", attempts).RetryIn)
+			if tt.healthy {
+				server.Resume()
+			}
+
+			var wg sync.WaitGroup
+			for range 3 { // More than once, and at the same time.
+				wg.Go(func() { client.Finish(never) })
+			}
+			wg.Wait()
+			err := await(t, "the last attempt", result)
+			last := await(t, "the last attempt", attempts)
+			assert.Zero(t, last.RetryIn)
+			if tt.healthy {
+				require.NoError(t, err)
+			} else {
+				assert.Same(t, last.Err, requireError(t, err, "Unavailable"))
+			}
+			assert.Empty(t, attempts)
+			assert.Equal(t, err == nil, await(t, "the last attempt of the other", other) == nil)
+			assert.Zero(t, await(t, "the last attempt of the other", others).RetryIn)
+			require.NoError(t, client.Context().Err())
+
+			// From then on each batch has one attempt.
+			for range 3 {
+				server.Refuse(refusal(t, codes.Unavailable))
+				requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
+				assert.Zero(t, await(t, "the only attempt", attempts).RetryIn)
+				assert.Empty(t, attempts)
+			}
+			server.Resume()
+			require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
+			assert.Nil(t, await(t, "the only attempt", attempts).Err)
+		})
+	}
+}
+
+func TestFinishLetsAnAttemptGoOn(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	server.Stall()
+	client := connect(t, configFor(server))
+	result := sendAsync(client.Context(), observe(client, func(Attempt) {}), logEnvelope("in the middle"))
+	server.WaitFor(t, "the call", func() bool { return server.Calls() == 1 })
+	client.Finish(never)
+	server.Resume()
+	require.NoError(t, await(t, "the acknowledgement", result))
+	requireLogs(t, server, "in the middle")
+}
+
+// All senders of a client have one time to finish. It begins with the first call, and GiveUp ends it.
+func TestFinishEnds(t *testing.T) {
+	for name, finish := range map[string]func(*Client){
+		"in time":    func(c *Client) { c.Finish(10 * time.Millisecond); c.Finish(never) },
+		"given up":   func(c *Client) { c.Finish(never); c.GiveUp() },
+		"twice":      func(c *Client) { c.GiveUp(); c.GiveUp() },
+		"after that": func(c *Client) { c.GiveUp(); c.Finish(never) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := ingresstest.StartCapture(t)
+			server.Stall()
+			client := connect(t, configFor(server))
+			var results []<-chan error
+			for range 3 {
+				results = append(results, sendAsync(client.Context(), observe(client, func(Attempt) {}), logEnvelopes(1)...))
+			}
+			server.WaitFor(t, "the calls", func() bool { return server.Calls() == 3 })
+			finish(client)
+			for _, result := range results {
+				requireError(t, await(t, "the end", result), "Canceled")
+			}
+		})
+	}
+}
+
+func TestContextBeforeTheFirstAttempt(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	limited := configFor(server)
+	limited.EnvelopesPerSecond, limited.Burst = 0.001, 1
+
+	canceled := func(t *testing.T, _ *Client) context.Context {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		return ctx
+	}
+	tests := []struct {
+		name string
+		cfg  Config
+		ctx  func(*testing.T, *Client) context.Context
+		want error
+	}{
+		{"canceled before", configFor(server), canceled, context.Canceled},
+		{"canceled before, with a rate limit", limited, canceled, context.Canceled},
+		{"deadline is over", configFor(server), func(t *testing.T, _ *Client) context.Context {
+			ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+			t.Cleanup(cancel)
+			return ctx
+		}, context.DeadlineExceeded},
+		{"canceled while it waits for the rate limit", limited, func(t *testing.T, client *Client) context.Context {
+			warmLimit(t, client)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				defer cancel()
+				waitForLimit(t, client)
+			}()
+			return ctx
+		}, context.Canceled},
+		{"deadline is before the rate limit lets it go", limited, func(t *testing.T, client *Client) context.Context {
+			warmLimit(t, client)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			t.Cleanup(cancel)
+			return ctx
+		}, context.DeadlineExceeded},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			client := connect(t, tt.cfg)
+			ctx := tt.ctx(t, client)
+			calls := server.Calls()
+			sender := observe(client, func(a Attempt) { t.Errorf("an attempt: %v", a) })
+			err := send(ctx, sender, logEnvelopes(1)...)
+			require.ErrorIs(t, err, tt.want)
+			assert.NotErrorAs(t, err, new(*Error))
+			assert.Equal(t, calls, server.Calls())
+		})
+	}
+}
+
+// warmLimit uses up what the rate limit has at the beginning.
+func warmLimit(t *testing.T, client *Client) {
+	t.Helper()
+	require.NoError(t, send(t.Context(), observe(client, func(Attempt) {}), logEnvelopes(1)...))
+}
+
+// waitForLimit waits until a batch waits for the rate limit, which has then promised what it does not have yet.
+func waitForLimit(t *testing.T, client *Client) {
+	assert.Eventually(t, func() bool { return client.limiter.Tokens() < -0.5 }, waitAtMost, time.Millisecond)
+}
+
+func TestContextDuringAnAttempt(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	pausing := configFor(server)
+	// The server can notice the deadline first; another attempt would be too late all the same.
+	pausing.Retry.InitialInterval = time.Hour
+	pausing.Retry.MaxInterval = time.Hour
+	pausing.Retry.MaxElapsedTime = 0
+	client := connect(t, pausing)
+	warm(t, client)
+	tests := []struct {
+		name string
+		ctx  func() (context.Context, context.CancelFunc)
+		want string
+	}{
+		{"canceled", func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) }, "Canceled"},
+		{"deadline", func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(t.Context(), 200*time.Millisecond)
+		}, "DeadlineExceeded"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			server.Stall()
+			defer server.Resume()
+			calls := server.Calls()
+			ctx, cancel := tt.ctx()
+			defer cancel()
+			attempts := make(chan Attempt, 10)
+			result := sendAsync(ctx, observe(client, func(a Attempt) { attempts <- a }), logEnvelopes(1)...)
+			if tt.want == "Canceled" {
+				server.WaitFor(t, "the call", func() bool { return server.Calls() > calls })
+				cancel()
+			}
+			e := requireError(t, await(t, "the end of Send", result), tt.want)
+			select {
+			case a := <-attempts: // The server may have noticed the deadline first.
+				assert.Equal(t, "deadline", tt.name, "an attempt that ctx cut off says nothing of the server")
+				assert.Same(t, a.Err, e)
+				assert.Zero(t, a.RetryIn)
+			default:
+			}
+			assert.Empty(t, attempts)
+		})
+	}
+}
+
+func TestContextAfterAnAttempt(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	pausing := configFor(server)
+	pausing.Retry.InitialInterval, pausing.Retry.MaxInterval = never, never
+	limited := configFor(server)
+	limited.EnvelopesPerSecond, limited.Burst = 0.001, 1
+
+	tests := []struct {
+		name string
+		cfg  Config
+		// until returns when it is time to cancel.
+		until func(*testing.T, *Client)
+	}{
+		{"at the pause", pausing, func(*testing.T, *Client) {}},
+		{"while it waits for the rate limit again", limited, waitForLimit},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			client := connect(t, tt.cfg)
+			server.Refuse(refusal(t, codes.Unavailable))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			attempts := make(chan Attempt, 10)
+			result := sendAsync(ctx, observe(client, func(a Attempt) { attempts <- a }), logEnvelopes(1)...)
+			a := await(t, "the attempt", attempts)
+			assert.Positive(t, a.RetryIn)
+			tt.until(t, client)
+			cancel()
+			assert.Same(t, a.Err, requireError(t, await(t, "the end of Send", result), "Unavailable"))
+			assert.Empty(t, attempts)
+		})
+	}
+}
+
+func TestConnectionBreaksInTheMiddle(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	var failures []*Error
+	sender := observe(connect(t, configFor(server)), func(a Attempt) {
+		if a.Err != nil {
+			failures = append(failures, a.Err)
+			server.Resume()
+		}
+	})
+	for i := range 5 {
+		failures = nil
+		server.Stall()
+		calls := server.Calls()
+		cut := make(chan error, 1)
+		go func() {
+			cut <- server.Wait(t.Context(), func() bool { return server.Calls() > calls })
+			server.CutConnections()
+		}()
+		require.NoError(t, send(t.Context(), sender, logEnvelope(fmt.Sprint(i))))
+		require.NoError(t, await(t, "the cut", cut))
+		require.NotEmpty(t, failures)
+		for _, e := range failures {
+			assert.Equal(t, "Unavailable", e.Type())
+			assert.True(t, e.Retryable)
+		}
+	}
+	// What a connection carried when it broke may have been taken, so a log may be there twice; but each is there.
+	arrived := map[string]bool{}
+	for _, e := range server.Envelopes() {
+		arrived[string(e.GetLog().GetPayload())] = true
+	}
+	assert.Equal(t, map[string]bool{"0": true, "1": true, "2": true, "3": true, "4": true}, arrived)
+}

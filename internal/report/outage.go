@@ -1,0 +1,93 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.uber.org/zap"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
+)
+
+// outageGrace is how long Loggregator has to be unreachable before the status is an error: connections break and come back.
+const outageGrace = time.Second
+
+// outage follows the attempts. An outage begins with an attempt that failed as any other would have, and ends when the server responds,
+// even if it refuses the message: data that is refused is no status. The status is OK with the next success.
+type outage struct {
+	logger *zap.Logger
+
+	since    time.Time // when the outage began; zero: there is none
+	attempts int       // that failed in it
+	err      *delivery.Error
+	warned   []string // what was logged of it
+	lastWarn time.Time
+
+	reported bool // the status is an error
+	ok       bool // an attempt has succeeded since then
+	ended    bool // no status is reported any more
+}
+
+// attempted records an attempt, and logs the beginning and the end of an outage. It reports whether the status may have to change.
+func (o *outage) attempted(a delivery.Attempt, now time.Time) bool {
+	if a.Err != nil && a.Err.Scope == delivery.ScopeEndpoint {
+		began := o.since.IsZero()
+		if began {
+			o.since = now
+		}
+		o.err = a.Err
+		o.attempts++
+		o.warn(a, now)
+		return began
+	}
+	o.reached(now)
+	o.ok = o.reported && (o.ok || a.Err == nil)
+	return o.ok
+}
+
+// reached records that the server responded, and logs the recovery if an outage was logged.
+func (o *outage) reached(now time.Time) {
+	if len(o.warned) > 0 {
+		o.logger.Info("Loggregator takes envelopes again.",
+			zap.Duration("outage", now.Sub(o.since)), zap.Int("failed_attempts", o.attempts))
+	}
+	o.since, o.attempts, o.warned = time.Time{}, 0, nil
+}
+
+// due returns a status that has to be reported, or nil and the time until there may be one; 0: none is expected.
+func (o *outage) due(now time.Time) (*componentstatus.Event, time.Duration) {
+	switch {
+	case o.ended:
+		return nil, 0
+	case o.ok:
+		o.reported, o.ok = false, false
+		return componentstatus.NewEvent(componentstatus.StatusOK), 0
+	case o.reported, o.since.IsZero():
+		return nil, 0
+	}
+	if wait := o.since.Add(outageGrace).Sub(now); wait > 0 {
+		return nil, wait
+	}
+	o.reported = true
+	return componentstatus.NewRecoverableErrorEvent(o.err), 0
+}
+
+// warn logs an outage when it begins, and each further reason for it, at most every logInterval.
+func (o *outage) warn(a delivery.Attempt, now time.Time) {
+	reason := a.Err.Type() + a.Err.Hint
+	if slices.Contains(o.warned, reason) || now.Sub(o.lastWarn) < logInterval {
+		return
+	}
+	o.lastWarn, o.warned = now, append(o.warned, reason)
+	fields := []zap.Field{zap.Error(a.Err), zap.Int("failed_attempts", o.attempts)}
+	if a.RetryIn == 0 {
+		o.logger.Warn("Loggregator does not take envelopes. This message is given up: its items are lost.", fields...)
+		return
+	}
+	o.logger.Warn("Loggregator does not take envelopes. New data waits in the diode.",
+		append(fields, zap.Duration("retry_in", a.RetryIn))...)
+}

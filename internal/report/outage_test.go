@@ -1,0 +1,229 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/exporter/exportertest"
+	"go.opentelemetry.io/collector/pipeline"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// statusHost keeps the status events of a component.
+type statusHost struct {
+	component.Host
+	mu       sync.Mutex
+	statuses []componentstatus.Status
+}
+
+func (h *statusHost) Report(e *componentstatus.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.statuses = append(h.statuses, e.Status())
+}
+
+func (h *statusHost) all() []componentstatus.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.statuses)
+}
+
+// noQueue is a queue of nothing.
+type noQueue struct{}
+
+func (noQueue) Len() int { return 0 }
+func (noQueue) Cap() int { return 0 }
+
+// newReport makes a report of logs with a log of its own.
+func newReport(t *testing.T, change ...func(*exporter.Settings)) (*Report, *observer.ObservedLogs) {
+	t.Helper()
+	core, logs := observer.New(zap.DebugLevel)
+	set := exportertest.NewNopSettings(metadata.Type)
+	for _, c := range change {
+		c(&set)
+	}
+	set.Logger = zap.New(core)
+	r, err := New(set, Settings{Signal: pipeline.SignalLogs}, noQueue{})
+	require.NoError(t, err)
+	return r, logs
+}
+
+// Attempts, as the rows of TestStatus have them.
+var (
+	unreached = delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeEndpoint, Retryable: true}, RetryIn: time.Second}
+	denied    = delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeEndpoint}}
+	refused   = delivery.Attempt{Err: &delivery.Error{}}
+	halved    = delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeSize}, Halved: true}
+	success   = delivery.Attempt{}
+)
+
+const (
+	recoverable = componentstatus.StatusRecoverableError
+	ok          = componentstatus.StatusOK
+)
+
+// TestStatus drives a report through time without an ingress. The time is synctest's: it takes none.
+func TestStatus(t *testing.T) {
+	type step struct {
+		after   time.Duration
+		attempt delivery.Attempt
+	}
+	const moment = 10 * time.Millisecond
+	for name, tt := range map[string]struct {
+		steps []step
+		then  time.Duration // how long nothing happens after the last
+		want  []componentstatus.Status
+	}{
+		"a failure that passes":                    {[]step{{0, unreached}, {moment, success}}, time.Minute, nil},
+		"a failure that stays":                     {[]step{{0, unreached}}, outageGrace, []componentstatus.Status{recoverable}},
+		"a failure that stayed":                    {[]step{{0, unreached}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok}},
+		"just before the grace is over":            {[]step{{0, unreached}}, outageGrace - 1, nil},
+		"a message is refused":                     {[]step{{0, refused}}, time.Hour, nil},
+		"two are, at once":                         {[]step{{0, refused}, {moment, refused}}, time.Hour, nil},
+		"all are":                                  {slices.Repeat([]step{{outageGrace / 2, refused}}, 5), time.Hour, nil},
+		"all are, each after a while":              {slices.Repeat([]step{{time.Minute, refused}}, 2), 0, nil},
+		"every second one is":                      {slices.Concat(slices.Repeat([]step{{0, refused}}, 1), []step{{time.Second, success}, {time.Second, refused}, {time.Second, success}}), 0, nil},
+		"a large one goes in halves":               {slices.Concat(slices.Repeat([]step{{time.Second, halved}}, 9), []step{{0, success}}), 0, nil},
+		"a moment's failure, long after a refusal": {[]step{{0, refused}, {time.Hour, unreached}, {moment, success}}, time.Minute, nil},
+		"a failure, and then a refusal":            {[]step{{0, unreached}, {moment, refused}}, time.Hour, nil},
+		"a refusal after an outage":                {[]step{{0, unreached}, {time.Minute, refused}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok}},
+		"only refusals after an outage":            {[]step{{0, unreached}, {time.Minute, refused}, {time.Minute, refused}}, time.Hour, []componentstatus.Status{recoverable}},
+		"denied":                                   {slices.Repeat([]step{{time.Second, denied}}, 3), 0, []componentstatus.Status{recoverable}},
+		"denied, for long":                         {slices.Repeat([]step{{time.Second, denied}}, 40), time.Hour, []componentstatus.Status{recoverable}},
+		"denied, and then let in":                  {slices.Concat(slices.Repeat([]step{{time.Second, denied}}, 40), []step{{0, success}}), 0, []componentstatus.Status{recoverable, ok}},
+		"a large one, after a failure":             {[]step{{0, unreached}, {outageGrace / 2, halved}, {outageGrace, success}}, 0, nil},
+		"a success, and at once a failure":         {[]step{{0, unreached}, {time.Minute, success}, {0, unreached}, {moment, success}}, time.Minute, []componentstatus.Status{recoverable, ok}},
+		"a second outage is one":                   {[]step{{0, unreached}, {time.Minute, success}, {0, unreached}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok, recoverable, ok}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				host := &statusHost{Host: componenttest.NewNopHost()}
+				r, _ := newReport(t)
+				r.Start(host)
+				for _, s := range tt.steps {
+					time.Sleep(s.after)
+					r.Attempted(s.attempt)
+				}
+				time.Sleep(tt.then)
+				synctest.Wait()
+				assert.Equal(t, tt.want, host.all())
+				r.Shutdown()
+			})
+		})
+	}
+}
+
+// The status is reported in time although losses are logged later, and losses although nothing is due of the status.
+func TestOneClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := &statusHost{Host: componenttest.NewNopHost()}
+		r, logs := newReport(t)
+		r.Start(host)
+		lines := func() int { return logs.FilterMessageSnippet("The diode is full").Len() }
+		r.Dropped(DropOverflow, 1)
+		synctest.Wait()
+		assert.Equal(t, 1, lines(), "at once")
+		r.Dropped(DropOverflow, 2)
+		r.Attempted(unreached)
+		synctest.Wait()
+		assert.Equal(t, 1, lines())
+		time.Sleep(outageGrace)
+		synctest.Wait()
+		assert.Equal(t, []componentstatus.Status{recoverable}, host.all())
+		time.Sleep(logInterval - outageGrace)
+		synctest.Wait()
+		assert.Equal(t, 2, lines())
+		r.Attempted(success)
+		time.Sleep(time.Hour)
+		r.Dropped(DropOverflow, 4)
+		synctest.Wait()
+		assert.Equal(t, 3, lines())
+		assert.Equal(t, []componentstatus.Status{recoverable, ok}, host.all())
+		r.Dropped(DropOverflow, 8)
+		r.Shutdown()
+		var items []int64
+		for _, line := range logs.FilterMessageSnippet("The diode is full").All() {
+			items = append(items, line.ContextMap()["dropped_items"].(int64))
+		}
+		assert.Equal(t, []int64{1, 2, 4, 8}, items)
+	})
+}
+
+// What the log says of an outage is about the outage.
+func TestOutageInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, logs := newReport(t)
+		r.Start(&statusHost{Host: componenttest.NewNopHost()})
+		r.Attempted(refused)
+		time.Sleep(time.Hour)
+		for range 3 {
+			r.Attempted(unreached)
+			time.Sleep(time.Second)
+		}
+		r.Attempted(refused) // The server responds.
+		time.Sleep(time.Hour)
+		r.Attempted(success)
+		ends := logs.FilterMessageSnippet("takes envelopes again").All()
+		if assert.Len(t, ends, 1) {
+			assert.Equal(t, map[string]any{"outage": 3 * time.Second, "failed_attempts": int64(3)}, ends[0].ContextMap())
+		}
+		r.Shutdown()
+	})
+}
+
+// An outage is logged once for each reason, at most every interval.
+func TestOutageReasonsInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, logs := newReport(t)
+		hinted := func(hint string) delivery.Attempt {
+			return delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeEndpoint, Hint: hint}, RetryIn: time.Second}
+		}
+		for i := range 60 {
+			r.Attempted(hinted([]string{"one", "two"}[i%2]))
+			time.Sleep(time.Second)
+		}
+		lines := logs.FilterMessageSnippet("does not take envelopes").All()
+		require.Len(t, lines, 2)
+		assert.Contains(t, lines[0].ContextMap()["error"], "one")
+		assert.Contains(t, lines[1].ContextMap()["error"], "two")
+		assert.Equal(t, logInterval+time.Second, lines[1].Time.Sub(lines[0].Time))
+	})
+}
+
+func TestNoStatusAfterStopStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := &statusHost{Host: componenttest.NewNopHost()}
+		r, logs := newReport(t)
+		r.Start(host)
+		r.Attempted(unreached)
+		time.Sleep(outageGrace)
+		synctest.Wait()
+		r.StopStatus()
+		r.Attempted(success)
+		r.Attempted(unreached)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Equal(t, []componentstatus.Status{recoverable}, host.all())
+		assert.Equal(t, 1, logs.FilterMessageSnippet("takes envelopes again").Len(), "the log goes on")
+		r.Shutdown()
+	})
+}

@@ -1,0 +1,87 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/exporter"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
+)
+
+// However counts meet: in the end all of them add up.
+func TestCounts(t *testing.T) {
+	const pushers, pushes = 16, 1000
+	telemetry := componenttest.NewTelemetry()
+	r, logs := newReport(t, func(set *exporter.Settings) { set.TelemetrySettings = telemetry.NewTelemetrySettings() })
+	r.Start(&statusHost{Host: componenttest.NewNopHost()})
+	var wg sync.WaitGroup
+	for range pushers {
+		wg.Go(func() {
+			for range pushes {
+				r.Accepted(10)
+				r.Dropped(DropOverflow, 3)
+				r.Dropped(DropShutdown, 2)
+				assert.GreaterOrEqual(t, r.Waiting(), int64(0))
+			}
+		})
+	}
+	wg.Go(func() {
+		for range pushers * pushes / 10 {
+			r.Accepted(3)
+			r.Sent(delivery.Outcome{Envelopes: 1, Items: 1})
+			r.Failed(refused.Err, 1)
+			r.Rejected(translate.ReasonEmpty, 1)
+		}
+	})
+	wg.Wait()
+	assert.EqualValues(t, 5*pushers*pushes, r.Waiting())
+	r.Shutdown()
+	dropped := int64(0)
+	for _, line := range logs.FilterMessageSnippet("The diode is full").All() {
+		dropped += line.ContextMap()["dropped_items"].(int64)
+	}
+	assert.EqualValues(t, 3*pushers*pushes, dropped, "the log says it to the item")
+	require.NoError(t, telemetry.Shutdown(t.Context()))
+}
+
+func TestCountingAllocatesNothing(t *testing.T) {
+	r, _ := newReport(t)
+	assert.Zero(t, testing.AllocsPerRun(1000, func() {
+		r.Accepted(1)
+		r.Dropped(DropOverflow, 1)
+	}))
+}
+
+// A goroutine stays with its stripe, and many goroutines have many stripes.
+func TestStripes(t *testing.T) {
+	p := newPushes()
+	require.GreaterOrEqual(t, len(p), stripesPerProcessor)
+	require.Zero(t, len(p)&(len(p)-1), "a power of two")
+	var mu sync.Mutex
+	used := map[*stripe]bool{}
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 8 * len(p) {
+		wg.Go(func() {
+			<-start
+			s := p.stripe()
+			for range 100 {
+				assert.Same(t, s, p.stripe())
+			}
+			mu.Lock()
+			used[s] = true
+			mu.Unlock()
+		})
+	}
+	close(start)
+	wg.Wait()
+	assert.Greater(t, len(used), len(p)/2)
+}

@@ -1,0 +1,286 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package loggregatorexporter
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+func TestStartFailsOnACertificateThatIsGone(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.TLS.CertFile = "/no/such/file"
+	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
+	require.NoError(t, err)
+	require.ErrorContains(t, e.Start(t.Context(), f.host), "/no/such/file")
+	require.NoError(t, e.Shutdown(t.Context()))
+}
+
+func TestShutdownSendsQueue(t *testing.T) {
+	f := newFixture(t)
+	f.ingress.Stall()
+	e := f.startLogs()
+	for i := range 20 {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+	}
+	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	done := make(chan error)
+	go func() { done <- e.Shutdown(t.Context()) }()
+	f.ingress.Resume()
+	require.NoError(t, <-done)
+	assert.Len(t, f.ingress.Envelopes(), 2000)
+	f.checkIdentity("logs", 2000)
+}
+
+func TestShutdownWithADeadPeer(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.RetryConfig.InitialInterval = time.Hour
+	f.cfg.RetryConfig.MaxInterval = time.Hour
+	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
+	e := f.startLogs()
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 100)))
+	// The outage is logged when the first attempt is over.
+	require.Eventually(t, func() bool { return len(f.lines("does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
+	for i := 1; i < 5; i++ {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+	}
+	require.NoError(t, e.Shutdown(t.Context()), "an hour's pause does not hold it up")
+	assert.Equal(t, 6, f.ingress.Calls(), "a last attempt for the first message, one for each other")
+	assert.Equal(t, 500, f.sum("exporter_send_failed_log_records",
+		attribute.String("error.type", "Unavailable"), attribute.Bool("error.permanent", false)))
+	f.checkIdentity("logs", 500)
+}
+
+func TestShutdownDeadlineDropsQueue(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	e := f.startLogs()
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 100)))
+	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	for i := 1; i < 5; i++ {
+		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	deadline, cancel2 := context.WithTimeout(ctx, time.Hour)
+	defer cancel2()
+	cancel() // The deadline is over.
+	require.NoError(t, e.Shutdown(deadline))
+	assert.Equal(t, 100, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Canceled")), "what was on its way")
+	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
+	assert.Equal(t, 400, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
+	assert.Zero(t, f.sum("exporter_enqueue_failed_log_records"))
+	f.checkIdentity("logs", 500)
+	require.Len(t, f.lines("Dropped what could not be sent before the shutdown"), 1)
+}
+
+func TestConsumeAfterShutdownIsCounted(t *testing.T) {
+	f := newFixture(t)
+	e := f.startLogs()
+	require.NoError(t, e.Shutdown(t.Context()))
+	require.NoError(t, e.Shutdown(t.Context()), "twice")
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
+	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
+}
+
+func TestShutdownWithoutStart(t *testing.T) {
+	f := newFixture(t)
+	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
+	require.NoError(t, err)
+	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
+}
+
+func TestShutdownOfNothing(t *testing.T) {
+	f := newFixture(t)
+	for signal := range itemNames {
+		require.NoError(t, f.start(signal).Shutdown(t.Context()))
+		f.checkIdentity(signal, 0)
+	}
+	assert.Empty(t, f.logs.All())
+}
+
+// A peer that takes a message and never answers holds a shutdown up for no longer than its deadline.
+func TestShutdownWithAStalledPeer(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	e := f.start("traces")
+	e.push(0, 100, 0)
+	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	e.push(100, 1000, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	require.NoError(t, e.Shutdown(ctx))
+	assert.GreaterOrEqual(t, time.Since(start), 300*time.Millisecond, "it gives what waits that chance")
+	assert.Less(t, time.Since(start), shutdownTimeout)
+	c := f.counts("traces")
+	assert.Equal(t, counts{failed: 100, dropped: 1000}, c)
+	f.checkIdentity("traces", 1100)
+}
+
+// The signals of an exporter ID share one deadline, that of the first Shutdown, although the collector shuts them down one after the
+// other: all send their last messages at the same time, and what comes late is counted.
+func TestShutdownOfThreeSignalsWithAStalledPeer(t *testing.T) {
+	signals := []string{"logs", "metrics", "traces"}
+	f := newFixture(t)
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	var exporters []feed
+	for i, signal := range signals {
+		e := f.start(signal)
+		exporters = append(exporters, e)
+		e.push(0, 100, 0)
+		f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == i+1 })
+		e.push(100, 1000, 0)
+	}
+	start := time.Now()
+	first, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	for i, e := range exporters {
+		ctx := t.Context() // Of itself it would wait for shutdownTimeout.
+		if i == 0 {
+			ctx = first
+		}
+		require.NoError(t, e.Shutdown(ctx))
+		assert.GreaterOrEqual(t, time.Since(start), 300*time.Millisecond, "what is on its way has that chance")
+		for _, straggler := range exporters[i+1:] {
+			straggler.push(2000, 10, 0)
+		}
+	}
+	assert.Less(t, time.Since(start), shutdownTimeout)
+	for i, signal := range signals {
+		assert.Equal(t, counts{failed: 100, dropped: 1000 + 10*i}, f.counts(signal), signal)
+		f.checkIdentity(signal, 1100+10*i)
+	}
+	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
+}
+
+// From the first Shutdown on, no signal waits for another attempt.
+func TestShutdownEndsBackoffOfAllSignals(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
+	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
+	logs, traces := f.start("logs"), f.start("traces")
+	traces.push(0, 10, 0)
+	// The outage is logged when the first attempt is over.
+	require.Eventually(t, func() bool { return len(f.lines("does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
+	require.NoError(t, logs.Shutdown(t.Context()))
+	f.ingress.WaitFor(t, "the last attempt", func() bool { return f.ingress.Calls() == 2 })
+	f.ingress.Resume()
+	traces.push(10, 10, 0) // A receiver's, which is shut down later.
+	f.ingress.WaitForEnvelopes(t, 10)
+	require.NoError(t, traces.Shutdown(t.Context()))
+	assert.Equal(t, counts{sent: 10, failed: 10}, f.counts("traces"))
+	f.checkIdentity("traces", 20)
+}
+
+// The deadline comes while a batch of many messages is under way: what was acknowledged counts as sent, what was cut off as
+// failed, and the rest as dropped.
+func TestShutdownDeadlineInTheMiddleOfABatch(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.cfg.Batch.MaxEnvelopes = 10
+	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+		if batch[0].GetTags()["number"] == "50" {
+			f.ingress.Stall()
+		}
+		return nil
+	})
+	e := f.start("logs")
+	e.push(0, 200, 0)
+	e.push(200, 10, 0)
+	f.ingress.WaitFor(t, "the message that hangs", func() bool { return f.ingress.Calls() == 7 })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	require.NoError(t, e.Shutdown(ctx))
+	assert.Equal(t, counts{sent: 60, failed: 10, dropped: 140}, f.counts("logs"))
+	f.checkIdentity("logs", 210)
+	assert.Len(t, f.numbers("logs"), 60)
+}
+
+// The rate limit is no reason to stay longer than the deadline either.
+func TestShutdownDuringRateLimit(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 1, Burst: 100}
+	e := f.start("logs")
+	e.push(0, 1000, 0)
+	f.ingress.WaitForEnvelopes(t, 100)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.NoError(t, e.Shutdown(ctx))
+	assert.Equal(t, counts{sent: 100, dropped: 900}, f.counts("logs"))
+	f.checkIdentity("logs", 1000)
+}
+
+// Pushes go on while the exporter shuts down, and after it: each is counted, and none panics.
+func TestConsumeDuringShutdown(t *testing.T) {
+	for signal := range itemNames {
+		t.Run(signal, func(t *testing.T) {
+			const pushers, perBatch = 8, 3
+			f := newFixture(t)
+			f.cfg.Diode.Capacity = 5
+			f.ingress.Slow(time.Millisecond)
+			e := f.start(signal)
+			var pushed, next atomic.Int64
+			var closing atomic.Bool
+			var wg sync.WaitGroup
+			for range pushers {
+				wg.Go(func() {
+					for after := 0; after < 100; {
+						if closing.Load() {
+							after++
+						}
+						e.push(int(next.Add(perBatch)), perBatch, 0)
+						pushed.Add(perBatch)
+					}
+				})
+			}
+			f.ingress.WaitForEnvelopes(t, 1)
+			closing.Store(true)
+			require.NoError(t, e.Shutdown(t.Context()))
+			wg.Wait()
+			c := f.counts(signal)
+			assert.Zero(t, c.waiting)
+			assert.Zero(t, c.failed)
+			f.checkIdentity(signal, int(pushed.Load()))
+			assert.Len(t, f.numbers(signal), c.sent)
+			assert.Positive(t, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
+		})
+	}
+}
+
+// Nobody is there: each message has its one attempt, and the rate limit does not hold that up.
+func TestShutdownWithoutAConnection(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 100, Burst: 100}
+	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
+	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.ingress.Down()
+	e := f.start("metrics")
+	e.push(0, 100, 0)
+	require.Eventually(t, func() bool { return len(f.lines("does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
+	for i := range 50 { // At that rate they would take the better part of a minute.
+		e.push(100+i*100, 100, 0)
+	}
+	require.NoError(t, e.Shutdown(t.Context()))
+	c := f.counts("metrics")
+	assert.Equal(t, 5100, c.failed+c.dropped)
+	assert.Greater(t, c.failed, 2500, "all but what it met while it was connecting")
+	f.checkIdentity("metrics", 5100)
+}
