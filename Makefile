@@ -43,8 +43,9 @@ $(NEWEST): go.mod go.sum bench/go.mod
 	$(GO) mod tidy -modfile=$@
 
 .PHONY: test-newest
-test-newest: $(NEWEST) ## Run the tests with the newest collector
+test-newest: $(NEWEST) ## Run the tests with the newest collector, and those of tools, which has it
 	$(GO) test -modfile=$(NEWEST) ./...
+	cd tools && $(GO) test ./...
 
 .PHONY: e2e
 e2e: $(COLLECTOR_BIN) $(SINK) ## Run the built collector as a process against a real ingress
@@ -60,11 +61,6 @@ soak: $(COLLECTOR_BIN) $(SINK) ## Run the built collector under load for DURATIO
 demo-outage: $(COLLECTOR_BIN) ## Stall a Loggregator for 20 s (else: DEMO="-stall 5s"), show it, and draw build/demo-outage.svg
 	cd e2e && $(GO) build -tags $(TAGS) -o ../$(BIN)/demo-outage ./cmd/demo-outage
 	@$(BIN)/demo-outage $(DEMO)
-
-.PHONY: docs-outage
-docs-outage: ## Draw docs/outage.svg: the panels of the dashboard, from the recording of the last demo-outage
-	cd e2e && $(GO) build -tags $(TAGS) -o ../$(BIN)/demo-outage ./cmd/demo-outage
-	@$(BIN)/demo-outage -from build/demo-outage.prom.gz -dashboard deploy/grafana/dashboard.json -picture docs/outage.svg
 
 .PHONY: chaos
 chaos: ## Make random faults for DURATION (default 10m) while 16 goroutines push
@@ -162,7 +158,7 @@ bench: ## Measure the exporter beside its peers and write docs/benchmarks.md wit
 	@# Round by round: with -count, a slow spell of the machine would hit one peer only.
 	for round in $$(seq $(BENCHCOUNT)); do \
 	  build/bench/exporter.test -test.run '^$$' -test.bench . -test.benchtime $(BENCHTIME) >> build/bench/exporter.txt || exit 1; done
-	build/bench/report -book exporter -raw build/bench/exporter.txt -benchstat '$(TOOL) benchstat' > build/bench/benchmarks.md
+	build/bench/report -page exporter -raw build/bench/exporter.txt -benchstat '$(TOOL) benchstat' > build/bench/benchmarks.md
 	mv build/bench/benchmarks.md docs/benchmarks.md
 	@sed -n '/^## Verdicts/,$$p' docs/benchmarks.md
 
@@ -175,7 +171,7 @@ bench-diodes: ## Measure the diodes beside their peers and write docs/benchmarks
 	  echo "rounds: $(BENCHCOUNT)"; echo "benchtime: $(BENCHTIME)"; } > build/bench/diodes.txt
 	for round in $$(seq $(BENCHCOUNT)); do \
 	  build/bench/diodes.test -test.run '^$$' -test.bench . -test.benchtime $(BENCHTIME) >> build/bench/diodes.txt || exit 1; done
-	build/bench/report -book diodes -raw build/bench/diodes.txt -benchstat '$(TOOL) benchstat' > build/bench/benchmarks-diodes.md
+	build/bench/report -page diodes -raw build/bench/diodes.txt -benchstat '$(TOOL) benchstat' > build/bench/benchmarks-diodes.md
 	mv build/bench/benchmarks-diodes.md docs/benchmarks-diodes.md
 
 .PHONY: bench-check

@@ -299,30 +299,15 @@ func (c *collector) fetch(port int, path string) (code int, body string) {
 	return resp.StatusCode, string(b)
 }
 
-// metric is the sum of all series of a metric on the collector's metrics page that have these labels.
-func (c *collector) metric(name string, labels ...string) float64 {
-	return total(c.t, c.get(c.metricsPort, "/metrics"), name, labels...)
+// page returns the collector's metrics; it is empty when they can't be read.
+func (c *collector) page() outage.Page {
+	c.t.Helper()
+	page, err := outage.ParsePage([]byte(c.get(c.metricsPort, "/metrics")))
+	require.NoError(c.t, err)
+	return page
 }
 
-// total is that of a metrics page.
-func total(t *testing.T, page, name string, labels ...string) float64 {
-	sum := 0.0
-	for line := range strings.Lines(page) {
-		series, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
-		seriesName, seriesLabels, _ := strings.Cut(series, "{")
-		if !ok || seriesName != name {
-			continue
-		}
-		matches := true
-		for _, label := range labels {
-			matches = matches && strings.Contains(","+seriesLabels+",", ","+label+",")
-		}
-		if !matches {
-			continue
-		}
-		n, err := strconv.ParseFloat(value, 64)
-		require.NoError(t, err)
-		sum += n
-	}
-	return sum
+// metric is the sum of all series of a metric that have these labels, given as name, value, name, value.
+func (c *collector) metric(name string, labels ...string) float64 {
+	return c.page().Sum(name, labels...)
 }

@@ -302,19 +302,21 @@ func TestOTLPArrivesAsTheMappingSays(t *testing.T) {
 
 	// The metrics page says what was sent: the spans and the traces' envelopes to the item, the others at least that,
 	// because the host's metrics go on.
-	exporter := `exporter="loggregator"`
+	metric := func(name string, labels ...string) float64 {
+		return c.metric(name, append(labels, "exporter", "loggregator")...)
+	}
 	c.eventually("the counters", func() bool {
 		return c.metric("otelcol_exporter_loggregator_waiting_items") == 0 &&
-			c.metric("otelcol_exporter_sent_log_records", exporter) == 5
+			metric("otelcol_exporter_sent_log_records") == 5
 	})
-	assert.EqualValues(t, 2, c.metric("otelcol_exporter_sent_spans", exporter))
-	assert.EqualValues(t, 2, c.metric("otelcol_exporter_loggregator_envelopes", exporter, `signal="traces"`))
-	assert.EqualValues(t, 5, c.metric("otelcol_exporter_loggregator_envelopes", exporter, `signal="logs"`))
-	assert.EqualValues(t, 1, c.metric("otelcol_exporter_loggregator_rejected_items", exporter, `signal="logs"`, `reason="empty"`))
-	assert.EqualValues(t, 1, c.metric("otelcol_exporter_loggregator_rejected_items", exporter, `signal="metrics"`, `reason="negative"`))
-	assert.GreaterOrEqual(t, c.metric("otelcol_exporter_sent_metric_points", exporter), 6.0)
+	assert.EqualValues(t, 2, metric("otelcol_exporter_sent_spans"))
+	assert.EqualValues(t, 2, metric("otelcol_exporter_loggregator_envelopes", "signal", "traces"))
+	assert.EqualValues(t, 5, metric("otelcol_exporter_loggregator_envelopes", "signal", "logs"))
+	assert.EqualValues(t, 1, metric("otelcol_exporter_loggregator_rejected_items", "signal", "logs", "reason", "empty"))
+	assert.EqualValues(t, 1, metric("otelcol_exporter_loggregator_rejected_items", "signal", "metrics", "reason", "negative"))
+	assert.GreaterOrEqual(t, metric("otelcol_exporter_sent_metric_points"), 6.0)
 	assert.Zero(t, c.metric("otelcol_exporter_loggregator_dropped_items"))
-	assert.EqualValues(t, 1000, c.metric("otelcol_exporter_queue_capacity", exporter, `data_type="logs"`))
+	assert.EqualValues(t, 1000, metric("otelcol_exporter_queue_capacity", "data_type", "logs"))
 
 	assert.Zero(t, c.stop(), "exit code of the collector")
 	for _, want := range [][]*loggregator_v2.Envelope{wantLogs, wantMetrics, wantTraces} {

@@ -26,7 +26,7 @@ func TestHealthFollowsLoggregator(t *testing.T) {
 	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), forget)
 	c := startCollectorWith(t, nil, s.to()+", "+untiring)
 	c.eventuallyHealth(http.StatusOK, "StatusOK")
-	l := startLoad(t, c, shape{items: 10, resources: 1, payload: 1}, 100)
+	l := startLoad(t, c, uniform(10, 1, 1, [3]int{}), 10)
 	c.eventually("what is sent", func() bool { return c.metric("otelcol_exporter_sent_log_records") > 0 })
 	s.kill()
 	c.eventuallyHealth(http.StatusInternalServerError, "StatusRecoverableError")
@@ -41,6 +41,6 @@ func TestHealthOfAWrongCertificate(t *testing.T) {
 	other := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
 	other.addr = s.addr // With the certificates of another authority.
 	c := startCollectorWith(t, nil, other.to()+", "+untiring)
-	startLoad(t, c, shape{items: 10, resources: 1, payload: 1}, 100)
+	startLoad(t, c, uniform(10, 1, 1, [3]int{}), 10)
 	c.eventuallyHealth(http.StatusInternalServerError, "StatusRecoverableError")
 }

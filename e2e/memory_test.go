@@ -19,19 +19,19 @@ func TestMemoryWithADeadLoggregator(t *testing.T) {
 	skipWithoutProc(t)
 	nobody := freePorts(t, 1)[0]
 	c := startCollectorWith(t, []string{"GOMEMLIMIT=400MiB"}, fmt.Sprintf("endpoint: 127.0.0.1:%d", nobody))
-	items := shape{items: 1000, resources: 4, payload: 120, logAttributes: 12, pointAttributes: 6, spanAttributes: 10}
+	items := uniform(1000, 4, 120, [3]int{12, 6, 10})
 	l := startLoad(t, c, items, 0)
 
 	// Each signal goes on until its diode is full, and then for as many items again.
-	targets := make([]int64, len(l.streams))
+	targets := make([]int64, len(l.Streams))
 	c.eventually("a turn of all diodes", func() bool {
 		if c.status("VmHWM") >= mostMemory {
 			return true // It can only become worse.
 		}
 		done := true
-		for i, a := range l.accounts(c) {
-			sent := l.streams[i].sent.Load()
-			if targets[i] == 0 && a.dropped > 0 {
+		for i, a := range l.accounts() {
+			sent := l.Streams[i].Sent.Load()
+			if targets[i] == 0 && a.Dropped > 0 {
 				targets[i] = 2 * sent
 			}
 			done = done && targets[i] > 0 && sent >= targets[i]
@@ -41,8 +41,8 @@ func TestMemoryWithADeadLoggregator(t *testing.T) {
 	l.stop()
 	peak := c.status("VmHWM")
 	t.Logf("VmHWM %.0f MiB, VmRSS %.0f MiB", peak, c.status("VmRSS"))
-	for i, a := range l.accounts(c) {
-		t.Logf("%s: %+v", l.streams[i].signal, a)
+	for i, a := range l.accounts() {
+		t.Logf("%s: %+v", l.Streams[i].Name, a)
 	}
 	c.kill() // It would take its time to give up all that waits.
 	assert.Less(t, peak, float64(mostMemory), "VmHWM in MiB")

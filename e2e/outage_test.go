@@ -7,8 +7,6 @@ import (
 	"cmp"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +40,7 @@ const (
 // the collector's metrics is what the dashboard and the alerts are held against: a metric that is renamed leaves one of
 // them with nothing.
 func TestOutage(t *testing.T) {
+	recorded := newRecording()
 	report, err := outage.Run(t.Context(), outage.Options{
 		Collector: collectorBinary,
 		Dir:       t.TempDir(),
@@ -51,7 +50,7 @@ func TestOutage(t *testing.T) {
 			{Name: "after", Duration: 2 * time.Second},
 			{Name: "broken", Duration: 2500 * time.Millisecond, Fault: outage.Break},
 		},
-		Interval: outageInterval, Batches: 40, Capacity: 60, MaxItems: outageMaxItems,
+		Interval: outageInterval, Batches: 40, Capacity: 60, MaxItems: outageMaxItems, OnLook: recorded.look,
 	})
 	require.NoError(t, err)
 	for _, p := range report.Phases {
@@ -78,67 +77,38 @@ func TestOutage(t *testing.T) {
 		// A push that waited for Loggregator would take until the end of the stall. The machine alone may take some time.
 		assert.Less(t, stall.P99, 4*before.P99+time.Second, "p99 in the stall, beside %s before it", before.P99)
 	})
-	file := filepath.Join(t.TempDir(), "recording.prom.gz")
-	require.NoError(t, report.Recording.WriteFile(file))
-	recording, err := outage.ReadFile(file)
-	require.NoError(t, err)
-	require.Equal(t, report.Recording, recording, "what is read is what was written")
-
-	t.Run("pictures", func(t *testing.T) {
-		picture := filepath.Join(t.TempDir(), "outage.svg")
-		require.NoError(t, outage.DrawDemo(recording, picture))
-		drawn, err := os.ReadFile(picture)
-		require.NoError(t, err)
-		assert.Contains(t, string(drawn), "Waiting items")
-	})
-	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, recording) })
-	t.Run("alerts", func(t *testing.T) { checkAlerts(t, recording, report) })
+	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, recorded) })
+	t.Run("alerts", func(t *testing.T) { checkAlerts(t, recorded, report) })
 }
 
 // checkDashboard asks each query of the dashboard. Each has to return something.
-func checkDashboard(t *testing.T, recording *outage.Recording) {
-	d, err := outage.ReadDashboard(dashboardFile)
+func checkDashboard(t *testing.T, recorded *recording) {
+	panels, variables, err := readDashboard(dashboardFile)
 	require.NoError(t, err)
-	require.NotEmpty(t, d.Panels)
-	require.NotEmpty(t, d.Variables)
-	for _, v := range d.Variables {
-		checkSelectors(t, recording, "the variable "+v.Legend, v.Expr)
-	}
-	for _, panel := range d.Panels {
-		for _, q := range panel.Queries {
-			checkSelectors(t, recording, panel.Title, q.Expr)
-		}
-	}
-	from, to := recording.Span()
-	ask := func(of string, q outage.Query) {
-		matrix, err := recording.Range(t.Context(), q.Expr, from, to, recording.Interval())
-		require.NoErrorf(t, err, "%s: %s", of, q.Expr)
+	require.NotEmpty(t, panels)
+	require.NotEmpty(t, variables)
+	from, to := recorded.span()
+	for _, q := range slices.Concat(variables, panels) {
+		checkSelectors(t, recorded, q.panel, q.Expr)
+		matrix, err := recorded.ask(t.Context(), q.Expr, from, to, recorded.interval())
+		require.NoErrorf(t, err, "%s: %s", q.panel, q.Expr)
 		points := 0
 		for _, series := range matrix {
 			points += len(series.Floats)
 			for part := range strings.SplitSeq(q.Legend, "{{") {
 				if label, _, ok := strings.Cut(part, "}}"); ok {
-					assert.NotEmptyf(t, series.Metric.Get(label), "%s: %s has no label %s for its legend", of, q.Expr, label)
+					assert.NotEmptyf(t, series.Metric.Get(label), "%s: %s has no label %s for its legend", q.panel, q.Expr, label)
 				}
 			}
 		}
-		assert.NotZerof(t, points, "%s: nothing for %s", of, q.Expr)
+		assert.NotZerof(t, points, "%s: nothing for %s", q.panel, q.Expr)
 	}
-	for _, v := range d.Variables {
-		ask("the variable "+v.Legend, v)
-	}
-	for _, panel := range d.Panels {
-		for _, q := range panel.Queries {
-			ask(panel.Title, q)
-		}
-	}
-	require.NoError(t, outage.DrawDashboard(recording, d, filepath.Join(t.TempDir(), "dashboard.svg")))
 }
 
 // checkSelectors asks each selector of a query alone. A query can return something although one of its metrics is no more.
-func checkSelectors(t *testing.T, recording *outage.Recording, of, expr string) {
+func checkSelectors(t *testing.T, recorded *recording, of, expr string) {
 	t.Helper()
-	from, to := recording.Span()
+	from, to := recorded.span()
 	// The parser knows no variables.
 	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(strings.ReplaceAll(expr, "$__rate_interval", "1m"))
 	require.NoErrorf(t, err, "%s: %s", of, expr)
@@ -148,7 +118,7 @@ func checkSelectors(t *testing.T, recording *outage.Recording, of, expr string) 
 			return nil
 		}
 		alone := parser.VectorSelector{Name: selector.Name, LabelMatchers: selector.LabelMatchers}
-		found, err := recording.Range(t.Context(), alone.String(), from, to, recording.Interval())
+		found, err := recorded.ask(t.Context(), alone.String(), from, to, recorded.interval())
 		require.NoErrorf(t, err, "%s: %s", of, alone.String())
 		assert.NotEmptyf(t, found, "%s: the collector has no %s", of, alone.String())
 		return nil
@@ -156,19 +126,18 @@ func checkSelectors(t *testing.T, recording *outage.Recording, of, expr string) 
 }
 
 // checkAlerts evaluates the alerts as Prometheus does, over the run and for a while after the collector has ended.
-func checkAlerts(t *testing.T, recording *outage.Recording, report *outage.Report) {
+func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
 	groups, errs := rulefmt.ParseFile(alertsFile, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
 	require.Empty(t, errs)
 
 	// What a Prometheus sees of a collector that has ended.
-	stretched := recording.Stretched(outageStretch)
+	stretched := recorded.stretched(outageStretch)
 	const scrape = outageInterval * outageStretch
-	from, end := stretched.Span()
-	stretched.End(end.Add(scrape))
+	from, end := stretched.span()
+	stretched.end(end.Add(scrape))
 	last := end.Add(20 * time.Minute)
 	for at := end.Add(scrape); at.Before(last); at = at.Add(scrape) {
-		stretched.Add(labels.FromStrings(model.MetricNameLabel, outage.UpMetric, "job", outage.Job, "instance", outage.Instance),
-			at.UnixMilli(), 0)
+		stretched.up(at, 0)
 	}
 	at := func(run time.Time) time.Time { return from.Add(run.Sub(from) * outageStretch) }
 	phases := map[string][2]time.Time{"gone": {end.Add(scrape), last}}
@@ -176,7 +145,7 @@ func checkAlerts(t *testing.T, recording *outage.Recording, report *outage.Repor
 		phases[p.Name] = [2]time.Time{at(p.Start), at(p.End)}
 	}
 
-	engine := outage.NewEngine()
+	engine := newEngine()
 	defer engine.Close()
 	query := rules.EngineQueryFunc(engine, stretched)
 	quiet := slog.New(slog.DiscardHandler)
@@ -188,7 +157,7 @@ func checkAlerts(t *testing.T, recording *outage.Recording, report *outage.Repor
 			for _, annotation := range []string{"summary", "description"} {
 				assert.NotEmptyf(t, rule.Annotations[annotation], "%s: %s", rule.Alert, annotation)
 			}
-			checkSelectors(t, recording, rule.Alert, rule.Expr)
+			checkSelectors(t, recorded, rule.Alert, rule.Expr)
 			expr, err := parser.NewParser(parser.Options{}).ParseExpr(rule.Expr)
 			require.NoError(t, err)
 			alert := rules.NewAlertingRule(rule.Alert, expr, time.Duration(rule.For), time.Duration(rule.KeepFiringFor),

@@ -17,6 +17,8 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
 var soakDuration = flag.Duration("soak.duration", 0, "how long TestSoak runs; 0 skips it")
@@ -35,8 +37,8 @@ func TestSoak(t *testing.T) {
 	// A stall of 2 s is more than the diode holds.
 	c := startCollectorWith(t, nil, s.to()+", diode: {capacity: 40}, "+untiring)
 	begin := time.Now()
-	items := shape{items: 50, resources: 5, payload: 120, logAttributes: 4, pointAttributes: 2, spanAttributes: 4}
-	l := startLoad(t, c, items, 1500)
+	items := uniform(50, 5, 120, [3]int{4, 2, 4})
+	l := startLoad(t, c, items, 30)
 
 	var rss, goroutines, fds []float64
 	row := func(columns ...any) { t.Logf("%8v %10v %10v %8v %9v %11v %5v", columns...) }
@@ -45,10 +47,10 @@ func TestSoak(t *testing.T) {
 	defer ticker.Stop()
 	for sample := 1; sample <= soakSamples; sample++ {
 		<-ticker.C // Before the first sample, it is the time to warm up.
-		var sum account
-		for _, a := range l.accounts(c) {
-			sum.sent += a.sent
-			sum.dropped += a.dropped
+		var sum outage.Account
+		for _, a := range l.accounts() {
+			sum.Sent += a.Sent
+			sum.Dropped += a.Dropped
 		}
 		heap := c.profile("heap", `(?m)^# HeapInuse = (\d+)$`) / (1 << 20)
 		rss = append(rss, c.status("VmRSS"))
@@ -56,7 +58,7 @@ func TestSoak(t *testing.T) {
 		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.cmd.Process.Pid))
 		require.NoError(t, err)
 		fds = append(fds, float64(len(open)))
-		row(time.Since(begin).Round(time.Second), sum.sent, sum.dropped, int(rss[sample-1]), int(heap),
+		row(time.Since(begin).Round(time.Second), sum.Sent, sum.Dropped, int(rss[sample-1]), int(heap),
 			goroutines[sample-1], len(open))
 
 		switch {
@@ -70,12 +72,12 @@ func TestSoak(t *testing.T) {
 		}
 	}
 
-	for i, a := range l.settle(c) {
-		st := l.streams[i]
-		t.Logf("%s: %+v", st.signal, a)
-		assert.EqualValues(t, st.sent.Load(), a.accepted, st.signal)
-		assert.Equal(t, a.accepted, a.sent+a.failed+a.dropped+a.rejected, st.signal)
-		assert.NotZero(t, a.dropped, "%s: the stalls were too short", st.signal)
+	for i, a := range l.settle() {
+		st := l.Streams[i]
+		t.Logf("%s: %+v", st.Name, a)
+		assert.EqualValues(t, st.Sent.Load(), a.Accepted, st.Name)
+		assert.Equal(t, a.Accepted, a.Sent+a.Failed+a.Dropped+a.Rejected, st.Name)
+		assert.NotZero(t, a.Dropped, "%s: the stalls were too short", st.Name)
 	}
 	for _, column := range []struct {
 		name           string

@@ -9,5 +9,4 @@ trap 'rm -rf "$links"' EXIT
 ln -s "$PWD" "$links/loggregatorexporter"
 go tool -modfile=tools/go.mod mdatagen "$links/loggregatorexporter/metadata.yaml"
 go run -C tools ./mappingdoc -root "$PWD"
-make build/newest.mod
-go run -modfile=build/newest.mod ./internal/settingsdoc
+go run -C tools ./settingsdoc -root "$PWD"

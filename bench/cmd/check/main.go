@@ -8,6 +8,7 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"log"
@@ -16,39 +17,10 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/loggregatorexporter/loggregatorexporter/bench/internal/results"
 )
-
-type line struct {
-	bench, unit, peer, other string
-	most                     float64
-}
-
-func readBaseline(file string) ([]line, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	var lines []line
-	for text := range strings.Lines(string(text)) {
-		f := strings.Fields(text)
-		if len(f) == 0 || f[0] == "#" {
-			continue
-		}
-		if len(f) != 5 {
-			return nil, fmt.Errorf("%s: not five words: %q", file, text)
-		}
-		most, err := strconv.ParseFloat(f[4], 64)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		lines = append(lines, line{f[0], f[1], f[2], f[3], most})
-	}
-	return lines, nil
-}
 
 // run runs the named benchmarks for so many rounds.
 func run(binary string, names []string, rounds int, benchtime string) (results.Samples, error) {
@@ -65,14 +37,8 @@ func run(binary string, names []string, rounds int, benchtime string) (results.S
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w\n%s", name, err, out)
 			}
-			samples, _ := results.Parse(string(out))
-			for name, units := range samples {
-				if all[name] == nil {
-					all[name] = map[string][]float64{}
-				}
-				for unit, values := range units {
-					all[name][unit] = append(all[name][unit], values...)
-				}
+			if _, err := all.Read(bytes.NewReader(out)); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -85,23 +51,27 @@ func main() {
 	binary := flag.String("bench", "build/bench/exporter.test", "the benchmarks, compiled")
 	onlyAllocs := flag.Bool("allocs", false, "leave out what is a time: allocations are the same on a machine that is busy")
 	flag.Parse()
-	lines, err := readBaseline(*file)
+	baseline, err := os.ReadFile(*file)
 	if err != nil {
 		log.Fatal(err)
 	}
+	limits, err := results.ParseLimits(string(baseline))
+	if err != nil {
+		log.Fatalf("%s: %v", *file, err)
+	}
 	rounds, benchtime := 5, "200ms"
 	if *onlyAllocs {
-		lines = slices.DeleteFunc(lines, func(l line) bool { return !strings.HasPrefix(l.unit, "allocs/") })
+		limits = slices.DeleteFunc(limits, func(l results.Limit) bool { return !strings.HasPrefix(l.Unit, "allocs/") })
 		rounds, benchtime = 1, "2000x"
 	}
-	if len(lines) == 0 {
+	if len(limits) == 0 {
 		log.Fatalf("%s has nothing to check", *file)
 	}
 	wanted := map[string]bool{}
-	for _, l := range lines {
-		wanted[results.Name(l.bench, l.peer)] = true
-		if l.other != "-" {
-			wanted[results.Name(l.bench, l.other)] = true
+	for _, l := range limits {
+		wanted[results.Name(l.Benchmark, l.Peer)] = true
+		if l.Other != "-" {
+			wanted[results.Name(l.Benchmark, l.Other)] = true
 		}
 	}
 	all, err := run(*binary, slices.Sorted(maps.Keys(wanted)), rounds, benchtime)
@@ -109,22 +79,16 @@ func main() {
 		log.Fatal(err)
 	}
 	worse := 0
-	for _, l := range lines {
-		v, ok := all.Median(results.Name(l.bench, l.peer), l.unit)
-		what := l.bench + " " + l.unit + " of " + l.peer
-		if l.other != "-" {
-			other, found := all.Median(results.Name(l.bench, l.other), l.unit)
-			v, ok = v/other, ok && found
-			what += " / " + l.other
-		}
+	for _, l := range limits {
+		v, ok := l.Value(all)
 		verdict := "ok"
-		if !ok || !(v <= l.most) { // Nor is it if it is no number.
+		if !ok || !l.Met(v) {
 			worse++
 			verdict = "WORSE"
 		}
-		fmt.Printf("%-5s  %.3g (at most %g)  %s\n", verdict, v, l.most, what)
+		fmt.Printf("%-5s  %.3g (at most %s)  %s %s\n", verdict, v, l.Text, l.Benchmark, l.What())
 	}
 	if worse > 0 {
-		log.Fatalf("%d of %d are worse than %s allows", worse, len(lines), *file)
+		log.Fatalf("%d of %d are worse than %s allows", worse, len(limits), *file)
 	}
 }

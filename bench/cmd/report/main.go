@@ -1,71 +1,123 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command report writes a page of docs from the raw output of the benchmarks, and its plots: the tables are benchstat's, the
-// verdicts are ratios of medians.
+// Command report writes a page of docs, which is a template beside this file, from the raw output of the benchmarks, and its
+// plots: the tables are benchstat's, the verdicts are ratios of medians.
 package main
 
 import (
-	"bytes"
+	"embed"
 	"flag"
 	"fmt"
 	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"text/template"
+
+	"golang.org/x/perf/benchunit"
+	"gonum.org/v1/plot/plotter"
 
 	"github.com/loggregatorexporter/loggregatorexporter/bench/internal/results"
+	"github.com/loggregatorexporter/loggregatorexporter/tools/picture"
 )
 
-// A target is a line of a case: what was measured, its unit, a peer, the one it is compared with, and the most that the
-// ratio, or the peer's value, is to be, or behind a ">" the least. "-" stands for no other peer and for no target.
-type target struct{ bench, unit, peer, other, most string }
+//go:embed *.md.tmpl
+var pages embed.FS
 
-func targets(lines string) (all []target) {
-	for line := range strings.Lines(lines) {
-		if f := strings.Fields(line); len(f) == 5 {
-			all = append(all, target{f[0], f[1], f[2], f[3], f[4]})
-		}
+func main() {
+	log.SetFlags(0)
+	page := flag.String("page", "exporter", "what the page is about: exporter or diodes")
+	r := report{samples: results.Samples{}}
+	flag.StringVar(&r.raw, "raw", "build/bench/exporter.txt", "the raw output of the benchmarks")
+	flag.StringVar(&r.plots, "plots", "docs/plots", "the folder of the plots, beside the page")
+	flag.StringVar(&r.benchstat, "benchstat", "benchstat", "the command that is benchstat")
+	flag.Parse()
+	if err := r.write(*page); err != nil {
+		log.Fatal(err)
 	}
-	return all
 }
 
-// row is the target's row in the table of the verdicts.
-func (t target) row(s results.Samples) string {
-	_, what, sub := strings.Cut(t.bench, "/")
-	if sub {
-		what += ": "
+// report has the functions of the templates.
+type report struct {
+	raw, plots, benchstat string
+	samples               results.Samples
+}
+
+func (r *report) write(page string) error {
+	raw, err := os.Open(r.raw)
+	if err != nil {
+		return err
 	}
-	v, ok := s.Median(results.Name(t.bench, t.peer), t.unit)
-	what += t.unit + " of " + t.peer
+	defer raw.Close()
+	about, err := r.samples.Read(raw)
+	if err != nil {
+		return err
+	}
+	t, err := template.New("").Funcs(template.FuncMap{
+		"samples":  func(name, unit string) []float64 { return r.samples[name][unit] },
+		"above":    r.above,
+		"verdicts": r.verdicts,
+		"tables":   r.tables,
+		"bars":     r.bars,
+		"lines":    r.lines,
+	}).ParseFS(pages, "*.md.tmpl")
+	if err != nil {
+		return err
+	}
+	return t.ExecuteTemplate(os.Stdout, page+".md.tmpl", about)
+}
+
+// above returns how many samples are above a limit.
+func (r *report) above(name, unit string, limit float64) (n int) {
+	for _, v := range r.samples[name][unit] {
+		if v > limit {
+			n++
+		}
+	}
+	return n
+}
+
+// verdicts returns rows of a table that say which limits are met.
+func (r *report) verdicts(title, text string) (string, error) {
+	limits, err := results.ParseLimits(text)
+	var rows strings.Builder
+	for _, l := range limits {
+		fmt.Fprintf(&rows, "| %s | %s |\n", title, r.verdict(l))
+	}
+	return rows.String(), err
+}
+
+func (r *report) verdict(l results.Limit) string {
+	v, ok := l.Value(r.samples)
+	what := l.What()
+	if _, sub, cut := strings.Cut(l.Benchmark, "/"); cut {
+		what = sub + ": " + what
+	}
 	format, sign := "%.4g", ""
-	if v >= 1000 {
+	switch {
+	case l.Other != "-" && v < .1:
+		format, sign = "%.1g×", "×"
+	case l.Other != "-":
+		format, sign = "%.2f×", "×"
+	case v >= 1000:
 		format = "%.0f"
 	}
-	if t.other != "-" {
-		of, found := s.Median(results.Name(t.bench, t.other), t.unit)
-		v, ok = v/of, ok && found
-		format, sign = "%.2f×", "×"
-		if v < .1 {
-			format = "%.1g×"
-		}
-		what += " / " + t.other
-	}
 	measured, aim, verdict := fmt.Sprintf(format, v), "–", "–"
-	if most, err := strconv.ParseFloat(strings.TrimPrefix(t.most, ">"), 64); err == nil {
-		least := strings.HasPrefix(t.most, ">")
-		aim, verdict = "≤ "+t.most+sign, "**no**"
-		if least {
-			aim = "≥ " + t.most[1:] + sign
+	if l.Text != "-" {
+		aim, verdict = "≤ "+l.Text+sign, "**no**"
+		if least, ok := strings.CutPrefix(l.Text, ">"); ok {
+			aim = "≥ " + least + sign
 		}
-		if least && v >= most || !least && v <= most {
+		if l.Met(v) {
 			verdict = "yes"
 		}
 	}
 	// Without contention a ratio may be fine that isn't fine with it.
-	if cores, some := s.Median(results.Name(t.bench, t.peer), "cores"); some && cores < 1.5 && t.other != "-" {
+	if cores, some := r.samples.Median(results.Name(l.Benchmark, l.Peer), "cores"); some && cores < 1.5 && l.Other != "-" {
 		verdict = fmt.Sprintf("not shown: on %.1f cores", cores)
 	}
 	if !ok {
@@ -74,76 +126,90 @@ func (t target) row(s results.Samples) string {
 	return fmt.Sprintf("%s | %s | %s | %s", what, aim, measured, verdict)
 }
 
-// A book is a page of benchmarks.
-type book struct {
-	head  string // what it begins with, with $names of what the raw output says of its making
-	note  func(results.Samples) string
-	cases []benchCase
+// tables returns a table of benchstat for each unit.
+func (r *report) tables(benchmark, row, column, units string) (string, error) {
+	var tables []string
+	for unit := range strings.FieldsSeq(units) {
+		args := append(strings.Fields(r.benchstat), "-table", "", "-row", row, "-col", column,
+			"-filter", ".name:"+benchmark+" .unit:"+unit, r.raw)
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Stderr = os.Stderr
+		table, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("benchstat: %w", err)
+		}
+		var lines []string
+		for line := range strings.Lines(string(table)) {
+			lines = append(lines, strings.TrimRight(line, " \n"))
+		}
+		tables = append(tables, "```\n"+strings.Trim(strings.Join(lines, "\n"), "\n")+"\n```")
+	}
+	return strings.Join(tables, "\n\n"), nil
 }
 
-var books = map[string]book{"diodes": diodes, "exporter": exporter}
+// draw draws a chart, and returns what shows it.
+func (r *report) draw(name string, chart picture.Chart) (string, error) {
+	file := filepath.Join(r.plots, name+".svg")
+	return fmt.Sprintf("![%s](%s/%s.svg)", chart.Title, filepath.Base(r.plots), name), picture.Draw(file, chart)
+}
 
-func main() {
-	log.SetFlags(0)
-	name := flag.String("book", "exporter", "what the page is about: exporter or diodes")
-	rawFile := flag.String("raw", "build/bench/exporter.txt", "the raw output of the benchmarks")
-	plots := flag.String("plots", "docs/plots", "the folder of the plots, as the page, which is in docs, has them too")
-	benchstat := flag.String("benchstat", "benchstat", "the command that is benchstat")
-	flag.Parse()
-	b, ok := books[*name]
+// point returns a median in units without a prefix, such as seconds.
+func (r *report) point(x float64, benchmark, peer, unit string) (plotter.XY, error) {
+	v, ok := r.samples.Median(results.Name(benchmark, peer), unit)
 	if !ok {
-		log.Fatalf("there is no book %q", *name)
+		return plotter.XY{}, fmt.Errorf("%s has no %s of %s", benchmark, unit, peer)
 	}
-	raw, err := os.ReadFile(*rawFile)
-	if err != nil {
-		log.Fatal(err)
-	}
-	all, config := results.Parse(string(raw))
-
-	var out bytes.Buffer
-	fmt.Fprint(&out, os.Expand(b.head, func(key string) string { return config[key] }))
-	if b.note != nil {
-		fmt.Fprint(&out, b.note(all))
-	}
-	fmt.Fprint(&out, verdictHead)
-	for _, c := range b.cases {
-		for _, t := range targets(c.targets) {
-			fmt.Fprintf(&out, "| %s | %s |\n", c.title, t.row(all))
-		}
-	}
-	for _, c := range b.cases {
-		fmt.Fprintf(&out, "\n## %s\n\n%s\n", c.title, strings.TrimSpace(c.about))
-		for _, p := range c.plots {
-			file := filepath.Join(*plots, p.file+".svg")
-			if err := p.draw(all, file); err != nil {
-				log.Fatalf("%s: %v", file, err)
-			}
-			fmt.Fprintf(&out, "\n![%s](%s)\n", p.title, filepath.ToSlash(filepath.Join(filepath.Base(*plots), p.file+".svg")))
-		}
-		for _, unit := range strings.Fields(c.units) {
-			args := append(strings.Fields(*benchstat), "-table", "", "-row", c.row, "-col", c.col,
-				"-filter", ".name:"+c.name+" .unit:"+unit, *rawFile)
-			cmd := exec.Command(args[0], args[1:]...)
-			cmd.Stderr = os.Stderr
-			table, err := cmd.Output()
-			if err != nil {
-				log.Fatalf("benchstat: %v", err)
-			}
-			fmt.Fprintf(&out, "\n```\n%s\n```\n", trimLines(string(table)))
-		}
-		if c.why != "" {
-			fmt.Fprintf(&out, "\n%s\n", strings.TrimSpace(c.why))
-		}
-	}
-	if _, err := os.Stdout.Write(out.Bytes()); err != nil {
-		log.Fatal(err)
-	}
+	v, _ = benchunit.Tidy(v, unit)
+	return plotter.XY{X: x, Y: v}, nil
 }
 
-func trimLines(s string) string {
-	var lines []string
-	for line := range strings.Lines(s) {
-		lines = append(lines, strings.TrimRight(line, " \n"))
+// bars draws medians. A line of groups is a name, a colon, a benchmark and a unit; axis is the unit in the picture.
+func (r *report) bars(name, title, axis, peers, groups string) (string, error) {
+	chart := picture.Chart{Title: title, Unit: axis}
+	for peer := range strings.FieldsSeq(peers) {
+		chart.Series, chart.Groups = append(chart.Series, picture.Series{Name: peer}), nil
+		for line := range strings.Lines(strings.TrimSpace(groups)) {
+			group, of, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			benchmark, unit, _ := strings.Cut(of, " ")
+			at, err := r.point(float64(len(chart.Groups)), benchmark, peer, unit)
+			if err != nil {
+				return "", err
+			}
+			points := &chart.Series[len(chart.Series)-1].Points
+			*points, chart.Groups = append(*points, at), append(chart.Groups, group)
+		}
 	}
-	return strings.Trim(strings.Join(lines, "\n"), "\n")
+	return r.draw(name, chart)
+}
+
+// lines draws medians, which are times, over the n of the benchmarks that have that.
+func (r *report) lines(name, title, x, unit, benchmark, peers string) (string, error) {
+	chart := picture.Chart{Title: title, X: x, Unit: "s"}
+	var sizes []int
+	for of := range r.samples {
+		if rest, ok := strings.CutPrefix(of, benchmark+"/n="); ok {
+			n, _, _ := strings.Cut(rest, "/")
+			size, err := strconv.Atoi(n)
+			if err != nil {
+				return "", err
+			}
+			sizes = append(sizes, size)
+		}
+	}
+	if len(sizes) == 0 {
+		return "", fmt.Errorf("there is no %s", benchmark)
+	}
+	slices.Sort(sizes)
+	sizes = slices.Compact(sizes)
+	chart.LogX = sizes[len(sizes)-1] > 100*sizes[0]
+	for peer := range strings.FieldsSeq(peers) {
+		s := picture.Series{Name: peer}
+		for _, size := range sizes {
+			if at, err := r.point(float64(size), fmt.Sprintf("%s/n=%d", benchmark, size), peer, unit); err == nil {
+				s.Points = append(s.Points, at)
+			}
+		}
+		chart.Series = append(chart.Series, s)
+	}
+	return r.draw(name, chart)
 }

@@ -13,13 +13,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"gonum.org/v1/plot/plotter"
+
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
+	"github.com/loggregatorexporter/loggregatorexporter/tools/picture"
 )
 
 func main() {
@@ -42,10 +45,7 @@ func run(ctx context.Context, args []string, stdout *os.File) error {
 	capacity := flags.Int("capacity", 200, "diode.capacity: batches that can wait, for each signal")
 	maxItems := flags.Int("max-items", 40000, "diode.max_items: items that can wait, for each signal")
 	interval := flags.Duration("interval", 250*time.Millisecond, "time between two looks at the collector's metrics")
-	recording := flags.String("recording", "build/demo-outage.prom.gz", "`file` to keep the metrics in")
-	picture := flags.String("picture", "build/demo-outage.svg", "`file` to draw")
-	from := flags.String("from", "", "draw this recording, a `file`, instead of a run")
-	dashboard := flags.String("dashboard", "", "draw the panels of this Grafana dashboard, a `file`, instead of the run's own")
+	file := flags.String("picture", "build/demo-outage.svg", "`file` to draw")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -59,72 +59,81 @@ func run(ctx context.Context, args []string, stdout *os.File) error {
 	case *before < 4**interval || *stall < 4**interval || *after < 4**interval:
 		return errors.New("-before, -stall and -after: must be at least four times -interval")
 	}
-	var samples *outage.Recording
-	if *from != "" {
-		var err error
-		if samples, err = outage.ReadFile(*from); err != nil {
-			return err
-		}
-	} else {
-		dir, err := os.MkdirTemp("", "demo-outage")
-		if err != nil {
-			return err
-		}
-		view := newView(stdout)
-		report, err := outage.Run(ctx, outage.Options{
-			Collector: *collector,
-			Dir:       dir,
-			Phases: []outage.Phase{
-				{Name: "before", Duration: *before},
-				{Name: "stall", Duration: *stall, Fault: outage.Stall},
-				{Name: "after", Duration: *after},
-			},
-			Interval: *interval, Batches: *batches, Capacity: *capacity, MaxItems: *maxItems,
-			OnLook: view.look,
-		})
-		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("%w (its files are in %s)", err, dir)
-		}
-		if removed := os.RemoveAll(dir); err != nil || removed != nil {
-			return errors.Join(err, removed)
-		}
-		if err := os.MkdirAll(filepath.Dir(*recording), 0o755); err != nil {
-			return err
-		}
-		if err := report.Recording.WriteFile(*recording); err != nil {
-			return err
-		}
-		summary(stdout, report)
-		fmt.Fprintf(stdout, "The metrics are in %s.\n", *recording)
-		samples = report.Recording
-	}
-	if err := os.MkdirAll(filepath.Dir(*picture), 0o755); err != nil {
+	dir, err := os.MkdirTemp("", "demo-outage")
+	if err != nil {
 		return err
 	}
-	if *dashboard != "" {
-		d, err := outage.ReadDashboard(*dashboard)
-		if err != nil {
-			return err
-		}
-		if err := outage.DrawDashboard(samples, d, *picture); err != nil {
-			return err
-		}
-	} else if err := outage.DrawDemo(samples, *picture); err != nil {
+	view := newView(stdout)
+	report, err := outage.Run(ctx, outage.Options{
+		Collector: *collector,
+		Dir:       dir,
+		Phases: []outage.Phase{
+			{Name: "before", Duration: *before},
+			{Name: "stall", Duration: *stall, Fault: outage.Stall},
+			{Name: "after", Duration: *after},
+		},
+		Interval: *interval, Batches: *batches, Capacity: *capacity, MaxItems: *maxItems,
+		OnLook: view.look,
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w (its files are in %s)", err, dir)
+	}
+	if removed := os.RemoveAll(dir); err != nil || removed != nil {
+		return errors.Join(err, removed)
+	}
+	summary(stdout, report)
+	// Not the time in which the rest is sent.
+	looks := slices.DeleteFunc(view.looks, func(l outage.Look) bool { return l.Elapsed > *before+*stall+*after })
+	if err := drawPicture(looks, *file); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "The picture is %s.\n", *picture)
+	fmt.Fprintf(stdout, "The picture is %s.\n", *file)
 	return nil
 }
 
-// window is the time over which the view takes rates and the worst push.
+// window is the time over which rates and quantiles are taken.
 const window = time.Second
+
+// history is the looks of a run.
+type history []outage.Look
+
+// window returns the looks of the last window, and the one before it.
+func (h history) window() history {
+	for len(h) > 2 && h[len(h)-1].Elapsed-h[1].Elapsed >= window {
+		h = h[1:]
+	}
+	return h
+}
+
+// rate returns how many items of a signal had this fate in a second.
+func (h history) rate(signal int, fate func(outage.Account) int) float64 {
+	first, last := h[0], h[len(h)-1]
+	passed := (last.Elapsed - first.Elapsed).Seconds()
+	if passed == 0 {
+		return 0
+	}
+	return float64(fate(last.Accounts[signal])-fate(first.Accounts[signal])) / passed
+}
+
+// push returns quantiles of the pushes of some signals.
+func (h history) push(signals ...int) (p50, p99 time.Duration) {
+	var all []time.Duration
+	for _, l := range h {
+		for _, i := range signals {
+			all = append(all, l.Pushes[i]...)
+		}
+	}
+	return outage.Quantile(all, 0.5), outage.Quantile(all, 0.99)
+}
+
+func accepted(a outage.Account) int { return a.Accepted }
 
 // view shows a run while it goes on: on a terminal always in the same place, else one line a second.
 type view struct {
 	out      io.Writer
 	terminal bool
+	looks    history
 	drawn    int           // lines on the terminal
-	looks    []outage.Look // of the last window, and the one before
 	lineAt   time.Duration // when the last line was written
 }
 
@@ -135,10 +144,8 @@ func newView(out *os.File) *view {
 
 // look shows a look.
 func (v *view) look(l outage.Look) {
+	l.Page = nil // Its account is enough.
 	v.looks = append(v.looks, l)
-	for len(v.looks) > 2 && l.Elapsed-v.looks[1].Elapsed >= window {
-		v.looks = v.looks[1:]
-	}
 	switch {
 	case v.terminal:
 		v.redraw(l)
@@ -155,26 +162,19 @@ func state(l outage.Look) string {
 	return "ok"
 }
 
-// rate is how many items of a signal were accepted a second.
-func (v *view) rate(i int) float64 {
-	first, last := v.looks[0], v.looks[len(v.looks)-1]
-	passed := (last.Elapsed - first.Elapsed).Seconds()
-	if passed == 0 {
-		return 0
-	}
-	return float64(last.Accounts[i].Accepted-first.Accounts[i].Accepted) / passed
-}
+// columns are what is shown of a signal.
+var columns = []string{"accepted/s", "waiting", "sent", "dropped", "rejected", "failed", "p50 ms", "p99 ms"}
 
-// push is the median of the medians, and the largest p99, of the looks at a signal.
-func (v *view) push(i int) (p50, p99 time.Duration) {
-	var medians []time.Duration
-	for _, l := range v.looks {
-		if l.P99[i] > 0 {
-			medians = append(medians, l.P50[i])
-			p99 = max(p99, l.P99[i])
-		}
+// row returns the columns of a signal.
+func (v *view) row(i int) []string {
+	recent := v.looks.window()
+	a := v.looks[len(v.looks)-1].Accounts[i]
+	p50, p99 := recent.push(i)
+	row := []string{fmt.Sprintf("%.0f", recent.rate(i, accepted))}
+	for _, n := range []int{a.Waiting, a.Sent, a.Dropped, a.Rejected, a.Failed} {
+		row = append(row, strconv.Itoa(n))
 	}
-	return outage.Quantile(medians, 0.5), p99
+	return append(row, millis(p50), millis(p99))
 }
 
 func (v *view) redraw(l outage.Look) {
@@ -182,61 +182,99 @@ func (v *view) redraw(l outage.Look) {
 	if v.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", v.drawn) // Up to its first line.
 	}
-	line := func(format string, args ...any) { fmt.Fprintf(&b, "\x1b[2K"+format+"\n", args...) }
-	colour := "32" // green
+	color := "32" // green
 	if state(l) == "stalled" {
-		colour = "31" // red
+		color = "31" // red
 	}
-	line("Loggregator: \x1b[1;%sm%-7s\x1b[0m %6.1f s", colour, state(l), l.Elapsed.Seconds())
-	line("%-7s %10s %7s %7s %7s %8s %6s %8s %8s", "", "accepted/s", "waiting", "sent", "dropped", "rejected", "failed",
-		"p50 ms", "p99 ms")
+	fmt.Fprintf(&b, "\x1b[2KLoggregator: \x1b[1;%sm%-7s\x1b[0m %6.1f s\n", color, state(l), l.Elapsed.Seconds())
+	row := func(name string, columns []string) {
+		fmt.Fprintf(&b, "\x1b[2K%-7s", name)
+		for i, width := range []int{10, 7, 7, 7, 8, 6, 8, 8} {
+			fmt.Fprintf(&b, " %*s", width, columns[i])
+		}
+		b.WriteByte('\n')
+	}
+	row("", columns)
 	for i, s := range outage.Signals {
-		a := l.Accounts[i]
-		p50, p99 := v.push(i)
-		line("%-7s %10.0f %7d %7d %7d %8d %6d %8s %8s", s.Name, v.rate(i), a.Waiting, a.Sent, a.Dropped, a.Rejected, a.Failed,
-			millis(p50), millis(p99))
+		row(s.Name, v.row(i))
 	}
 	v.drawn = strings.Count(b.String(), "\n")
 	_, _ = io.WriteString(v.out, b.String()) // A view that can't be written is no reason to stop.
 }
 
 func (v *view) line(l outage.Look) {
-	column := func(of func(i int) string) string {
-		var values []string
-		for i := range outage.Signals {
-			values = append(values, of(i))
-		}
-		return strings.Join(values, "/")
-	}
-	number := func(of func(outage.Account) int) string {
-		return column(func(i int) string { return strconv.Itoa(of(l.Accounts[i])) })
-	}
 	if v.lineAt < 0 {
 		fmt.Fprintln(v.out, "The numbers are of logs/metrics/traces.")
 	}
-	fmt.Fprintf(v.out, "%3.0f s Loggregator: %-7s accepted/s %s waiting %s sent %s dropped %s rejected %s failed %s "+
-		"push p50 %s p99 %s ms\n",
-		l.Elapsed.Seconds(), state(l),
-		column(func(i int) string { return fmt.Sprintf("%.0f", v.rate(i)) }),
-		number(func(a outage.Account) int { return a.Waiting }),
-		number(func(a outage.Account) int { return a.Sent }),
-		number(func(a outage.Account) int { return a.Dropped }),
-		number(func(a outage.Account) int { return a.Rejected }),
-		number(func(a outage.Account) int { return a.Failed }),
-		column(func(i int) string { p50, _ := v.push(i); return millis(p50) }),
-		column(func(i int) string { _, p99 := v.push(i); return millis(p99) }))
+	fmt.Fprintf(v.out, "%3.0f s Loggregator: %-7s", l.Elapsed.Seconds(), state(l))
+	rows := [][]string{v.row(0), v.row(1), v.row(2)}
+	for k, name := range columns {
+		fmt.Fprintf(v.out, " %s %s/%s/%s", name, rows[0][k], rows[1][k], rows[2][k])
+	}
+	fmt.Fprintln(v.out)
 }
 
 func millis(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d.Microseconds())/1000) }
 
-func short(d time.Duration) string { return millis(d) + " ms" }
+// drawPicture draws how the pushes and the items of a run went.
+func drawPicture(looks history, file string) error {
+	var p50, p99 plotter.XYs
+	fates := []struct {
+		name string
+		of   func(outage.Account) int
+		line plotter.XYs
+	}{
+		{name: "accepted", of: accepted},
+		{name: "sent", of: func(a outage.Account) int { return a.Sent }},
+		{name: "dropped", of: func(a outage.Account) int { return a.Dropped }},
+	}
+	waiting := make([]picture.Series, len(outage.Signals))
+	var stall [][2]float64
+	for i, l := range looks {
+		x, recent := l.Elapsed.Seconds(), looks[:i+1].window()
+		if median, most := recent.push(0, 1, 2); median > 0 {
+			p50 = append(p50, plotter.XY{X: x, Y: median.Seconds()})
+			p99 = append(p99, plotter.XY{X: x, Y: most.Seconds()})
+		}
+		for k := range fates {
+			sum := 0.0
+			for signal := range outage.Signals {
+				sum += recent.rate(signal, fates[k].of)
+			}
+			fates[k].line = append(fates[k].line, plotter.XY{X: x, Y: sum})
+		}
+		for k, s := range outage.Signals {
+			waiting[k].Name = s.Name
+			waiting[k].Points = append(waiting[k].Points, plotter.XY{X: x, Y: float64(l.Accounts[k].Waiting)})
+		}
+		switch {
+		case state(l) == "ok":
+		case stall == nil:
+			stall = [][2]float64{{x, x}}
+		default:
+			stall[0][1] = x
+		}
+	}
+	items := make([]picture.Series, len(fates))
+	for k, f := range fates {
+		items[k] = picture.Series{Name: f.name, Points: f.line}
+	}
+	return picture.Draw(file,
+		picture.Chart{
+			Title: "Duration of a push, as OTLP clients see it (grey: Loggregator stalls)", Unit: "s", Shaded: stall,
+			Series: []picture.Series{{Name: "median", Points: p50}, {Name: "99th percentile", Points: p99}},
+		},
+		picture.Chart{Title: "Items a second, of all signals", Unit: "/s", Shaded: stall, Series: items},
+		picture.Chart{Title: "Waiting items", X: "seconds", Shaded: stall, Series: waiting},
+	)
+}
 
 // summary says in words how it went.
 func summary(w io.Writer, r *outage.Report) {
 	fmt.Fprintf(w, "\nPushes, as the OTLP clients see them:\n")
 	for _, p := range r.Phases {
-		fmt.Fprintf(w, "  %-6s  %5.1f s, %5d pushes: p50 %s, p99 %s\n", p.Name, p.End.Sub(p.Start).Seconds(), p.Pushes,
-			short(p.P50), short(p.P99))
+		fmt.Fprintf(w, "  %-6s  %5.1f s, %5d pushes: p50 %s ms, p99 %s ms\n", p.Name, p.End.Sub(p.Start).Seconds(),
+			p.Pushes, millis(p.P50), millis(p.P99))
 	}
 	fmt.Fprintf(w, "\nWhat became of the items:\n")
 	for i, s := range outage.Signals {
@@ -248,7 +286,7 @@ func summary(w io.Writer, r *outage.Report) {
 		} else {
 			fmt.Fprintf(w, ": NOT TRUE, that is a defect\n")
 		}
-		fmt.Fprintf(w, "           the clients pushed %d; at Loggregator arrived %d different ones, %d of them more than once\n",
+		fmt.Fprintf(w, "           the clients pushed %d; at Loggregator arrived %d different ones, and %d again\n",
 			r.Pushed[i], r.Arrived[i], r.Again[i])
 		for _, p := range r.Phases {
 			if d := p.Became[i].Dropped; d > 0 {

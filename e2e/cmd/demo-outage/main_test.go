@@ -5,6 +5,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -23,7 +25,7 @@ func looks() []outage.Look {
 		ms := time.Millisecond
 		return outage.Look{
 			Elapsed: elapsed, Phase: phase, Accounts: []outage.Account{a, a, a},
-			P50: []time.Duration{ms, ms, ms}, P99: []time.Duration{10000 * ms, 2 * ms, 3 * ms},
+			Pushes: [3][]time.Duration{{ms, ms, ms, 10000 * ms}, {ms, 2 * ms}, {ms, 3 * ms}},
 		}
 	}
 	return []outage.Look{
@@ -71,6 +73,14 @@ func TestViewElsewhere(t *testing.T) {
 	assert.NotContains(t, out.String(), "\x1b")
 }
 
+func TestPicture(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "folder", "outage.svg")
+	require.NoError(t, drawPicture(looks(), file))
+	drawn, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Contains(t, string(drawn), "Waiting items")
+}
+
 func TestSummarySaysWhatIsNotTrue(t *testing.T) {
 	var out bytes.Buffer
 	good := outage.Account{Accepted: 10, Sent: 4, Dropped: 3, Rejected: 2, Failed: 1}
@@ -95,7 +105,6 @@ func TestFlags(t *testing.T) {
 		"-batches":   {"-batches", "0"},
 		"-interval":  {"-interval", "1ms"},
 		"-before":    {"-stall", "1ms"},
-		"no such":    {"-from", "missing.prom.gz"},
 		"-undefined": {"-undefined"},
 	} {
 		assert.ErrorContains(t, run(t.Context(), args, nil), name)

@@ -7,10 +7,13 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
@@ -21,184 +24,226 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Signal is a kind of telemetry, under the names that the collector has for it.
-type Signal struct {
-	Name  string // logs, metrics or traces
-	Items string // in the names of metrics: log_records, metric_points or spans
-	batch int    // items
+// Shape describes the batches of a load. The source ID of an item is the name of its signal, and its number is the payload of
+// the log, the name of the metric after "load." or the name of the span. No two items have an attribute value in common.
+type Shape struct {
+	Items      [3]int // in a batch of each signal
+	Resources  int
+	Payload    int    // bytes in a log
+	Attributes [3]int // of an item of each signal
+	// NaN makes one in so many points a NaN, which is rejected. 0 makes none.
+	NaN int
 }
 
-// Signals are all of them. The batches of traces are larger, so that their diode is full by its items and not by its
-// batches.
-var Signals = []Signal{
-	{Name: "logs", Items: "log_records", batch: 20},
-	{Name: "metrics", Items: "metric_points", batch: 20},
-	{Name: "traces", Items: "spans", batch: 50},
-}
-
-// itemTag is the attribute with the number of an item.
-const itemTag = "item"
-
-// stream is the load of one signal: the items 0, 1, 2 and so on.
-type stream struct {
+// Stream is the load of one signal: the items 0, 1, 2 and so on.
+type Stream struct {
 	Signal
-	export func(ctx context.Context, first int, malformed bool) error
-	pushed atomic.Int64 // items
+	Sent   atomic.Int64 // items that the collector acknowledged
+	batch  int
+	export func(ctx context.Context, first int) error
 }
 
-// pushes is where the durations of pushes are kept, by signal.
-type pushes struct {
-	mu    sync.Mutex
-	phase int
-	all   map[int][]time.Duration    // by phase
-	fresh map[string][]time.Duration // by signal, since the last look
+// Load pushes batches of all signals to a collector until it is stopped.
+type Load struct {
+	Streams []*Stream
+	// Malformed makes half of the logs and points such that they have no form in Loggregator.
+	Malformed atomic.Bool
+	failed    chan error
+	cancel    context.CancelFunc
+	running   sync.WaitGroup
 }
 
-func (p *pushes) add(signal string, d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.all[p.phase] = append(p.all[p.phase], d)
-	p.fresh[signal] = append(p.fresh[signal], d)
-}
-
-// enter says which phase the pushes are of from now on.
-func (p *pushes) enter(phase int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.phase = phase
-}
-
-// take returns the durations since it was last called.
-func (p *pushes) take() map[string][]time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	fresh := p.fresh
-	p.fresh = map[string][]time.Duration{}
-	return fresh
-}
-
-// load pushes by OTLP until its context is done.
-type load struct {
-	streams   []*stream
-	pushes    *pushes
-	malformed atomic.Bool // whether half of the items have no form in Loggregator
-}
-
-func newLoad(conn *grpc.ClientConn) *load {
+// StartLoad pushes so many batches of each signal a second; 0 is as many as the collector takes. It calls onPush, unless that
+// is nil, with the duration of each push, from a goroutine for each signal.
+func StartLoad(conn *grpc.ClientConn, shape Shape, batches int, onPush func(signal int, took time.Duration)) *Load {
 	logs, metrics, traces := plogotlp.NewGRPCClient(conn), pmetricotlp.NewGRPCClient(conn), ptraceotlp.NewGRPCClient(conn)
-	exports := []func(ctx context.Context, first int, malformed bool) error{
-		func(ctx context.Context, first int, malformed bool) error {
-			_, err := logs.Export(ctx, plogotlp.NewExportRequestFromLogs(makeLogs(first, Signals[0].batch, malformed)))
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Load{failed: make(chan error, len(Signals)), cancel: cancel}
+	ready := grpc.WaitForReady(true)
+	for i, export := range []func(ctx context.Context, first int) error{
+		func(ctx context.Context, first int) error {
+			_, err := logs.Export(ctx, plogotlp.NewExportRequestFromLogs(shape.logs(first, l.Malformed.Load())), ready)
 			return err
 		},
-		func(ctx context.Context, first int, malformed bool) error {
-			_, err := metrics.Export(ctx, pmetricotlp.NewExportRequestFromMetrics(makeMetrics(first, Signals[1].batch, malformed)))
+		func(ctx context.Context, first int) error {
+			_, err := metrics.Export(ctx, pmetricotlp.NewExportRequestFromMetrics(shape.metrics(first, l.Malformed.Load())), ready)
 			return err
 		},
-		func(ctx context.Context, first int, _ bool) error {
-			_, err := traces.Export(ctx, ptraceotlp.NewExportRequestFromTraces(makeTraces(first, Signals[2].batch)))
+		func(ctx context.Context, first int) error {
+			_, err := traces.Export(ctx, ptraceotlp.NewExportRequestFromTraces(shape.traces(first)), ready)
 			return err
 		},
-	}
-	l := &load{pushes: &pushes{all: map[int][]time.Duration{}, fresh: map[string][]time.Duration{}}}
-	for i, signal := range Signals {
-		l.streams = append(l.streams, &stream{Signal: signal, export: exports[i]})
+	} {
+		st := &Stream{Signal: Signals[i], batch: shape.Items[i], export: export}
+		l.Streams = append(l.Streams, st)
+		l.running.Go(func() {
+			if err := st.push(ctx, batches, func(took time.Duration) {
+				if onPush != nil {
+					onPush(i, took)
+				}
+			}); err != nil {
+				l.failed <- fmt.Errorf("the collector refused %s: %w", st.Name, err)
+			}
+		})
 	}
 	return l
 }
 
-// run pushes so many batches of each signal a second. A push that has begun ends, so that its items are known.
-func (l *load) run(ctx context.Context, batches int) error {
-	errs := make(chan error, len(l.streams))
-	for _, st := range l.streams {
-		go func() { errs <- l.push(ctx, st, batches) }()
+func (st *Stream) push(ctx context.Context, batches int, onPush func(time.Duration)) error {
+	var pace <-chan time.Time
+	if batches > 0 {
+		ticker := time.NewTicker(time.Second / time.Duration(batches))
+		defer ticker.Stop()
+		pace = ticker.C
+	} else {
+		always := make(chan time.Time)
+		close(always)
+		pace = always
 	}
-	var failed error
-	for range l.streams {
-		if err := <-errs; err != nil {
-			failed = err
-		}
-	}
-	return failed
-}
-
-func (l *load) push(ctx context.Context, st *stream, batches int) error {
-	ticker := time.NewTicker(time.Second / time.Duration(batches))
-	defer ticker.Stop()
-	for ctx.Err() == nil {
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-pace:
+		}
+		if ctx.Err() != nil {
+			return nil // Both were ready.
 		}
 		begin := time.Now()
-		if err := st.export(context.WithoutCancel(ctx), int(st.pushed.Load()), l.malformed.Load()); err != nil {
-			return fmt.Errorf("the collector refused %s: %w", st.Name, err)
+		// A push that has begun ends, so that the fate of its items is known.
+		if err := st.export(context.WithoutCancel(ctx), int(st.Sent.Load())); err != nil {
+			return err
 		}
-		l.pushes.add(st.Name, time.Since(begin))
-		st.pushed.Add(int64(st.batch))
+		onPush(time.Since(begin))
+		st.Sent.Add(int64(st.batch))
 	}
-	return nil
 }
 
-func describe(resource pcommon.Resource, signal string) {
-	resource.Attributes().PutStr("source_id", signal)
-	resource.Attributes().PutStr("service.name", "shop")
+// Failed receives an error when the collector refuses a batch. The stream of that signal has ended then.
+func (l *Load) Failed() <-chan error { return l.failed }
+
+// Stop returns when no push is in progress, with the error of a stream that failed and that nobody has received. It may be
+// called more than once.
+func (l *Load) Stop() error {
+	l.cancel()
+	l.running.Wait()
+	select {
+	case err := <-l.failed:
+		return err
+	default:
+		return nil
+	}
 }
 
 func now() pcommon.Timestamp { return pcommon.NewTimestampFromTime(time.Now()) }
 
-func makeLogs(first, n int, malformed bool) plog.Logs {
+func describe(resource pcommon.Resource, signal int) {
+	resource.Attributes().PutStr("source_id", Signals[signal].Name)
+}
+
+func putAttributes(attributes pcommon.Map, id, n int) {
+	for k := range n {
+		attributes.PutStr(fmt.Sprintf("load.attribute.%02d", k), fmt.Sprintf("value %d of item %d", k, id))
+	}
+}
+
+func (s Shape) logs(first int, malformed bool) plog.Logs {
 	data := plog.NewLogs()
-	rl := data.ResourceLogs().AppendEmpty()
-	describe(rl.Resource(), "logs")
-	records := rl.ScopeLogs().AppendEmpty().LogRecords()
-	for id := first; id < first+n; id++ {
-		r := records.AppendEmpty()
-		r.SetTimestamp(now())
-		if malformed && id%2 == 0 {
-			continue // Nothing in it: rejected as empty.
+	for k := range s.Resources {
+		rl := data.ResourceLogs().AppendEmpty()
+		describe(rl.Resource(), 0)
+		records := rl.ScopeLogs().AppendEmpty().LogRecords()
+		for id := first + k; id < first+s.Items[0]; id += s.Resources {
+			r := records.AppendEmpty()
+			r.SetTimestamp(now())
+			if malformed && id%2 == 0 {
+				continue // Nothing in it: rejected as empty.
+			}
+			r.Body().SetStr(fmt.Sprintf("%0*d", s.Payload, id))
+			putAttributes(r.Attributes(), id, s.Attributes[0])
 		}
-		r.SetSeverityNumber(plog.SeverityNumberInfo)
-		r.Body().SetStr(fmt.Sprintf("order %d placed by customer %d", id, id%97))
-		r.Attributes().PutInt(itemTag, int64(id))
-		r.Attributes().PutStr("http.route", "/orders")
 	}
 	return data
 }
 
-func makeMetrics(first, n int, malformed bool) pmetric.Metrics {
+func (s Shape) metrics(first int, malformed bool) pmetric.Metrics {
 	data := pmetric.NewMetrics()
-	rm := data.ResourceMetrics().AppendEmpty()
-	describe(rm.Resource(), "metrics")
-	m := rm.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
-	m.SetName("queue.length")
-	points := m.SetEmptyGauge().DataPoints()
-	for id := first; id < first+n; id++ {
-		p := points.AppendEmpty()
-		p.SetTimestamp(now())
-		p.SetDoubleValue(float64(id % 50))
-		// One in 200 is always rejected: a little of that is normal.
-		if id%200 == 0 || malformed && id%2 == 0 {
-			p.SetDoubleValue(math.NaN())
+	for k := range s.Resources {
+		rm := data.ResourceMetrics().AppendEmpty()
+		describe(rm.Resource(), 1)
+		metrics, at := rm.ScopeMetrics().AppendEmpty().Metrics(), now()
+		for id := first + k; id < first+s.Items[1]; id += s.Resources {
+			m := metrics.AppendEmpty()
+			m.SetName(fmt.Sprintf("load.%d", id))
+			p := m.SetEmptyGauge().DataPoints().AppendEmpty()
+			p.SetTimestamp(at)
+			p.SetDoubleValue(float64(id))
+			if malformed && id%2 == 0 || s.NaN > 0 && id%s.NaN == 0 {
+				p.SetDoubleValue(math.NaN())
+			}
+			putAttributes(p.Attributes(), id, s.Attributes[1])
 		}
-		p.Attributes().PutInt(itemTag, int64(id))
 	}
 	return data
 }
 
-func makeTraces(first, n int) ptrace.Traces {
+func (s Shape) traces(first int) ptrace.Traces {
 	data := ptrace.NewTraces()
-	rs := data.ResourceSpans().AppendEmpty()
-	describe(rs.Resource(), "traces")
-	spans := rs.ScopeSpans().AppendEmpty().Spans()
-	for id := first; id < first+n; id++ {
-		span := spans.AppendEmpty()
-		span.SetName("POST /orders")
-		span.SetKind(ptrace.SpanKindServer)
-		span.SetStartTimestamp(now())
-		span.SetEndTimestamp(now())
-		span.Attributes().PutInt(itemTag, int64(id))
+	for k := range s.Resources {
+		rs := data.ResourceSpans().AppendEmpty()
+		describe(rs.Resource(), 2)
+		spans := rs.ScopeSpans().AppendEmpty().Spans()
+		for id := first + k; id < first+s.Items[2]; id += s.Resources {
+			span := spans.AppendEmpty()
+			span.SetName(strconv.Itoa(id))
+			span.SetKind(ptrace.SpanKindServer)
+			span.SetStartTimestamp(now())
+			span.SetEndTimestamp(span.StartTimestamp() + 1)
+			putAttributes(span.Attributes(), id, s.Attributes[2])
+		}
 	}
 	return data
+}
+
+// Arrivals counts the items of loads that arrive at Loggregator. Its methods may be called at the same time.
+type Arrivals struct {
+	mu             sync.Mutex
+	total, highest [3]int
+	ids            [3]map[int]bool
+}
+
+// Add counts the items of an envelope. Each metric of a gauge is an item.
+func (a *Arrivals) Add(e *loggregator_v2.Envelope) error {
+	signal, items := 0, []string{string(e.GetLog().GetPayload())}
+	switch {
+	case e.GetGauge() != nil:
+		signal, items = 1, nil
+		for name := range e.GetGauge().GetMetrics() {
+			items = append(items, strings.TrimPrefix(name, "load_"))
+		}
+	case e.GetTimer() != nil:
+		signal, items = 2, []string{e.GetTimer().GetName()}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, item := range items {
+		id, err := strconv.Atoi(item)
+		if err != nil || e.GetSourceId() != Signals[signal].Name {
+			return fmt.Errorf("not an item of a load: %v", e)
+		}
+		if a.ids[signal] == nil {
+			a.ids[signal] = map[int]bool{}
+		}
+		a.ids[signal][id] = true
+		a.total[signal]++
+		a.highest[signal] = max(a.highest[signal], id)
+	}
+	return nil
+}
+
+// Count returns how many items of a signal have arrived, how many different ones, and the highest number of one.
+func (a *Arrivals) Count(signal int) (total, distinct, highest int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.total[signal], len(a.ids[signal]), a.highest[signal]
 }

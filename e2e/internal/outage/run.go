@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package outage runs a built collector through an outage of Loggregator, records its metrics, and draws them.
+// Package outage puts a load on a built collector, reads its metrics, and runs it through an outage of Loggregator.
 package outage
 
 import (
@@ -22,8 +22,6 @@ import (
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -31,22 +29,6 @@ import (
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
-)
-
-// The series that a run records beside those of the collector.
-const (
-	// UpMetric is whether the collector's metrics could be read, under Prometheus' name for it.
-	UpMetric = "up"
-	// StalledMetric is whether Loggregator stalls.
-	StalledMetric = "demo_stalled"
-	// PushMetric is a quantile of how long the pushes since the look before took, in seconds, by signal and quantile.
-	PushMetric = "demo_push_seconds"
-)
-
-// The labels that a Prometheus would give the collector.
-const (
-	Job      = "otelcol"
-	Instance = "demo"
 )
 
 // patience is how long a run waits for what has to come. It is far more than it takes.
@@ -82,39 +64,32 @@ type Options struct {
 	OnLook func(Look)
 }
 
-// Account is what the collector's metrics say about the items of a signal.
-type Account struct{ Accepted, Sent, Failed, Dropped, Rejected, Waiting int }
-
-// Balanced says whether each accepted item is counted out exactly once.
-func (a Account) Balanced() bool {
-	return a.Accepted == a.Sent+a.Failed+a.Dropped+a.Rejected+a.Waiting
-}
-
-// Look is what a run knows at a moment.
+// Look is the state of a run at a moment.
 type Look struct {
+	At       time.Time
 	Elapsed  time.Duration
 	Phase    Phase
-	Accounts []Account       // in the order of Signals
-	P50, P99 []time.Duration // of the pushes since the look before, in the order of Signals; 0 if there were none
+	Page     Page
+	Accounts []Account
+	Pushes   [3][]time.Duration // since the previous look
 }
 
-// PhaseReport is how a phase went.
+// PhaseReport is the outcome of a phase.
 type PhaseReport struct {
 	Phase
 	Start, End time.Time
 	Pushes     int
 	P50, P99   time.Duration // of the pushes of all signals
-	Became     []Account     // of the items in it, in the order of Signals; of Waiting it is the change
+	Became     []Account     // of the items in it; Waiting is the change
 }
 
-// Report is how a run went.
+// Report is the outcome of a run.
 type Report struct {
-	Phases    []PhaseReport
-	Accounts  []Account // at the end, when nothing waited any more, in the order of Signals
-	Pushed    []int     // items that the collector acknowledged, as the OTLP clients know it
-	Arrived   []int     // different items that arrived at Loggregator
-	Again     []int     // those that arrived more than once
-	Recording *Recording
+	Phases   []PhaseReport
+	Accounts []Account // at the end, when nothing waited any more
+	Pushed   []int     // items that the collector acknowledged, as the OTLP clients know it
+	Arrived  []int     // different items that arrived at Loggregator
+	Again    []int     // items that arrived once more
 }
 
 // Run runs a collector through the phases.
@@ -126,8 +101,12 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	arrived := &arrivals{}
-	ingress, err := ingresstest.Start("127.0.0.1:0", tls, arrived.add)
+	arrived := &Arrivals{}
+	ingress, err := ingresstest.Start("127.0.0.1:0", tls, func(envelopes []*loggregator_v2.Envelope) {
+		for _, e := range envelopes {
+			_ = arrived.Add(e) // Something else is missed as an item that did not arrive.
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -142,49 +121,22 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	defer conn.Close()
-	r := &runner{options: o, ingress: ingress, collector: c, load: newLoad(conn), recording: NewRecording(), begin: time.Now()}
-	if report, err = r.run(ctx); err != nil {
+	r := &runner{options: o, ingress: ingress, collector: c, begin: time.Now()}
+	r.load = StartLoad(conn, shape, o.Batches, r.pushed)
+	report, err = r.run(ctx)
+	if err = errors.Join(err, r.load.Stop()); err != nil {
 		return nil, err
 	}
-	report.Arrived, report.Again = arrived.count()
+	for i := range Signals {
+		total, distinct, _ := arrived.Count(i)
+		report.Arrived, report.Again = append(report.Arrived, distinct), append(report.Again, total-distinct)
+	}
 	return report, nil
 }
 
-// arrivals counts what arrives at Loggregator.
-type arrivals struct {
-	mu    sync.Mutex
-	times [3]map[string]int // how often each item has arrived, in the order of Signals
-}
-
-func (a *arrivals) add(envelopes []*loggregator_v2.Envelope) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, e := range envelopes {
-		i := slices.IndexFunc(Signals, func(s Signal) bool { return s.Name == e.GetSourceId() })
-		if i < 0 {
-			continue // Not of the load: it is missed as an item that did not arrive.
-		}
-		if a.times[i] == nil {
-			a.times[i] = map[string]int{}
-		}
-		a.times[i][e.GetTags()[itemTag]]++
-	}
-}
-
-func (a *arrivals) count() (different, again []int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, times := range a.times {
-		twice := 0
-		for _, n := range times {
-			if n > 1 {
-				twice++
-			}
-		}
-		different, again = append(different, len(times)), append(again, twice)
-	}
-	return different, again
-}
+// shape fills the diode of traces by its items, and those of the others by their batches. A few points are always rejected,
+// which is normal. With an attribute of its own a point shares no envelope.
+var shape = Shape{Items: [3]int{20, 20, 50}, Resources: 1, Payload: 40, Attributes: [3]int{1, 1, 1}, NaN: 200}
 
 // collector is the built collector as a process.
 type collector struct {
@@ -326,83 +278,77 @@ type runner struct {
 	options   Options
 	ingress   *ingresstest.Server
 	collector *collector
-	load      *load
-	recording *Recording
+	load      *Load
 	begin     time.Time
+
+	mu     sync.Mutex
+	pushes [3][]time.Duration // since the last look
+}
+
+func (r *runner) pushed(signal int, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pushes[signal] = append(r.pushes[signal], took)
 }
 
 func (r *runner) run(ctx context.Context) (*Report, error) {
-	loadCtx, stopLoad := context.WithCancel(ctx)
-	defer stopLoad()
-	loaded := make(chan error, 1)
-	go func() { loaded <- r.load.run(loadCtx, r.options.Batches) }()
-
-	report := &Report{Recording: r.recording}
+	report := &Report{}
 	ticker := time.NewTicker(r.options.Interval)
 	defer ticker.Stop()
-	accounts, err := r.look(ctx, r.options.Phases[0])
+	look, err := r.look(ctx, r.options.Phases[0])
 	if err != nil {
 		return nil, err
 	}
-	for i, phase := range r.options.Phases {
-		p, before := PhaseReport{Phase: phase, Start: time.Now()}, accounts
-		r.load.pushes.enter(i)
+	for _, phase := range r.options.Phases {
+		p, before := PhaseReport{Phase: phase, Start: time.Now()}, look.Accounts
 		r.enter(phase.Fault)
+		var pushes []time.Duration
 		for time.Since(p.Start) < phase.Duration {
 			select {
 			case <-ctx.Done():
 				return nil, ctx.Err()
-			case err := <-loaded:
-				return nil, errors.Join(errors.New("the load ended"), err)
+			case err := <-r.load.Failed():
+				return nil, err
 			case <-ticker.C:
 			}
-			if accounts, err = r.look(ctx, phase); err != nil {
+			if look, err = r.look(ctx, phase); err != nil {
 				return nil, err
 			}
+			pushes = slices.Concat(pushes, look.Pushes[0], look.Pushes[1], look.Pushes[2])
 		}
-		p.End = time.Now()
-		for k, a := range accounts {
-			b := before[k]
-			p.Became = append(p.Became, Account{
-				a.Accepted - b.Accepted, a.Sent - b.Sent, a.Failed - b.Failed, a.Dropped - b.Dropped, a.Rejected - b.Rejected,
-				a.Waiting - b.Waiting,
-			})
+		p.End, p.Pushes, p.P50, p.P99 = time.Now(), len(pushes), Quantile(pushes, 0.5), Quantile(pushes, 0.99)
+		for i, a := range look.Accounts {
+			p.Became = append(p.Became, a.Minus(before[i]))
 		}
 		report.Phases = append(report.Phases, p)
 	}
 	r.enter(None)
-	stopLoad()
-	if err := <-loaded; err != nil {
+	if err := r.load.Stop(); err != nil {
 		return nil, err
 	}
-	for i := range report.Phases {
-		p := &report.Phases[i]
-		all := r.load.pushes.all[i]
-		p.Pushes, p.P50, p.P99 = len(all), Quantile(all, 0.5), Quantile(all, 0.99)
-	}
-
 	last := r.options.Phases[len(r.options.Phases)-1]
 	last.Fault = None
 	if err := r.collector.eventually(ctx, func() (done bool, err error) {
-		report.Accounts, err = r.look(ctx, last)
-		return !slices.ContainsFunc(report.Accounts, func(a Account) bool { return a.Waiting > 0 }), err
+		look, err = r.look(ctx, last)
+		return Empty(look.Accounts), err
 	}); err != nil {
 		return nil, fmt.Errorf("the end of what waits: %w", err)
 	}
-	// The last item may have been counted out of what waits, and not yet as sent.
-	if report.Accounts, err = r.look(ctx, last); err != nil {
+	// An item is no longer waiting shortly before it is counted as sent.
+	if look, err = r.look(ctx, last); err != nil {
 		return nil, err
 	}
-	for _, st := range r.load.streams {
-		report.Pushed = append(report.Pushed, int(st.pushed.Load()))
+	report.Accounts = look.Accounts
+	for _, st := range r.load.Streams {
+		report.Pushed = append(report.Pushed, int(st.Sent.Load()))
 	}
 	return report, nil
 }
 
-// enter makes a fault, and ends those before it.
+// enter makes a fault, and ends the previous one.
 func (r *runner) enter(fault Fault) {
 	r.ingress.Resume()
-	r.load.malformed.Store(fault == Break)
+	r.load.Malformed.Store(fault == Break)
 	switch fault {
 	case Stall:
 		r.ingress.Stall()
@@ -412,66 +358,27 @@ func (r *runner) enter(fault Fault) {
 }
 
 // look reads the collector's metrics.
-func (r *runner) look(ctx context.Context, phase Phase) ([]Account, error) {
-	at := time.Now()
-	page, err := r.collector.page(ctx)
+func (r *runner) look(ctx context.Context, phase Phase) (Look, error) {
+	look := Look{At: time.Now(), Phase: phase}
+	look.Elapsed = look.At.Sub(r.begin)
+	text, err := r.collector.page(ctx)
 	if err != nil {
-		return nil, err
+		return Look{}, err
 	}
-	now := NewRecording()
-	if err := now.AddPage(page, at); err != nil {
-		return nil, err
+	if look.Page, err = ParsePage(text); err != nil {
+		return Look{}, err
 	}
-	stalled := 0.0
-	if phase.Fault == Stall {
-		stalled = 1
-	}
-	now.Add(labels.FromStrings(model.MetricNameLabel, StalledMetric), at.UnixMilli(), stalled)
-	now.Add(labels.FromStrings(model.MetricNameLabel, UpMetric), at.UnixMilli(), 1)
-	look := Look{Elapsed: at.Sub(r.begin), Phase: phase}
-	pushes := r.load.pushes.take()
-	for _, signal := range Signals {
-		took := pushes[signal.Name]
-		p50, p99 := Quantile(took, 0.5), Quantile(took, 0.99)
-		look.P50, look.P99 = append(look.P50, p50), append(look.P99, p99)
-		if len(took) > 0 {
-			for q, d := range map[string]time.Duration{"0.5": p50, "0.99": p99} {
-				now.Add(labels.FromStrings(model.MetricNameLabel, PushMetric, "signal", signal.Name, "quantile", q),
-					at.UnixMilli(), d.Seconds())
-			}
-		}
-		of := func(name string, matching ...string) int { return int(now.last("otelcol_"+name, matching...)) }
-		look.Accounts = append(look.Accounts, Account{
-			Accepted: of("receiver_accepted_" + signal.Items),
-			Sent:     of("exporter_sent_" + signal.Items),
-			Failed:   of("exporter_send_failed_" + signal.Items),
-			Dropped:  of("exporter_loggregator_dropped_items", "signal", signal.Name),
-			Rejected: of("exporter_loggregator_rejected_items", "signal", signal.Name),
-			Waiting:  of("exporter_loggregator_waiting_items", "signal", signal.Name),
-		})
-	}
-	for _, s := range now.series {
-		metric := labels.NewBuilder(s.Metric).Set("job", Job).Set("instance", Instance).Labels()
-		r.recording.Add(metric, s.Floats[0].T, s.Floats[0].F)
-	}
+	look.Accounts = look.Page.Accounts()
+	r.mu.Lock()
+	look.Pushes, r.pushes = r.pushes, [3][]time.Duration{}
+	r.mu.Unlock()
 	if r.options.OnLook != nil {
 		r.options.OnLook(look)
 	}
-	return look.Accounts, nil
+	return look, nil
 }
 
-// last is the sum of the last samples of all series of a name with these labels.
-func (r *Recording) last(name string, matching ...string) float64 {
-	sum := 0.0
-	for _, s := range r.byName[name] {
-		if len(matching) == 0 || s.Metric.Get(matching[0]) == matching[1] {
-			sum += s.Floats[len(s.Floats)-1].F
-		}
-	}
-	return sum
-}
-
-// Quantile is the smallest of all values that is not below a share q of them; 0 if there are none.
+// Quantile returns the smallest of all values that is not below a share q of them; 0 if there are none.
 func Quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0
