@@ -127,7 +127,7 @@ generate: ## Write the generated files anew
 
 .PHONY: upgrade
 upgrade: ## Move to another collector: COLLECTOR=v0.166.0, or latest; ocb takes BUILD=v0.165.0, if given
-	$(GO) run -C tools ./versions -root $(CURDIR) -collector '$(COLLECTOR)' -build '$(BUILD)'
+	tools/upgrade.sh '$(COLLECTOR)' '$(BUILD)'
 	$(MAKE) generate
 
 .PHONY: generate-check

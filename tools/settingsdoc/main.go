@@ -62,7 +62,7 @@ func table(all []setting) []byte {
 	var b bytes.Buffer
 	b.WriteString("| key | default | meaning |\n| --- | --- | --- |\n")
 	for _, s := range all {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.key, s.shownDefault(), s.meaning())
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Key, s.shownDefault(), s.meaning())
 	}
 	return b.Bytes()
 }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"reflect"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +29,7 @@ const duration = `^([0-9.]+(ns|us|µs|ms|s|m|h))+$|^0$|` + reference
 func schema(all []setting) object {
 	known := map[string]setting{}
 	for _, s := range all {
-		known[s.key] = s
+		known[s.Key] = s
 	}
 	config := reflect.TypeFor[loggregatorexporter.Config]()
 	root := schemaOf(config, "", known)
@@ -59,16 +58,16 @@ func schemaOf(t reflect.Type, key string, known map[string]setting) object {
 	if !ok {
 		return s
 	}
-	s["description"] = row.doc
+	s["description"] = row.Doc
 	if value := plain(row.def); value != "" {
 		s["default"] = value
 	}
-	if row.max > 0 { // Only numbers have that.
+	if row.Max > 0 { // Only numbers have that.
 		number := s["anyOf"].([]object)[0]
-		number["minimum"], number["maximum"] = row.min, row.max
+		number["minimum"], number["maximum"] = row.Min, row.Max
 	}
-	if len(row.enum) > 0 {
-		maps.Copy(s, or(object{"enum": row.enum}))
+	if len(row.Enum) > 0 {
+		maps.Copy(s, or(object{"enum": row.Enum}))
 		delete(s, "type")
 	}
 	return s
@@ -121,21 +120,13 @@ func typeOf(t reflect.Type, key string, known map[string]setting) object {
 
 func addProperties(properties object, of reflect.Type, key string, known map[string]setting) {
 	for field := range of.Fields() {
-		name, options, _ := strings.Cut(field.Tag.Get("mapstructure"), ",")
-		if slices.Contains(strings.Split(options, ","), "squash") {
+		name, squash := keyOf(field)
+		switch {
+		case squash:
 			addProperties(properties, field.Type, key, known)
-			continue
+		case name != "":
+			below := strings.TrimPrefix(key+"."+name, ".")
+			properties[name] = schemaOf(field.Type, below, known)
 		}
-		if !field.IsExported() || name == "-" {
-			continue
-		}
-		if name == "" {
-			name = strings.ToLower(field.Name)
-		}
-		below := name
-		if key != "" {
-			below = key + "." + name
-		}
-		properties[name] = schemaOf(field.Type, below, known)
 	}
 }

@@ -4,6 +4,8 @@
 package main
 
 import (
+	"cmp"
+	_ "embed" // settings.yaml
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -15,78 +17,64 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/loggregatorexporter/loggregatorexporter"
 )
 
 // setting is a row of the table.
 type setting struct {
-	key  string // with dots between the levels
-	doc  string
-	def  reflect.Value
-	enum []string
-	// min and max are the least and the most that a number can be, if not both are 0.
-	min, max float64
+	Key  string // with dots between the levels
+	Doc  string
+	Enum []string
+	// Min and Max bound a number, if not both are 0.
+	Min, Max float64
+	def      reflect.Value
 }
 
-// foreign are the settings of the collector's own packages that are different here or that most need. The last ones are those
-// that follow the exporter's own.
-var foreign = []setting{
-	{key: "endpoint", doc: "the agent or router, as host and port or a gRPC target such as `dns:///doppler.service.cf.internal:8082`"},
-	{key: "balancer_name", doc: "how messages spread over the addresses of a name: `round_robin` or `pick_first`"},
-	{key: "tls.ca_file", doc: "the Loggregator CA; it is read at the start only"},
-	{key: "tls.cert_file", doc: "a client certificate of that CA"},
-	{key: "tls.key_file", doc: "the key of that certificate"},
-	{key: "tls.server_name_override", doc: "the name in the certificate of the server; a router's is `doppler`"},
-	{key: "tls.reload_interval", doc: "how often to read the client certificate again, so that it is renewed without a restart; `0s` is never"},
-	{key: "tls.insecure", doc: "`true` turns TLS off; not beside a CA or a certificate"},
-	{key: "keepalive.time", doc: "how often to ping; at least `10s`, or the agent closes the connection"},
-	{key: "write_buffer_size", doc: "in bytes, what is written to the connection at once"},
-	{key: "compression", doc: "not possible: Loggregator decompresses nothing"},
-	{key: "timeout", doc: "how long one attempt may take; `0s` is no limit"},
-	{key: "retry_on_failure.enabled", doc: "whether what failed for a while is sent again"},
-	{key: "retry_on_failure.initial_interval", doc: "the first pause"},
-	{key: "retry_on_failure.multiplier", doc: "how much longer each further pause is; at least `1`"},
-	{key: "retry_on_failure.randomization_factor", doc: "how far a pause may differ, as a share of it"},
-	{key: "retry_on_failure.max_interval", doc: "the longest pause"},
-	{key: "retry_on_failure.max_elapsed_time", doc: "when to give a message up; `0s` is never, else it is at least `initial_interval` and `max_interval`"},
-}
+//go:embed settings.yaml
+var known []byte
 
-// limits are what numbers and words can be. A test asks the code whether that is so.
-var limits = []setting{
-	{key: "diode.capacity", min: 1, max: 8_000_000},
-	{key: "diode.drop_policy", enum: []string{"oldest", "newest"}},
-	{key: "batch.max_envelopes", min: 1, max: math.MaxInt32},
-	{key: "batch.max_bytes", min: 128 << 10, max: 4 << 20},
-	{key: "logs.max_payload_bytes", min: 64, max: 60 << 10},
-	{key: "logs.events_as", enum: []string{"event", "log"}},
-	{key: "metrics.naming", enum: []string{"prometheus", "otel"}},
-	{key: "metrics.double_sums", enum: []string{"counter", "gauge"}},
-}
-
-// settings are all rows. config is the file with the comments of the exporter's own.
+// settings returns all rows. config is the file with the comments of the exporter's own.
 func settings(config string) ([]setting, error) {
 	docs, err := comments(config)
 	if err != nil {
 		return nil, err
 	}
-	all := slices.Clone(foreign)
-	root := reflect.ValueOf(loggregatorexporter.NewFactory().CreateDefaultConfig()).Elem()
-	for i := range all {
-		if all[i].def, err = find(root, strings.Split(all[i].key, ".")); err != nil {
-			return nil, fmt.Errorf("%s: %w", all[i].key, err)
-		}
-	}
-	if all, err = own(all, root, "", docs); err != nil {
+	var written []setting
+	if err := yaml.Unmarshal(known, &written); err != nil {
 		return nil, err
 	}
-	for _, limit := range limits {
-		i := slices.IndexFunc(all, func(s setting) bool { return s.key == limit.key })
-		if i < 0 {
-			return nil, fmt.Errorf("%s: there is no such setting", limit.key)
+	defaults := map[string]reflect.Value{}
+	var own []setting
+	root := reflect.ValueOf(loggregatorexporter.NewFactory().CreateDefaultConfig()).Elem()
+	walk(root, "", func(key string, owner reflect.Type, field reflect.StructField, value reflect.Value) {
+		defaults[key] = value
+		if !isOwn(owner) || field.Type.Kind() == reflect.Struct || !isOwn(field.Type) && field.Type.PkgPath() != "" {
+			return
 		}
-		all[i].enum, all[i].min, all[i].max = limit.enum, limit.min, limit.max
+		// "Capacity is how many …"
+		doc, ok := strings.CutPrefix(docs[owner.Name()+"."+field.Name], field.Name+" is ")
+		if !ok {
+			err = fmt.Errorf("%s.%s: the comment has to begin with %q", owner.Name(), field.Name, field.Name+" is")
+		}
+		own = append(own, setting{Key: key, Doc: strings.TrimSuffix(doc, "."), def: value})
+	})
+	var foreign []setting
+	for _, s := range written {
+		value, ok := defaults[s.Key]
+		i := slices.IndexFunc(own, func(o setting) bool { return o.Key == s.Key })
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("%s: there is no such setting", s.Key)
+		case i < 0:
+			s.def = value
+			foreign = append(foreign, s)
+		default:
+			own[i].Enum, own[i].Min, own[i].Max = s.Enum, s.Min, s.Max
+		}
 	}
-	return all, nil
+	return slices.Concat(foreign, own), err
 }
 
 // comments are those of the fields of structs in a file, by struct and field, in one line each.
@@ -113,67 +101,54 @@ func comments(file string) (map[string]string, error) {
 	return docs, nil
 }
 
-// own appends the settings of a struct of the exporter's own.
-func own(all []setting, of reflect.Value, prefix string, docs map[string]string) ([]setting, error) {
-	for field, value := range of.Fields() {
-		key, options, _ := strings.Cut(field.Tag.Get("mapstructure"), ",")
-		if key == "" || options == "squash" || !isOwn(field.Type) && field.Type.PkgPath() != "" {
-			continue
-		}
-		if field.Type.Kind() == reflect.Struct {
-			var err error
-			if all, err = own(all, value, prefix+key+".", docs); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		doc := docs[of.Type().Name()+"."+field.Name]
-		// "Capacity is how many …"
-		rest, ok := strings.CutPrefix(doc, field.Name+" is ")
-		if !ok {
-			return nil, fmt.Errorf("%s.%s: the comment has to begin with %q", of.Type().Name(), field.Name, field.Name+" is")
-		}
-		all = append(all, setting{key: prefix + key, doc: strings.TrimSuffix(rest, "."), def: value})
-	}
-	return all, nil
-}
-
 func isOwn(t reflect.Type) bool {
 	return t.PkgPath() == reflect.TypeFor[loggregatorexporter.Config]().PkgPath()
 }
 
-// find is the value of a key.
-func find(of reflect.Value, path []string) (reflect.Value, error) {
-	of = present(of)
+// walk calls visit with the key and the value of each field below a struct, in the order of the fields.
+func walk(
+	of reflect.Value, prefix string, visit func(key string, owner reflect.Type, field reflect.StructField, value reflect.Value),
+) {
 	for field, value := range of.Fields() {
-		key, options, _ := strings.Cut(field.Tag.Get("mapstructure"), ",")
-		switch {
-		case options == "squash":
-			if found, err := find(value, path); err == nil {
-				return found, nil
-			}
-		case key == path[0] && len(path) == 1:
-			return value, nil
-		case key == path[0]:
-			return find(value, path[1:])
+		name, squash := keyOf(field)
+		value = present(value)
+		if name != "" {
+			visit(prefix+name, of.Type(), field, value)
+			name += "."
+		}
+		if (name != "" || squash) && value.Kind() == reflect.Struct {
+			walk(value, prefix+name, visit)
 		}
 	}
-	return reflect.Value{}, fmt.Errorf("%s has no %s", of.Type(), path[0])
 }
 
-// present is what is in a configoptional.Optional, or the value itself.
+// keyOf returns the key of a field, and whether its own fields are in its place. It is empty for what is no setting.
+func keyOf(field reflect.StructField) (key string, squash bool) {
+	key, options, _ := strings.Cut(field.Tag.Get("mapstructure"), ",")
+	switch {
+	case slices.Contains(strings.Split(options, ","), "squash"):
+		return "", true
+	case !field.IsExported() || key == "-":
+		return "", false
+	}
+	return cmp.Or(key, strings.ToLower(field.Name)), false
+}
+
+// present returns what is in a configoptional.Optional, or its zero value; and any other value itself.
 func present(v reflect.Value) reflect.Value {
-	if t, ok := optional(v.Type()); ok {
-		get := v.Addr().MethodByName("Get").Call(nil)[0]
-		if get.IsNil() {
-			return reflect.Zero(t)
-		}
+	of, ok := optional(v.Type())
+	if !ok {
+		return v
+	}
+	pointer := reflect.New(v.Type())
+	pointer.Elem().Set(v)
+	if get := pointer.MethodByName("Get").Call(nil)[0]; !get.IsNil() {
 		return get.Elem()
 	}
-	return v
+	return reflect.Zero(of)
 }
 
-// optional says whether a type is a configoptional.Optional, and of what.
+// optional reports whether a type is a configoptional.Optional, and of what.
 func optional(t reflect.Type) (reflect.Type, bool) {
 	if !strings.HasPrefix(t.Name(), "Optional[") {
 		return nil, false
@@ -233,9 +208,9 @@ func (s setting) shownDefault() string {
 // meaning is what a setting is, and can be.
 func (s setting) meaning() string {
 	switch {
-	case s.max > 0 && s.max < math.MaxInt32:
-		return fmt.Sprintf("%s; %s to %s", s.doc, strconv.FormatFloat(s.min, 'f', -1, 64), strconv.FormatFloat(s.max, 'f', -1, 64))
+	case s.Max > 0 && s.Max < math.MaxInt32:
+		return fmt.Sprintf("%s; %s to %s", s.Doc, strconv.FormatFloat(s.Min, 'f', -1, 64), strconv.FormatFloat(s.Max, 'f', -1, 64))
 	default:
-		return s.doc
+		return s.Doc
 	}
 }

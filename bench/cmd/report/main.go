@@ -13,8 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"text/template"
 
@@ -62,8 +60,7 @@ func (r *report) write(page string) error {
 		"above":    r.above,
 		"verdicts": r.verdicts,
 		"tables":   r.tables,
-		"bars":     r.bars,
-		"lines":    r.lines,
+		"chart":    r.chart,
 	}).ParseFS(pages, "*.md.tmpl")
 	if err != nil {
 		return err
@@ -147,69 +144,32 @@ func (r *report) tables(benchmark, row, column, units string) (string, error) {
 	return strings.Join(tables, "\n\n"), nil
 }
 
-// draw draws a chart, and returns what shows it.
-func (r *report) draw(name string, chart picture.Chart) (string, error) {
-	file := filepath.Join(r.plots, name+".svg")
-	return fmt.Sprintf("![%s](%s/%s.svg)", chart.Title, filepath.Base(r.plots), name), picture.Draw(file, chart)
-}
-
-// point returns a median in units without a prefix, such as seconds.
-func (r *report) point(x float64, benchmark, peer, unit string) (plotter.XY, error) {
-	v, ok := r.samples.Median(results.Name(benchmark, peer), unit)
-	if !ok {
-		return plotter.XY{}, fmt.Errorf("%s has no %s of %s", benchmark, unit, peer)
-	}
-	v, _ = benchunit.Tidy(v, unit)
-	return plotter.XY{X: x, Y: v}, nil
-}
-
-// bars draws medians. A line of groups is a name, a colon, a benchmark and a unit; axis is the unit in the picture.
-func (r *report) bars(name, title, axis, peers, groups string) (string, error) {
-	chart := picture.Chart{Title: title, Unit: axis}
-	for peer := range strings.FieldsSeq(peers) {
-		chart.Series, chart.Groups = append(chart.Series, picture.Series{Name: peer}), nil
-		for line := range strings.Lines(strings.TrimSpace(groups)) {
-			group, of, _ := strings.Cut(strings.TrimSpace(line), ": ")
-			benchmark, unit, _ := strings.Cut(of, " ")
-			at, err := r.point(float64(len(chart.Groups)), benchmark, peer, unit)
-			if err != nil {
-				return "", err
-			}
-			points := &chart.Series[len(chart.Series)-1].Points
-			*points, chart.Groups = append(*points, at), append(chart.Groups, group)
-		}
-	}
-	return r.draw(name, chart)
-}
-
-// lines draws medians, which are times, over the n of the benchmarks that have that.
-func (r *report) lines(name, title, x, unit, benchmark, peers string) (string, error) {
-	chart := picture.Chart{Title: title, X: x, Unit: "s"}
-	var sizes []int
-	for of := range r.samples {
-		if rest, ok := strings.CutPrefix(of, benchmark+"/n="); ok {
-			n, _, _ := strings.Cut(rest, "/")
-			size, err := strconv.Atoi(n)
-			if err != nil {
-				return "", err
-			}
-			sizes = append(sizes, size)
-		}
-	}
-	if len(sizes) == 0 {
-		return "", fmt.Errorf("there is no %s", benchmark)
-	}
-	slices.Sort(sizes)
-	sizes = slices.Compact(sizes)
-	chart.LogX = sizes[len(sizes)-1] > 100*sizes[0]
+// chart draws medians of peers, and returns what shows the picture. A line of groups is a label, a colon, a benchmark and a
+// unit. The groups are bars; or they are points of lines, if the x axis has a name. Then the labels are numbers.
+func (r *report) chart(name, title, axis, x, peers, groups string) (string, error) {
+	chart := picture.Chart{Title: title, Unit: axis, X: x}
 	for peer := range strings.FieldsSeq(peers) {
 		s := picture.Series{Name: peer}
-		for _, size := range sizes {
-			if at, err := r.point(float64(size), fmt.Sprintf("%s/n=%d", benchmark, size), peer, unit); err == nil {
-				s.Points = append(s.Points, at)
+		chart.Groups = nil
+		for line := range strings.Lines(strings.TrimSpace(groups)) {
+			label, of, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			benchmark, unit, _ := strings.Cut(of, " ")
+			v, ok := r.samples.Median(results.Name(benchmark, peer), unit)
+			if !ok {
+				return "", fmt.Errorf("%s has no %s of %s", benchmark, unit, peer)
 			}
+			at := plotter.XY{}
+			at.Y, _ = benchunit.Tidy(v, unit) // Such as seconds.
+			if x == "" {
+				chart.Groups = append(chart.Groups, label)
+			} else if _, err := fmt.Sscan(label, &at.X); err != nil {
+				return "", fmt.Errorf("%s: %w", label, err)
+			}
+			s.Points = append(s.Points, at)
 		}
 		chart.Series = append(chart.Series, s)
+		chart.LogX = x != "" && s.Points[len(s.Points)-1].X > 100*s.Points[0].X
 	}
-	return r.draw(name, chart)
+	file := filepath.Join(r.plots, name+".svg")
+	return fmt.Sprintf("![%s](%s/%s.svg)", title, filepath.Base(r.plots), name), picture.Draw(file, chart)
 }
