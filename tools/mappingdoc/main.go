@@ -8,7 +8,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"log"
@@ -135,41 +134,55 @@ func example(dir string) (string, error) {
 		return "", err
 	}
 	var out output
-	if err = json.Unmarshal(content, &out); err != nil {
+	if err = yaml.Unmarshal(content, &out); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&b, "```yaml\n%s```\n", out.yaml())
-	return b.String(), nil
+	envelopes, err := out.yaml()
+	fmt.Fprintf(&b, "```yaml\n%s```\n", envelopes)
+	return b.String(), err
 }
 
-// output is the content of output.json.
+// output is the content of output.json, which is YAML too.
 type output struct {
-	Envelopes []map[string]json.RawMessage
+	Envelopes []yaml.Node
 	Payloads  []string
 	Rejected  map[string]int
 	Cut       int
 }
 
-// yaml has an envelope as few lines, with the payload of a log as text.
-func (o output) yaml() string {
-	var b strings.Builder
-	logs := 0
-	for _, e := range o.Envelopes {
-		if log, ok := e["log"]; ok {
-			var fields struct{ Type string }
-			_ = json.Unmarshal(log, &fields) // It was written by protojson.
-			if fields.Type == "" {
-				fields.Type = "OUT"
+// yaml returns each envelope as few lines, with the payload of a log as text, and then what became of the rest.
+func (o output) yaml() (string, error) {
+	for i := range o.Envelopes {
+		e := &o.Envelopes[i]
+		var fields []*yaml.Node
+		for _, name := range []string{"timestamp", "source_id", "instance_id", "log", "event", "counter", "gauge", "timer", "tags"} {
+			for k := 0; k < len(e.Content); k += 2 {
+				key, value := e.Content[k], e.Content[k+1]
+				if key.Value != name {
+					continue
+				}
+				if name == "log" {
+					log := map[string]string{"type": "OUT"}
+					if err := value.Decode(&log); err != nil {
+						return "", err
+					}
+					*value = yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle, Content: []*yaml.Node{
+						text("payload"), text(o.Payloads[0]), text("type"), text(log["type"]),
+					}}
+					o.Payloads = o.Payloads[1:]
+				}
+				fields = append(fields, key, value)
 			}
-			e["log"] = json.RawMessage(fmt.Sprintf(`{"payload":%s,"type":%q}`, quoted(o.Payloads[logs]), fields.Type))
-			logs++
 		}
-		indent := "- "
-		for _, field := range []string{"timestamp", "source_id", "instance_id", "log", "event", "counter", "gauge", "timer", "tags"} {
-			if value, ok := e[field]; ok {
-				fmt.Fprintf(&b, "%s%s: %s\n", indent, field, flow(field, value))
-				indent = "  "
-			}
+		e.Content, e.Style = fields, 0
+		plain(e, "")
+	}
+	var b strings.Builder
+	if len(o.Envelopes) > 0 {
+		encoder := yaml.NewEncoder(&b)
+		encoder.SetIndent(2)
+		if err := encoder.Encode(o.Envelopes); err != nil {
+			return "", err
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(o.Rejected)) {
@@ -178,57 +191,23 @@ func (o output) yaml() string {
 	if o.Cut > 0 {
 		fmt.Fprintf(&b, "# cut: %d\n", o.Cut)
 	}
-	return b.String()
+	return b.String(), nil
 }
 
-func quoted(s string) string {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(s) // A string can be encoded.
-	return strings.TrimSuffix(b.String(), "\n")
-}
+func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
 
-// flow is a field of an envelope, in JSON, as YAML in one line. protojson puts numbers of 64 bits into quotes; here they have
-// none.
-func flow(field string, value json.RawMessage) string {
-	var node yaml.Node
-	if err := yaml.Unmarshal(value, &node); err != nil {
-		return string(value)
-	}
-	bare := func(string) bool { return false }
-	switch field {
-	case "timestamp":
-		return node.Content[0].Value
-	case "counter", "timer":
-		bare = func(key string) bool { return key != "name" }
-	}
-	return flowNode(node.Content[0], bare)
-}
-
-func flowNode(node *yaml.Node, bare func(key string) bool) string {
-	switch {
-	case node.Kind == yaml.MappingNode:
-		var fields []string
-		for i := 0; i < len(node.Content); i += 2 {
-			key, value := node.Content[i].Value, node.Content[i+1]
-			if bare(key) {
-				fields = append(fields, plain(key)+": "+value.Value)
-			} else {
-				fields = append(fields, plain(key)+": "+flowNode(value, bare))
-			}
+// plain writes keys as plain as YAML takes them, and values as text or numbers. protojson has numbers of 64 bits as text.
+func plain(mapping *yaml.Node, within string) {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		key, value := mapping.Content[i], mapping.Content[i+1]
+		number := key.Value == "timestamp" || (within == "counter" || within == "timer") && key.Value != "name"
+		switch {
+		case value.Kind == yaml.ScalarNode && number:
+			value.Style, value.Tag = 0, "!!int"
+		case value.Kind == yaml.ScalarNode && value.Tag == "!!str":
+			value.Style = yaml.DoubleQuotedStyle
 		}
-		return "{ " + strings.Join(fields, ", ") + " }"
-	case node.Tag == "!!str":
-		return quoted(node.Value)
+		key.Style = 0
+		plain(value, key.Value)
 	}
-	return node.Value
-}
-
-// plain is a key without quotes if YAML needs none.
-func plain(key string) string {
-	if key != "" && strings.Trim(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/") == "" {
-		return key
-	}
-	return quoted(key)
 }
