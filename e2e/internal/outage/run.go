@@ -6,6 +6,7 @@ package outage
 
 import (
 	"context"
+	_ "embed" // collector.yaml
 	"errors"
 	"fmt"
 	"io"
@@ -138,6 +139,9 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 // which is normal. With an attribute of its own a point shares no envelope.
 var shape = Shape{Items: [3]int{20, 20, 50}, Resources: 1, Payload: 40, Attributes: [3]int{1, 1, 1}, NaN: 200}
 
+//go:embed collector.yaml
+var config []byte
+
 // collector is the built collector as a process.
 type collector struct {
 	cmd           *exec.Cmd
@@ -156,22 +160,8 @@ func startCollector(ctx context.Context, o Options, ingress string) (*collector,
 		otlp: address(ports[0]), metrics: address(ports[1]), log: filepath.Join(o.Dir, "collector.log"),
 		exited: make(chan struct{}),
 	}
-	config := filepath.Join(o.Dir, "config.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, `
-receivers: {otlp: {protocols: {grpc: {endpoint: %[1]q}}}}
-exporters:
-  loggregator:
-    endpoint: %[2]q
-    tls: {ca_file: %[3]s/ca.crt, cert_file: %[3]s/client.crt, key_file: %[3]s/client.key}
-    diode: {capacity: %[4]d, max_items: %[5]d}
-    retry_on_failure: {initial_interval: 100ms, max_interval: 500ms}
-service:
-  telemetry: {metrics: {readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: %[6]d}}}}]}}
-  pipelines:
-    logs: {receivers: [otlp], exporters: [loggregator]}
-    metrics: {receivers: [otlp], exporters: [loggregator]}
-    traces: {receivers: [otlp], exporters: [loggregator]}
-`, c.otlp, ingress, filepath.Join(o.Dir, "certs"), o.Capacity, o.MaxItems, ports[1]), 0o600); err != nil {
+	file := filepath.Join(o.Dir, "config.yaml")
+	if err := os.WriteFile(file, config, 0o600); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(c.log)
@@ -180,7 +170,9 @@ service:
 	}
 	defer log.Close() // The process has its own.
 	// It is no child of ctx: a Ctrl-C lets it end as it should.
-	c.cmd = exec.Command(o.Collector, "--config", config)
+	c.cmd = exec.Command(o.Collector, "--config", file)
+	c.cmd.Env = append(os.Environ(), "OTLP="+c.otlp, "METRICS_PORT="+strconv.Itoa(ports[1]), "INGRESS="+ingress,
+		"CERTS="+filepath.Join(o.Dir, "certs"), "CAPACITY="+strconv.Itoa(o.Capacity), "MAX_ITEMS="+strconv.Itoa(o.MaxItems))
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Else the terminal's Ctrl-C would reach it too.
 	if err := c.cmd.Start(); err != nil {
@@ -192,7 +184,7 @@ service:
 	}()
 	// It is ready when its receiver listens and its metrics can be read.
 	if err := c.eventually(ctx, func() (bool, error) {
-		if _, err := c.page(ctx); err != nil {
+		if _, err := c.page(); err != nil {
 			return false, nil //nolint:nilerr // It is still starting.
 		}
 		conn, err := net.DialTimeout("tcp", c.otlp, time.Second)
@@ -220,23 +212,22 @@ func FreePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
-// page is the collector's page of metrics.
-func (c *collector) page(ctx context.Context) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.metrics+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := http.DefaultClient.Do(request)
+// page reads the collector's metrics.
+func (c *collector) page() (Page, error) {
+	client := http.Client{Timeout: 10 * time.Second}
+	response, err := client.Get("http://" + c.metrics + "/metrics")
 	if err != nil {
 		return nil, err
 	}
 	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", request.URL, response.Status)
+		err = fmt.Errorf("the collector's metrics: %s", response.Status)
 	}
-	return io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePage(text)
 }
 
 // eventually waits for a condition.
@@ -295,7 +286,7 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 	report := &Report{}
 	ticker := time.NewTicker(r.options.Interval)
 	defer ticker.Stop()
-	look, err := r.look(ctx, r.options.Phases[0])
+	look, err := r.look(r.options.Phases[0])
 	if err != nil {
 		return nil, err
 	}
@@ -311,7 +302,7 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 				return nil, err
 			case <-ticker.C:
 			}
-			if look, err = r.look(ctx, phase); err != nil {
+			if look, err = r.look(phase); err != nil {
 				return nil, err
 			}
 			pushes = slices.Concat(pushes, look.Pushes[0], look.Pushes[1], look.Pushes[2])
@@ -329,13 +320,13 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 	last := r.options.Phases[len(r.options.Phases)-1]
 	last.Fault = None
 	if err := r.collector.eventually(ctx, func() (done bool, err error) {
-		look, err = r.look(ctx, last)
+		look, err = r.look(last)
 		return Empty(look.Accounts), err
 	}); err != nil {
 		return nil, fmt.Errorf("the end of what waits: %w", err)
 	}
 	// An item is no longer waiting shortly before it is counted as sent.
-	if look, err = r.look(ctx, last); err != nil {
+	if look, err = r.look(last); err != nil {
 		return nil, err
 	}
 	report.Accounts = look.Accounts
@@ -358,14 +349,11 @@ func (r *runner) enter(fault Fault) {
 }
 
 // look reads the collector's metrics.
-func (r *runner) look(ctx context.Context, phase Phase) (Look, error) {
+func (r *runner) look(phase Phase) (Look, error) {
 	look := Look{At: time.Now(), Phase: phase}
 	look.Elapsed = look.At.Sub(r.begin)
-	text, err := r.collector.page(ctx)
-	if err != nil {
-		return Look{}, err
-	}
-	if look.Page, err = ParsePage(text); err != nil {
+	var err error
+	if look.Page, err = r.collector.page(); err != nil {
 		return Look{}, err
 	}
 	look.Accounts = look.Page.Accounts()
