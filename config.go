@@ -67,6 +67,9 @@ type DiodeConfig struct {
 	// DropPolicy is which batch gives way when the diode is full: `oldest`, the one that has waited longest, or `newest`, the
 	// one that was pushed.
 	DropPolicy DropPolicy `mapstructure:"drop_policy"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
 }
 
 // DropPolicy says which batch gives way when the diode is full.
@@ -94,6 +97,9 @@ type BatchConfig struct {
 	MaxEnvelopes int `mapstructure:"max_envelopes"`
 	// MaxBytes is how large a message is at most, in bytes, because readers behind the router refuse more.
 	MaxBytes int `mapstructure:"max_bytes"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
 }
 
 // RateLimitConfig bounds what the signals of the exporter send together. A router loses envelopes without a word when more
@@ -105,12 +111,18 @@ type RateLimitConfig struct {
 	// Burst is how many envelopes may go at once; at least `batch.max_envelopes`. A router keeps about 900 in any 100 ms, so
 	// `burst` + `envelopes_per_second` / 10 should not be more.
 	Burst int `mapstructure:"burst"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
 }
 
 // IdentityConfig says where source ID and instance ID come from.
 type IdentityConfig struct {
 	SourceID   IDConfig `mapstructure:"source_id"`
 	InstanceID IDConfig `mapstructure:"instance_id"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
 }
 
 // IDConfig says where an ID comes from: the first of these that is not empty.
@@ -122,6 +134,9 @@ type IDConfig struct {
 	Attributes []string `mapstructure:"attributes"`
 	// Default is the ID of what has none of these.
 	Default string `mapstructure:"default"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
 }
 
 // TagsConfig is about the tags of all envelopes.
@@ -129,6 +144,9 @@ type TagsConfig struct {
 	// SyslogSafe is whether tag keys are made such that they get through the syslog agent: 32 bytes of printable ASCII at most,
 	// a longer one ends in a hash.
 	SyslogSafe bool `mapstructure:"syslog_safe"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
 }
 
 // LogsConfig is about logs.
@@ -140,6 +158,9 @@ type LogsConfig struct {
 	// EventsAs is what becomes of log records that are events, with an event name or a body of the strings `title` and `body`:
 	// `event` or `log`.
 	EventsAs EventsAs `mapstructure:"events_as"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
 }
 
 // EventsAs says what becomes of log records that are events.
@@ -158,6 +179,9 @@ type MetricsConfig struct {
 	// DoubleSums is what becomes of monotonic cumulative sums of doubles: `counter` truncates them to whole numbers, `gauge` makes
 	// Gauges.
 	DoubleSums DoubleSums `mapstructure:"double_sums"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
 }
 
 // Naming says how metrics and their tags are called.
@@ -182,6 +206,9 @@ const (
 type TracesConfig struct {
 	// SpanEvents is whether each span event becomes an Event envelope.
 	SpanEvents bool `mapstructure:"span_events"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
 }
 
 const (
