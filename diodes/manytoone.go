@@ -29,7 +29,7 @@ const initialWriters = 4
 //
 // [ManyToOne.Set], [ManyToOne.Evict], [ManyToOne.Writer], [ManyToOne.Close], [ManyToOne.Len] and [ManyToOne.Cap] may be called
 // by any goroutine at any time. [ManyToOne.TryNext], [ManyToOne.Next] and [ManyToOne.NextContext] may be called by one
-// goroutine at a time, the reader.
+// goroutine at a time, the reader. The zero value can't be used; [NewManyToOne] makes a ManyToOne.
 //
 // How it works: elements go to positions, one after the other, lap after lap; position p is slot p mod size in lap p / size.
 // A writer that finds the slot of the next position empty swaps its element in; one that finds it full with the element of
@@ -96,12 +96,16 @@ func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 	w := d.current.Load()
 	if !w.held.CompareAndSwap(0, 1) {
 		if w = d.meet(); w == nil {
+			d.parking.wake()
 			d.alert()
 			return x, true
 		}
 	}
 	dropped, ok = d.set(&w.writer, x)
 	w.held.Store(0)
+	if ok {
+		d.alert()
+	}
 	return dropped, ok
 }
 
@@ -114,6 +118,9 @@ func (d *ManyToOne[T]) Evict() (x T, ok bool) {
 	if w := d.borrow(); w != nil {
 		x, ok = d.evict(&w.writer)
 		w.held.Store(0)
+	}
+	if ok {
+		d.alert()
 	}
 	return x, ok
 }
@@ -214,7 +221,8 @@ func (d *ManyToOne[T]) Writer() *Writer[T] {
 }
 
 // A Writer is a goroutine's own way into a [ManyToOne]; [ManyToOne.Writer] makes one. All its methods may be called by one
-// goroutine at a time. Others may call those of the diode, or have writers of their own, at the same time.
+// goroutine at a time. Others may call those of the diode, or have writers of their own, at the same time. The zero value
+// can't be used.
 type Writer[T any] struct {
 	_      [cacheLine]byte
 	writer writer[T]
@@ -223,10 +231,21 @@ type Writer[T any] struct {
 }
 
 // Set is [ManyToOne.Set]. It allocates nothing.
-func (w *Writer[T]) Set(x T) (dropped T, ok bool) { return w.d.set(&w.writer, x) }
+func (w *Writer[T]) Set(x T) (dropped T, ok bool) {
+	dropped, ok = w.d.set(&w.writer, x)
+	if ok {
+		w.d.alert()
+	}
+	return dropped, ok
+}
 
 // Evict is [ManyToOne.Evict]. It allocates nothing.
-func (w *Writer[T]) Evict() (T, bool) { return w.d.evict(&w.writer) }
+func (w *Writer[T]) Evict() (x T, ok bool) {
+	if x, ok = w.d.evict(&w.writer); ok {
+		w.d.alert()
+	}
+	return x, ok
+}
 
 // Release gives back the room for one element that the diode has set aside for w, to the next call of [ManyToOne.Writer]. w
 // can't be used after it. Releasing twice is releasing once.

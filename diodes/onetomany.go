@@ -26,7 +26,11 @@ import (
 // reads.
 //
 // [OneToMany.Set] and [OneToMany.Evict] may be called by one goroutine at a time, the writer. All other methods may be called
-// by any goroutine at any time.
+// by any goroutine at any time. The zero value can't be used; [NewOneToMany] makes a OneToMany.
+//
+// There is no [DropPolicy]. To keep the oldest elements the ring would have to know when every poller has read them, and a
+// single poller that is slow, or was abandoned, would stop the broadcast to all. So the newest are kept, and a slow poller
+// loses only elements of its own.
 //
 // How it works: the writer goes round the ring as in [ManyToOne]. A poller that reads an element announces that first, in a
 // word of its own, and then looks whether the element is still there. The writer replaces an element first and then looks at
@@ -89,6 +93,7 @@ func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 	old, filled := d.tryFill(&w.filler)
 	if !filled { // Only Close, which marks the slot, can be why.
 		gone = moveOut(w.cell)
+		d.wake() // Close may have been descheduled before it did.
 		if d.alerter != nil {
 			d.alerter.Alert(1)
 		}

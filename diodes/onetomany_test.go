@@ -377,3 +377,24 @@ func TestOneToManyReleasesValues(t *testing.T) {
 		t.Error("the element inside was lost")
 	}
 }
+
+// A Set that is refused wakes pollers, if Close has been descheduled before it did.
+func TestOneToManyRefusedSetWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewOneToMany[int](1, nil)
+		p := d.NewPoller()
+		ended := false
+		go func() {
+			p.Next()
+			ended = true
+		}()
+		synctest.Wait()
+		d.close()
+		d.Set(1)
+		synctest.Wait()
+		if !ended {
+			t.Error("the poller sleeps although the diode is closed")
+			d.Close()
+		}
+	})
+}

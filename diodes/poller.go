@@ -36,7 +36,7 @@ func (s StartFrom) applyPoller(to *StartFrom) {
 // was in the ring when it came to it, in the order in which they were set.
 //
 // [Poller.TryNext], [Poller.Next] and [Poller.NextContext] may be called by one goroutine at a time, the poller's reader.
-// [Poller.Missed], [Poller.Len] and [Poller.Close] may be called by any goroutine at any time.
+// [Poller.Missed], [Poller.Len] and [Poller.Close] may be called by any goroutine at any time. The zero value can't be used.
 type Poller[T any] struct {
 	d *OneToMany[T]
 
@@ -70,9 +70,10 @@ func copies(p position) uint64 { return p.pack() * (placeFlags + 1) }
 func ahead61(a, b uint64) bool { return int64(a-b) > 0 }
 
 // TryNext returns the poller's next element; false when there is none yet, or the poller is closed. If it has missed elements,
-// it tells the diode's alerter how many. It never blocks, and allocates nothing; only the call during which the poller is
-// closed takes it off the list that the diode keeps. It is lock-free: each step that the writer makes it repeat is one with
-// which the writer has lapped it again.
+// it tells the diode's alerter how many. It never blocks and allocates nothing, with one exception: a call that copies an element
+// while [Poller.Close] runs takes the poller off the diode's list. For that it takes the lock that NewPoller and Close take, and
+// allocates a new list. It is lock-free: each step that the writer makes it repeat is one with which the writer has lapped it
+// again.
 //
 // TryNext is the reader's: see [Poller].
 func (p *Poller[T]) TryNext() (T, bool) {

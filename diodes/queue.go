@@ -31,7 +31,7 @@ func (q *queue[T]) init(size, writers int, alerter Alerter, opts []Option) {
 	q.spare, _ = q.cells.node()
 }
 
-// set puts x into the ring. It hands out what gave way.
+// set puts x into the ring and returns the element that was dropped. The caller alerts, after it has released the writer.
 func (q *queue[T]) set(w *writer[T], x T) (dropped T, ok bool) {
 	*w.cell = x
 	old, filled := q.tryFill(&w.filler)
@@ -44,25 +44,23 @@ func (q *queue[T]) set(w *writer[T], x T) (dropped T, ok bool) {
 		if w.at.slot%hintEvery == 0 {
 			q.moveHint(w.at)
 		}
-		q.parking.wake()
 		w.spare = old.node()
 		w.cell = q.cells.at(w.spare)
-		if !old.full() {
-			return dropped, false
-		}
 	}
-	// What gave way is in the writer's cell: the element that was in the slot, or x.
-	dropped = moveOut(w.cell)
-	q.alert()
-	return dropped, true
+	// A refused Set wakes the reader too: the writer that filled the ring may have been descheduled before it did.
+	q.parking.wake()
+	if filled && !old.full() {
+		return dropped, false
+	}
+	// The writer's cell holds the dropped element: the one that was in the slot, or x.
+	return moveOut(w.cell), true
 }
 
-// evict takes the oldest element out as a writer.
+// evict takes the oldest element out as a writer. The caller alerts, as after set.
 func (q *queue[T]) evict(w *writer[T]) (x T, ok bool) {
 	if _, ok = q.ring.evict(&w.filler); ok {
 		w.cell = q.cells.at(w.spare)
 		x = moveOut(w.cell)
-		q.alert()
 	}
 	return x, ok
 }

@@ -690,3 +690,91 @@ func TestNoLostWakeUp(t *testing.T) {
 		t.Fatalf("got %d after Close", x)
 	}
 }
+
+// A Set that is refused wakes the reader, if the writer that filled the ring has been descheduled before it did.
+func TestRefusedSetWakes(t *testing.T) {
+	forKinds(t, func(t *testing.T, kind string) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newKind[int](kind, 1, nil, DropNewest)
+			var got int
+			go func() { got, _ = d.Next() }()
+			synctest.Wait()
+			q, w := d.queueForTest(), d.writerForTest()
+			*w.cell = 1
+			old, filled := q.tryFill(&w.filler)
+			if !filled {
+				t.Fatal("want an empty ring")
+			}
+			w.spare = old.node()
+			w.cell = q.cells.at(w.spare)
+			if dropped, ok := d.Set(2); !ok || dropped != 2 {
+				t.Errorf("Set into a full ring: want 2, true, got %d, %t", dropped, ok)
+			}
+			synctest.Wait()
+			if got != 1 {
+				t.Error("the reader sleeps although the ring is full")
+				d.Close()
+			}
+		})
+	})
+}
+
+// The alerter runs while no shared writer is held, so one that is slow, or panics, keeps none.
+func TestAlerterHoldsNoWriter(t *testing.T) {
+	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+		var d *ManyToOne[int]
+		writers := func() (all, held int) {
+			for w := &d.writers; w != nil; w = w.next.Load() {
+				all++
+				held += int(w.held.Load())
+			}
+			return all, held
+		}
+		d = NewManyToOne[int](1, AlertFunc(func(int) {
+			if _, held := writers(); held != 0 {
+				t.Errorf("%v: %d writers are held during Alert", policy, held)
+			}
+			panic("alert")
+		}), policy)
+		for range 100 {
+			func() {
+				defer func() { _ = recover() }()
+				d.Set(1)
+			}()
+			func() {
+				defer func() { _ = recover() }()
+				d.Evict()
+			}()
+			d.Set(1)
+		}
+		if all, held := writers(); all != initialWriters || held != 0 {
+			t.Errorf("%v: want %d writers, none held, got %d, %d held", policy, initialWriters, all, held)
+		}
+	}
+}
+
+// A writer that was descheduled for 2^38 laps or more, in the middle of moving the hint, does not move it into the future.
+func TestLateHint(t *testing.T) {
+	forKinds(t, func(t *testing.T, kind string) {
+		for _, laps := range []word{1, 1<<38 - 1, 1 << 38, 1<<38 + 1, 1<<39 - 1} {
+			d := newKind[int](kind, 3, nil)
+			q := d.queueForTest()
+			start := position{lap: laps * lapUnit}
+			for i := range q.words {
+				q.words[i].Store(uint64(emptyWord(start.lap, word(q.words[i].Load()).node())))
+			}
+			q.hint.Store(start.pack())
+			q.at, d.writerForTest().at = start, start
+			d.Set(1)
+
+			q.moveHint(position{lap: lapUnit}) // By the writer that filled the last slot of the first lap.
+			if got := q.hint.Load(); got != start.pack() {
+				t.Errorf("%d laps later: the hint is %v, want %v", laps, unpackPosition(got), start)
+				q.hint.Store(start.pack()) // Len would not return.
+			}
+			if n := d.Len(); n != 1 {
+				t.Errorf("%d laps later: want 1 element, got %d", laps, n)
+			}
+		}
+	})
+}

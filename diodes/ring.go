@@ -118,9 +118,18 @@ func (r *ring) past(p position, old word) position {
 }
 
 // moveHint is called by the writer that filled the position before p.
+//
+// It moves the hint only while the slot before p has not been filled again. Positions wrap, so to a writer that has been
+// descheduled for 2^38 laps its old p looks like one in the future. That writer finds another lap in the slot; and if it is
+// descheduled after it has looked, another hint.
 func (r *ring) moveHint(p position) {
-	if hint := r.hint.Load(); ahead(p.pack(), hint) {
-		r.hint.CompareAndSwap(hint, p.pack()) // If it fails somebody else has moved it; if less far, the next one makes up for it.
+	hint := r.hint.Load()
+	if !ahead(p.pack(), hint) {
+		return
+	}
+	filled := p.before(r.size())
+	if word(r.words[filled.slot].Load()).lastFilled(filled.slot) == filled {
+		r.hint.CompareAndSwap(hint, p.pack()) // On failure another writer has moved it. If less far, the next one makes up for it.
 	}
 }
 
