@@ -20,3 +20,10 @@ type AlertFunc func(missed int)
 
 // Alert calls f(missed).
 func (f AlertFunc) Alert(missed int) { f(missed) }
+
+// alert tells an alerter, if there is one, of one element.
+func alert(alerter Alerter) {
+	if alerter != nil {
+		alerter.Alert(1)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync/atomic"
 )
 
 // A PollerOption changes how a [Poller] begins. [StartFrom] is one.
@@ -43,14 +42,14 @@ type Poller[T any] struct {
 	// The reader's alone: the position of its next element.
 	next position
 	// The writer's before it marks the poller, the reader's from then until it has counted itself out: what it copies.
-	retired *retired
+	retired cell[*retired]
 
-	missed  atomic.Uint64
+	missed  atomicUint64
 	parking parking
 
 	_ [cacheLine]byte
 	// place is next, as it was when the reader wrote it, packed, and flags. The writer and Close add a flag each.
-	place atomic.Uint64
+	place atomicUint64
 	_     [cacheLine]byte
 }
 
@@ -86,6 +85,7 @@ func (p *Poller[T]) tryNext() (x T, ok, ended bool) {
 	d := p.d
 	missed := uint64(0)
 	for !ok {
+		anew(missed)
 		place := p.place.Load()
 		if ended = place&closedPoller != 0; ended {
 			break
@@ -106,7 +106,7 @@ func (p *Poller[T]) tryNext() (x T, ok, ended bool) {
 		// First announce it, then see whether the element is still there: the writer does it the other way round.
 		if p.place.CompareAndSwap(place, copies(p.next)|copying) {
 			if w = word(slot.Load()); w.holds(p.next.lap) {
-				x, ok = *d.cells.at(w.node()), true
+				x, ok = d.cells.at(w.node()).get(), true
 				p.next = p.next.next(d.size())
 			}
 			p.leave()
@@ -122,7 +122,7 @@ func (p *Poller[T]) tryNext() (x T, ok, ended bool) {
 func (p *Poller[T]) leave() {
 	was := p.place.Swap(copies(p.next))
 	if was&marked != 0 {
-		p.d.release(p.retired)
+		p.d.release(p.retired.get())
 	}
 	if was&closedPoller != 0 { // Close came in between, and left the rest to the reader.
 		p.place.Or(closedPoller)
@@ -141,54 +141,17 @@ func (p *Poller[T]) miss(n uint64) {
 // the poller is closed, or the diode is closed and the poller has got every element.
 //
 // Next is the reader's: see [Poller].
-func (p *Poller[T]) Next() (T, bool) {
-	for {
-		if x, ok, ended := p.tryNext(); ok || ended {
-			return x, ok
-		}
-		p.arm()
-		if x, ok, ended := p.tryNext(); ok || ended {
-			p.disarm()
-			return x, ok
-		}
-		p.parking.sleep()
-		p.d.asleep.Add(-1)
-	}
-}
+func (p *Poller[T]) Next() (T, bool) { return p.NextContext(context.Background()) }
 
 // NextContext is Next that also stops waiting when ctx is done. It then returns false, and ctx.Err() is not nil. An element
 // that is there is returned even if ctx is done.
 //
 // NextContext is the reader's: see [Poller].
 func (p *Poller[T]) NextContext(ctx context.Context) (T, bool) {
-	for {
-		if x, ok, ended := p.tryNext(); ok || ended {
-			return x, ok
-		}
-		p.arm()
-		x, ok, ended := p.tryNext()
-		if ok || ended {
-			p.disarm()
-			return x, ok
-		}
-		if !p.parking.sleepContext(ctx) {
-			p.disarm()
-			x, ok, _ = p.tryNext() // An element may have come just before ctx was done.
-			return x, ok
-		}
-		p.d.asleep.Add(-1)
+	if x, ok, ended := p.tryNext(); ok || ended {
+		return x, ok
 	}
-}
-
-// arm announces the sleep first in the poller and then in the diode, where the writer looks first.
-func (p *Poller[T]) arm() {
-	p.parking.arm()
-	p.d.asleep.Add(1)
-}
-
-func (p *Poller[T]) disarm() {
-	p.d.asleep.Add(-1)
-	p.parking.disarm()
+	return wait(ctx, &p.parking, p.tryNext)
 }
 
 // Missed is the number of elements that the poller has lost because the writer lapped it, or evicted them, as far as the
@@ -211,8 +174,8 @@ func (p *Poller[T]) Close() {
 	if was&closedPoller != 0 {
 		return
 	}
+	p.parking.wake() // While the poller is still listed: if Close is descheduled before this, the next Set wakes the reader.
 	if was&copying == 0 {
 		p.d.remove(p)
 	}
-	p.parking.wake()
 }

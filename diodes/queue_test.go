@@ -313,6 +313,25 @@ func TestSetGivesUp(t *testing.T) {
 	})
 }
 
+// A writer that was away, or is new, finds its place by the hint: it does not give up although more slots are filled than it has
+// attempts.
+func TestHint(t *testing.T) {
+	d := NewManyToOne[int](attempts+100, nil)
+	w := d.Writer()
+	for x := range attempts + 10 {
+		w.Set(x)
+	}
+	if dropped, ok := d.Set(1); ok {
+		t.Errorf("%d was dropped by a writer that was away", dropped)
+	}
+	if dropped, ok := d.Writer().Set(2); ok {
+		t.Errorf("%d was dropped by a new writer", dropped)
+	}
+	if want := attempts + 12; d.Len() != want {
+		t.Errorf("want %d elements, got %d", want, d.Len())
+	}
+}
+
 func TestNextParks(t *testing.T) {
 	forKinds(t, func(t *testing.T, kind string) {
 		synctest.Test(t, func(t *testing.T) {
@@ -423,26 +442,26 @@ func TestSetWakesOnlyASleeper(t *testing.T) {
 			d.Set(x)
 			d.Next()
 		}
-		if n := len(d.queueForTest().parking.wakes); n != 0 {
-			t.Errorf("%d wake-ups were sent to a reader that never slept", n)
+		if epoch := d.queueForTest().parking.epoch.Load(); epoch != 0 {
+			t.Errorf("the epoch of a reader that never slept was moved to %d", epoch)
 		}
 	})
 }
 
 // A writer that is descheduled between its wake-up and moving the epoch must not swallow the wake-up of a later one.
 func TestParkingLateEpoch(t *testing.T) {
-	p := newParking()
+	p := newParking(nil)
 	p.arm()
 	late := p.epoch.Load()
-	p.wakes <- struct{}{} // What another writer sends.
-	p.sleep()
+	p.wakes.send() // Another writer's.
+	p.wakes.receive(t.Context())
 	p.arm()
 	p.wakeArmed(late) // A writer that found the reader armed the time before.
-	<-p.wakes
+	p.wakes.receive(t.Context())
 	p.wake() // A later one.
-	select {
-	case <-p.wakes:
-	default:
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if !p.wakes.receive(ctx) {
 		t.Error("the later wake-up got lost")
 	}
 }
@@ -531,18 +550,41 @@ func TestWritersGrow(t *testing.T) {
 	for i := range frozen {
 		w := d.borrow()
 		writers = append(writers, w)
-		*w.cell = -i
+		w.cell.set(-i)
 	}
 	for x := range 10 {
 		d.Set(x)
 	}
 	equal(t, "read", []int{7, 8, 9}, drain(d))
 	for i, w := range writers {
-		if got := *w.cell; got != -i {
+		if got := w.cell.get(); got != -i {
 			t.Fatalf("cell of writer %d: want %d, got %d", i, -i, got)
 		}
 		if w.cell != d.cells.at(w.spare) {
 			t.Fatalf("writer %d has the cell of another node", i)
+		}
+	}
+}
+
+// Two goroutines that need a new chunk of cells at once get the same one.
+func TestCellsGrowAtOnce(t *testing.T) {
+	for range 5000 {
+		var c cells[int]
+		c.init(1, 1)
+		var start, ready sync.WaitGroup
+		start.Add(1)
+		for node := range 2 {
+			ready.Go(func() {
+				start.Wait()
+				c.at(uint32(2 + node)).set(1 + node)
+			})
+		}
+		start.Done()
+		ready.Wait()
+		for node := range 2 {
+			if got := c.at(uint32(2 + node)).get(); got != 1+node {
+				t.Fatalf("cell %d: want %d, got %d", node, 1+node, got)
+			}
 		}
 	}
 }
@@ -700,7 +742,7 @@ func TestRefusedSetWakes(t *testing.T) {
 			go func() { got, _ = d.Next() }()
 			synctest.Wait()
 			q, w := d.queueForTest(), d.writerForTest()
-			*w.cell = 1
+			w.cell.set(1)
 			old, filled := q.tryFill(&w.filler)
 			if !filled {
 				t.Fatal("want an empty ring")
@@ -767,7 +809,7 @@ func TestLateHint(t *testing.T) {
 			q.at, d.writerForTest().at = start, start
 			d.Set(1)
 
-			q.moveHint(position{lap: lapUnit}) // By the writer that filled the last slot of the first lap.
+			q.moveHint(position{slot: 2}, position{lap: lapUnit}) // By the writer that filled the last slot of the first lap.
 			if got := q.hint.Load(); got != start.pack() {
 				t.Errorf("%d laps later: the hint is %v, want %v", laps, unpackPosition(got), start)
 				q.hint.Store(start.pack()) // Len would not return.
