@@ -3,10 +3,14 @@
 GO          ?= go
 TOOL        := $(GO) tool -modfile=tools/go.mod
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GORELEASER  := github.com/goreleaser/goreleaser/v2@v2.16.0
 MODULES     := . tools e2e bench conformance
 BIN         := build/bin
 COLLECTOR_BIN := build/collector/otelcol-loggregator
+QUICKSTART  := build/quickstart/otelcol-quickstart
 SINK        := $(BIN)/loggregator-sink
+OCB         := $(BIN)/ocb
+PROGRESS    := @tools/progress.sh
 # Of Prometheus without its service discoveries, as in builder-config.yaml: they take minutes to compile.
 TAGS        := remove_all_sd
 SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' $(foreach m,$(filter-out .,$(MODULES)),-not -path './$(m)/*'))
@@ -19,13 +23,14 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(COLLECTOR_BIN) $(SINK) ## Build the collector and the sink, and show this host's telemetry as envelopes
+run: $(QUICKSTART) $(SINK) ## Build a small collector and the sink, and show this host's telemetry as envelopes
 	@# make passes variables of its command line on, such as the ports.
 	@examples/local/run.sh
 
 .PHONY: test
-test: ## Run the unit, contract and lifecycle tests with the race detector
+test: ## Run the unit, contract and lifecycle tests with the race detector, and explore the diodes
 	$(GO) test -race ./...
+	$(GO) test -tags explore -run Explore ./diodes
 
 # The root's go.mod with the collector that bench/go.mod has, which is the newest.
 NEWEST      := build/newest.mod
@@ -44,7 +49,7 @@ test-newest: $(NEWEST) ## Run the tests with the newest collector
 
 .PHONY: e2e
 e2e: $(COLLECTOR_BIN) $(SINK) ## Run the built collector as a process against a real ingress
-	cd e2e && $(GO) test -tags $(TAGS) -count=1 -timeout 10m ./...
+	cd e2e && $(GO) test -tags $(TAGS) -count=1 -timeout 15m ./...
 
 DURATION    ?= 10m
 
@@ -66,6 +71,14 @@ docs-outage: ## Draw docs/outage.svg: the panels of the dashboard, from the reco
 chaos: ## Make random faults for DURATION (default 10m) while 16 goroutines push
 	$(GO) test -race -count=1 -timeout 0 -v -run '^TestChaos$$' . -chaos.duration=$(DURATION)
 
+.PHONY: explore
+explore: ## Explore the interleavings of random scenarios of the diodes for DURATION (default 10m)
+	$(GO) test -tags explore -count=1 -timeout 0 -v -run ExploreRandom ./diodes -explore.for=$(DURATION)
+
+.PHONY: mutate
+mutate: ## Change the code, one place at a time, and see that the tests catch each; with ONLY=regexp, some
+	cd tools && $(GO) run ./mutate -root .. -only '$(ONLY)'
+
 .PHONY: conformance
 conformance: ## Check the goldens of the mapping against syslog and Prometheus
 	cd conformance && $(GO) test -count=1 ./...
@@ -73,16 +86,46 @@ conformance: ## Check the goldens of the mapping against syslog and Prometheus
 .PHONY: collector
 collector: $(COLLECTOR_BIN) ## Build the collector with ocb from builder-config.yaml
 
-$(COLLECTOR_BIN): builder-config.yaml go.mod go.sum $(SOURCES)
+$(OCB): tools/go.mod tools/go.sum
+	$(PROGRESS) "The collector's builder, ocb" "20 s" build -o $@ -modfile=tools/go.mod go.opentelemetry.io/collector/cmd/builder
+
+# ocb writes the sources and gets the modules. It would compile without a word.
+$(COLLECTOR_BIN): builder-config.yaml
+$(COLLECTOR_BIN): USUAL := 5 min
+$(QUICKSTART): examples/local/builder-config.yaml
+$(QUICKSTART): USUAL := 1 min
+$(COLLECTOR_BIN) $(QUICKSTART): $(OCB) go.mod go.sum $(SOURCES)
 	@mkdir -p $(@D)
-	$(TOOL) builder --config builder-config.yaml
-	@touch $@
+	$(PROGRESS) "The sources of the collector" "5 s" $(OCB) --config $(filter %builder-config.yaml,$^) --skip-compilation
+	$(PROGRESS) "The collector" "$(USUAL)" build -C $(@D) -o $(@F) -tags $(TAGS) .
+
+.PHONY: collector-sources
+collector-sources: $(OCB) ## Have ocb write the sources of the full collector, without a build
+	@mkdir -p build/collector
+	$(OCB) --config builder-config.yaml --skip-compilation
+
+PLATFORMS   := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
+
+.PHONY: cross
+cross: ## Compile for the other platforms, and vet for one of 32 bits
+	for p in $(PLATFORMS); do \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath ./... || exit 1; done
+	CGO_ENABLED=0 GOARCH=386 $(GO) vet -trimpath ./...
+
+.PHONY: release
+release: ## Release the tag of HEAD with goreleaser, as the workflow does
+	$(GO) run $(GORELEASER) release --clean
+
+.PHONY: release-check
+release-check: ## Check .goreleaser.yaml, and build the collector of a release for this platform
+	$(GO) run $(GORELEASER) check
+	IMAGE=none $(GO) run $(GORELEASER) build --snapshot --clean --single-target
 
 .PHONY: sink
 sink: $(SINK) ## Build loggregator-sink
 
 $(SINK): go.mod go.sum $(SOURCES)
-	$(GO) build -o $@ ./cmd/loggregator-sink
+	$(PROGRESS) "The stand-in for Loggregator, loggregator-sink" "10 s" build -o $@ ./cmd/loggregator-sink
 
 .PHONY: build
 build: ## Compile every module, and vet this one
@@ -95,9 +138,14 @@ build: ## Compile every module, and vet this one
 generate: ## Write the generated files anew
 	$(GO) generate ./...
 
+.PHONY: upgrade
+upgrade: ## Move to another collector: COLLECTOR=v0.166.0, or latest; ocb takes BUILD=v0.165.0, if given
+	$(GO) run -C tools ./versions -root $(CURDIR) -collector '$(COLLECTOR)' -build '$(BUILD)'
+	$(MAKE) generate
+
 .PHONY: generate-check
-generate-check: ## Fail if a generated file is not up to date
-	./.ci/unchanged $(MAKE) generate
+generate-check: ## Fail if a generated file, or a version, is not up to date
+	./.ci/unchanged $(MAKE) upgrade COLLECTOR=current
 
 .PHONY: tidy-check
 tidy-check: ## Fail if a go.mod or go.sum is not tidy

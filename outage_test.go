@@ -944,8 +944,8 @@ func logOfEverything(t *testing.T) []logged {
 		r.Dropped(reason, 100)
 	}
 	for _, reason := range []translate.Reason{
-		translate.Empty, translate.Malformed, translate.Negative, translate.NotFinite, translate.OutOfRange,
-		translate.Stale, translate.Temporality, translate.TooLarge, translate.ZeroDelta,
+		translate.ReasonEmpty, translate.ReasonMalformed, translate.ReasonNegative, translate.ReasonNotFinite, translate.ReasonOutOfRange,
+		translate.ReasonStale, translate.ReasonTemporality, translate.ReasonTooLarge, translate.ReasonZeroDelta,
 	} {
 		r.Rejected(reason, 100)
 	}

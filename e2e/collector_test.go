@@ -78,6 +78,12 @@ func start(t *testing.T, env []string, onLine func([]byte), binary string, args 
 	}()
 	t.Cleanup(func() {
 		p.stop()
+		// Such as of a name that the newest collector calls otherwise.
+		for line := range strings.Lines(p.output()) {
+			if strings.Contains(strings.ToLower(line), "deprecated") {
+				t.Errorf("%s warns: %s", filepath.Base(binary), line)
+			}
+		}
 		if t.Failed() {
 			t.Logf("stderr of %s:\n%s", filepath.Base(binary), p.output())
 		}
@@ -225,7 +231,7 @@ type collector struct {
 	logFile                                                string
 }
 
-// startCollector starts the collector on examples/local/config.yaml.
+// startCollector starts the collector on testdata/config.yaml.
 func startCollector(t *testing.T, s *sink) *collector {
 	t.Helper()
 	_, sinkPort, err := net.SplitHostPort(s.addr)
@@ -244,7 +250,7 @@ func startCollector(t *testing.T, s *sink) *collector {
 		"OTLP_HTTP_PORT=" + strconv.Itoa(c.httpPort),
 		"METRICS_PORT=" + strconv.Itoa(c.metricsPort),
 		"HEALTH_PORT=" + strconv.Itoa(c.healthPort),
-	}, nil, collectorBinary, "--config", "../examples/local/config.yaml")
+	}, nil, collectorBinary, "--config", "testdata/config.yaml")
 	c.eventually("the collector's readiness", func() bool { return c.get(c.healthPort, "/") != "" })
 	return c
 }

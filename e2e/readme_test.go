@@ -69,9 +69,9 @@ func TestReadmeCommands(t *testing.T) {
 		"make collector":                func(command string) { shell(t, command) },
 		"make demo-outage":              func(command string) { shell(t, command+` DEMO="-before 1s -stall 2s -after 1s"`) },
 		"make run OTLP_GRPC_PORT=14317": func(string) { r.mustBeRunning() }, // By this test, with another port.
-		`echo "hello from $USER" >> build/run/app.log`: func(command string) {
+		`examples/local/log.sh "hello from $USER"`: func(command string) {
 			r.mustBeRunning()
-			shell(t, command)
+			shell(t, "OTLP_HTTP_PORT="+r.otlpHTTP+" "+command)
 			r.waitFor("hello from ")
 		},
 		"go run github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen@v0.161.0 traces --otlp-insecure --traces 3": func(command string) {
@@ -108,10 +108,10 @@ func shell(t *testing.T, command string) {
 
 // readmeRun is `make run` while the other commands are tried.
 type readmeRun struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	otlp string
-	read chan struct{}
+	t              *testing.T
+	cmd            *exec.Cmd
+	otlp, otlpHTTP string
+	read           chan struct{}
 
 	mu  sync.Mutex
 	out bytes.Buffer
@@ -119,11 +119,11 @@ type readmeRun struct {
 
 func (r *readmeRun) start(command string) {
 	r.t.Helper()
-	ports := freePorts(r.t, 5)
-	for i, variable := range []string{"SINK_PORT", "OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "METRICS_PORT", "HEALTH_PORT"} {
+	ports := freePorts(r.t, 4)
+	for i, variable := range []string{"SINK_PORT", "OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "METRICS_PORT"} {
 		command += " " + variable + "=" + strconv.Itoa(ports[i])
 	}
-	r.otlp = strconv.Itoa(ports[1])
+	r.otlp, r.otlpHTTP = strconv.Itoa(ports[1]), strconv.Itoa(ports[2])
 	r.cmd = exec.Command("bash", "-c", "exec "+command)
 	r.cmd.Dir = ".."
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches all of it.
@@ -142,7 +142,7 @@ func (r *readmeRun) start(command string) {
 	}()
 	r.t.Cleanup(r.stop)
 	// What the README shows of it.
-	for _, text := range []string{"system_memory_usage_bytes", "system_cpu_load_average_1m", "line 1 of build/run/app.log", "Ctrl-C ends both"} {
+	for _, text := range []string{"system_memory_usage_bytes", "system_cpu_load_average_1m", "line 1 from examples/local/run.sh", "Ctrl-C ends both"} {
 		r.waitFor(text)
 	}
 }
@@ -169,6 +169,7 @@ func (r *readmeRun) stop() {
 	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGINT)
 	<-r.read
 	_ = r.cmd.Wait() // make reports that it was interrupted.
+	assert.NotContains(r.t, strings.ToLower(read(r.t, "../build/run/collector.log")), "deprecated")
 	if r.t.Failed() {
 		r.t.Logf("make run:\n%s", r.out.String())
 	}

@@ -9,14 +9,12 @@ export SINK_PORT=${SINK_PORT:-3458}
 export OTLP_GRPC_PORT=${OTLP_GRPC_PORT:-4317}
 export OTLP_HTTP_PORT=${OTLP_HTTP_PORT:-4318}
 export METRICS_PORT=${METRICS_PORT:-8888}
-export HEALTH_PORT=${HEALTH_PORT:-13133}
 export CERTS=build/run/certs
-export LOG_FILE=build/run/app.log
 collector_log=build/run/collector.log
 
 say() { printf '%s\n' "$*" >&2; }
 
-for variable in SINK_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT METRICS_PORT HEALTH_PORT; do
+for variable in SINK_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT METRICS_PORT; do
   port=${!variable}
   if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
     say "Port $port is taken by another program. Choose another one: make run $variable=$((port + 10000))"
@@ -25,7 +23,6 @@ for variable in SINK_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT METRICS_PORT HEALTH_PORT
 done
 
 mkdir -p build/run
-: >"$LOG_FILE"
 
 sink='' collector='' writer=''
 stop() {
@@ -48,18 +45,22 @@ until (exec 3<>"/dev/tcp/127.0.0.1/$SINK_PORT") 2>/dev/null; do
   sleep 0.1
 done
 
-build/collector/otelcol-loggregator --config examples/local/config.yaml >"$collector_log" 2>&1 &
+build/quickstart/otelcol-quickstart --config examples/local/config.yaml >"$collector_log" 2>&1 &
 collector=$!
 
-n=0
-while sleep 2; do
-  n=$((n + 1))
-  printf '%s line %d of %s\n' "$(date '+%H:%M:%S')" "$n" "$LOG_FILE" >>"$LOG_FILE"
+for ((n = 1; ; )); do
+  # As soon as the collector listens.
+  if examples/local/log.sh "line $n from examples/local/run.sh" 2>/dev/null; then
+    n=$((n + 1))
+    sleep 2
+  else
+    sleep 0.1
+  fi
 done &
 writer=$!
 
 say ""
-say "The collector sends this host's metrics and the lines of $LOG_FILE to the sink, which prints them below."
+say "The collector sends this host's metrics, and a log record every 2 s, to the sink, which prints them below."
 say "OTLP is open on 127.0.0.1:$OTLP_GRPC_PORT (gRPC) and 127.0.0.1:$OTLP_HTTP_PORT (HTTP)."
 say "The collector's own metrics: http://127.0.0.1:$METRICS_PORT/metrics, its log: $collector_log. Ctrl-C ends both."
 say ""

@@ -19,6 +19,7 @@ package envelope
 
 import (
 	"encoding/hex"
+	"iter"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -136,13 +137,52 @@ func AppendKeyedTag[V string | []byte](b, key []byte, value V) []byte {
 	return append(b, value...)
 }
 
-// AppendHexTag appends one tag whose value is that of bytes in hexadecimal digits.
-func AppendHexTag(b []byte, key string, value []byte) []byte {
+// AppendHexTag appends one tag with an encoded key, whose value is that of bytes in hexadecimal digits.
+func AppendHexTag(b, key, value []byte) []byte {
 	n := hex.EncodedLen(len(value))
-	b = appendMessage(b, envelopeTags, sizeString(key)+1+protowire.SizeBytes(n))
-	b = appendMapString(b, mapKey, key)
+	b = appendMessage(b, envelopeTags, len(key)+1+protowire.SizeBytes(n))
+	b = append(b, key...)
 	b = appendMessage(b, mapValue, n)
 	return hex.AppendEncode(b, value)
+}
+
+// Field is a field of an encoded envelope, and key and value if it is a tag.
+type Field struct {
+	Encoded    []byte
+	IsTag      bool
+	Key, Value string
+}
+
+// Fields yields the fields of an envelope that this package has encoded, up to the first that it can't have.
+func Fields(encoded []byte) iter.Seq[Field] {
+	return func(yield func(Field) bool) {
+		for len(encoded) > 0 {
+			num, _, n := protowire.ConsumeField(encoded)
+			if n < 0 {
+				return
+			}
+			field := Field{Encoded: encoded[:n], IsTag: num == envelopeTags}
+			encoded = encoded[n:]
+			if field.IsTag {
+				field.Key, field.Value = tagStrings(field.Encoded)
+			}
+			if !yield(field) {
+				return
+			}
+		}
+	}
+}
+
+// tagStrings returns key and value of an encoded tag.
+func tagStrings(field []byte) (key, value string) {
+	_, _, n := protowire.ConsumeTag(field)
+	entry, _ := protowire.ConsumeBytes(field[n:])
+	_, _, n = protowire.ConsumeTag(entry)
+	k, size := protowire.ConsumeBytes(entry[n:])
+	entry = entry[n+size:]
+	_, _, n = protowire.ConsumeTag(entry)
+	v, _ := protowire.ConsumeBytes(entry[n:])
+	return string(k), string(v)
 }
 
 // AppendLog appends the message of a Log envelope.

@@ -26,13 +26,13 @@ type losses struct {
 
 // rejectHints say what to do about items that were rejected.
 var rejectHints = map[translate.Reason]string{
-	translate.Empty:       "a log record has no body and no attributes, or a point has no number; look at who sends it",
-	translate.Malformed:   "the parts of a histogram or summary don't fit together, or a number has no name; look at who sends it",
-	translate.Negative:    "a monotonic sum is below zero; look at who sends it",
-	translate.NotFinite:   "Loggregator takes no NaN and no infinity; look at who sends it",
-	translate.OutOfRange:  "a monotonic sum does not fit into the 64 bits of a Counter",
-	translate.Temporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
-	translate.TooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
+	translate.ReasonEmpty:       "a log record has no body and no attributes, or a point has no number; look at who sends it",
+	translate.ReasonMalformed:   "the parts of a histogram or summary don't fit together, or a number has no name; look at who sends it",
+	translate.ReasonNegative:    "a monotonic sum is below zero; look at who sends it",
+	translate.ReasonNotFinite:   "Loggregator takes no NaN and no infinity; look at who sends it",
+	translate.ReasonOutOfRange:  "a monotonic sum does not fit into the 64 bits of a Counter",
+	translate.ReasonTemporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
+	translate.ReasonTooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
 }
 
 // logLossesAt logs losses: at once, and then at most every logInterval. It returns the time until the
@@ -84,7 +84,7 @@ func (r *Report) logLosses() {
 func (r *Report) logRejected(reason translate.Reason, items int) {
 	fields := []zap.Field{zap.String("reason", string(reason)), zap.Int("rejected_items", items)}
 	// A scrape target that went away makes stale points, and an idle counter makes deltas of 0: nothing is wrong.
-	if reason == translate.Stale || reason == translate.ZeroDelta {
+	if reason == translate.ReasonStale || reason == translate.ReasonZeroDelta {
 		r.logger.Debug("There is nothing to send of some items.", fields...)
 		return
 	}

@@ -38,7 +38,7 @@ func TestCounts(t *testing.T) {
 			r.Accepted(3)
 			r.Sent(delivery.Outcome{Envelopes: 1, Items: 1})
 			r.Failed(refused.Err, 1)
-			r.Rejected(translate.Empty, 1)
+			r.Rejected(translate.ReasonEmpty, 1)
 		}
 	})
 	wg.Wait()

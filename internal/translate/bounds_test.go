@@ -178,7 +178,7 @@ func TestItemCostDoesNotGrowWithTheResource(t *testing.T) {
 	out := newRecorder(t)
 	out.take(l.Translate(logs))
 	assert.Len(t, out.envelopes, 1)
-	assert.Less(t, cap(l.sealed), size/8)
+	assert.Less(t, cap(l.common), size/8)
 
 	metrics := resource.metrics()
 	metric := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
@@ -189,7 +189,7 @@ func TestItemCostDoesNotGrowWithTheResource(t *testing.T) {
 	out = newRecorder(t)
 	out.take(m.Translate(metrics))
 	assert.Len(t, out.envelopes, 1)
-	assert.Less(t, cap(m.sealed), size/8)
+	assert.Less(t, cap(m.common), size/8)
 }
 
 // Gauges that wait for others to share an envelope with take bounded memory, however large the tags of their resource are.
@@ -209,28 +209,28 @@ func TestGaugesInWorkAreBounded(t *testing.T) {
 	assert.Len(t, out.envelopes, points)
 	held := 0
 	for _, g := range m.gauges.groups {
-		held += cap(g.sealed) + cap(g.metrics)
+		held += cap(g.common) + cap(g.metrics)
 	}
 	assert.Less(t, held, 2*gaugesAtMost)
 }
 
 // A large map is dropped, not cleared: that would take as long for every later use as filling it did.
 func TestLargeMapsAreDropped(t *testing.T) {
-	var s tagSet
+	var s keySet
 	fill := func(n int) {
 		for i := range n {
-			s.append(tag{key: strconv.Itoa(i)})
+			s.append(strconv.Itoa(i))
 		}
 	}
-	fill(keysRemembered)
+	fill(cachedKeys)
 	s.reset()
 	assert.NotNil(t, s.index)
-	fill(keysRemembered + 1)
+	fill(cachedKeys + 1)
 	s.reset()
 	assert.Nil(t, s.index)
 	fill(2 * searchAtMost)
-	assert.True(t, s.has("31"))
-	assert.False(t, s.has("32"))
+	assert.Equal(t, 31, s.find("31"))
+	assert.Equal(t, -1, s.find("32"))
 }
 
 // Parts of a payload whose time is the last there is do not go back to the year 1677.
@@ -241,7 +241,7 @@ func TestPartsOfTheLastTime(t *testing.T) {
 	out := translateLogs(t, options(func(o *Options) { o.MaxPayload = 64 }), logs)
 	require.Len(t, out.envelopes, 4)
 	for i, e := range out.envelopes {
-		assert.EqualValues(t, int64(1<<63-1)-int64(3-i)*1000, e.GetTimestamp())
+		assert.Equal(t, int64(1<<63-1)-int64(3-i)*1000, e.GetTimestamp())
 	}
 }
 

@@ -16,7 +16,7 @@ const maxExponentialBuckets = 20
 // its temporality is taken for cumulative.
 func (m *Metrics) exponentialHistogram(name, unit string, h pmetric.ExponentialHistogram) {
 	if h.AggregationTemporality() == pmetric.AggregationTemporalityDelta {
-		m.reject(Temporality, h.DataPoints().Len())
+		m.reject(ReasonTemporality, h.DataPoints().Len())
 		return
 	}
 	for _, p := range h.DataPoints().All() {
@@ -29,12 +29,12 @@ func (m *Metrics) exponentialHistogram(name, unit string, h pmetric.ExponentialH
 func (m *Metrics) exponentialPoint(name, unit string, p pmetric.ExponentialHistogramDataPoint) Reason {
 	switch {
 	case p.Flags().NoRecordedValue():
-		return Stale
+		return ReasonStale
 	case !wellFormedExponential(p):
-		return Malformed
+		return ReasonMalformed
 	}
 	if !beginHistogram(m, name, unit, p) {
-		return TooLarge
+		return ReasonTooLarge
 	}
 	m.exponentialBuckets(p)
 	m.endHistogram(p.Count())

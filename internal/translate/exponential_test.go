@@ -173,7 +173,7 @@ func TestExponentialHistograms(t *testing.T) {
 			want: list(
 				total("m_count", 1), bucket("0", 1), bucket("+Inf", 1), total("m_count", 2), bucket("0", 2), bucket("+Inf", 2),
 			),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"with tags and identity": {
 			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
@@ -192,7 +192,7 @@ func TestExponentialHistograms(t *testing.T) {
 				exponentialPoint(m, 0)
 				m.ExponentialHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
 			},
-			rejected: map[Reason]int{Temporality: 2},
+			rejected: map[Reason]int{ReasonTemporality: 2},
 		},
 		"of no known temporality": {
 			metric: func(m pmetric.Metric) {
@@ -205,7 +205,7 @@ func TestExponentialHistograms(t *testing.T) {
 			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) {
 				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 			}),
-			rejected: one(Stale),
+			rejected: one(ReasonStale),
 		},
 		"a sum that is no number": {
 			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetSum(math.NaN()) }),
@@ -221,21 +221,21 @@ func TestExponentialHistograms(t *testing.T) {
 		},
 		"buckets above the count": {
 			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(5) }),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"buckets that add up past 2^64": {
 			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) {
 				setBuckets(p, p.Negative(), 0, math.MaxUint64)
 			}),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"a negative threshold": {
 			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetZeroThreshold(-1) }),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"a threshold that is no number": {
 			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetZeroThreshold(math.NaN()) }),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 	} {
 		t.Run(name, row.run)

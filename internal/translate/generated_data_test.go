@@ -25,7 +25,7 @@ func TestDataOfTheCollectorsGenerators(t *testing.T) {
 		requireFit(t, out.envelopes)
 		requireSame(t, out, translateMetrics(t, defaults(), metrics))
 		for reason := range out.rejected {
-			require.Equal(t, Temporality, reason, "the generator makes a delta histogram")
+			require.Equal(t, ReasonTemporality, reason, "the generator makes a delta histogram")
 		}
 
 		traces := testdata.GenerateTraces(n)

@@ -40,7 +40,7 @@ func (m *Metrics) histogramNames(name string) histogramNames {
 	names, ok := m.histogramsNamed[name]
 	if !ok {
 		names = histogramNames{bucket: name + "_bucket", count: name + "_count", sum: name + "_sum"}
-		if len(name) <= keyRemembered {
+		if len(name) <= cachedKeyBytes {
 			m.histogramsNamed.put(strings.Clone(name), names)
 		}
 	}
@@ -54,7 +54,7 @@ const longestNumber = len("-2.2250738585072014e-308")
 // counter for each bucket that includes the buckets below it. One that does not say its temporality is taken for cumulative.
 func (m *Metrics) histogram(name, unit string, h pmetric.Histogram) {
 	if h.AggregationTemporality() == pmetric.AggregationTemporalityDelta {
-		m.reject(Temporality, h.DataPoints().Len())
+		m.reject(ReasonTemporality, h.DataPoints().Len())
 		return
 	}
 	for _, p := range h.DataPoints().All() {
@@ -67,12 +67,12 @@ func (m *Metrics) histogram(name, unit string, h pmetric.Histogram) {
 func (m *Metrics) histogramPoint(name, unit string, p pmetric.HistogramDataPoint) Reason {
 	switch {
 	case p.Flags().NoRecordedValue():
-		return Stale
+		return ReasonStale
 	case !wellFormed(p):
-		return Malformed
+		return ReasonMalformed
 	}
 	if !beginHistogram(m, name, unit, p) {
-		return TooLarge
+		return ReasonTooLarge
 	}
 	below := uint64(0)
 	for i, bound := range p.ExplicitBounds().All() {
@@ -106,7 +106,7 @@ type buckets struct {
 // envelopes of the point would be too large. It is generic because an interface would be an allocation for each point.
 func beginHistogram[P histogramData](m *Metrics, name, unit string, p P) bool {
 	names := m.histogramNames(name)
-	if !m.sealPoint(p.Attributes(), boundTag, m.histogramRoom(names, unit), names.bucket, unit) {
+	if !m.encodeCommon(p.Attributes(), boundTag, m.histogramRoom(names, unit), names.bucket, unit) {
 		return false
 	}
 	m.buckets = buckets{timestamp: m.pointTime(p.Timestamp()), name: names.bucket}
@@ -157,7 +157,7 @@ func (m *Metrics) putBucket(bound string, total uint64, items int) {
 	m.putTotal(m.buckets.timestamp, m.buckets.name, total, boundTag, bound, items)
 }
 
-// histogramRoom is what the largest envelope of a histogram takes beside what is sealed.
+// histogramRoom is what the largest envelope of a histogram takes beside what they share.
 func (m *Metrics) histogramRoom(names histogramNames, unit string) int {
 	m.message = envelope.AppendCounter(m.message[:0], names.bucket, 0, math.MaxUint64)
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], names.sum, unit, math.MaxFloat64)

@@ -134,7 +134,7 @@ func TestHistograms(t *testing.T) {
 			want: list(
 				total("m_count", 1, "k", "a"), bucket("+Inf", 1, "k", "a"), total("m_count", 2, "k", "b"), bucket("+Inf", 2, "k", "b"),
 			),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"delta": {
 			metric: func(m pmetric.Metric) {
@@ -142,7 +142,7 @@ func TestHistograms(t *testing.T) {
 				histogramPoint(m, nil, 4)
 				m.Histogram().SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
 			},
-			rejected: map[Reason]int{Temporality: 2},
+			rejected: map[Reason]int{ReasonTemporality: 2},
 		},
 		"of no known temporality": {
 			metric: func(m pmetric.Metric) {
@@ -155,17 +155,17 @@ func TestHistograms(t *testing.T) {
 			metric: of(func(p pmetric.HistogramDataPoint) {
 				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 			}, nil, 3),
-			rejected: one(Stale),
+			rejected: one(ReasonStale),
 		},
-		"bounds without buckets":        {metric: of(count(3), []float64{1}), rejected: one(Malformed)},
-		"a bucket too few":              {metric: of(nil, []float64{1, 2}, 3, 4), rejected: one(Malformed)},
-		"a bucket too many":             {metric: of(nil, []float64{1}, 3, 4, 5), rejected: one(Malformed)},
-		"buckets above the count":       {metric: of(count(6), []float64{1}, 3, 4), rejected: one(Malformed)},
-		"buckets that add up past 2^64": {metric: of(count(1), []float64{1}, math.MaxUint64, 2), rejected: one(Malformed)},
-		"bounds that fall":              {metric: of(nil, []float64{2, 1}, 3, 4, 5), rejected: one(Malformed)},
-		"infinite bounds that fall":     {metric: of(nil, []float64{math.Inf(1), math.Inf(-1)}, 3, 4, 5), rejected: one(Malformed)},
-		"bounds that are the same":      {metric: of(nil, []float64{1, 1}, 3, 4, 5), rejected: one(Malformed)},
-		"a bound that is no number":     {metric: of(nil, []float64{math.NaN()}, 3, 4), rejected: one(Malformed)},
+		"bounds without buckets":        {metric: of(count(3), []float64{1}), rejected: one(ReasonMalformed)},
+		"a bucket too few":              {metric: of(nil, []float64{1, 2}, 3, 4), rejected: one(ReasonMalformed)},
+		"a bucket too many":             {metric: of(nil, []float64{1}, 3, 4, 5), rejected: one(ReasonMalformed)},
+		"buckets above the count":       {metric: of(count(6), []float64{1}, 3, 4), rejected: one(ReasonMalformed)},
+		"buckets that add up past 2^64": {metric: of(count(1), []float64{1}, math.MaxUint64, 2), rejected: one(ReasonMalformed)},
+		"bounds that fall":              {metric: of(nil, []float64{2, 1}, 3, 4, 5), rejected: one(ReasonMalformed)},
+		"infinite bounds that fall":     {metric: of(nil, []float64{math.Inf(1), math.Inf(-1)}, 3, 4, 5), rejected: one(ReasonMalformed)},
+		"bounds that are the same":      {metric: of(nil, []float64{1, 1}, 3, 4, 5), rejected: one(ReasonMalformed)},
+		"a bound that is no number":     {metric: of(nil, []float64{math.NaN()}, 3, 4), rejected: one(ReasonMalformed)},
 	} {
 		t.Run(name, row.run)
 	}

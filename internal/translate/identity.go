@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
 // The lengths in bytes that get through syslog: APP-NAME of RFC 5424 is 48 at most; an instance ID is an index or a GUID.
@@ -44,15 +46,9 @@ func (i *Identity) clean(id string) string {
 // identity is the source ID and instance ID of an item.
 type identity struct{ source, instance string }
 
-// size is what the identity takes in an envelope, in bytes.
-func (id identity) size() int {
-	n := 0
-	for _, s := range [...]string{id.source, id.instance} {
-		if s != "" {
-			n += 2 + len(s)
-		}
-	}
-	return n
+// append encodes the identity.
+func (id identity) append(b []byte) []byte {
+	return envelope.AppendInstanceID(envelope.AppendSourceID(b, id.source), id.instance)
 }
 
 // identities finds the identity of items. What the scope and the resource say is looked up once for all items of the scope.
@@ -74,19 +70,19 @@ func newIdentities(opts Options) identities {
 	return identities{source: source.cleaned(), instance: instance.cleaned()}
 }
 
-func (i *identities) beginScope(scope, resource *level) {
+func (i *identities) beginScope(scope, resource pcommon.Map) {
 	i.baseSource = i.source.inherit(scope, resource)
 	i.baseInstance = i.instance.inherit(scope, resource)
 }
 
-func (i *identities) find(record *level) identity {
+func (i *identities) find(record pcommon.Map) identity {
 	return identity{
 		source:   i.source.find(record, i.baseSource),
 		instance: i.instance.find(record, i.baseInstance),
 	}
 }
 
-// depends says whether one of these attributes can be an ID of the item, if it is not empty.
+// depends reports whether one of these attributes can be an ID of the item, if it is not empty.
 func (i *identities) depends(attrs pcommon.Map) bool {
 	return i.source.depends(attrs, i.baseSource) || i.instance.depends(attrs, i.baseInstance)
 }
@@ -100,13 +96,13 @@ func (i *Identity) depends(attrs pcommon.Map, base inherited) bool {
 	return false
 }
 
-func (i *Identity) inherit(levels ...*level) inherited {
+func (i *Identity) inherit(levels ...pcommon.Map) inherited {
 	if i.Value != "" {
 		return inherited{rank: -1, value: i.Value}
 	}
 	for rank, key := range i.Attributes {
 		for _, l := range levels {
-			if id := i.lookUp(l.attrs, key); id != "" {
+			if id := i.lookUp(l, key); id != "" {
 				return inherited{rank: rank, value: id}
 			}
 		}
@@ -115,12 +111,12 @@ func (i *Identity) inherit(levels ...*level) inherited {
 }
 
 // find gives a record's own attribute precedence over an inherited one of the same or a later rank.
-func (i *Identity) find(record *level, base inherited) string {
+func (i *Identity) find(record pcommon.Map, base inherited) string {
 	for rank, key := range i.Attributes {
 		if rank > base.rank {
 			break
 		}
-		if id := i.lookUp(record.attrs, key); id != "" {
+		if id := i.lookUp(record, key); id != "" {
 			return id
 		}
 	}

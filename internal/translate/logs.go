@@ -19,9 +19,9 @@ import (
 // Logs translates log records to Log and Event envelopes. One goroutine at a time may use it.
 type Logs struct {
 	translator
-	logs plog.Logs // to be translated next
-	all  iter.Seq[Envelope]
-	cuts []int // where the payload in work is split
+	logs   plog.Logs // to be translated next
+	all    iter.Seq[Envelope]
+	splits []int // where the payload in work is split
 }
 
 // NewLogs makes a translator of logs.
@@ -45,10 +45,6 @@ func (l *Logs) translate(yield func(Envelope) bool) {
 		l.beginResource(rl.Resource())
 		for _, sl := range rl.ScopeLogs().All() {
 			l.beginScope(sl.Scope())
-			if l.hopeless {
-				l.reject(TooLarge, sl.LogRecords().Len())
-				continue
-			}
 			for _, record := range sl.LogRecords().All() {
 				if l.stopped {
 					return
@@ -61,8 +57,6 @@ func (l *Logs) translate(yield func(Envelope) bool) {
 
 const (
 	sourceTypeTag = "source_type"
-	// eventNameTag is where the name of an event is that becomes a Log.
-	eventNameTag = "event_name"
 	// maxSourceType is, for a Log, what [source_type/instance_id] leaves of the 128 bytes of a PROCID of RFC 5424. The syslog
 	// agent cuts the instance ID when both together are longer, and panics when the source type alone is.
 	maxSourceType = 128 - len("[/]") - maxInstanceID
@@ -72,59 +66,84 @@ const (
 const ioStreamKey = "log.iostream"
 
 func (l *Logs) logRecord(r plog.LogRecord) {
-	if l.shapedLog(r) {
-		return
-	}
-	l.beginItem(r.Attributes())
-	if text := severity(r); text != "" {
-		l.tags.setDefault("severity", text)
-	}
-	setLogIDs(&l.tags, r)
-
 	timestamp := l.timestamp(r.Timestamp(), r.ObservedTimestamp())
-	if !l.opts.EventsAsLogs {
-		if title, body, ok := l.eventOf(r); ok {
-			l.event(timestamp, title, body)
+	var set ownKeys
+	l.common = appendTraceID(l.common[:0], &set, r.TraceID())
+	l.common = appendSpanID(l.common, &set, spanIDName, r.SpanID())
+	isText := r.Body().Type() == pcommon.ValueTypeStr
+	switch {
+	case l.opts.EventsAsLogs:
+		if r.EventName() != "" {
+			l.common = appendOwnTag(l.common, &set, eventNameName, r.EventName())
+		}
+	case isText && r.EventName() == "": // As nearly all are: no event.
+	default:
+		if title, body, ok := l.event(r); ok {
+			l.appendAttributes(r, set)
+			l.message = envelope.AppendEvent(l.message[:0], title, body)
+			if !l.fit(len(l.message), 0, title, body) {
+				l.reject(ReasonTooLarge, 1)
+				return
+			}
+			l.emit(timestamp, "", "", 1)
 			return
 		}
-	} else if r.EventName() != "" {
-		l.tags.set(eventNameTag, r.EventName())
 	}
-	l.setSourceType()
-	l.log(timestamp, l.payload(r), stream(r))
+	if body := r.Body().Str(); isText && len(body) <= l.opts.MaxPayload && saysSomething(body) {
+		p := l.appendAttributes(r, set|sourceTypeName.set())
+		l.appendSourceType(p, r.Attributes())
+		logPayload(l, timestamp, body, stream(r, p))
+		return
+	}
+	payload := l.payload(r)
+	if len(payload) == 0 {
+		l.reject(ReasonEmpty, 1)
+		return
+	}
+	if len(payload) > l.opts.MaxPayload {
+		set |= partName.set()
+	}
+	p := l.appendAttributes(r, set|sourceTypeName.set())
+	l.appendSourceType(p, r.Attributes())
+	if len(payload) > l.opts.MaxPayload {
+		l.parts(timestamp, payload, stream(r, p))
+		return
+	}
+	logPayload(l, timestamp, payload, stream(r, p))
 }
 
-// shapedLog puts a record out whose tags have a shape, and that is nothing special; false if it is.
-func (l *Logs) shapedLog(r plog.LogRecord) bool {
-	body := r.Body()
-	if body.Type() != pcommon.ValueTypeStr || r.EventName() != "" {
-		return false
+// appendAttributes appends what the attributes of a record say, and its severity.
+func (l *Logs) appendAttributes(r plog.LogRecord, set ownKeys) *plan {
+	var p *plan
+	l.common, p = l.appendItem(l.common, r.Attributes(), "", set)
+	if text := severity(r); text != "" && p.keys&severityName.set() == 0 {
+		l.common = appendOwnTag(l.common, &set, severityName, text)
 	}
-	payload := body.Str()
-	if payload == "" || payload[0] == 0 || len(payload) > l.opts.MaxPayload {
-		return false
-	}
-	s := l.beginShaped(l.timestamp(r.Timestamp(), r.ObservedTimestamp()), r.Attributes(), ownSourceType|ownProcessType|ownIDs)
-	if s == nil {
-		return false
-	}
-	tags := l.shapedTags()
-	if text := severity(r); text != "" && s.own&ownSeverity == 0 {
-		tags.set("severity", text)
-	}
-	setLogIDs(tags, r)
-	l.encoded = append(l.encoded, s.sourceType...)
-	out := severityStream(r)
-	if s.own&ownIOStream != 0 {
-		out = stream(r)
-	}
-	l.encoded = envelope.AppendLog(l.encoded, payload, out)
-	return l.endShaped(len(payload))
+	return p
 }
 
-func setLogIDs(tags tagWriter, r plog.LogRecord) {
-	tags.setTraceID(r.TraceID())
-	tags.setSpanID("span_id", r.SpanID())
+// appendSourceType appends the tag source_type of a Log: that of the attributes or, without one, of the process.
+func (l *Logs) appendSourceType(p *plan, attrs pcommon.Map) {
+	sourceType := ""
+	switch {
+	case p.typeKey != "":
+		value, _ := attrs.Get(p.typeKey)
+		sourceType = envelope.ValidUTF8(l.text(value))
+	case p.processKey != "":
+		value, _ := attrs.Get(p.processKey)
+		if process := envelope.ValidUTF8(l.text(value)); process != "" {
+			sourceType = processSourceType(process)
+			break
+		}
+		fallthrough
+	default:
+		l.common = append(l.common, p.sourceType...)
+		l.truncated = l.truncated || p.sourceTypeTruncated
+		return
+	}
+	sourceType, truncated := cleanSourceType(sourceType, l.opts.SyslogSafe)
+	l.common = envelope.AppendTag(l.common, sourceTypeTag, sourceType)
+	l.truncated = l.truncated || truncated
 }
 
 // severities are the names of severity numbers as tags have them.
@@ -149,23 +168,7 @@ func severity(r plog.LogRecord) string {
 	return ""
 }
 
-func (l *Logs) sourceType() string {
-	if process := l.tags.value("process_type"); process != "" {
-		return processSourceType(process)
-	}
-	return l.opts.SourceType
-}
-
 func processSourceType(process string) string { return "APP/PROC/" + strings.ToUpper(process) }
-
-// setSourceType sets the source type of the record in work, unless an attribute has, and cleans it.
-func (l *Logs) setSourceType() {
-	l.tags.setDefault(sourceTypeTag, l.sourceType())
-	tag := &l.tags.tags[l.tags.find(sourceTypeTag)]
-	var truncated bool
-	tag.value, truncated = cleanSourceType(tag.value, l.opts.SyslogSafe)
-	l.shortened = l.shortened || truncated
-}
 
 // cleanSourceType makes the source type of a Log fit for a PROCID of RFC 5424, as IDs are. Releases of the syslog agent that do
 // not do that themselves lose the log. It reports whether it was too long.
@@ -173,15 +176,13 @@ func cleanSourceType(sourceType string, syslogSafe bool) (clean string, truncate
 	if syslogSafe {
 		sourceType = cleanID(sourceType, len(sourceType))
 	}
-	if len(sourceType) > maxSourceType {
-		return sourceType[:runeStart(sourceType, maxSourceType)], true
-	}
-	return sourceType, false
+	clean = prefix(sourceType, maxSourceType)
+	return clean, clean != sourceType
 }
 
-// eventOf reports whether a record is an event: one with an event name, or one whose body is a map of two strings, title and
+// event reports whether a record is an event: one with an event name, or one whose body is a map of two strings, title and
 // body, which is what the forwarder agent makes of an Event envelope.
-func (l *Logs) eventOf(r plog.LogRecord) (title, body string, ok bool) {
+func (l *Logs) event(r plog.LogRecord) (title, body string, ok bool) {
 	if r.EventName() != "" {
 		return r.EventName(), l.text(r.Body()), true
 	}
@@ -196,15 +197,6 @@ func (l *Logs) eventOf(r plog.LogRecord) (title, body string, ok bool) {
 	return t.Str(), b.Str(), true
 }
 
-func (l *Logs) event(timestamp int64, title, body string) {
-	l.message = envelope.AppendEvent(l.message[:0], title, body)
-	if !l.seal(len(l.message), title, body) {
-		l.reject(TooLarge, 1)
-		return
-	}
-	l.emit(timestamp, "", "", 1)
-}
-
 // payload is what a log says: its body or, without one, its attributes as JSON or, without these too, the name of the event that
 // it is. It is empty when there is nothing to say.
 func (l *Logs) payload(r plog.LogRecord) []byte {
@@ -214,8 +206,7 @@ func (l *Logs) payload(r plog.LogRecord) []byte {
 	} else {
 		p = []byte(l.text(r.Body()))
 	}
-	// The syslog agent takes NULs out, and Log Cache refuses what is empty then.
-	if len(bytes.Trim(p, "\x00")) > 0 {
+	if saysSomething(p) {
 		return p
 	}
 	if r.Attributes().Len() == 0 {
@@ -224,9 +215,23 @@ func (l *Logs) payload(r plog.LogRecord) []byte {
 	return []byte(l.json(r.Attributes()))
 }
 
-func stream(r plog.LogRecord) envelope.LogType {
+// saysSomething reports whether a payload is not empty for Log Cache, which refuses one that is. The syslog agent takes NULs out.
+func saysSomething[P string | []byte](payload P) bool {
+	for i := range len(payload) {
+		if payload[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// stream is the stream that a record was written to. p is the plan of its attributes.
+func stream(r plog.LogRecord, p *plan) envelope.LogType {
+	if !p.ioStream {
+		return severityStream(r)
+	}
 	if v, ok := r.Attributes().Get(ioStreamKey); ok {
-		switch v.Str() { // Empty for a value that is no string.
+		switch v.Str() { // ReasonEmpty for a value that is no string.
 		case "stderr":
 			return envelope.Err
 		case "stdout":
@@ -243,40 +248,37 @@ func severityStream(r plog.LogRecord) envelope.LogType {
 	return envelope.Out
 }
 
+// logPayload yields a Log with a payload that needs no split.
+func logPayload[P string | []byte](l *Logs, timestamp int64, payload P, stream envelope.LogType) {
+	if !l.fit(envelope.Size(len(payload))+logRoom, len(payload)) {
+		l.reject(ReasonTooLarge, 1)
+		return
+	}
+	encoded := envelope.AppendLog(envelope.AppendTimestamp(l.common, timestamp), payload, stream)
+	l.yieldEnvelope(encoded, 1, l.takeTruncated())
+}
+
 // partInterval is the time between two parts of a payload, in nanoseconds: the least that syslog can tell apart.
 const partInterval = 1000
 
-// log puts a Log out or, for a long payload, several. Part k of n has the tag part with the value k/n, and comes k
-// microseconds after the record's time, so that the parts sort.
-func (l *Logs) log(timestamp int64, payload []byte, stream envelope.LogType) {
-	if len(payload) == 0 {
-		l.reject(Empty, 1)
-		return
-	}
+// parts yields several Logs for a long payload. Part k of n has the tag part with the value k/n, and comes k microseconds after the
+// record's time, so that the parts sort.
+func (l *Logs) parts(timestamp int64, payload []byte, stream envelope.LogType) {
 	l.split(payload)
 	longest := 0
-	for k, end := range l.cuts {
+	for k, end := range l.splits {
 		longest = max(longest, end-l.partStart(k))
 	}
-	n := strconv.Itoa(len(l.cuts))
-	room := envelope.Size(longest) + logRoom
-	if len(l.cuts) > 1 {
-		room += tagSize(len(partTag), 2*len(n)+1)
-	}
-	if !l.seal(room) {
-		l.reject(TooLarge, 1)
+	n := strconv.Itoa(len(l.splits))
+	if !l.fit(envelope.Size(longest)+logRoom+tagSize(len(partTag), 2*len(n)+1), longest) {
+		l.reject(ReasonTooLarge, 1)
 		return
 	}
-	if len(l.cuts) == 1 {
-		l.message = envelope.AppendLog(l.message[:0], payload, stream)
-		l.emit(timestamp, "", "", 1)
-		return
-	}
-	timestamp = min(timestamp, math.MaxInt64-int64(len(l.cuts))*partInterval)
-	for k, end := range l.cuts {
+	timestamp = min(timestamp, math.MaxInt64-int64(len(l.splits))*partInterval)
+	for k, end := range l.splits {
 		l.message = envelope.AppendLog(l.message[:0], payload[l.partStart(k):end], stream)
 		items := 0
-		if k == len(l.cuts)-1 {
+		if k == len(l.splits)-1 {
 			items = 1
 		}
 		l.emit(timestamp+int64(k+1)*partInterval, partTag, strconv.Itoa(k+1)+"/"+n, items)
@@ -292,13 +294,13 @@ func (l *Logs) partStart(k int) int {
 	if k == 0 {
 		return 0
 	}
-	return l.cuts[k-1]
+	return l.splits[k-1]
 }
 
 // split finds where the parts of a payload end: after a line end if there is one in the last quarter of the part, else
 // between two characters.
 func (l *Logs) split(payload []byte) {
-	l.cuts = l.cuts[:0]
+	l.splits = l.splits[:0]
 	start := 0
 	for limit := l.opts.MaxPayload; len(payload)-start > limit; {
 		part := payload[start : start+limit+1] // one more, to see whether a character begins there
@@ -307,7 +309,7 @@ func (l *Logs) split(payload []byte) {
 			end = runeStart(part, limit)
 		}
 		start += end
-		l.cuts = append(l.cuts, start)
+		l.splits = append(l.splits, start)
 	}
-	l.cuts = append(l.cuts, len(payload))
+	l.splits = append(l.splits, len(payload))
 }

@@ -103,11 +103,11 @@ func TestLogPayload(t *testing.T) {
 		"NaN":                    {record: body(math.NaN()), want: stdout("NaN")},
 		"bool":                   {record: body(false), want: stdout("false")},
 		"only blanks":            {record: body(" \n"), want: stdout(" \n")},
-		"no body":                {record: body(nil), rejected: Empty},
-		"empty string":           {record: body(""), rejected: Empty},
-		"empty bytes":            {record: body([]byte{}), rejected: Empty},
-		"only NULs":              {record: body("\x00\x00"), rejected: Empty},
-		"bytes that are NULs":    {record: body([]byte{0}), rejected: Empty},
+		"no body":                {record: body(nil), rejected: ReasonEmpty},
+		"empty string":           {record: body(""), rejected: ReasonEmpty},
+		"empty bytes":            {record: body([]byte{}), rejected: ReasonEmpty},
+		"only NULs":              {record: body("\x00\x00"), rejected: ReasonEmpty},
+		"bytes that are NULs":    {record: body([]byte{0}), rejected: ReasonEmpty},
 		"NULs around":            {record: body("\x00a\x00"), want: stdout("\x00a\x00")},
 		"no body but attributes": {record: attributes("b", "<", "a", int64(1)), want: stdout(`{"a":1,"b":"<"}`, "a", "1", "b", "<")},
 		"only NULs and attributes": {
@@ -134,7 +134,7 @@ func TestEmptyLogWithAResource(t *testing.T) {
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
 	out := translateLogs(t, defaults(), logs)
 	out.requireEnvelopes()
-	out.requireRejected(map[Reason]int{Empty: 1})
+	out.requireRejected(map[Reason]int{ReasonEmpty: 1})
 }
 
 func TestLogStream(t *testing.T) {
@@ -340,7 +340,7 @@ func TestLogEvents(t *testing.T) {
 		"as log: named":          {options: asLogs, record: named("e", "hello"), want: stdout("hello", "event_name", "e")},
 		"as log: title and body": {options: asLogs, record: body(titleAndBody), want: stdout(`{"body":"b","title":"t"}`)},
 		"as log: without body":   {options: asLogs, record: named("e", nil), want: stdout("e", "event_name", "e")},
-		"as log: says nothing":   {options: asLogs, record: named("\x00", nil), rejected: Empty},
+		"as log: says nothing":   {options: asLogs, record: named("\x00", nil), rejected: ReasonEmpty},
 	} {
 		t.Run(name, row.run)
 	}
@@ -454,11 +454,11 @@ func TestLogSplitOfAnything(t *testing.T) {
 			require.NotEmpty(t, part)
 			if len(payload) <= limit {
 				require.NotContains(t, e.GetTags(), "part")
-				require.EqualValues(t, at, e.GetTimestamp())
+				require.Equal(t, int64(at), e.GetTimestamp())
 				continue
 			}
 			require.Equal(t, fmt.Sprintf("%d/%d", i+1, len(out.envelopes)), e.GetTags()["part"])
-			require.EqualValues(t, at+(i+1)*1000, e.GetTimestamp())
+			require.Equal(t, at+int64(i+1)*1000, e.GetTimestamp())
 			if i == len(out.envelopes)-1 {
 				break
 			}
@@ -499,5 +499,5 @@ func TestLogsInTheirOrder(t *testing.T) {
 	}
 	assert.Equal(t, want, got)
 	assert.Equal(t, 8, out.items)
-	out.requireRejected(map[Reason]int{Empty: 4})
+	out.requireRejected(map[Reason]int{ReasonEmpty: 4})
 }

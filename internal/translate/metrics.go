@@ -27,9 +27,9 @@ type Metrics struct {
 	gauge     []byte // the gauge metric in work
 	buckets   buckets
 	// What was made of names and numbers that come with every push.
-	named           memo[metricKey, string]
-	histogramsNamed memo[string, histogramNames]
-	numbersMade     memo[float64, string]
+	named           cache[metricKey, string]
+	histogramsNamed cache[string, histogramNames]
+	numbersMade     cache[float64, string]
 	now             int64 // the time of points that have none; one for all of a push, so that they can share envelopes
 }
 
@@ -39,9 +39,9 @@ func NewMetrics(opts Options) *Metrics {
 		translator: newTranslator(opts, opts.PrometheusNames),
 		fractions:  newFractions(),
 
-		named:           memo[metricKey, string]{},
-		histogramsNamed: memo[string, histogramNames]{},
-		numbersMade:     memo[float64, string]{},
+		named:           cache[metricKey, string]{},
+		histogramsNamed: cache[string, histogramNames]{},
+		numbersMade:     cache[float64, string]{},
 	}
 	m.sorts = true
 	m.all = m.translate
@@ -68,32 +68,11 @@ func (m *Metrics) translate(yield func(Envelope) bool) {
 				if m.stopped {
 					return
 				}
-				if m.hopeless {
-					m.reject(TooLarge, pointCount(metric))
-					continue
-				}
 				m.metric(metric)
 			}
 			m.putGauges()
 		}
 	}
-}
-
-// pointCount is the number of data points of a metric.
-func pointCount(metric pmetric.Metric) int {
-	switch metric.Type() {
-	case pmetric.MetricTypeGauge:
-		return metric.Gauge().DataPoints().Len()
-	case pmetric.MetricTypeSum:
-		return metric.Sum().DataPoints().Len()
-	case pmetric.MetricTypeHistogram:
-		return metric.Histogram().DataPoints().Len()
-	case pmetric.MetricTypeExponentialHistogram:
-		return metric.ExponentialHistogram().DataPoints().Len()
-	case pmetric.MetricTypeSummary:
-		return metric.Summary().DataPoints().Len()
-	}
-	return 0
 }
 
 // metricKey is what the name of a metric is made of.
@@ -114,12 +93,12 @@ func (m *Metrics) name(metric pmetric.Metric) string {
 	}
 	name, ok := m.named[key]
 	if !ok {
-		remember := len(key.name)+len(key.unit) <= keyRemembered
-		if remember {
+		cached := len(key.name)+len(key.unit) <= cachedKeyBytes
+		if cached {
 			key.name, key.unit = strings.Clone(key.name), strings.Clone(key.unit)
 		}
 		name = prometheusName(key)
-		if remember {
+		if cached {
 			m.named.put(key, name)
 		}
 	}
@@ -180,7 +159,7 @@ func (m *Metrics) sum(name string, metric pmetric.Metric) {
 	var point func(pmetric.NumberDataPoint) Reason
 	switch {
 	case delta && !sum.IsMonotonic():
-		m.reject(Temporality, sum.DataPoints().Len())
+		m.reject(ReasonTemporality, sum.DataPoints().Len())
 		return
 	case delta:
 		point = func(p pmetric.NumberDataPoint) Reason { return m.deltaPoint(name, p) }
@@ -200,7 +179,7 @@ func (m *Metrics) sum(name string, metric pmetric.Metric) {
 // numbers calls point for each point that has a finite number, and rejects those for which that returns a reason.
 func (m *Metrics) numbers(name string, points pmetric.NumberDataPointSlice, point func(pmetric.NumberDataPoint) Reason) {
 	if name == "" {
-		m.reject(Malformed, points.Len())
+		m.reject(ReasonMalformed, points.Len())
 		return
 	}
 	for _, p := range points.All() {
@@ -217,54 +196,23 @@ func (m *Metrics) numbers(name string, points pmetric.NumberDataPointSlice, poin
 func unusable(p pmetric.NumberDataPoint) Reason {
 	switch {
 	case p.Flags().NoRecordedValue():
-		return Stale
+		return ReasonStale
 	case p.ValueType() == pmetric.NumberDataPointValueTypeEmpty:
-		return Empty
+		return ReasonEmpty
 	case p.ValueType() == pmetric.NumberDataPointValueTypeDouble && !isFinite(p.DoubleValue()):
-		return NotFinite
+		return ReasonNotFinite
 	}
 	return ""
 }
 
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// beginPoint is beginItem, and makes the instance ID a tag: PromQL can match it only as a tag, and without it the agent
-// would add the deltas of all instances together.
-func (m *Metrics) beginPoint(attrs pcommon.Map) {
-	m.beginItem(attrs)
-	if m.id.instance != "" {
-		m.tags.set(instanceIDKey, m.id.instance)
-	}
-}
-
-// sealPoint seals what all envelopes of a point share; see seal. own is the key of a tag that its envelopes have beside that,
-// if there is one.
-func (m *Metrics) sealPoint(attrs pcommon.Map, own string, room int, texts ...string) bool {
-	sealed, s := m.shaped(m.sealed[:0], attrs)
-	if m.sealed = sealed; s != nil && s.own&ownKey(own) == 0 {
-		if m.id.instance != "" {
-			m.sealed = envelope.AppendTag(m.sealed, instanceIDKey, m.id.instance)
-		}
-		if m.surelyFits(headRoom+len(m.sealed)+room, 0) {
-			return true
-		}
-	}
-	m.beginPoint(attrs)
-	if own != "" {
-		m.tags.export(own)
-	}
-	return m.seal(room, texts...)
-}
-
-// sealSorted is sealPoint with the tags in the order of their keys, so that the same tags are the same bytes.
-func (m *Metrics) sealSorted(attrs pcommon.Map, room int, texts ...string) bool {
-	sealed, s := m.findShape(m.sealed[:0], attrs, m.appendSorted)
-	if m.sealed = sealed; s != nil && m.surelyFits(headRoom+len(m.sealed)+room, 0) {
-		return true
-	}
-	m.beginPoint(attrs)
-	m.tags.sort()
-	return m.seal(room, texts...)
+// encodeCommon encodes what all envelopes of a point share, and makes it fit; see fit. The instance ID is also a tag: PromQL can match it
+// only as a tag, and without it the agent would add the deltas of all instances together. own is the key of a tag that the
+// envelopes have beside that, if there is one.
+func (m *Metrics) encodeCommon(attrs pcommon.Map, own string, room int, texts ...string) bool {
+	m.common, _ = m.appendItem(m.common[:0], attrs, own, 0)
+	return m.fit(room, 0, texts...)
 }
 
 func (m *Metrics) pointTime(ts pcommon.Timestamp) int64 {
@@ -281,8 +229,8 @@ func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
 		return reason
 	}
 	m.message = envelope.AppendCounter(m.message[:0], name, 0, total)
-	if !m.sealPoint(p.Attributes(), "", len(m.message), name) {
-		return TooLarge
+	if !m.encodeCommon(p.Attributes(), "", len(m.message), name) {
+		return ReasonTooLarge
 	}
 	m.emit(m.pointTime(p.Timestamp()), "", "", 1)
 	return ""
@@ -292,7 +240,7 @@ func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
 func wholePart(p pmetric.NumberDataPoint) (uint64, Reason) {
 	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {
 		if p.IntValue() < 0 {
-			return 0, Negative
+			return 0, ReasonNegative
 		}
 		return uint64(p.IntValue()), ""
 	}
@@ -302,9 +250,9 @@ func wholePart(p pmetric.NumberDataPoint) (uint64, Reason) {
 func wholePartOf(v float64) (uint64, Reason) {
 	switch {
 	case v < 0:
-		return 0, Negative
+		return 0, ReasonNegative
 	case v >= 1<<64:
-		return 0, OutOfRange
+		return 0, ReasonOutOfRange
 	}
 	return uint64(v), ""
 }
@@ -316,20 +264,18 @@ func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 		return reason
 	}
 	m.message = envelope.AppendCounter(m.message[:0], name, math.MaxUint64, 0)
-	m.beginPoint(p.Attributes())
-	m.tags.sort()
-	if !m.seal(len(m.message), name) {
-		return TooLarge
+	if !m.encodeCommon(p.Attributes(), "", len(m.message), name) {
+		return ReasonTooLarge
 	}
 	if p.ValueType() == pmetric.NumberDataPointValueTypeDouble {
-		sum := m.fractions.carried(name, m.sealed) + p.DoubleValue()
+		sum := m.fractions.carried(name, m.common) + p.DoubleValue()
 		if delta, reason = wholePartOf(sum); reason != "" {
 			return reason
 		}
 		m.fractions.carry(sum - math.Trunc(sum))
 	}
 	if delta == 0 {
-		return ZeroDelta
+		return ReasonZeroDelta
 	}
 	m.message = envelope.AppendCounter(m.message[:0], name, delta, 0)
 	m.emit(m.pointTime(p.Timestamp()), "", "", 1)
@@ -343,10 +289,10 @@ func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reaso
 		value = float64(p.IntValue())
 	}
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, value)
-	if !m.sealSorted(p.Attributes(), envelope.Size(len(m.gauge)), name, unit) {
-		return TooLarge
+	if !m.encodeCommon(p.Attributes(), "", envelope.Size(len(m.gauge)), name, unit) {
+		return ReasonTooLarge
 	}
-	m.gauges.add(m.pointTime(p.Timestamp()), m.sealed, name, m.gauge, m.takeShortened())
+	m.gauges.add(m.pointTime(p.Timestamp()), m.common, name, m.gauge, m.takeTruncated())
 	if m.gauges.size > gaugesAtMost {
 		m.putGauges()
 	}
@@ -360,10 +306,9 @@ const gaugesAtMost = 4 << 20
 func (m *Metrics) putGauges() {
 	for i := range m.gauges.inUse() {
 		g := &m.gauges.groups[i]
-		m.sealed = append(m.sealed[:0], g.sealed...)
+		m.common = append(m.common[:0], g.common...)
 		m.message = envelope.AppendGauge(m.message[:0], g.metrics)
-		m.encode(g.timestamp, "", "")
-		m.put(Envelope{Encoded: m.encoded, Items: g.points, Truncated: g.truncated})
+		m.yieldEnvelope(m.encode(g.timestamp, "", ""), g.points, g.truncated)
 	}
 	m.gauges.reset()
 }
@@ -372,7 +317,7 @@ func (m *Metrics) putGauges() {
 type gaugeGroups struct {
 	groups []gaugeGroup // reused from scope to scope; the first used of them are in use
 	used   int
-	latest map[string]int           // the group that takes further points of a key: what is sealed, and the time
+	latest map[string]int           // the group that takes further points of a key: what they share, and the time
 	names  map[gaugeMember]struct{} // the metrics in each group
 	key    []byte                   // the key in work
 	size   int                      // of all groups, in bytes
@@ -385,7 +330,7 @@ type gaugeMember struct {
 
 type gaugeGroup struct {
 	timestamp       int64
-	sealed, metrics []byte
+	common, metrics []byte
 	points          int
 	truncated       int // of the points
 }
@@ -399,16 +344,16 @@ func (g *gaugeGroups) reset() {
 
 // add adds one encoded metric. A group that has a metric of that name, or no room, is followed by another one. The syslog agent
 // makes a message of each metric, so that escapes take no room of the group.
-func (g *gaugeGroups) add(timestamp int64, sealed []byte, name string, metric []byte, truncated int) {
-	g.key = binary.BigEndian.AppendUint64(append(g.key[:0], sealed...), uint64(timestamp))
+func (g *gaugeGroups) add(timestamp int64, common []byte, name string, metric []byte, truncated int) {
+	g.key = binary.BigEndian.AppendUint64(append(g.key[:0], common...), uint64(timestamp))
 	i, ok := g.latest[string(g.key)]
 	if ok {
 		_, taken := g.names[gaugeMember{i, name}]
-		size := headRoom + len(sealed) + envelope.Size(len(g.groups[i].metrics)+len(metric))
+		size := headRoom + len(common) + envelope.Size(len(g.groups[i].metrics)+len(metric))
 		ok = !taken && size <= envelope.MaxSize
 	}
 	if !ok {
-		i = g.begin(timestamp, sealed)
+		i = g.begin(timestamp, common)
 	}
 	g.names[gaugeMember{i, name}] = struct{}{}
 	g.groups[i].metrics = append(g.groups[i].metrics, metric...)
@@ -418,7 +363,7 @@ func (g *gaugeGroups) add(timestamp int64, sealed []byte, name string, metric []
 }
 
 // begin begins a group for the key in work.
-func (g *gaugeGroups) begin(timestamp int64, sealed []byte) int {
+func (g *gaugeGroups) begin(timestamp int64, common []byte) int {
 	if g.latest == nil {
 		g.latest = map[string]int{}
 	}
@@ -430,10 +375,10 @@ func (g *gaugeGroups) begin(timestamp int64, sealed []byte) int {
 	}
 	group := &g.groups[g.used]
 	group.timestamp = timestamp
-	group.sealed = append(group.sealed[:0], sealed...)
+	group.common = append(group.common[:0], common...)
 	group.metrics = group.metrics[:0]
 	group.points, group.truncated = 0, 0
-	g.size += len(sealed)
+	g.size += len(common)
 	g.latest[string(g.key)] = g.used
 	g.used++
 	return g.used - 1
@@ -457,12 +402,12 @@ func newFractions() fractions {
 }
 
 // carried is the fraction of a stream: a metric and its encoded identity and tags.
-func (f *fractions) carried(name string, sealed []byte) float64 {
+func (f *fractions) carried(name string, common []byte) float64 {
 	var h maphash.Hash
 	h.SetSeed(f.seed)
 	_, _ = h.WriteString(name)
 	_ = h.WriteByte(0)
-	_, _ = h.Write(sealed)
+	_, _ = h.Write(common)
 	f.stream = h.Sum64()
 	if fraction, ok := f.recent[f.stream]; ok {
 		return fraction

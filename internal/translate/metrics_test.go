@@ -49,11 +49,13 @@ func deltas(m pmetric.Metric) pmetric.Sum {
 	return sumOf(m, true, pmetric.AggregationTemporalityDelta)
 }
 
-// setNumber takes an int, a float64, or nil for none.
+// setNumber takes an int, an int64, a float64, or nil for none.
 func setNumber(p pmetric.NumberDataPoint, number any) {
 	switch n := number.(type) {
 	case int:
 		p.SetIntValue(int64(n))
+	case int64:
+		p.SetIntValue(n)
 	case float64:
 		p.SetDoubleValue(n)
 	case nil:
@@ -125,42 +127,42 @@ func TestNumbers(t *testing.T) {
 	for name, row := range map[string]metricRow{
 		"gauge, double":        {metric: gaugeAt(-2.5), want: list(gauge("m", "", -2.5))},
 		"gauge, int":           {metric: gaugeAt(-3), want: list(gauge("m", "", -3))},
-		"gauge, large int":     {metric: gaugeAt(math.MaxInt64), want: list(gauge("m", "", 1<<63))},
+		"gauge, large int":     {metric: gaugeAt(int64(math.MaxInt64)), want: list(gauge("m", "", 1<<63))},
 		"gauge, zero":          {metric: gaugeAt(0.0), want: list(gauge("m", "", 0))},
-		"gauge, NaN":           {metric: gaugeAt(math.NaN()), rejected: one(NotFinite)},
-		"gauge, infinity":      {metric: gaugeAt(math.Inf(1)), rejected: one(NotFinite)},
-		"gauge, less infinity": {metric: gaugeAt(math.Inf(-1)), rejected: one(NotFinite)},
-		"gauge, no number":     {metric: gaugeAt(nil), rejected: one(Empty)},
+		"gauge, NaN":           {metric: gaugeAt(math.NaN()), rejected: one(ReasonNotFinite)},
+		"gauge, infinity":      {metric: gaugeAt(math.Inf(1)), rejected: one(ReasonNotFinite)},
+		"gauge, less infinity": {metric: gaugeAt(math.Inf(-1)), rejected: one(ReasonNotFinite)},
+		"gauge, no number":     {metric: gaugeAt(nil), rejected: one(ReasonEmpty)},
 		"gauge, stale": {
 			metric: func(m pmetric.Metric) {
 				p := point(m.SetEmptyGauge().DataPoints())
 				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 				point(m.Gauge().DataPoints()).SetIntValue(1)
 			},
-			want: list(gauge("m", "", 1)), rejected: one(Stale),
+			want: list(gauge("m", "", 1)), rejected: one(ReasonStale),
 		},
 
 		"not monotonic, cumulative, int":         {metric: sumAt(false, cumulative, -3), want: list(gauge("m", "", -3))},
 		"not monotonic, cumulative, double":      {metric: sumAt(false, cumulative, 3.5), want: list(gauge("m", "", 3.5))},
-		"not monotonic, cumulative, NaN":         {metric: sumAt(false, cumulative, math.NaN()), rejected: one(NotFinite)},
-		"not monotonic, delta":                   {metric: sumAt(false, asDelta, 3, 4.5), rejected: map[Reason]int{Temporality: 2}},
+		"not monotonic, cumulative, NaN":         {metric: sumAt(false, cumulative, math.NaN()), rejected: one(ReasonNotFinite)},
+		"not monotonic, delta":                   {metric: sumAt(false, asDelta, 3, 4.5), rejected: map[Reason]int{ReasonTemporality: 2}},
 		"not monotonic, of no known temporality": {metric: sumAt(false, unspecified, 3), want: list(gauge("m", "", 3))},
 
 		"cumulative, int":                     {metric: sumAt(true, cumulative, 42), want: list(total("m_total", 42))},
 		"cumulative, zero":                    {metric: sumAt(true, cumulative, 0), want: list(total("m_total", 0))},
-		"cumulative, largest int":             {metric: sumAt(true, cumulative, math.MaxInt64), want: list(total("m_total", math.MaxInt64))},
-		"cumulative, negative int":            {metric: sumAt(true, cumulative, -1, 5), want: list(total("m_total", 5)), rejected: one(Negative)},
-		"cumulative, no number":               {metric: sumAt(true, cumulative, nil), rejected: one(Empty)},
+		"cumulative, largest int":             {metric: sumAt(true, cumulative, int64(math.MaxInt64)), want: list(total("m_total", math.MaxInt64))},
+		"cumulative, negative int":            {metric: sumAt(true, cumulative, -1, 5), want: list(total("m_total", 5)), rejected: one(ReasonNegative)},
+		"cumulative, no number":               {metric: sumAt(true, cumulative, nil), rejected: one(ReasonEmpty)},
 		"monotonic, of no known temporality":  {metric: sumAt(true, unspecified, 3), want: list(total("m_total", 3))},
 		"cumulative, double":                  {metric: sumAt(true, cumulative, 2.9), want: list(total("m_total", 2))},
 		"cumulative, double below one":        {metric: sumAt(true, cumulative, 0.9), want: list(total("m_total", 0))},
 		"cumulative, double, whole":           {metric: sumAt(true, cumulative, 1e15), want: list(total("m_total", 1e15))},
 		"cumulative, double above int64":      {metric: sumAt(true, cumulative, 0x1p63), want: list(total("m_total", 1<<63))},
 		"cumulative, double, largest that is": {metric: sumAt(true, cumulative, math.Nextafter(0x1p64, 0)), want: list(total("m_total", math.MaxUint64-2047))},
-		"cumulative, double, out of range":    {metric: sumAt(true, cumulative, 0x1p64), rejected: one(OutOfRange)},
-		"cumulative, double, negative":        {metric: sumAt(true, cumulative, -1.5), rejected: one(Negative)},
-		"cumulative, double, NaN":             {metric: sumAt(true, cumulative, math.NaN()), rejected: one(NotFinite)},
-		"cumulative, double, infinity":        {metric: sumAt(true, cumulative, math.Inf(1)), rejected: one(NotFinite)},
+		"cumulative, double, out of range":    {metric: sumAt(true, cumulative, 0x1p64), rejected: one(ReasonOutOfRange)},
+		"cumulative, double, negative":        {metric: sumAt(true, cumulative, -1.5), rejected: one(ReasonNegative)},
+		"cumulative, double, NaN":             {metric: sumAt(true, cumulative, math.NaN()), rejected: one(ReasonNotFinite)},
+		"cumulative, double, infinity":        {metric: sumAt(true, cumulative, math.Inf(1)), rejected: one(ReasonNotFinite)},
 		"cumulative, the error does not add up": {
 			metric: sumAt(true, cumulative, 0.75, 1.5, 2.25, 3.0),
 			want:   list(total("m_total", 0), total("m_total", 1), total("m_total", 2), total("m_total", 3)),
@@ -169,19 +171,19 @@ func TestNumbers(t *testing.T) {
 		"as gauge: out of range":      {options: asGauges, metric: sumAt(true, cumulative, 0x1p70), want: list(gauge("m_total", "", 0x1p70))},
 		"as gauge: an int is none":    {options: asGauges, metric: sumAt(true, cumulative, 2), want: list(total("m_total", 2))},
 		"as gauge: a delta is none":   {options: asGauges, metric: sumAt(true, asDelta, 2.0), want: list(delta("m_total", 2))},
-		"as gauge: NaN":               {options: asGauges, metric: sumAt(true, cumulative, math.NaN()), rejected: one(NotFinite)},
+		"as gauge: NaN":               {options: asGauges, metric: sumAt(true, cumulative, math.NaN()), rejected: one(ReasonNotFinite)},
 		"delta, int":                  {metric: sumAt(true, asDelta, 5), want: list(delta("m_total", 5))},
-		"delta, zero":                 {metric: sumAt(true, asDelta, 5, 0, 6), want: list(delta("m_total", 5), delta("m_total", 6)), rejected: one(ZeroDelta)},
-		"delta, negative":             {metric: sumAt(true, asDelta, -1), rejected: one(Negative)},
+		"delta, zero":                 {metric: sumAt(true, asDelta, 5, 0, 6), want: list(delta("m_total", 5), delta("m_total", 6)), rejected: one(ReasonZeroDelta)},
+		"delta, negative":             {metric: sumAt(true, asDelta, -1), rejected: one(ReasonNegative)},
 		"delta, double":               {metric: sumAt(true, asDelta, 5.0), want: list(delta("m_total", 5))},
-		"delta, double, zero":         {metric: sumAt(true, asDelta, 0.0), rejected: one(ZeroDelta)},
-		"delta, double, negative":     {metric: sumAt(true, asDelta, -0.5), rejected: one(Negative)},
-		"delta, double, NaN":          {metric: sumAt(true, asDelta, math.NaN()), rejected: one(NotFinite)},
-		"delta, double, infinity":     {metric: sumAt(true, asDelta, math.Inf(1)), rejected: one(NotFinite)},
-		"delta, double, out of range": {metric: sumAt(true, asDelta, 0x1p64), rejected: one(OutOfRange)},
+		"delta, double, zero":         {metric: sumAt(true, asDelta, 0.0), rejected: one(ReasonZeroDelta)},
+		"delta, double, negative":     {metric: sumAt(true, asDelta, -0.5), rejected: one(ReasonNegative)},
+		"delta, double, NaN":          {metric: sumAt(true, asDelta, math.NaN()), rejected: one(ReasonNotFinite)},
+		"delta, double, infinity":     {metric: sumAt(true, asDelta, math.Inf(1)), rejected: one(ReasonNotFinite)},
+		"delta, double, out of range": {metric: sumAt(true, asDelta, 0x1p64), rejected: one(ReasonOutOfRange)},
 		"delta, the fraction is carried over": {
 			metric: sumAt(true, asDelta, 0.5, 0.25, 0.25, 2.75, 0.25),
-			want:   list(delta("m_total", 1), delta("m_total", 2), delta("m_total", 1)), rejected: map[Reason]int{ZeroDelta: 2},
+			want:   list(delta("m_total", 1), delta("m_total", 2), delta("m_total", 1)), rejected: map[Reason]int{ReasonZeroDelta: 2},
 		},
 		"delta, stale": {
 			metric: func(m pmetric.Metric) {
@@ -189,7 +191,7 @@ func TestNumbers(t *testing.T) {
 				p.SetIntValue(3)
 				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 			},
-			rejected: one(Stale),
+			rejected: one(ReasonStale),
 		},
 		"of no kind": {metric: func(pmetric.Metric) {}},
 		"gauge, no timestamp": {
@@ -263,7 +265,7 @@ func TestMetricNames(t *testing.T) {
 			out := translateMetrics(t, options(row.options), metrics)
 			if row.want == "" {
 				out.requireEnvelopes()
-				out.requireRejected(map[Reason]int{Malformed: 1})
+				out.requireRejected(map[Reason]int{ReasonMalformed: 1})
 				return
 			}
 			if metric.Type() == pmetric.MetricTypeGauge {
@@ -510,7 +512,7 @@ func TestFractionsOfDeltas(t *testing.T) {
 		out.take(metrics.Translate(data))
 		out.requireItems(1)
 		if len(out.envelopes) == 0 {
-			out.requireRejected(map[Reason]int{ZeroDelta: 1})
+			out.requireRejected(map[Reason]int{ReasonZeroDelta: 1})
 			return 0
 		}
 		return out.envelopes[0].GetCounter().GetDelta()
@@ -551,7 +553,7 @@ func TestFractionsOfDeltas(t *testing.T) {
 		point(deltas(metric).DataPoints()).SetDoubleValue(-1)
 		out := newRecorder(t)
 		out.take(metrics.Translate(data))
-		out.requireRejected(map[Reason]int{Negative: 1})
+		out.requireRejected(map[Reason]int{ReasonNegative: 1})
 		assert.EqualValues(t, 1, next("f", 0.5))
 	})
 	t.Run("a stream that is not seen for long is forgotten", func(t *testing.T) {

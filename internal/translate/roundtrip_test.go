@@ -819,7 +819,7 @@ func (s *script) tags(labels bool) map[string]string {
 	tags := map[string]string{}
 	n := s.below(12)
 	if s.below(8) == 0 {
-		n = 24 // More than a tagSet searches through.
+		n = 24 // More than a keySet searches through.
 	}
 	for range n {
 		key := platformKeys[s.below(len(platformKeys))]
@@ -893,8 +893,8 @@ func (trip roundTrip) run(t *testing.T, envelopes []*loggregator_v2.Envelope) (g
 	}
 	for _, out := range outs {
 		got = append(got, out.envelopes...)
-		empty += out.rejected[Empty]
-		delete(out.rejected, Empty)
+		empty += out.rejected[ReasonEmpty]
+		delete(out.rejected, ReasonEmpty)
 		out.requireRejected(nil)
 		require.Zero(t, out.cuts, "shortened")
 	}

@@ -27,12 +27,12 @@ func (m *Metrics) summary(name, unit string, s pmetric.Summary) {
 func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Reason {
 	switch {
 	case p.Flags().NoRecordedValue():
-		return Stale
+		return ReasonStale
 	case name == "" || !haveQuantiles(p):
-		return Malformed
+		return ReasonMalformed
 	}
-	if !m.sealPoint(p.Attributes(), quantileTag, m.summaryRoom(name, unit), name, unit) {
-		return TooLarge
+	if !m.encodeCommon(p.Attributes(), quantileTag, m.summaryRoom(name, unit), name, unit) {
+		return ReasonTooLarge
 	}
 	timestamp := m.pointTime(p.Timestamp())
 	for _, q := range p.QuantileValues().All() {
@@ -48,7 +48,7 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 	return ""
 }
 
-// summaryRoom is what the largest envelope of a summary takes beside what is sealed.
+// summaryRoom is what the largest envelope of a summary takes beside what they share.
 func (m *Metrics) summaryRoom(name, unit string) int {
 	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, math.MaxUint64)
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name+"_sum", unit, math.MaxFloat64)

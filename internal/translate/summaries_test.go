@@ -93,16 +93,16 @@ func TestSummaries(t *testing.T) {
 				summaryPoint(m, 3, 3)
 			},
 			want:     list(gauge("m_sum", "", 1), total("m_count", 1), gauge("m_sum", "", 3), total("m_count", 3)),
-			rejected: one(Malformed),
+			rejected: one(ReasonMalformed),
 		},
 		"stale": {
 			metric: of(func(p pmetric.SummaryDataPoint) {
 				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
 			}, 0.5, 2),
-			rejected: one(Stale),
+			rejected: one(ReasonStale),
 		},
-		"a quantile below zero":        {metric: of(nil, -0.5, 1), rejected: one(Malformed)},
-		"a quantile that is no number": {metric: of(nil, math.NaN(), 1), rejected: one(Malformed)},
+		"a quantile below zero":        {metric: of(nil, -0.5, 1), rejected: one(ReasonMalformed)},
+		"a quantile that is no number": {metric: of(nil, math.NaN(), 1), rejected: one(ReasonMalformed)},
 	} {
 		t.Run(name, row.run)
 	}
@@ -112,7 +112,7 @@ func TestSummaryWithoutAName(t *testing.T) {
 	metrics, metric := oneMetric()
 	metric.SetName("")
 	summaryPoint(metric, 1, 1, 0.5, 1)
-	translateMetrics(t, defaults(), metrics).requireRejected(map[Reason]int{Malformed: 1})
+	translateMetrics(t, defaults(), metrics).requireRejected(map[Reason]int{ReasonMalformed: 1})
 }
 
 func TestSummaryTooLarge(t *testing.T) {
@@ -120,6 +120,6 @@ func TestSummaryTooLarge(t *testing.T) {
 	metric.SetName(strings.Repeat("n", envelope.MaxSize))
 	summaryPoint(metric, 1, 1, 0.5, 1)
 	out := translateMetrics(t, defaults(), metrics)
-	out.requireRejected(map[Reason]int{TooLarge: 1})
+	out.requireRejected(map[Reason]int{ReasonTooLarge: 1})
 	out.requireEnvelopes()
 }

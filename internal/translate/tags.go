@@ -4,199 +4,98 @@
 package translate
 
 import (
-	"cmp"
 	"fmt"
 	"hash/fnv"
-	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/prometheus/otlptranslator"
 	"go.opentelemetry.io/collector/pdata/pcommon"
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// level is the attributes of a resource, a scope or a record.
-type level struct {
-	attrs pcommon.Map
-	tags  tagSet
-}
-
-func (l *level) reset(attrs pcommon.Map, keys *keyCleaner) {
-	l.attrs = attrs
-	l.tags.reset()
-	var same []tag // those of attributes whose keys become that of another one
-	for key, value := range attrs.All() {
-		clean := keys.clean(key)
-		if !clean.isTag {
-			continue
-		}
-		s, truncated := valueString(value)
-		if t := (tag{key: clean.key, original: key, value: envelope.ValidUTF8(s), truncated: truncated}); !l.tags.add(&t) {
-			same = append(same, t)
-		}
-	}
-	if keys.joins && same != nil {
-		l.tags.join(same)
-	}
-}
-
-// tag is one tag of an envelope. Its key and value are valid UTF-8, so that keys differ on the wire if they differ here, and
-// sizes are those on the wire. original is the attribute key that it comes from, which decides between attributes of one
-// level whose keys become the same; it is empty for a tag that is not from an attribute. truncated reports whether a part of
-// the value was left out.
-type tag struct {
-	key, original, value string
-	truncated            bool
-}
-
-// tagSet is tags with different keys, in the order in which they came.
-type tagSet struct {
-	tags  []tag
-	index map[string]int // of each key, once there are more tags than a search should look through
+// keySet is tag keys, all different, in the order in which they came.
+type keySet struct {
+	keys  []string
+	index map[string]int // of each key, once there are more than a search should look through
 }
 
 const searchAtMost = 16
 
-func (s *tagSet) reset() {
-	s.tags = s.tags[:0]
+func (s *keySet) reset() {
+	s.keys = s.keys[:0]
 	s.index = emptied(s.index)
 }
 
-// find is the index of the tag with this key, or -1.
-func (s *tagSet) find(key string) int {
-	if len(s.tags) > searchAtMost {
+// find returns the index of a key, or -1.
+func (s *keySet) find(key string) int {
+	if len(s.keys) > searchAtMost {
 		if i, ok := s.index[key]; ok {
 			return i
 		}
 		return -1
 	}
-	for i := range s.tags {
-		if s.tags[i].key == key {
+	for i := range s.keys {
+		if s.keys[i] == key {
 			return i
 		}
 	}
 	return -1
 }
 
+func (s *keySet) append(key string) {
+	s.keys = append(s.keys, key)
+	if len(s.keys) <= searchAtMost {
+		return
+	}
+	if s.index == nil {
+		s.index = make(map[string]int, 4*searchAtMost)
+	}
+	if len(s.keys) == searchAtMost+1 {
+		for i := range s.keys {
+			s.index[s.keys[i]] = i
+		}
+		return
+	}
+	s.index[key] = len(s.keys) - 1
+}
+
+// tag is one tag of an envelope. Its key and value are valid UTF-8, so that keys differ on the wire if they differ here, and
+// sizes are those on the wire. truncated reports whether a part of the value was left out.
+type tag struct {
+	key, value string
+	own        ownKeys // if the key is one of the exporter's own
+	truncated  bool
+}
+
+// tagSet is tags with different keys, in the order in which they came.
+type tagSet struct {
+	keySet
+	tags []tag
+}
+
+func (s *tagSet) reset() {
+	s.keySet.reset()
+	s.tags = s.tags[:0]
+}
+
 func (s *tagSet) has(key string) bool { return s.find(key) >= 0 }
 
 func (s *tagSet) append(t tag) {
+	s.keySet.append(t.key)
 	s.tags = append(s.tags, t)
-	switch {
-	case len(s.tags) <= searchAtMost:
-		return
-	case s.index == nil:
-		s.index = make(map[string]int, 4*searchAtMost)
-	}
-	if len(s.tags) == searchAtMost+1 {
-		for i := range s.tags {
-			s.index[s.tags[i].key] = i
-		}
-		return
-	}
-	s.index[t.key] = len(s.tags) - 1
-}
-
-// add adds the tag of an attribute. When there is one with the same tag key already, that of the attribute key that is first in
-// byte order stays, t becomes the other one, and add reports false.
-func (s *tagSet) add(t *tag) bool {
-	i := s.find(t.key)
-	if i < 0 {
-		s.append(*t)
-		return true
-	}
-	if t.original < s.tags[i].original {
-		s.tags[i], *t = *t, s.tags[i]
-	}
-	return false
-}
-
-// join joins the values of other attributes to those of the tags with the same keys, by ";" and in byte order of the attribute
-// keys: the rule of OpenTelemetry's Prometheus compatibility specification. It sorts others.
-func (s *tagSet) join(others []tag) {
-	slices.SortStableFunc(others, func(a, b tag) int {
-		return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.original, b.original))
-	})
-	for len(others) > 0 {
-		joined := &s.tags[s.find(others[0].key)]
-		values, last := []string{joined.value}, joined.original
-		n := 0
-		for ; n < len(others) && others[n].key == joined.key; n++ {
-			if other := &others[n]; other.original != last { // Not the same attribute twice.
-				values, last = append(values, other.value), other.original
-				joined.truncated = joined.truncated || other.truncated
-			}
-		}
-		joined.value = strings.Join(values, ";")
-		others = others[n:]
-	}
-}
-
-// export renames the tag with this key, if there is one, because the exporter has a tag of its own with the key.
-func (s *tagSet) export(key string) {
-	i := s.find(key)
-	if i < 0 {
-		return
-	}
-	exported := s.tags[i]
-	exported.key = exportedPrefix + key
-	rest := append(slices.Clone(s.tags[:i]), s.tags[i+1:]...)
-	if j := s.find(exported.key); j >= 0 {
-		exported.value = s.tags[j].value + ";" + exported.value
-		exported.truncated = exported.truncated || s.tags[j].truncated
-		rest = slices.DeleteFunc(rest, func(t tag) bool { return t.key == exported.key })
-	}
-	s.reset()
-	for _, t := range append(rest, exported) {
-		s.append(t)
-	}
 }
 
 // set adds a tag of the exporter's own, which wins over an attribute.
 func (s *tagSet) set(key, value string) {
-	value = envelope.ValidUTF8(value)
+	own := tag{key: key, value: envelope.ValidUTF8(value)} // Of a scope, so none of ownNames.
 	if i := s.find(key); i >= 0 {
-		s.tags[i] = tag{key: key, value: value}
+		s.tags[i] = own
 		return
 	}
-	s.append(tag{key: key, value: value})
-}
-
-func (s *tagSet) setTraceID(id pcommon.TraceID) {
-	if !id.IsEmpty() {
-		s.set("trace_id", id.String())
-	}
-}
-
-func (s *tagSet) setSpanID(key string, id pcommon.SpanID) {
-	if !id.IsEmpty() {
-		s.set(key, id.String())
-	}
-}
-
-// setDefault adds a tag unless an attribute says it already.
-func (s *tagSet) setDefault(key, value string) {
-	if !s.has(key) {
-		s.append(tag{key: key, value: envelope.ValidUTF8(value)})
-	}
-}
-
-// sort puts the tags into the order of their keys, so that the same tags are the same bytes. Nothing can be looked up or
-// added after that.
-func (s *tagSet) sort() {
-	slices.SortFunc(s.tags, func(a, b tag) int { return strings.Compare(a.key, b.key) })
-}
-
-// value is that of the tag with this key, or empty.
-func (s *tagSet) value(key string) string {
-	if i := s.find(key); i >= 0 {
-		return s.tags[i].value
-	}
-	return ""
+	s.append(own)
 }
 
 // inherit adds the tags of an outer level that s does not have.
@@ -208,119 +107,143 @@ func (s *tagSet) inherit(outer *tagSet) {
 	}
 }
 
-// size is what the tags take in an envelope, in bytes.
-func (s *tagSet) size() int { return s.truncatedSize(math.MaxInt) }
-
-// truncatedSize is what the tags take with their values truncated to length bytes.
-func (s *tagSet) truncatedSize(length int) int {
-	n := 0
-	for i := range s.tags {
-		n += tagSize(len(s.tags[i].key), min(len(s.tags[i].value), length))
-	}
-	return n
+// assignment is which attributes of one level, a resource, a scope or an item, become which tags.
+type assignment struct {
+	keySet     // of the tags
+	tags       []assigned
+	attributes []string // the keys of all attributes
 }
 
-// fits reports whether the tags, with their values truncated to length bytes, take at most budget bytes. With escape they have to
-// leave room for what syslog escapes in the values. It counts that in no more than budget bytes.
-func (s *tagSet) fits(length, budget int, escape bool) bool {
-	n := s.truncatedSize(length)
-	if !escape || n > budget || 2*n <= budget { // There is at most one escape for each byte.
-		return n <= budget
-	}
-	for i := range s.tags {
-		n += envelope.SyslogEscapes(s.tags[i].truncatedValue(length))
-	}
-	return n <= budget
+// assigned is a tag and the attribute that becomes it, or the attributes whose values are joined, in this order.
+type assigned struct {
+	*cleanKey
+	attribute int
+	joined    []int
 }
 
-// truncatedValue is the value shortened to at most length bytes, which have room for the ellipsis in which it ends then. A source
-// type has none: it becomes part of a PROCID, which is ASCII.
-func (t *tag) truncatedValue(length int) string {
-	switch {
-	case len(t.value) <= length:
-		return t.value
-	case t.key == sourceTypeTag:
-		return t.value[:runeStart(t.value, length)]
-	default:
-		return t.value[:runeStart(t.value, length-len(ellipsis))] + ellipsis
+// assign finds the tags of attributes. Of attributes whose keys become the same tag key, the first in byte order wins; or their
+// values are joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. own is the
+// key of a tag that only the exporter sets, or empty: an attribute that becomes it is exported.
+func (a *assignment) assign(keys *keyCleaner, attrs pcommon.Map, own string) {
+	a.reset()
+	a.tags, a.attributes = a.tags[:0], a.attributes[:0]
+	for key := range attrs.All() {
+		a.attributes = append(a.attributes, key)
 	}
-}
-
-// tagSize is what a tag takes in an envelope, in bytes.
-func tagSize(key, value int) int {
-	return 1 + protowire.SizeBytes(2+protowire.SizeBytes(key)+protowire.SizeBytes(value))
-}
-
-const ellipsis = "…"
-
-// truncate shortens the longest values, all to the same length, until the tags fit; see fits. It reports false, and changes
-// nothing, when even the shortest values would not do.
-func (s *tagSet) truncate(budget int, escape bool) bool {
-	if !s.fits(len(ellipsis), budget, escape) {
-		return false
-	}
-	// The largest length that fits, by bisection.
-	low, high := len(ellipsis), max(budget, len(ellipsis))
-	for low < high {
-		if middle := (low + high + 1) / 2; s.fits(middle, budget, escape) {
-			low = middle
-		} else {
-			high = middle - 1
+	joins := false
+	for i, key := range a.attributes {
+		clean := keys.clean(key)
+		if !clean.isTag {
+			continue
+		}
+		if clean.key == own && own != "" {
+			clean = newTagKey(exportedPrefix + own)
+		}
+		at := a.find(clean.key)
+		if at < 0 {
+			a.append(clean.key)
+			a.tags = append(a.tags, assigned{cleanKey: clean, attribute: i})
+			continue
+		}
+		tag := &a.tags[at]
+		switch {
+		case a.attributes[tag.attribute] == key: // An attribute twice, which is not valid: the first one counts.
+		case keys.joins:
+			if tag.joined == nil {
+				tag.joined = []int{tag.attribute}
+			}
+			tag.joined = append(tag.joined, i)
+			joins = true
+		case key < a.attributes[tag.attribute]:
+			tag.attribute = i
 		}
 	}
-	for i := range s.tags {
-		s.tags[i].value = s.tags[i].truncatedValue(low)
+	if !joins {
+		return
 	}
-	return true
+	for i := range a.tags {
+		joined := a.tags[i].joined
+		slices.SortStableFunc(joined, func(i, j int) int { return strings.Compare(a.attributes[i], a.attributes[j]) })
+		a.tags[i].joined = slices.CompactFunc(joined, func(i, j int) bool { return a.attributes[i] == a.attributes[j] })
+	}
 }
 
-// runeStart is the largest index up to i at which s can be cut without cutting a character in two.
-func runeStart[S string | []byte](s S, i int) int {
-	for n := i; n > i-utf8.UTFMax && n > 0; n-- {
-		if utf8.RuneStart(s[n]) {
-			return n
+// forget drops strings of the data.
+func (a *assignment) forget() {
+	clear(a.tags)
+	clear(a.attributes)
+	clear(a.keys)
+}
+
+// levelTags makes the tags of a resource or a scope.
+func (t *translator) levelTags(tags *tagSet, attrs pcommon.Map) {
+	tags.reset()
+	t.names.assign(&t.keys, attrs, "")
+	t.values = t.values[:0]
+	for _, value := range attrs.All() {
+		t.values = append(t.values, value)
+	}
+	for i := range t.names.tags {
+		from := &t.names.tags[i]
+		if from.joined == nil {
+			value, truncated := valueString(t.values[from.attribute])
+			tags.append(tag{from.key, envelope.ValidUTF8(value), from.own, truncated})
+			continue
 		}
+		joined := tag{key: from.key, own: from.own}
+		var values []string
+		for _, attribute := range from.joined {
+			value, truncated := valueString(t.values[attribute])
+			values = append(values, envelope.ValidUTF8(value))
+			joined.truncated = joined.truncated || truncated
+		}
+		joined.value = strings.Join(values, ";")
+		tags.append(joined)
 	}
-	return i // Not UTF-8, or the beginning.
+	clear(t.values)
 }
 
-// keyCleaner makes tag keys of attribute keys. It remembers the keys it has made.
+// keyCleaner makes tag keys of attribute keys. It caches the keys that it has made.
 type keyCleaner struct {
 	make func(string) string
-	made memo[string, cleanKey]
-	// joins reports whether attributes of one level whose keys become the same are joined; else the first one wins.
+	made cache[string, *cleanKey]
+	// joins reports whether the values of attributes whose keys become the same are joined; else the first one wins.
 	joins bool
 }
 
 // cleanKey is the tag key of an attribute, also as envelope.AppendKeyedTag takes it; isTag is false for an attribute that
-// becomes no tag.
+// becomes no tag, and own is for a key that is one of the exporter's own.
 type cleanKey struct {
 	key     string
 	encoded []byte
+	own     ownKeys
 	isTag   bool
 }
 
-func newKeyCleaner(prometheusLabels, syslogSafe bool) keyCleaner {
-	return keyCleaner{make: cleanKeyFunc(prometheusLabels, syslogSafe), made: memo[string, cleanKey]{}, joins: prometheusLabels}
+func newTagKey(key string) *cleanKey {
+	return &cleanKey{key: key, encoded: envelope.AppendKey(nil, key), own: namesByKey[key], isTag: true}
 }
 
-func (c *keyCleaner) clean(attribute string) cleanKey {
-	made, ok := c.made[attribute]
-	if ok {
+func newKeyCleaner(prometheusLabels, syslogSafe bool) keyCleaner {
+	return keyCleaner{make: cleanKeyFunc(prometheusLabels, syslogSafe), made: cache[string, *cleanKey]{}, joins: prometheusLabels}
+}
+
+func (c *keyCleaner) clean(attribute string) *cleanKey {
+	if made, ok := c.made[attribute]; ok {
 		return made
 	}
-	remember := len(attribute) <= keyRemembered
-	if remember {
+	cached := len(attribute) <= cachedKeyBytes
+	if cached {
 		attribute = strings.Clone(attribute) // What is made of it may be a part of it.
 	}
-	if made.key, made.isTag = renameKey(attribute); made.isTag {
-		made.key = c.make(made.key)
+	made := &cleanKey{}
+	if key, isTag := renameKey(attribute); isTag {
+		made = newTagKey(c.make(key))
 		if made.key == sourceIDKey || made.key == instanceIDKey {
-			made.key = exportedPrefix + made.key
+			made = newTagKey(exportedPrefix + made.key)
 		}
-		made.encoded = envelope.AppendKey(nil, made.key)
 	}
-	if remember {
+	if cached {
 		c.made.put(attribute, made)
 	}
 	return made

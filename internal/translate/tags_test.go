@@ -412,13 +412,13 @@ func manyTags(n int) []string {
 // Past the keys that are remembered, keys are made the same way.
 func TestMoreKeysThanAreRemembered(t *testing.T) {
 	traces := NewTraces(defaults())
-	for i := range keysRemembered + 10 {
+	for i := range cachedKeys + 10 {
 		key := fmt.Sprintf("k %d", i)
 		out := newRecorder(t)
 		out.take(traces.Translate(levels{record: []any{key, "x"}}.traces()))
 		require.Equal(t, "x", out.envelopes[0].GetTags()[fmt.Sprintf("k_%d", i)])
 	}
-	require.LessOrEqual(t, len(traces.keys.made), keysRemembered)
+	require.LessOrEqual(t, len(traces.keys.made), cachedKeys)
 }
 
 func TestTooLarge(t *testing.T) {
@@ -490,7 +490,7 @@ func TestTagsOfAScopeTooLarge(t *testing.T) {
 	for i := range 8000 {
 		large.PutEmpty(fmt.Sprint("key", i))
 	}
-	want := map[Reason]int{TooLarge: n}
+	want := map[Reason]int{ReasonTooLarge: n}
 
 	logs, _ := oneLog()
 	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
@@ -500,7 +500,9 @@ func TestTagsOfAScopeTooLarge(t *testing.T) {
 	point(metric.SetEmptyGauge().DataPoints()).SetIntValue(1)
 	points := metrics.ResourceMetrics().AppendEmpty()
 	large.CopyTo(points.Resource().Attributes())
-	gauges := points.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty().SetEmptyGauge().DataPoints()
+	metric = points.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	metric.SetName("m")
+	gauges := metric.SetEmptyGauge().DataPoints()
 	traces, _ := oneSpan()
 	spans := traces.ResourceSpans().AppendEmpty()
 	large.CopyTo(spans.Resource().Attributes())
@@ -541,7 +543,7 @@ func TestTooLargeIsRejected(t *testing.T) {
 	for i := range 2000 {
 		manyShort = append(manyShort, fmt.Sprintf("%032d", i), "abc")
 	}
-	want := map[Reason]int{TooLarge: 1}
+	want := map[Reason]int{ReasonTooLarge: 1}
 	t.Run("the name of a span", func(t *testing.T) {
 		traces, span := oneSpan()
 		span.SetName(huge)

@@ -17,6 +17,7 @@ type Traces struct {
 	translator
 	traces ptrace.Traces // to be translated next
 	all    iter.Seq[Envelope]
+	event  []byte // what the events of a span share
 }
 
 var noAttributes = pcommon.NewMap()
@@ -42,10 +43,6 @@ func (t *Traces) translate(yield func(Envelope) bool) {
 		t.beginResource(rs.Resource())
 		for _, ss := range rs.ScopeSpans().All() {
 			t.beginScope(ss.Scope())
-			if t.hopeless {
-				t.reject(TooLarge, ss.Spans().Len())
-				continue
-			}
 			for _, span := range ss.Spans().All() {
 				if t.stopped {
 					return
@@ -66,40 +63,36 @@ func (t *Traces) span(s ptrace.Span) {
 		start = timestamp
 	}
 	t.message = envelope.AppendTimer(t.message[:0], s.Name(), start, max(start, stop))
-	if t.beginShaped(timestamp, s.Attributes(), ownIDs|ownSpan) != nil {
-		setSpanTags(t.shapedTags(), s)
-		t.encoded = append(t.encoded, t.message...)
-		if t.endShaped(0) {
-			return
-		}
-	}
-	t.beginItem(s.Attributes())
-	setSpanTags(&t.tags, s)
-	if !t.seal(len(t.message), s.Name()) {
-		t.reject(TooLarge, 1)
+	var set ownKeys
+	t.common = appendSpanTags(t.common[:0], &set, s)
+	t.common, _ = t.appendItem(t.common, s.Attributes(), "", set)
+	if !t.fit(len(t.message), 0, s.Name()) {
+		t.reject(ReasonTooLarge, 1)
 		return
 	}
 	t.emit(timestamp, "", "", 1)
 }
 
-func setSpanTags(tags tagWriter, s ptrace.Span) {
-	setSpanIDs(tags, s)
+// appendSpanTags appends the tags that the exporter sets, and adds them to set.
+func appendSpanTags(b []byte, set *ownKeys, s ptrace.Span) []byte {
+	b = appendSpanIDs(b, set, s)
 	if kind := spanKind(s); kind != "" {
-		tags.set("span_kind", kind)
+		b = appendOwnTag(b, set, spanKindName, kind)
 		if s.Kind() == ptrace.SpanKindServer {
 			// The platform's own OTLP egress makes a server span of a Timer with this tag.
-			tags.set("peer_type", "Server")
+			b = appendOwnTag(b, set, peerTypeName, "Server")
 		}
 	}
 	if code := statusCode(s); code != "" {
-		tags.set("status_code", code)
+		b = appendOwnTag(b, set, statusCodeName, code)
 		if message := s.Status().Message(); message != "" {
-			tags.set("status_message", message)
+			b = appendOwnTag(b, set, statusMessageName, message)
 		}
 	}
 	if stop := nanoseconds(s.EndTimestamp()); stop != 0 && stop < nanoseconds(s.StartTimestamp()) { // Without an end there is no clock to blame.
-		tags.set("clock_skew", "true")
+		b = appendOwnTag(b, set, clockSkewName, "true")
 	}
+	return b
 }
 
 // spanKinds and statusCodes are the names as tags have them.
@@ -130,24 +123,25 @@ func (t *Traces) events(s ptrace.Span) {
 		return
 	}
 	// The span's identity, and its ids as tags, but not its attributes: those are the event's, in the body.
-	t.beginItem(s.Attributes())
-	id := t.id
+	var set ownKeys
+	id := t.identity.find(s.Attributes())
+	t.event = appendSpanIDs(t.event[:0], &set, s)
+	t.event, _ = t.appendTags(t.event, noAttributes, "", set)
+	t.event = id.append(t.event)
 	for _, e := range s.Events().All() {
-		t.beginItem(noAttributes)
-		t.id = id
-		setSpanIDs(&t.tags, s)
+		t.common = append(t.common[:0], t.event...)
 		body := t.json(e.Attributes())
 		t.message = envelope.AppendEvent(t.message[:0], e.Name(), body)
-		if !t.seal(len(t.message), e.Name(), body) {
-			t.shortened = true
+		if !t.fit(len(t.message), 0, e.Name(), body) {
+			t.truncated = true
 			continue
 		}
 		t.emit(t.timestamp(e.Timestamp(), s.EndTimestamp()), "", "", 0)
 	}
 }
 
-func setSpanIDs(tags tagWriter, s ptrace.Span) {
-	tags.setTraceID(s.TraceID())
-	tags.setSpanID("span_id", s.SpanID())
-	tags.setSpanID("parent_span_id", s.ParentSpanID())
+func appendSpanIDs(b []byte, set *ownKeys, s ptrace.Span) []byte {
+	b = appendTraceID(b, set, s.TraceID())
+	b = appendSpanID(b, set, spanIDName, s.SpanID())
+	return appendSpanID(b, set, parentSpanIDName, s.ParentSpanID())
 }

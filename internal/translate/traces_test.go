@@ -252,7 +252,7 @@ func TestSpanTooLargeWithEvents(t *testing.T) {
 	require.Len(t, out.envelopes, 1)
 	assert.Equal(t, "e", out.envelopes[0].GetEvent().GetTitle())
 	assert.Zero(t, out.items)
-	out.requireRejected(map[Reason]int{TooLarge: 1})
+	out.requireRejected(map[Reason]int{ReasonTooLarge: 1})
 }
 
 // However much of an item was shortened, it counts once, and not at all when it is rejected.
@@ -266,7 +266,7 @@ func TestShortenedSpanCountsOnce(t *testing.T) {
 		rejection map[Reason]int
 	}{
 		"sent":     {"span", 1, nil},
-		"rejected": {huge, 0, map[Reason]int{TooLarge: 1}},
+		"rejected": {huge, 0, map[Reason]int{ReasonTooLarge: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			traces, span := oneSpan()

@@ -42,9 +42,6 @@ type Options struct {
 
 	// Now is the time of items that have none; nil is time.Now.
 	Now func() time.Time
-
-	// unshaped makes every item go the long way, in tests; see shape.
-	unshaped bool
 }
 
 // Envelope is one encoded envelope, or items that make none.
@@ -53,7 +50,7 @@ type Envelope struct {
 	Encoded []byte
 	// Items is how many items end with this Envelope. One without belongs to the item that ends with the next one that has any.
 	Items int
-	// Truncated is how many of them were shortened.
+	// Truncated is how many of them were truncated.
 	Truncated int
 	// Reason is why the items are rejected; empty if they are not.
 	Reason Reason
@@ -64,24 +61,24 @@ type Reason string
 
 // Why an item makes no envelope.
 const (
-	// Empty: a log record without a body and attributes, or a number point without a number.
-	Empty Reason = "empty"
-	// Malformed: a number without a name, or a histogram or summary whose parts don't fit together.
-	Malformed Reason = "malformed"
-	// Negative: a monotonic sum below zero.
-	Negative Reason = "negative"
-	// NotFinite: a number point that is NaN or an infinity.
-	NotFinite Reason = "not_finite"
-	// OutOfRange: a monotonic sum that does not fit into 64 bits.
-	OutOfRange Reason = "out_of_range"
-	// Stale: a data point flagged as no recorded value.
-	Stale Reason = "stale"
-	// Temporality: deltas of which Loggregator keeps no sum. The deltatocumulative processor makes them fit.
-	Temporality Reason = "temporality"
-	// TooLarge: an envelope that is above [envelope.MaxSize] even with its tag values truncated.
-	TooLarge Reason = "too_large"
-	// ZeroDelta: a delta without a whole part. Sent, it would reset the agent's total. A fraction is carried over.
-	ZeroDelta Reason = "zero_delta"
+	// ReasonEmpty: a log record without a body and attributes, or a number point without a number.
+	ReasonEmpty Reason = "empty"
+	// ReasonMalformed: a number without a name, or a histogram or summary whose parts don't fit together.
+	ReasonMalformed Reason = "malformed"
+	// ReasonNegative: a monotonic sum below zero.
+	ReasonNegative Reason = "negative"
+	// ReasonNotFinite: a number point that is NaN or an infinity.
+	ReasonNotFinite Reason = "not_finite"
+	// ReasonOutOfRange: a monotonic sum that does not fit into 64 bits.
+	ReasonOutOfRange Reason = "out_of_range"
+	// ReasonStale: a data point flagged as no recorded value.
+	ReasonStale Reason = "stale"
+	// ReasonTemporality: deltas of which Loggregator keeps no sum. The deltatocumulative processor makes them fit.
+	ReasonTemporality Reason = "temporality"
+	// ReasonTooLarge: an envelope that is above [envelope.MaxSize] even with its tag values truncated.
+	ReasonTooLarge Reason = "too_large"
+	// ReasonZeroDelta: a delta without a whole part. Sent, it would reset the agent's total. A fraction is carried over.
+	ReasonZeroDelta Reason = "zero_delta"
 )
 
 // translator is what the three signals share: the work on a resource, a scope and an item, and the buffers for it.
@@ -92,31 +89,31 @@ type translator struct {
 	identity identities
 	keys     keyCleaner
 
-	resource, scope, record level
+	resourceAttributes pcommon.Map
+	resource, scope    tagSet
 	// base is the scope's tags and those of the resource that the scope does not have.
-	base tagSet
-	// hopeless is whether base alone is above [envelope.MaxSize], even with its values cut. No item of the scope can be sent then:
-	// an item can replace values of base, but not keys.
-	hopeless bool
-	// long is whether base is above that with its values as they are: every item goes the long way, which cuts them.
-	long bool
-	// id and tags are the item's, tags with those of base that it does not have itself.
-	id   identity
-	tags tagSet
-	// shortened is whether a part of the item in work was cut or left out.
-	shortened bool
+	base  tagSet
+	plans plans
+	sorts bool // whether tags are in the order of their keys
 
-	shapes shapes
-	sorts  bool // whether shapes have an order of their tags
-	parts  []keyedPart
-	number []byte // the number in work
-	// unsorted is the encoded tags of the attributes in work, and ends where each of them ends.
+	id       identity // of the item in work, if its attributes affect it
+	tooLarge bool     // no envelope has room for the tags of its scope and resource
+	// truncated reports whether a part of the item in work was left out.
+	truncated bool
+
+	common  []byte // the encoded identity and tags that all envelopes of the item share
+	message []byte // the encoded message of the envelope in work
+
+	// Buffers of plans: the assignment and the inherited tags of one that is compiled, the parts that are sorted, the values of a level.
+	names     assignment
+	inherited tagSet
+	parts     []keyedPart
+	values    []pcommon.Value
+	// Buffers of what a plan encodes: a number, the attributes of a point one after the other, where each ends, joined values.
+	number   []byte
 	unsorted []byte
 	ends     []int
-
-	sealed  []byte // the encoded fields that all envelopes of the item share
-	message []byte // the encoded message of the envelope in work
-	encoded []byte // the envelope in work
+	joined   []byte
 }
 
 func newTranslator(opts Options, prometheusLabels bool) translator {
@@ -131,49 +128,58 @@ func newTranslator(opts Options, prometheusLabels bool) translator {
 }
 
 func (t *translator) beginResource(r pcommon.Resource) {
-	t.resource.reset(r.Attributes(), &t.keys)
+	t.resourceAttributes = r.Attributes()
+	t.levelTags(&t.resource, r.Attributes())
 }
 
 func (t *translator) beginScope(s pcommon.InstrumentationScope) {
-	t.scope.reset(s.Attributes(), &t.keys)
+	t.levelTags(&t.scope, s.Attributes())
 	if s.Name() != "" {
-		t.scope.tags.set("otel_scope_name", s.Name())
+		t.scope.set("otel_scope_name", s.Name())
 	}
 	if s.Version() != "" {
-		t.scope.tags.set("otel_scope_version", s.Version())
+		t.scope.set("otel_scope_version", s.Version())
 	}
 	t.base.reset()
-	t.base.inherit(&t.scope.tags)
-	t.base.inherit(&t.resource.tags)
-	t.hopeless = !t.base.fits(len(ellipsis), envelope.MaxSize, t.opts.SyslogSafe)
-	t.long = t.base.size() > envelope.MaxSize
-	t.identity.beginScope(&t.scope, &t.resource)
-	t.shapes.reset()
+	t.base.inherit(&t.scope)
+	t.base.inherit(&t.resource)
+	t.identity.beginScope(s.Attributes(), t.resourceAttributes)
+	t.plans.reset()
 }
 
-// beginItem finds the identity and the tags of an item. The caller may set further tags, and then seals.
-func (t *translator) beginItem(attrs pcommon.Map) {
-	t.record.reset(attrs, &t.keys)
-	t.id = t.identity.find(&t.record)
-	t.tags.reset()
-	t.tags.inherit(&t.record.tags)
-	t.tags.inherit(&t.base)
-	for i := range t.tags.tags {
-		t.shortened = t.shortened || t.tags.tags[i].truncated
+// appendOwnTag appends a tag that the exporter sets itself, and adds its key to those that the plan skips.
+func appendOwnTag(b []byte, set *ownKeys, name ownName, value string) []byte {
+	*set |= name.set()
+	return envelope.AppendKeyedTag(b, encodedNames[name], envelope.ValidUTF8(value))
+}
+
+func appendTraceID(b []byte, set *ownKeys, id pcommon.TraceID) []byte {
+	if id.IsEmpty() {
+		return b
 	}
+	*set |= traceIDName.set()
+	return envelope.AppendHexTag(b, encodedNames[traceIDName], id[:])
+}
+
+func appendSpanID(b []byte, set *ownKeys, name ownName, id pcommon.SpanID) []byte {
+	if id.IsEmpty() {
+		return b
+	}
+	*set |= name.set()
+	return envelope.AppendHexTag(b, encodedNames[name], id[:])
 }
 
 // text returns the text of a value of the item in work.
 func (t *translator) text(v pcommon.Value) string {
 	s, truncated := valueString(v)
-	t.shortened = t.shortened || truncated
+	t.truncated = t.truncated || truncated
 	return s
 }
 
 // json returns the JSON of attributes of the item in work.
 func (t *translator) json(attrs pcommon.Map) string {
 	s, truncated := mapString(attrs)
-	t.shortened = t.shortened || truncated
+	t.truncated = t.truncated || truncated
 	return s
 }
 
@@ -186,9 +192,9 @@ func (t *translator) put(e Envelope) {
 	}
 }
 
-// reject rejects items, if there are any. What was shortened of them does not count.
+// reject rejects items, if there are any. What was truncated of them does not count.
 func (t *translator) reject(reason Reason, items int) {
-	t.shortened = false
+	t.truncated = false
 	if items > 0 {
 		t.put(Envelope{Items: items, Reason: reason})
 	}
@@ -212,74 +218,35 @@ func (t *translator) timestamp(times ...pcommon.Timestamp) int64 {
 	return t.opts.Now().UnixNano()
 }
 
-// headRoom is what a timestamp takes in an envelope at most.
-const headRoom = 11
-
-// seal encodes what all envelopes of the item share. room is how many bytes the largest of them needs beside that: message
-// and further tags. texts are the strings in it that syslog escapes. When they don't fit into [envelope.MaxSize], the longest tag
-// values are truncated until they do; false when that is not enough. It takes no longer for values that are larger than that.
-func (t *translator) seal(room int, texts ...string) bool {
-	escape := t.opts.SyslogSafe
-	budget := envelope.MaxSize - headRoom - room - t.id.size()
-	if size := t.tags.size(); !t.surelyFits(envelope.MaxSize-budget+size, 0) {
-		if escape {
-			for _, text := range texts {
-				budget -= envelope.SyslogEscapes(text)
-			}
-		}
-		if !t.tags.fits(math.MaxInt, budget, escape) {
-			if !t.tags.truncate(budget, escape) {
-				return false
-			}
-			t.shortened = true
-		}
-	}
-	t.encodeShared()
-	return true
-}
-
-// surelyFits reports whether an envelope of so many bytes is small enough, whatever syslog escapes in it. It escapes nothing in
-// payload bytes of it.
-func (t *translator) surelyFits(size, payload int) bool {
-	if t.opts.SyslogSafe {
-		size += size - payload
-	}
-	return size <= envelope.MaxSize
-}
-
-func (t *translator) encodeShared() {
-	t.sealed = envelope.AppendSourceID(t.sealed[:0], t.id.source)
-	t.sealed = envelope.AppendInstanceID(t.sealed, t.id.instance)
-	for i := range t.tags.tags {
-		t.sealed = envelope.AppendTag(t.sealed, t.tags.tags[i].key, t.tags.tags[i].value)
-	}
-}
-
-// emit puts out an envelope with what was sealed, the message, and one tag of its own if key is not empty.
+// emit yields an envelope of common, message, and one tag of its own if key is not empty.
 func (t *translator) emit(timestamp int64, key, value string, items int) {
-	t.encode(timestamp, key, value)
 	truncated := 0
 	if items > 0 {
-		truncated = t.takeShortened()
+		truncated = t.takeTruncated()
 	}
-	t.put(Envelope{Encoded: t.encoded, Items: items, Truncated: truncated})
+	t.yieldEnvelope(t.encode(timestamp, key, value), items, truncated)
 }
 
-// takeShortened is 1 if the item in work, which is complete, was shortened.
-func (t *translator) takeShortened() int {
-	if !t.shortened {
+// encode encodes the envelope that emit yields, behind common.
+func (t *translator) encode(timestamp int64, key, value string) []byte {
+	b := envelope.AppendTimestamp(t.common, timestamp)
+	if key != "" {
+		b = envelope.AppendTag(b, key, value)
+	}
+	return append(b, t.message...)
+}
+
+// yieldEnvelope yields an envelope that was encoded behind common, which stays for the next one.
+func (t *translator) yieldEnvelope(encoded []byte, items, truncated int) {
+	t.put(Envelope{Encoded: encoded, Items: items, Truncated: truncated})
+	t.common = encoded[:len(t.common)]
+}
+
+// takeTruncated is 1 if the item in work, which is complete, was truncated.
+func (t *translator) takeTruncated() int {
+	if !t.truncated {
 		return 0
 	}
-	t.shortened = false
+	t.truncated = false
 	return 1
-}
-
-// encode encodes the envelope that emit puts out.
-func (t *translator) encode(timestamp int64, key, value string) {
-	t.encoded = envelope.AppendTimestamp(t.encoded[:0], timestamp)
-	t.encoded = append(t.encoded, t.sealed...)
-	if key != "" {
-		t.encoded = envelope.AppendTag(t.encoded, key, value)
-	}
-	t.encoded = append(t.encoded, t.message...)
 }

@@ -50,9 +50,9 @@ func jsonString(raw any) string {
 func rawMap(m pcommon.Map, depth int) (raw map[string]any, truncated bool) {
 	raw = make(map[string]any, m.Len())
 	for key, value := range m.All() {
-		element, cut := rawValue(value, depth)
+		element, deep := rawValue(value, depth)
 		raw[key] = element
-		truncated = truncated || cut
+		truncated = truncated || deep
 	}
 	return raw, truncated
 }
@@ -60,9 +60,9 @@ func rawMap(m pcommon.Map, depth int) (raw map[string]any, truncated bool) {
 func rawSlice(s pcommon.Slice, depth int) (raw []any, truncated bool) {
 	raw = make([]any, 0, s.Len())
 	for _, value := range s.All() {
-		element, cut := rawValue(value, depth)
+		element, deep := rawValue(value, depth)
 		raw = append(raw, element)
-		truncated = truncated || cut
+		truncated = truncated || deep
 	}
 	return raw, truncated
 }

@@ -59,8 +59,8 @@ Encode/input=one-log allocs/item exporter - 0.01`,
 			groups: []string{"input=logs", "input=points", "input=histograms", "input=spans", "input=one-log"},
 		}},
 		why: `
-Attributes with the same keys in the same order share a shape: all of their tags but the values, encoded once. A batch of one
-record pays for its shape alone. The allocation left in points is the key of a group of gauges that share an envelope.`,
+Attributes with the same keys in the same order share a plan: all of their tags but the values, encoded once. A batch of one
+record pays for its plan alone. The allocation left in points is the key of a group of gauges that share an envelope.`,
 	},
 	{
 		title: "Growth of encoding", name: "EncodeGrowth", units: "ns/item", row: ".fullname", col: "/peer",

@@ -20,16 +20,16 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// shapedKeys are attribute keys of all kinds: plain, renamed, too long, the same once they are cleaned, the exporter's own, and
+// planKeys are attribute keys of all kinds: plain, renamed, too long, the same once they are cleaned, the exporter's own, and
 // those with a say in the identity.
-var shapedKeys = []string{
+var planKeys = []string{
 	"a", "b", "http.method", "cloudfoundry.app.name", "org.cloudfoundry.job", strings.Repeat("k", 40), "ü", "u u", "u=u", "",
 	"severity", "trace_id", "span_id", "source_type", "process_type", "cloudfoundry.process.type", "event_name", "log.iostream",
 	"parent_span_id", "span_kind", "peer_type", "status_code", "status_message", "clock_skew",
 	"source_id", "instance_id", "cloudfoundry.app.id", "cloudfoundry.app.instance.id", "service.name", "service.instance.id", "part",
 }
 
-func shapedValue(r *rand.Rand, v pcommon.Value) {
+func planValue(r *rand.Rand, v pcommon.Value) {
 	switch r.IntN(12) {
 	case 0:
 		v.SetInt(r.Int64() - r.Int64())
@@ -56,47 +56,47 @@ func shapedValue(r *rand.Rand, v pcommon.Value) {
 	}
 }
 
-// shapedAttributes are those of keys, in their order, sometimes one more or less.
-func shapedAttributes(r *rand.Rand, m pcommon.Map, keys []string) {
+// planAttributes are those of keys, in their order, sometimes one more or less.
+func planAttributes(r *rand.Rand, m pcommon.Map, keys []string) {
 	for _, key := range keys {
 		if r.IntN(30) > 0 {
-			shapedValue(r, m.PutEmpty(key))
+			planValue(r, m.PutEmpty(key))
 		}
 	}
 	if r.IntN(30) == 0 {
-		shapedValue(r, m.PutEmpty(shapedKeys[r.IntN(len(shapedKeys))]))
+		planValue(r, m.PutEmpty(planKeys[r.IntN(len(planKeys))]))
 	}
 }
 
 func someKeys(r *rand.Rand) []string {
 	var keys []string
 	for range r.IntN(8) {
-		keys = append(keys, shapedKeys[r.IntN(len(shapedKeys))])
+		keys = append(keys, planKeys[r.IntN(len(planKeys))])
 	}
 	return keys
 }
 
-// What goes by a shape is, to the byte, what it would be the long way.
-func TestShapesAreTheLongWay(t *testing.T) {
+// An item says the same whether its plan is cached or compiled for it alone: in a batch with others, and in one of its own.
+func TestPlansDependOnKeysOnly(t *testing.T) {
 	envelopes := 0
 	for seed := range uint64(250) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		logs, traces := plog.NewLogs(), ptrace.NewTraces()
 		for range 1 + r.IntN(3) {
 			rl, rs := logs.ResourceLogs().AppendEmpty(), traces.ResourceSpans().AppendEmpty()
-			shapedAttributes(r, rl.Resource().Attributes(), someKeys(r))
+			planAttributes(r, rl.Resource().Attributes(), someKeys(r))
 			rl.Resource().Attributes().CopyTo(rs.Resource().Attributes())
 			sl, ss := rl.ScopeLogs().AppendEmpty(), rs.ScopeSpans().AppendEmpty()
-			shapedAttributes(r, sl.Scope().Attributes(), someKeys(r))
+			planAttributes(r, sl.Scope().Attributes(), someKeys(r))
 			var keys [][]string
 			for range 1 + r.IntN(3) {
 				keys = append(keys, someKeys(r))
 			}
 			for range r.IntN(30) {
 				record, span := sl.LogRecords().AppendEmpty(), ss.Spans().AppendEmpty()
-				shapedAttributes(r, record.Attributes(), keys[r.IntN(len(keys))])
+				planAttributes(r, record.Attributes(), keys[r.IntN(len(keys))])
 				record.Attributes().CopyTo(span.Attributes())
-				shapedValue(r, record.Body())
+				planValue(r, record.Body())
 				record.SetTimestamp(pcommon.Timestamp(r.IntN(2)))
 				record.SetSeverityNumber(plog.SeverityNumber(r.IntN(27) - 1))
 				if r.IntN(3) == 0 {
@@ -126,21 +126,120 @@ func TestShapesAreTheLongWay(t *testing.T) {
 				}
 			}
 		}
-		metrics := shapedMetrics(r, logs)
+		metrics := planMetrics(r, logs)
 		opts := fuzzOptions(byte(r.Int()))
 		opts.SyslogSafe = r.IntN(4) > 0
 		l, tr, m := translateLogs(t, opts, logs), translateTraces(t, opts, traces), translateMetrics(t, opts, metrics)
-		opts.unshaped = true
-		requireSame(t, translateLogs(t, opts, logs), l)
-		requireSame(t, translateTraces(t, opts, traces), tr)
-		requireSame(t, translateMetrics(t, opts, metrics), m)
+		alone := newRecorder(t)
+		forEachLog(logs, func(log plog.Logs) { alone.take(NewLogs(opts).Translate(log)) })
+		requireSame(t, alone, l)
+		alone = newRecorder(t)
+		forEachSpan(traces, func(span ptrace.Traces) { alone.take(NewTraces(opts).Translate(span)) })
+		requireSame(t, alone, tr)
+		alone = newRecorder(t)
+		alone.take(NewMetrics(opts).Translate(pointsOfTheirOwn(metrics)))
+		require.Equal(t, numbersOf(alone), numbersOf(m))
+		require.Equal(t, alone.rejected, m.rejected)
+		require.Equal(t, alone.cuts, m.cuts)
 		envelopes += len(l.envelopes) + len(tr.envelopes) + len(m.envelopes)
 	}
 	assert.Greater(t, envelopes, 5000)
 }
 
-// shapedMetrics are points of all kinds with the attributes of logs.
-func shapedMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
+func forEachLog(logs plog.Logs, f func(plog.Logs)) {
+	for _, rl := range logs.ResourceLogs().All() {
+		for _, sl := range rl.ScopeLogs().All() {
+			for _, record := range sl.LogRecords().All() {
+				one := plog.NewLogs()
+				resource := one.ResourceLogs().AppendEmpty()
+				rl.Resource().CopyTo(resource.Resource())
+				scope := resource.ScopeLogs().AppendEmpty()
+				sl.Scope().CopyTo(scope.Scope())
+				record.CopyTo(scope.LogRecords().AppendEmpty())
+				f(one)
+			}
+		}
+	}
+}
+
+func forEachSpan(traces ptrace.Traces, f func(ptrace.Traces)) {
+	for _, rs := range traces.ResourceSpans().All() {
+		for _, ss := range rs.ScopeSpans().All() {
+			for _, span := range ss.Spans().All() {
+				one := ptrace.NewTraces()
+				resource := one.ResourceSpans().AppendEmpty()
+				rs.Resource().CopyTo(resource.Resource())
+				scope := resource.ScopeSpans().AppendEmpty()
+				ss.Scope().CopyTo(scope.Scope())
+				span.CopyTo(scope.Spans().AppendEmpty())
+				f(one)
+			}
+		}
+	}
+}
+
+// pointsOfTheirOwn is metrics with a resource for each point of a gauge, sum or histogram.
+func pointsOfTheirOwn(metrics pmetric.Metrics) pmetric.Metrics {
+	all := pmetric.NewMetrics()
+	for _, rm := range metrics.ResourceMetrics().All() {
+		for _, sm := range rm.ScopeMetrics().All() {
+			for _, m := range sm.Metrics().All() {
+				for i := range pointCount(m) {
+					resource := all.ResourceMetrics().AppendEmpty()
+					rm.Resource().CopyTo(resource.Resource())
+					scope := resource.ScopeMetrics().AppendEmpty()
+					sm.Scope().CopyTo(scope.Scope())
+					one := scope.Metrics().AppendEmpty()
+					m.CopyTo(one)
+					keepPoint(one, i)
+				}
+			}
+		}
+	}
+	return all
+}
+
+func pointCount(m pmetric.Metric) int {
+	switch m.Type() {
+	case pmetric.MetricTypeGauge:
+		return m.Gauge().DataPoints().Len()
+	case pmetric.MetricTypeSum:
+		return m.Sum().DataPoints().Len()
+	default:
+		return m.Histogram().DataPoints().Len()
+	}
+}
+
+// keepPoint removes all points but one.
+func keepPoint(m pmetric.Metric, i int) {
+	n := -1
+	other := func() bool { n++; return n != i }
+	switch m.Type() {
+	case pmetric.MetricTypeGauge:
+		m.Gauge().DataPoints().RemoveIf(func(pmetric.NumberDataPoint) bool { return other() })
+	case pmetric.MetricTypeSum:
+		m.Sum().DataPoints().RemoveIf(func(pmetric.NumberDataPoint) bool { return other() })
+	default:
+		m.Histogram().DataPoints().RemoveIf(func(pmetric.HistogramDataPoint) bool { return other() })
+	}
+}
+
+// numbersOf returns each number of metrics with its series and time.
+func numbersOf(out *recorder) map[string]int {
+	numbers := map[string]int{}
+	for _, e := range out.envelopes {
+		for name, v := range e.GetGauge().GetMetrics() {
+			numbers[fmt.Sprintf("%q %v %q %q %q %d", name, v.GetValue(), e.GetSourceId(), e.GetInstanceId(), e.GetTags(), e.GetTimestamp())]++
+		}
+		if c := e.GetCounter(); c != nil {
+			numbers[fmt.Sprintf("%q %d %d %q %q %q %d", c.GetName(), c.GetTotal(), c.GetDelta(), e.GetSourceId(), e.GetInstanceId(), e.GetTags(), e.GetTimestamp())]++
+		}
+	}
+	return numbers
+}
+
+// planMetrics are points of all kinds with the attributes of logs.
+func planMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
 	metrics := pmetric.NewMetrics()
 	for _, rl := range logs.ResourceLogs().All() {
 		rm := metrics.ResourceMetrics().AppendEmpty()
@@ -177,37 +276,25 @@ func shapedMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
 	return metrics
 }
 
-// Records of a few shapes go by them, without an allocation each; others don't.
-func TestWhatHasAShape(t *testing.T) {
-	count := func(change func(i int, r plog.LogRecord)) (shaped int) {
+// Plans of a few lists of keys are cached, and nothing is allocated for an item then.
+func TestPlansAreCached(t *testing.T) {
+	cached := func(change func(i int, r plog.LogRecord)) int {
 		logs := plog.NewLogs()
-		rl := logs.ResourceLogs().AppendEmpty()
-		rl.Resource().Attributes().PutStr("service.name", "shop")
-		records := rl.ScopeLogs().AppendEmpty().LogRecords()
+		records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
 		for i := range 100 {
 			r := records.AppendEmpty()
 			r.Body().SetStr("hello")
 			r.Attributes().PutInt("a", int64(i))
-			r.Attributes().PutStr("b", "b")
 			change(i, r)
 		}
 		translator := NewLogs(defaults())
-		translator.begin(discard)
-		translator.beginResource(rl.Resource())
-		translator.beginScope(rl.ScopeLogs().At(0).Scope())
-		for _, r := range records.All() {
-			if translator.shapedLog(r) {
-				shaped++
-			}
-		}
-		return shaped
+		translator.Translate(logs)(discard)
+		return len(translator.plans.cached)
 	}
-	assert.Equal(t, 100, count(func(int, plog.LogRecord) {}))
-	assert.Equal(t, 100, count(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i%5), "") }), "a few shapes")
-	assert.Equal(t, shapesAtMost, count(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i), "") }), "each of its own")
-	assert.Zero(t, count(func(_ int, r plog.LogRecord) { r.Attributes().PutStr("trace_id", "") }))
-	assert.Zero(t, count(func(_ int, r plog.LogRecord) { r.Attributes().PutStr("a=", ""); r.Attributes().PutStr("a]", "") }))
-	assert.Zero(t, count(func(_ int, r plog.LogRecord) { r.SetEventName("event") }))
+	assert.Equal(t, 1, cached(func(int, plog.LogRecord) {}))
+	assert.Equal(t, 5, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i%5), "") }), "a few lists of keys")
+	assert.Equal(t, cachedPlans, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i), "") }), "each of its own")
+	assert.Zero(t, cached(func(_ int, r plog.LogRecord) { put(r.Attributes(), manyAttributes(cachedPlanAttributes)...) }), "too many")
 
 	logs := plog.NewLogs()
 	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
@@ -224,7 +311,7 @@ func TestWhatHasAShape(t *testing.T) {
 }
 
 // Nor is anything allocated for small batches, of which each is of its own resource.
-func TestShapesOfSmallBatchesAllocateNothing(t *testing.T) {
+func TestSmallBatchesAllocateNothing(t *testing.T) {
 	logs, metrics, traces := plog.NewLogs(), pmetric.NewMetrics(), ptrace.NewTraces()
 	attributes := func(m pcommon.Map) {
 		for i := range 10 {
@@ -265,8 +352,8 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// A key may be a part of a large string, as those are that are parsed out of a body. What is remembered must not hold that.
-func TestRememberedKeysHoldNoData(t *testing.T) {
+// A key may be a part of a large string, as those are that are parsed out of a body. What is cached must not hold that.
+func TestCachedKeysHoldNoData(t *testing.T) {
 	for _, safe := range []bool{false, true} {
 		logs := NewLogs(Options{MaxPayload: 60 << 10, SyslogSafe: safe})
 		before := heap()
@@ -283,22 +370,22 @@ func TestRememberedKeysHoldNoData(t *testing.T) {
 	}
 }
 
-// Tags that no envelope has room for are not kept in shapes.
-func TestShapesAreBounded(t *testing.T) {
+// Tags that no envelope has room for are not cached in plans.
+func TestPlansAreBounded(t *testing.T) {
 	metrics := NewMetrics(Options{PrometheusNames: true})
 	data := pmetric.NewMetrics()
 	rm := data.ResourceMetrics().AppendEmpty()
 	rm.Resource().Attributes().PutStr("big", strings.Repeat("x", 1_000_000))
 	all := rm.ScopeMetrics().AppendEmpty().Metrics()
-	for i := range shapesAtMost {
+	for i := range 2 * cachedPlans {
 		m := all.AppendEmpty()
 		m.SetName("g")
 		m.SetEmptyGauge().DataPoints().AppendEmpty().Attributes().PutInt(fmt.Sprint("k", i), 1)
 	}
 	metrics.Translate(data)(discard)
 	kept := 0
-	for _, s := range metrics.shapes.known[:cap(metrics.shapes.known)] {
-		kept += cap(s.inherited) + cap(s.constants)
+	for _, p := range metrics.plans.cached[:cap(metrics.plans.cached)] {
+		kept += cap(p.inherited)
 	}
-	assert.Less(t, kept, 2*shapesAtMost*envelope.MaxSize)
+	assert.Less(t, kept, 2*(cachedPlanBytes+envelope.MaxSize))
 }

@@ -1,0 +1,137 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	ours    = "github.com/loggregatorexporter/loggregatorexporter"
+	core    = "go.opentelemetry.io/collector"
+	contrib = "github.com/open-telemetry/opentelemetry-collector-contrib"
+)
+
+// What the README says to add to a builder configuration builds with the oldest collector and with the newest, and takes no module of
+// another release there. The newest has Prometheus components beside the exporter, which share its translation of names.
+func TestBuildIntoYourCollector(t *testing.T) {
+	_, section, ok := strings.Cut(read(t, "../README.md"), "\n## Build it into your collector\n")
+	require.True(t, ok)
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := regexp.MustCompile("(?s)`ocb` (v[0-9.]+).*?```yaml\n(.*?)```").FindAllStringSubmatch(section, -1)
+	require.Len(t, blocks, 2)
+	assert.Equal(t, requiredIn(t, "../bench", core+"/exporter/exporterhelper"), blocks[0][1], "the newest comes first")
+	assert.Equal(t, requiredIn(t, "..", core+"/exporter/exporterhelper"), blocks[1][1], "then the oldest")
+	for i, block := range blocks {
+		version, text := block[1], block[2]
+		t.Run(version, func(t *testing.T) {
+			checkout, err := filepath.Abs("..")
+			require.NoError(t, err)
+			require.Contains(t, text, "path: /the/checkout ")
+			text = strings.Replace(text, "/the/checkout", checkout, 1)
+
+			type component struct {
+				Module string `yaml:"gomod"`
+				Path   string `yaml:"path,omitempty"`
+			}
+			var config struct {
+				Dist       map[string]string
+				Receivers  []component
+				Exporters  []component
+				Processors []component
+				Replaces   []string
+			}
+			require.NoError(t, yaml.Unmarshal([]byte(text), &config))
+			// What a reader's collector has besides.
+			dir := filepath.Join(t.TempDir(), "collector")
+			config.Dist = map[string]string{"name": "collector", "module": "example.com/collector", "output_path": dir}
+			config.Receivers = append(config.Receivers, component{Module: core + "/receiver/otlpreceiver " + version})
+			if i == 0 {
+				config.Receivers = append(config.Receivers, component{Module: contrib + "/receiver/prometheusreceiver " + version})
+				config.Exporters = append(config.Exporters, component{Module: contrib + "/exporter/prometheusremotewriteexporter " + version})
+			}
+			encoded, err := yaml.Marshal(config)
+			require.NoError(t, err)
+			file := filepath.Join(filepath.Dir(dir), "builder-config.yaml")
+			require.NoError(t, os.WriteFile(file, encoded, 0o600))
+
+			goIn(t, filepath.Dir(dir), "run", core+"/cmd/builder@"+version, "--config", file, "--skip-compilation")
+			goIn(t, dir, "build", ours, contrib+"/pkg/translator/prometheus")
+
+			stable := requiredIn(t, "../bench", core+"/component")
+			if i == 1 {
+				stable = requiredIn(t, "..", core+"/component")
+				assert.Empty(t, raised(t, dir), "modules of the oldest collector that the exporter requires in a later version")
+			}
+			numbers := map[string]bool{}
+			for module, number := range selected(t, dir) {
+				if module == core || strings.HasPrefix(module, core+"/") {
+					numbers[number] = true
+				}
+			}
+			assert.Equal(t, map[string]bool{version: true, stable: true}, numbers, "all of one release")
+		})
+	}
+}
+
+// selected is the modules of a build, with their versions.
+func selected(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	versions := map[string]string{}
+	for line := range strings.Lines(goIn(t, dir, "list", "-m", "-f", "{{.Path}} {{with .Replace}}{{.Version}}{{else}}{{.Version}}{{end}}", "all")) {
+		module, version, _ := strings.Cut(strings.TrimSpace(line), " ")
+		versions[module] = version
+	}
+	return versions
+}
+
+// raised is the modules that others require too, but have in the selected version only because of the exporter.
+func raised(t *testing.T, dir string) []string {
+	t.Helper()
+	byUs, byOthers := map[string]string{}, map[string][]string{}
+	for line := range strings.Lines(goIn(t, dir, "mod", "graph")) {
+		from, to, _ := strings.Cut(strings.TrimSpace(line), " ")
+		module, version, _ := strings.Cut(to, "@")
+		switch {
+		case strings.HasPrefix(from, ours+"@"):
+			byUs[module] = version
+		case strings.Contains(from, "@"): // Not the build itself, which has what was selected.
+			byOthers[module] = append(byOthers[module], version)
+		}
+	}
+	var found []string
+	for module, version := range selected(t, dir) {
+		if byUs[module] == version && len(byOthers[module]) > 0 && !slices.Contains(byOthers[module], version) {
+			found = append(found, module+" "+version)
+		}
+	}
+	return found
+}
+
+// requiredIn is the version of a module in the module in dir.
+func requiredIn(t *testing.T, dir, module string) string {
+	t.Helper()
+	return strings.TrimSpace(goIn(t, dir, "list", "-m", "-f", "{{.Version}}", module))
+}
+
+func goIn(t *testing.T, dir string, arguments ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", arguments...)
+	cmd.Dir = dir
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, "%s\n%s%s", cmd, out, stderr.String())
+	return string(out)
+}

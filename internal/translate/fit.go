@@ -1,0 +1,150 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"math"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// headRoom is what a timestamp takes in an envelope at most.
+const headRoom = 11
+
+// maxLength is longer than any value.
+const maxLength = math.MaxInt
+
+// surelyFits reports whether an envelope of so many bytes is small enough, whatever syslog escapes in it. It escapes nothing in
+// payload bytes of it.
+func (t *translator) surelyFits(size, payload int) bool {
+	if t.opts.SyslogSafe {
+		size += size - payload
+	}
+	return size <= envelope.MaxSize
+}
+
+// fit makes common, the encoded identity and tags that the envelopes of an item share, small enough. room is how many bytes the
+// largest of these envelopes needs beside common and a timestamp; syslog escapes what is in texts, and nothing in payload bytes. If
+// they do not fit into [envelope.MaxSize], fit truncates the longest tag values until they do. It reports false if that is not enough.
+func (t *translator) fit(room, payload int, texts ...string) bool {
+	if t.tooLarge {
+		return false
+	}
+	if t.surelyFits(headRoom+len(t.common)+room, payload) {
+		return true
+	}
+	escape := t.opts.SyslogSafe
+	budget := envelope.MaxSize - headRoom - room
+	if escape {
+		for _, text := range texts {
+			budget -= envelope.SyslogEscapes(text)
+		}
+	}
+	var tags tagSet
+	var rest []byte
+	for field := range envelope.Fields(t.common) {
+		if field.IsTag {
+			tags.append(tag{key: field.Key, value: field.Value})
+		} else {
+			rest = append(rest, field.Encoded...)
+		}
+	}
+	budget -= len(rest)
+	if tags.fits(maxLength, budget, escape) {
+		return true
+	}
+	if !tags.truncate(budget, escape) {
+		return false
+	}
+	t.common = append(t.common[:0], rest...)
+	for i := range tags.tags {
+		t.common = envelope.AppendTag(t.common, tags.tags[i].key, tags.tags[i].value)
+	}
+	t.truncated = true
+	return true
+}
+
+// truncatedSize is what the tags take with their values truncated to length bytes.
+func (s *tagSet) truncatedSize(length int) int {
+	n := 0
+	for i := range s.tags {
+		n += tagSize(len(s.tags[i].key), min(len(s.tags[i].value), length))
+	}
+	return n
+}
+
+// fits reports whether the tags, with their values truncated to length bytes, take at most budget bytes. With escape they have to
+// leave room for what syslog escapes in the values. It counts that in no more than budget bytes.
+func (s *tagSet) fits(length, budget int, escape bool) bool {
+	n := s.truncatedSize(length)
+	if !escape || n > budget || 2*n <= budget { // There is at most one escape for each byte.
+		return n <= budget
+	}
+	for i := range s.tags {
+		n += envelope.SyslogEscapes(s.tags[i].truncatedValue(length))
+	}
+	return n <= budget
+}
+
+// truncatedValue is the value truncated to at most length bytes, which have room for the ellipsis in which it ends then. A source
+// type has none: it becomes part of a PROCID, which is ASCII.
+func (t *tag) truncatedValue(length int) string {
+	switch {
+	case len(t.value) <= length:
+		return t.value
+	case t.key == sourceTypeTag:
+		return prefix(t.value, length)
+	default:
+		return prefix(t.value, length-len(ellipsis)) + ellipsis
+	}
+}
+
+// prefix returns s without what is behind length bytes, or behind the last whole character in them.
+func prefix(s string, length int) string {
+	if len(s) <= length {
+		return s
+	}
+	return s[:runeStart(s, length)]
+}
+
+// tagSize is what a tag takes in an envelope, in bytes.
+func tagSize(key, value int) int {
+	return 1 + protowire.SizeBytes(2+protowire.SizeBytes(key)+protowire.SizeBytes(value))
+}
+
+const ellipsis = "…"
+
+// truncate shortens the longest values, all to the same length, until the tags fit; see fits. It reports false, and changes
+// nothing, when even the shortest values would not do.
+func (s *tagSet) truncate(budget int, escape bool) bool {
+	if !s.fits(len(ellipsis), budget, escape) {
+		return false
+	}
+	// The largest length that fits, by bisection.
+	low, high := len(ellipsis), max(budget, len(ellipsis))
+	for low < high {
+		if middle := (low + high + 1) / 2; s.fits(middle, budget, escape) {
+			low = middle
+		} else {
+			high = middle - 1
+		}
+	}
+	for i := range s.tags {
+		s.tags[i].value = s.tags[i].truncatedValue(low)
+	}
+	return true
+}
+
+// runeStart is the largest index up to i at which s can be cut without cutting a character in two.
+func runeStart[S string | []byte](s S, i int) int {
+	for n := i; n > i-utf8.UTFMax && n > 0; n-- {
+		if utf8.RuneStart(s[n]) {
+			return n
+		}
+	}
+	return i // Not UTF-8, or the beginning.
+}

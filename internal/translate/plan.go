@@ -1,0 +1,445 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
+)
+
+// A plan encodes the identity and the tags of items of one scope whose attributes have the same keys in the same order. What
+// does not depend on their values is decided and encoded once, when the plan is compiled: the names of tags, which attribute wins or
+// joins another one, whether attributes are identity, the tags of scope and resource, and the order of all.
+type plan struct {
+	// own is the key that the envelopes have for a tag of their own, under which no attribute may appear; often empty.
+	own        string
+	attributes []planAttribute
+	// identified reports whether an attribute affects the identity. If none does, head is the encoded identity.
+	identified bool
+	head       []byte
+	// inherited is the encoded tags of scope and resource but for those of the exporter's own keys, which are in inheritedOwn.
+	inherited    []byte
+	inheritedOwn []ownTag
+	// parts is all tags of a point in the order of their keys. Only plans of metrics have it; then inherited is split among them.
+	parts []part
+	// keys has the exporter's own keys among the tags.
+	keys ownKeys
+	// truncated reports whether a part of an inherited tag was left out.
+	truncated bool
+	// tooLarge reports whether the inherited tags fit into no envelope even if truncated.
+	tooLarge bool
+
+	// Of logs: the encoded tag source_type, unless the attribute with the key typeKey has its value, or processKey the process.
+	sourceType          []byte
+	sourceTypeTruncated bool
+	typeKey, processKey string
+	ioStream            bool // an attribute says what stream a log was written to
+}
+
+// planAttribute is an attribute and the tag key that it becomes, encoded; nil if it becomes none, or is joined.
+type planAttribute struct {
+	key    string
+	tag    []byte
+	own    ownKeys
+	joined bool
+}
+
+// ownTag is an encoded tag with one of the exporter's own keys.
+type ownTag struct {
+	own       ownKeys
+	encoded   []byte
+	truncated bool
+}
+
+// part is one or several encoded tags of a point: that of an attribute, one with the joined values of several, or constants.
+type part struct {
+	attribute  int
+	begin, end int    // in plan.inherited, of a constantPart
+	tag        []byte // the encoded key, of a joinedPart
+	joined     []int  // the attributes whose values are joined
+}
+
+// Parts that are not one attribute.
+const (
+	constantPart = -1 // tags that are the same for all items
+	instancePart = -2 // the tag with the instance ID, of items whose attributes affect that
+	joinedPart   = -3
+)
+
+// ownName is the key of a tag that the exporter sets itself.
+type ownName uint8
+
+const (
+	severityName ownName = iota
+	sourceTypeName
+	processTypeName // from which the source type is made
+	eventNameName
+	partName
+	traceIDName
+	spanIDName
+	parentSpanIDName
+	spanKindName
+	peerTypeName
+	statusCodeName
+	statusMessageName
+	clockSkewName
+)
+
+var ownNames = [...]string{
+	"severity", sourceTypeTag, "process_type", "event_name", partTag, "trace_id", "span_id", "parent_span_id", "span_kind", "peer_type",
+	"status_code", "status_message", "clock_skew",
+}
+
+// encodedNames and namesByKey are made of ownNames.
+var encodedNames, namesByKey = func() (encoded [len(ownNames)][]byte, byKey map[string]ownKeys) {
+	byKey = map[string]ownKeys{}
+	for i, name := range ownNames {
+		encoded[i], byKey[name] = envelope.AppendKey(nil, name), ownName(i).set()
+	}
+	return encoded, byKey
+}()
+
+// ownKeys is a set of ownNames.
+type ownKeys uint16
+
+func (n ownName) set() ownKeys { return 1 << n }
+
+const (
+	// cachedPlans is how many plans of a scope are cached, cachedPlanBytes how many bytes their inherited tags may take, and
+	// cachedPlanAttributes how many attributes each may have. Data with ever new keys gains nothing from more.
+	cachedPlans          = 16
+	cachedPlanBytes      = 256 << 10
+	cachedPlanAttributes = 128
+)
+
+// plans are those of the scope in work. The memory of earlier ones is used again.
+type plans struct {
+	cached []plan
+	bytes  int
+	last   int  // the one that was used last
+	once   plan // one that is not cached
+}
+
+func (p *plans) reset() {
+	for i := range p.cached {
+		clear(p.cached[i].attributes) // They hold strings of the data.
+	}
+	clear(p.once.attributes)
+	p.cached = p.cached[:0]
+	p.last, p.bytes = 0, 0
+}
+
+// appendItem appends the tags and the identity of an item; see appendTags.
+func (t *translator) appendItem(b []byte, attrs pcommon.Map, own string, skip ownKeys) ([]byte, *plan) {
+	b, p := t.appendTags(b, attrs, own, skip)
+	if p.identified {
+		return t.id.append(b), p
+	}
+	return append(b, p.head...), p
+}
+
+// appendTags finds the plan of an item with these attributes, compiles it if there is none, finds the identity, and appends the tags
+// but those in skip, which the item sets itself. own is that of the plan.
+func (t *translator) appendTags(b []byte, attrs pcommon.Map, own string, skip ownKeys) ([]byte, *plan) {
+	n := attrs.Len()
+	cached := t.plans.cached
+	for i := range cached {
+		// The last one first.
+		at := t.plans.last + i
+		if at >= len(cached) {
+			at -= len(cached)
+		}
+		p := &cached[at]
+		// Only the likely one is worth running without a look.
+		if len(p.attributes) != n || p.own != own || i > 0 && !p.matches(attrs) {
+			continue
+		}
+		if encoded, ok := t.run(b, p, attrs, skip); ok {
+			t.plans.last, t.tooLarge = at, p.tooLarge
+			return encoded, p
+		}
+	}
+	p := &t.plans.once
+	if n <= cachedPlanAttributes && len(cached) < cachedPlans && t.plans.bytes < cachedPlanBytes {
+		t.plans.cached = slices.Grow(cached, 1)[:len(cached)+1]
+		p = &t.plans.cached[len(cached)]
+		t.plans.last = len(cached)
+	}
+	t.compile(p, attrs, own)
+	if p != &t.plans.once {
+		t.plans.bytes += len(p.inherited)
+	}
+	t.tooLarge = p.tooLarge
+	b, _ = t.run(b, p, attrs, skip)
+	return b, p
+}
+
+// matches reports whether as many attributes have the keys of the plan.
+func (p *plan) matches(attrs pcommon.Map) bool {
+	i := 0
+	for key := range attrs.All() {
+		if p.attributes[i].key != key {
+			return false
+		}
+		i++
+	}
+	return true
+}
+
+// run finds the identity and appends the tags of an item. It reports false, and returns b as it was, when its keys are not the plan's.
+func (t *translator) run(b []byte, p *plan, attrs pcommon.Map, skip ownKeys) ([]byte, bool) {
+	if p.tooLarge {
+		return b, p.matches(attrs)
+	}
+	if t.sorts {
+		return t.runSorted(b, p, attrs)
+	}
+	t.identify(p, attrs)
+	begin, i := len(b), 0
+	for key, value := range attrs.All() {
+		a := &p.attributes[i]
+		if a.key != key {
+			return b[:begin], false
+		}
+		switch {
+		case a.tag == nil || a.own&skip != 0:
+		case value.Type() == pcommon.ValueTypeStr:
+			b = envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(value.Str()))
+		default:
+			b = t.appendTag(b, a.tag, value)
+		}
+		i++
+	}
+	b = append(b, p.inherited...)
+	for i := range p.inheritedOwn {
+		if tag := &p.inheritedOwn[i]; tag.own&skip == 0 {
+			b = append(b, tag.encoded...)
+			t.truncated = t.truncated || tag.truncated
+		}
+	}
+	if p.truncated {
+		t.truncated = true
+	}
+	return b, true
+}
+
+// runSorted is run for points, whose tags are in the order of their keys, so that the same tags are the same bytes.
+func (t *translator) runSorted(b []byte, p *plan, attrs pcommon.Map) ([]byte, bool) {
+	t.unsorted, t.ends = t.unsorted[:0], t.ends[:0]
+	i := 0
+	for key, value := range attrs.All() {
+		a := &p.attributes[i]
+		if a.key != key {
+			return b, false
+		}
+		switch {
+		case a.joined:
+			t.unsorted = append(t.unsorted, envelope.ValidUTF8(t.text(value))...)
+		case a.tag == nil:
+		case value.Type() == pcommon.ValueTypeStr:
+			t.unsorted = envelope.AppendKeyedTag(t.unsorted, a.tag, envelope.ValidUTF8(value.Str()))
+		default:
+			t.unsorted = t.appendTag(t.unsorted, a.tag, value)
+		}
+		t.ends = append(t.ends, len(t.unsorted))
+		i++
+	}
+	t.identify(p, attrs)
+	for i := range p.parts {
+		part := &p.parts[i]
+		switch part.attribute {
+		case constantPart:
+			b = append(b, p.inherited[part.begin:part.end]...)
+		case instancePart:
+			if t.id.instance != "" {
+				b = envelope.AppendTag(b, instanceIDKey, t.id.instance)
+			}
+		case joinedPart:
+			t.joined = t.joined[:0]
+			for k, attribute := range part.joined {
+				if k > 0 {
+					t.joined = append(t.joined, ';')
+				}
+				t.joined = append(t.joined, t.encodedAttribute(attribute)...)
+			}
+			b = envelope.AppendKeyedTag(b, part.tag, t.joined)
+		default:
+			b = append(b, t.encodedAttribute(part.attribute)...)
+		}
+	}
+	if p.truncated {
+		t.truncated = true
+	}
+	return b, true
+}
+
+func (t *translator) encodedAttribute(i int) []byte {
+	begin := 0
+	if i > 0 {
+		begin = t.ends[i-1]
+	}
+	return t.unsorted[begin:t.ends[i]]
+}
+
+// identify finds the identity of an item, if it is its own.
+func (t *translator) identify(p *plan, attrs pcommon.Map) {
+	if p.identified {
+		t.id = t.identity.find(attrs)
+	}
+}
+
+// appendTag appends a tag whose value is no string.
+func (t *translator) appendTag(b, key []byte, value pcommon.Value) []byte {
+	if value.Type() == pcommon.ValueTypeInt {
+		t.number = strconv.AppendInt(t.number[:0], value.Int(), 10)
+		return envelope.AppendKeyedTag(b, key, t.number)
+	}
+	return envelope.AppendKeyedTag(b, key, envelope.ValidUTF8(t.text(value)))
+}
+
+// compile makes p the plan of items with these attributes.
+func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
+	*p = plan{
+		own: own, attributes: p.attributes[:0], head: p.head[:0], inherited: p.inherited[:0], inheritedOwn: p.inheritedOwn[:0],
+		parts: p.parts[:0], sourceType: p.sourceType[:0],
+	}
+	t.names.assign(&t.keys, attrs, own)
+	defer t.names.forget()
+	for _, key := range t.names.attributes {
+		p.attributes = append(p.attributes, planAttribute{key: key})
+		p.ioStream = p.ioStream || key == ioStreamKey
+	}
+	for i := range t.names.tags {
+		tag := &t.names.tags[i]
+		if tag.joined != nil {
+			for _, attribute := range tag.joined {
+				p.attributes[attribute].joined = true
+			}
+			continue
+		}
+		a := &p.attributes[tag.attribute]
+		a.tag, a.own = tag.encoded, tag.own
+		p.keys |= a.own
+		switch a.own {
+		case sourceTypeName.set():
+			p.typeKey = a.key
+		case processTypeName.set():
+			p.processKey = a.key
+		}
+	}
+	p.identified = t.identity.depends(attrs)
+	p.head = identity{t.identity.baseSource.value, t.identity.baseInstance.value}.append(p.head)
+	sourceType, processType := t.opts.SourceType, ""
+	hasType := p.typeKey != ""
+	t.inherited.reset()
+	for tag := range t.inheritedTags(own) {
+		if t.sorts || tag.own == 0 {
+			t.inherited.append(tag)
+			p.truncated = p.truncated || tag.truncated
+			continue
+		}
+		p.keys |= tag.own
+		switch tag.own {
+		case sourceTypeName.set():
+			sourceType, hasType = tag.value, true
+		case processTypeName.set():
+			processType = tag.value
+		}
+		p.inheritedOwn = append(p.inheritedOwn, ownTag{tag.own, envelope.AppendTag(nil, tag.key, prefix(tag.value, envelope.MaxSize)), tag.truncated})
+	}
+	// Tags that fit into no envelope are truncated now. That changes nothing, because an item only leaves less room.
+	if !t.inherited.fits(maxLength, envelope.MaxSize, t.opts.SyslogSafe) {
+		p.truncated = true
+		p.tooLarge = !t.inherited.truncate(envelope.MaxSize, t.opts.SyslogSafe)
+	}
+	if t.sorts {
+		t.sort(p)
+		return
+	}
+	for i := range t.inherited.tags {
+		p.inherited = envelope.AppendTag(p.inherited, t.inherited.tags[i].key, t.inherited.tags[i].value)
+	}
+	switch {
+	case hasType:
+		p.processKey = ""
+	case processType != "":
+		sourceType = processSourceType(processType)
+	}
+	sourceType, p.sourceTypeTruncated = cleanSourceType(sourceType, t.opts.SyslogSafe)
+	p.sourceType = envelope.AppendTag(p.sourceType, sourceTypeTag, sourceType)
+}
+
+// inheritedTags yields the tags of scope and resource that no attribute of the items takes the place of. own is that of the plan.
+func (t *translator) inheritedTags(own string) iter.Seq[tag] {
+	return func(yield func(tag) bool) {
+		exported := exportedPrefix + own
+		joins := own != "" && t.base.has(own)
+		for i := range t.base.tags {
+			tag := t.base.tags[i]
+			switch {
+			case !joins:
+			case tag.key == exported:
+				continue // With the other one.
+			case tag.key == own:
+				tag.key = exported
+				if i := t.base.find(exported); i >= 0 {
+					tag.value = t.base.tags[i].value + ";" + tag.value
+				}
+			}
+			if t.names.find(tag.key) < 0 && !yield(tag) {
+				return
+			}
+		}
+	}
+}
+
+// keyedPart is a part with the key of its tag, and the value if that is constant.
+type keyedPart struct {
+	key, value string
+	part       part
+}
+
+// sort puts the tags of points, of which the instance ID is one, into the order of their keys.
+func (t *translator) sort(p *plan) {
+	parts := t.parts[:0]
+	for i := range t.names.tags {
+		tag := &t.names.tags[i]
+		if tag.joined != nil {
+			parts = append(parts, keyedPart{key: tag.key, part: part{attribute: joinedPart, tag: tag.encoded, joined: tag.joined}})
+		} else {
+			parts = append(parts, keyedPart{key: tag.key, part: part{attribute: tag.attribute}})
+		}
+	}
+	for i := range t.inherited.tags {
+		tag := &t.inherited.tags[i]
+		parts = append(parts, keyedPart{key: tag.key, value: tag.value, part: part{attribute: constantPart}})
+	}
+	if instance := t.identity.baseInstance.value; p.identified {
+		parts = append(parts, keyedPart{key: instanceIDKey, part: part{attribute: instancePart}})
+	} else if instance != "" {
+		parts = append(parts, keyedPart{key: instanceIDKey, value: instance, part: part{attribute: constantPart}})
+	}
+	slices.SortFunc(parts, func(a, b keyedPart) int { return strings.Compare(a.key, b.key) })
+	for _, keyed := range parts {
+		if keyed.part.attribute != constantPart {
+			p.parts = append(p.parts, keyed.part)
+			continue
+		}
+		begin := len(p.inherited)
+		p.inherited = envelope.AppendTag(p.inherited, keyed.key, keyed.value)
+		if n := len(p.parts); n > 0 && p.parts[n-1].attribute == constantPart {
+			p.parts[n-1].end = len(p.inherited)
+		} else {
+			p.parts = append(p.parts, part{attribute: constantPart, begin: begin, end: len(p.inherited)})
+		}
+	}
+	clear(parts) // They hold strings of the data.
+	t.parts = parts
+}
