@@ -42,8 +42,7 @@ var suites = map[string][][]string{
 		{"-tags", "explore", "-run", "Explore", "-short", "./diodes", "-explore.changed"},
 		{"-short", "./diodes"},
 	},
-	".":                {{"-short", "."}},
-	"internal/ingress": {{"-short", "./internal/ingress"}},
+	"internal/queue": {{"./internal/queue"}},
 }
 
 var (
