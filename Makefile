@@ -28,8 +28,9 @@ run: $(QUICKSTART) $(SINK) ## Build a small collector and the sink, and show thi
 	@examples/local/run.sh
 
 .PHONY: test
-test: ## Run the unit, contract and lifecycle tests with the race detector
+test: ## Run the unit, contract and lifecycle tests with the race detector, and explore the diodes
 	$(GO) test -race ./...
+	$(GO) test -tags explore -run Explore ./diodes
 
 # The root's go.mod with the collector that bench/go.mod has, which is the newest.
 NEWEST      := build/newest.mod
@@ -65,6 +66,14 @@ demo-outage: $(COLLECTOR_BIN) ## Stall a Loggregator for 20 s (else: DEMO="-stal
 .PHONY: chaos
 chaos: ## Make random faults for DURATION (default 10m) while 16 goroutines push
 	$(GO) test -race -count=1 -timeout 0 -v -run '^TestChaos$$' . -chaos.duration=$(DURATION)
+
+.PHONY: explore
+explore: ## Explore the interleavings of random scenarios of the diodes for DURATION (default 10m)
+	$(GO) test -tags explore -count=1 -timeout 0 -v -run ExploreRandom ./diodes -explore.for=$(DURATION)
+
+.PHONY: mutate
+mutate: ## Change the code, one place at a time, and see that the tests catch each; with ONLY=regexp, some
+	cd tools && $(GO) run ./mutate -root .. -only '$(ONLY)'
 
 .PHONY: conformance
 conformance: ## Check the goldens of the mapping against syslog and Prometheus

@@ -409,7 +409,7 @@ const leastDuration = time.Millisecond
 
 func unitMissing(d time.Duration) bool { return d > 0 && d < leastDuration }
 
-// validateDurations refuses each duration, whoever's setting it is, of which the unit seems to be missing.
+// validateDurations refuses durations whose unit seems to be missing, also in the collector's own settings.
 func (cfg *Config) validateDurations() error {
 	conf := confmap.New()
 	if err := conf.Marshal(cfg); err != nil {

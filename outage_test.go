@@ -666,16 +666,12 @@ var chaos = []func(*fixture){
 	},
 }
 
-// Random faults, several at a time, while 16 goroutines push all signals. In the end every item is counted out once, and a push
-// has never taken longer than without faults: far less than each of the faults took.
+// Random faults, several at a time, while 16 goroutines push all signals. In the end every item is counted out once, and no push
+// has taken as long as an attempt that gets no answer: none waited for the peer.
 func TestChaos(t *testing.T) {
 	const (
 		pushers = 16
-		// A push that waited for the peer would wait for longest, or for the timeout. What the machine itself does to a push is
-		// measured by an idle run, and may be worse the next time.
-		longest   = 2 * time.Second
-		tolerance = 20
-		least     = 25 * time.Millisecond
+		longest = 2 * time.Second // of a fault, and of an attempt
 	)
 	start := time.Now()
 	f := newFixture(t)
@@ -731,7 +727,6 @@ func TestChaos(t *testing.T) {
 		return over
 	}
 
-	idle := run(after(time.Second))
 	over := after(*chaosDuration)
 	ended := make(chan struct{})
 	go func() {
@@ -753,7 +748,7 @@ func TestChaos(t *testing.T) {
 			assert.NoError(t, f.ingress.Up())
 		}
 	}()
-	chaotic := run(over)
+	slowest := run(over)
 	<-ended
 	f.ingress.Resume()
 	require.NoError(t, f.ingress.Up())
@@ -762,8 +757,8 @@ func TestChaos(t *testing.T) {
 		require.NoError(t, e.Shutdown(t.Context()))
 	}
 
-	t.Logf("longest push: %v without faults, %v with them", idle, chaotic)
-	assert.LessOrEqual(t, chaotic, tolerance*max(idle, least), "a push felt the faults; without them the longest took %v", idle)
+	t.Logf("longest push: %v", slowest)
+	assert.Less(t, slowest, longest, "a push waited for the peer")
 	for _, signal := range signals {
 		accepted := int(pushed[signal].Load())
 		c := f.counts(signal)

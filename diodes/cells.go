@@ -5,7 +5,6 @@ package diodes
 
 import (
 	"math/bits"
-	"sync/atomic"
 )
 
 // cells is memory for values that grows without moving what it holds: a node keeps its cell for good.
@@ -13,9 +12,9 @@ import (
 // A cell itself is plain memory. It is read and written only by the owner of its node, and ownership passes with the
 // compare-and-swap that passes the node, which orders the old owner's accesses before the new owner's.
 type cells[T any] struct {
-	first  []T           // nodes 0 … len(first)-1; never written after init, apart from the cells
-	handed atomic.Uint32 // nodes given out so far
-	more   [moreChunks]atomic.Pointer[[]T]
+	first  []cell[T]    // nodes 0 … len(first)-1; never written after init, apart from the cells
+	handed atomicUint32 // nodes given out so far
+	more   [moreChunks]atomicPointer[[]cell[T]]
 }
 
 // Chunk k of what is added later holds firstChunk<<k cells.
@@ -26,7 +25,7 @@ const (
 
 // init makes the cells for the slots of a ring, whose nodes are 0 … size-1, and for some that node gives out.
 func (c *cells[T]) init(size, spares int) {
-	c.first = make([]T, size+spares)
+	c.first = make([]cell[T], size+spares)
 	c.handed.Store(uint32(size))
 }
 
@@ -41,19 +40,19 @@ func (c *cells[T]) node() (uint32, bool) {
 }
 
 // at is the cell of a node that the caller owns.
-func (c *cells[T]) at(node uint32) *T {
+func (c *cells[T]) at(node uint32) *cell[T] {
 	if int(node) < len(c.first) {
 		return &c.first[node]
 	}
 	return c.atMore(node)
 }
 
-func (c *cells[T]) atMore(node uint32) *T {
+func (c *cells[T]) atMore(node uint32) *cell[T] {
 	n := int(node) - len(c.first)
 	k := bits.Len(uint(n/firstChunk+1)) - 1
 	chunk := c.more[k].Load()
 	if chunk == nil {
-		fresh := make([]T, firstChunk<<k)
+		fresh := make([]cell[T], firstChunk<<k)
 		if c.more[k].CompareAndSwap(nil, &fresh) {
 			chunk = &fresh
 		} else {
@@ -70,12 +69,4 @@ func (c *cells[T]) writer(at position) (w writer[T], ok bool) {
 		w.cell = c.at(w.spare)
 	}
 	return w, ok
-}
-
-// moveOut moves the value out of a cell that the caller owns. The cell keeps no reference to it.
-func moveOut[T any](cell *T) T {
-	x := *cell
-	var zero T
-	*cell = zero
-	return x
 }

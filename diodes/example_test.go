@@ -231,6 +231,61 @@ func ExampleGenericDataType() {
 	// unknown string
 }
 
+// The alerter of go-diodes runs on the reader. Here it runs on every goroutine that drops, so what it counts with has to be
+// safe for concurrent use.
+func Example_alerterFromGoDiodes() {
+	var missed atomic.Int64 // There, an int would do.
+	d := diodes.NewManyToOne[int](10, diodes.AlertFunc(func(n int) { missed.Add(int64(n)) }))
+
+	var writers sync.WaitGroup
+	for range 4 {
+		writers.Go(func() {
+			for x := range 10 {
+				d.Set(x)
+			}
+		})
+	}
+	writers.Wait()
+
+	fmt.Println(missed.Load(), "missed,", d.Len(), "inside")
+	// Output: 30 missed, 10 inside
+}
+
+// With go-diodes, 4 elements into a ring of 3 are one alert of 3 missed elements, once somebody reads. Here it is one alert of
+// one element, at the Set that dropped it.
+func Example_countsFromGoDiodes() {
+	d := diodes.NewManyToOne[int](3, diodes.AlertFunc(func(n int) { fmt.Println("missed", n) }))
+	for x := range 4 {
+		d.Set(x)
+	}
+	fmt.Println("nobody has read yet")
+	x, _ := d.TryNext()
+	fmt.Println("read", x)
+	// Output:
+	// missed 1
+	// nobody has read yet
+	// read 1
+}
+
+// Next and NextContext take the place of NewWaiter and NewPoller, and of their options.
+func Example_waiterFromGoDiodes() {
+	d := diodes.NewOneToOne[*string](3, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	// There: w := diodes.NewWaiter(d, diodes.WithWaiterContext(ctx)), and w.Set and w.Next, which returned nil at the end.
+	hello := "hello"
+	d.Set(&hello)
+	for x, ok := d.NextContext(ctx); ok; x, ok = d.NextContext(ctx) {
+		fmt.Println(*x)
+		cancel()
+	}
+	fmt.Println(ctx.Err())
+	// Output:
+	// hello
+	// context canceled
+}
+
 // An agent: whatever arrives goes into the diode at once, by as many goroutines as there are connections; one goroutine takes it
 // out and sends it on, as fast as the next hop takes it. Nothing flows back.
 func Example_agent() {

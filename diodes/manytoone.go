@@ -6,8 +6,6 @@ package diodes
 import (
 	"context"
 	"fmt"
-	"sync"
-	"sync/atomic"
 )
 
 // initialWriters is how many goroutines can be inside Set and Evict at the same time before the diode allocates for another one.
@@ -29,7 +27,7 @@ const initialWriters = 4
 //
 // [ManyToOne.Set], [ManyToOne.Evict], [ManyToOne.Writer], [ManyToOne.Close], [ManyToOne.Len] and [ManyToOne.Cap] may be called
 // by any goroutine at any time. [ManyToOne.TryNext], [ManyToOne.Next] and [ManyToOne.NextContext] may be called by one
-// goroutine at a time, the reader.
+// goroutine at a time, the reader. The zero value can't be used; [NewManyToOne] makes a ManyToOne.
 //
 // How it works: elements go to positions, one after the other, lap after lap; position p is slot p mod size in lap p / size.
 // A writer that finds the slot of the next position empty swaps its element in; one that finds it full with the element of
@@ -37,26 +35,27 @@ const initialWriters = 4
 // out in order; when it finds that its slot is a lap further, it knows from that which element is the oldest now. No step
 // leaves a slot half done, so positions fill strictly in order, and a goroutine that is descheduled in the middle of a call
 // keeps nobody from setting or from reading what others have set. (One exception has to do with sleep: a reader that sleeps
-// in Next is woken by the Set that puts an element in or, if that is descheduled just before it does, by the next one.)
+// in Next is woken by the Set that puts an element in or, if that is descheduled just before it does, by the next one, even if
+// that is refused.)
 type ManyToOne[T any] struct {
 	queue[T]
 
 	// current is the writer in the list that a Set tries to hold first: the same for all, until somebody holds it for long.
-	current atomic.Pointer[sharedWriter[T]]
+	current atomicPointer[sharedWriter[T]]
 	_       [cacheLine]byte
 	// writers is a list that only grows, at its end, of what goroutines hold while they are inside Set or Evict.
 	writers sharedWriter[T]
 
-	handles sync.Mutex // guards released; held by Writer and Release only
+	handles mutex // guards released; held by Writer and Release only
 	// released has the nodes of handles that were given back.
 	released []uint32
 }
 
 // sharedWriter is a writer that one goroutine after the other holds.
 type sharedWriter[T any] struct {
-	held atomic.Uint32 // 1 while it is
+	held atomicUint32 // 1 while it is
 	writer[T]
-	next atomic.Pointer[sharedWriter[T]]
+	next atomicPointer[sharedWriter[T]]
 	_    [cacheLine]byte
 }
 
@@ -96,12 +95,16 @@ func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 	w := d.current.Load()
 	if !w.held.CompareAndSwap(0, 1) {
 		if w = d.meet(); w == nil {
-			d.alert()
+			d.parking.wake()
+			alert(d.alerter)
 			return x, true
 		}
 	}
-	dropped, ok = d.set(&w.writer, x)
+	dropped, ok = d.set(&w.writer, x, nil)
 	w.held.Store(0)
+	if ok {
+		alert(d.alerter)
+	}
 	return dropped, ok
 }
 
@@ -112,8 +115,11 @@ func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 // 65536 times in a row, or when hundreds of thousands of goroutines are inside. It looks at some log2(size) slots.
 func (d *ManyToOne[T]) Evict() (x T, ok bool) {
 	if w := d.borrow(); w != nil {
-		x, ok = d.evict(&w.writer)
+		x, ok = d.evict(&w.writer, nil)
 		w.held.Store(0)
+	}
+	if ok {
+		alert(d.alerter)
 	}
 	return x, ok
 }
@@ -171,13 +177,13 @@ func (d *ManyToOne[T]) TryNext() (T, bool) {
 // false when the diode is closed and every element is out.
 //
 // Next is the reader's: see [ManyToOne].
-func (d *ManyToOne[T]) Next() (T, bool) { return d.next() }
+func (d *ManyToOne[T]) Next() (T, bool) { return d.next(context.Background()) }
 
 // NextContext is Next that also stops waiting when ctx is done. It then returns false, and ctx.Err() is not nil. An element
 // that is there is returned even if ctx is done.
 //
 // NextContext is the reader's: see [ManyToOne].
-func (d *ManyToOne[T]) NextContext(ctx context.Context) (T, bool) { return d.nextContext(ctx) }
+func (d *ManyToOne[T]) NextContext(ctx context.Context) (T, bool) { return d.next(ctx) }
 
 // Close ends the writing: each Set that comes after it hands its element out. The reader still gets what is in the ring and
 // then, from Next, false. Close is lock-free and does not wait for the reader. Closing twice is closing once.
@@ -214,7 +220,8 @@ func (d *ManyToOne[T]) Writer() *Writer[T] {
 }
 
 // A Writer is a goroutine's own way into a [ManyToOne]; [ManyToOne.Writer] makes one. All its methods may be called by one
-// goroutine at a time. Others may call those of the diode, or have writers of their own, at the same time.
+// goroutine at a time. Others may call those of the diode, or have writers of their own, at the same time. The zero value
+// can't be used.
 type Writer[T any] struct {
 	_      [cacheLine]byte
 	writer writer[T]
@@ -223,10 +230,10 @@ type Writer[T any] struct {
 }
 
 // Set is [ManyToOne.Set]. It allocates nothing.
-func (w *Writer[T]) Set(x T) (dropped T, ok bool) { return w.d.set(&w.writer, x) }
+func (w *Writer[T]) Set(x T) (dropped T, ok bool) { return w.d.set(&w.writer, x, w.d.alerter) }
 
 // Evict is [ManyToOne.Evict]. It allocates nothing.
-func (w *Writer[T]) Evict() (T, bool) { return w.d.evict(&w.writer) }
+func (w *Writer[T]) Evict() (T, bool) { return w.d.evict(&w.writer, w.d.alerter) }
 
 // Release gives back the room for one element that the diode has set aside for w, to the next call of [ManyToOne.Writer]. w
 // can't be used after it. Releasing twice is releasing once.

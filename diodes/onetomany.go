@@ -5,8 +5,6 @@ package diodes
 
 import (
 	"slices"
-	"sync"
-	"sync/atomic"
 )
 
 // OneToMany is a diode with one writer and many readers, each of which gets every element: a broadcast.
@@ -26,7 +24,11 @@ import (
 // reads.
 //
 // [OneToMany.Set] and [OneToMany.Evict] may be called by one goroutine at a time, the writer. All other methods may be called
-// by any goroutine at any time.
+// by any goroutine at any time. The zero value can't be used; [NewOneToMany] makes a OneToMany.
+//
+// There is no [DropPolicy]. To keep the oldest elements the ring would have to know when every poller has read them, and a
+// single poller that is slow, or was abandoned, would stop the broadcast to all. So the newest are kept, and a slow poller
+// loses only elements of its own.
 //
 // How it works: the writer goes round the ring as in [ManyToOne]. A poller that reads an element announces that first, in a
 // word of its own, and then looks whether the element is still there. The writer replaces an element first and then looks at
@@ -46,17 +48,17 @@ type OneToMany[T any] struct {
 	behind uint64
 
 	_      [cacheLine]byte
-	asleep atomic.Int32 // how many pollers are asleep, or about to be
+	asleep atomicInt32 // how many pollers are asleep, or about to be
 
-	pollers atomic.Pointer[[]*Poller[T]] // replaced as a whole, by those that hold changes
-	changes sync.Mutex                   // held by NewPoller, Close of a poller, and the read that this Close met only
+	pollers atomicPointer[[]*Poller[T]] // replaced as a whole, by those that hold changes
+	changes mutex                       // held by NewPoller, Close of a poller, and the read that this Close met only
 }
 
 // retired is a node whose element left the ring while pollers were copying it, or another that is free in its stead.
 type retired struct {
-	node uint32       // the writer's; pollers read it between being marked and being counted out
-	left atomic.Int32 // those who still have to look at the element: pollers that were marked, and the writer
-	free atomic.Bool  // the cell is cleared and the node is the writer's; set by the last of them
+	node cell[uint32] // the writer's; pollers read it between being marked and being counted out
+	left atomicInt32  // those who still have to look at the element: pollers that were marked, and the writer
+	free atomicBool   // the cell is cleared and the node is the writer's; set by the last of them
 }
 
 // NewOneToMany makes a diode with room for exactly size elements. It panics when size is less than 1 or more than [MaxSize].
@@ -85,19 +87,18 @@ func NewOneToMany[T any](size int, alerter Alerter) *OneToMany[T] {
 // Set is the writer's: see [OneToMany].
 func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 	w := &d.writer
-	*w.cell = x
+	w.cell.set(x)
 	old, filled := d.tryFill(&w.filler)
 	if !filled { // Only Close, which marks the slot, can be why.
-		gone = moveOut(w.cell)
-		if d.alerter != nil {
-			d.alerter.Alert(1)
-		}
+		gone = w.cell.take()
+		d.wake() // Close may have been descheduled before it did.
+		alert(d.alerter)
 		return gone, true
 	}
-	left := w.at.lapBefore()
-	w.at = w.at.next(d.size())
+	at := w.at
+	w.at = at.next(d.size())
 	if w.at.slot%hintEvery == 0 {
-		d.moveHint(w.at)
+		d.moveHint(at, w.at)
 	}
 	d.wake()
 	w.spare = old.node()
@@ -105,7 +106,7 @@ func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 		w.cell = d.cells.at(w.spare)
 		return gone, false
 	}
-	return d.letGo(left), true
+	return d.letGo(at.lapBefore()), true
 }
 
 // Evict takes the oldest element out of the ring; false when the ring is empty. Pollers that have not read it will find that
@@ -126,7 +127,7 @@ func (d *OneToMany[T]) letGo(p position) (x T) {
 	w := &d.writer
 	if pollers := d.pollers.Load(); pollers != d.known || !ahead61(d.behind, copies(p)) {
 		if r := d.retire(*pollers, p); r != nil {
-			x = *d.cells.at(r.node)
+			x = d.cells.at(r.node.get()).get()
 			d.release(r)
 			w.cell = d.cells.at(w.spare)
 			return x
@@ -134,7 +135,7 @@ func (d *OneToMany[T]) letGo(p position) (x T) {
 		d.known = pollers
 	}
 	w.cell = d.cells.at(w.spare)
-	return moveOut(w.cell)
+	return w.cell.take()
 }
 
 // retire marks the pollers that copy the element at the position p, which has left the ring. If there are any, it exchanges
@@ -148,12 +149,14 @@ func (d *OneToMany[T]) retire(pollers []*Poller[T], p position) *retired {
 		for v&^closedPoller == copies(p)|copying {
 			if r == nil {
 				r = d.freeNode()
-				r.node, d.writer.spare = d.writer.spare, r.node
+				free := r.node.get()
+				r.node.set(d.writer.spare)
+				d.writer.spare = free
 				r.left.Store(1)
 				r.free.Store(false)
 			}
 			r.left.Add(1)
-			poller.retired = r
+			poller.retired.set(r)
 			if poller.place.CompareAndSwap(v, v|marked) {
 				break
 			}
@@ -174,15 +177,16 @@ func (d *OneToMany[T]) freeNode() *retired {
 		}
 	}
 	r := &retired{}
-	r.node, _ = d.cells.node() // NewPoller has seen to it that there is one.
+	node, _ := d.cells.node() // NewPoller has seen to it that there is one.
+	r.node.set(node)
 	d.retired = append(d.retired, r)
 	return r
 }
 
 // release is called by each that had to look at the element of a retired node, after it did. The last one clears the cell.
 func (d *OneToMany[T]) release(r *retired) {
-	if node := r.node; r.left.Add(-1) == 0 {
-		moveOut(d.cells.at(node))
+	if node := r.node.get(); r.left.Add(-1) == 0 {
+		d.cells.at(node).take()
 		r.free.Store(true)
 	}
 }
@@ -225,7 +229,7 @@ func (d *OneToMany[T]) NewPoller(opts ...PollerOption) *Poller[T] {
 			opt.applyPoller(&start)
 		}
 	}
-	p := &Poller[T]{d: d, parking: newParking()}
+	p := &Poller[T]{d: d, parking: newParking(&d.asleep)}
 	d.changes.Lock()
 	defer d.changes.Unlock()
 	pollers := *d.pollers.Load()

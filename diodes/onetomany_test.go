@@ -278,13 +278,13 @@ func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
 					d.Set(4 + x)
 				}
 				for _, i := range order {
-					if got := *d.cells.at(node); got != 1 {
+					if got := d.cells.at(node).get(); got != 1 {
 						t.Fatalf("the element became %d while it was copied", got)
 					}
 					pollers[i].next = position{slot: 1}
 					pollers[i].leave()
 				}
-				if got := *d.cells.at(node); got != 0 {
+				if got := d.cells.at(node).get(); got != 0 {
 					t.Errorf("the element stayed, %d", got)
 				}
 				equal(t, "the third poller", []int{12, 13}, drain(pollers[2]))
@@ -297,6 +297,40 @@ func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
 					t.Errorf("%d retired nodes", n)
 				}
 			}
+		}
+	}
+}
+
+// Elements that leave the ring one after the other, while each is copied by another poller, have retired nodes of their own,
+// also when these have been used before.
+func TestOneToManyElementsLeaveWhileTheyAreCopied(t *testing.T) {
+	d := NewOneToMany[int](1, nil)
+	pollers := []*Poller[int]{d.NewPoller(), d.NewPoller()}
+	next := 1
+	for round := range 3 {
+		var nodes []uint32
+		for _, p := range pollers {
+			d.Set(next)
+			// As if it had been descheduled in the middle of tryNext.
+			head, _ := d.head()
+			p.next = head.lapBefore()
+			p.place.Store(copies(p.next) | copying)
+			nodes = append(nodes, word(d.words[0].Load()).node())
+			next++
+		}
+		d.Set(next)
+		for i, p := range pollers {
+			if got, want := d.cells.at(nodes[i]).get(), next-2+i; got != want {
+				t.Fatalf("round %d: element %d became %d while it was copied", round, want, got)
+			}
+			p.leave()
+			if got := d.cells.at(nodes[i]).get(); got != 0 {
+				t.Fatalf("round %d: the element stayed, %d", round, got)
+			}
+		}
+		next++
+		if len(d.retired) != 2 {
+			t.Fatalf("round %d: want 2 retired nodes, got %d", round, len(d.retired))
 		}
 	}
 }
@@ -320,12 +354,34 @@ func TestOneToManyPollerFarBehind(t *testing.T) {
 		p.next = position{lap: start.lap + 4*lapUnit}
 		p.place.Store(copies(p.next) | copying)
 		d.Set(10)
-		if got := *d.cells.at(node); got != 8 {
+		if got := d.cells.at(node).get(); got != 8 {
 			t.Errorf("%d laps: the element became %d while it was copied", laps, got)
 		}
 		p.leave()
 		if x, ok := p.TryNext(); !ok || x != 9 {
 			t.Errorf("%d laps: want 9, true, got %d, %t", laps, x, ok)
+		}
+	}
+}
+
+// The place of a poller has a bit less than a position.
+func TestPollerLenAfterManyLaps(t *testing.T) {
+	for _, laps := range []word{1, 1<<38 - 1, 1 << 38, 1<<39 - 1} {
+		d := NewOneToMany[int](3, nil)
+		start := position{lap: laps * lapUnit}
+		for i := range d.words {
+			d.words[i].Store(uint64(emptyWord(start.lap, uint32(i))))
+		}
+		d.hint.Store(start.pack())
+		d.writer.at = start
+		p := d.NewPoller()
+		d.Set(1)
+		d.Set(2)
+		if x, ok := p.TryNext(); !ok || x != 1 {
+			t.Errorf("%d laps: want 1, true, got %d, %t", laps, x, ok)
+		}
+		if n := p.Len(); n != 1 {
+			t.Errorf("%d laps: want 1 waiting, got %d", laps, n)
 		}
 	}
 }
@@ -376,4 +432,25 @@ func TestOneToManyReleasesValues(t *testing.T) {
 	if x, ok := slow.TryNext(); !ok || x == nil {
 		t.Error("the element inside was lost")
 	}
+}
+
+// A Set that is refused wakes pollers, if Close has been descheduled before it did.
+func TestOneToManyRefusedSetWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewOneToMany[int](1, nil)
+		p := d.NewPoller()
+		ended := false
+		go func() {
+			p.Next()
+			ended = true
+		}()
+		synctest.Wait()
+		d.close()
+		d.Set(1)
+		synctest.Wait()
+		if !ended {
+			t.Error("the poller sleeps although the diode is closed")
+			d.Close()
+		}
+	})
 }

@@ -11,7 +11,8 @@ import "context"
 // [OneToOne.Next] and [OneToOne.NextContext] may be called by one goroutine at a time, the reader. [OneToOne.Close],
 // [OneToOne.Len] and [OneToOne.Cap] may be called by any goroutine at any time.
 //
-// The reader gets the elements in the order in which they were set. All else is as in [ManyToOne].
+// The reader gets the elements in the order in which they were set. All else is as in [ManyToOne]. The zero value can't be
+// used; [NewOneToOne] makes a OneToOne.
 type OneToOne[T any] struct {
 	queue[T]
 	writer writer[T]
@@ -36,14 +37,14 @@ func NewOneToOne[T any](size int, alerter Alerter, opts ...Option) *OneToOne[T] 
 // channel.) It takes as long as the alerter does.
 //
 // Set is the writer's: see [OneToOne].
-func (d *OneToOne[T]) Set(x T) (dropped T, ok bool) { return d.set(&d.writer, x) }
+func (d *OneToOne[T]) Set(x T) (dropped T, ok bool) { return d.set(&d.writer, x, d.alerter) }
 
 // Evict takes the oldest element out of the ring as the writer, and tells the alerter of it; false when the ring is empty.
 // It is for bounds of another kind than a number of elements. Like Set it is wait-free and allocates nothing; it gives up, and
 // returns false, after it has lost to the reader 65536 times in a row. It looks at some log2(size) slots.
 //
 // Evict is the writer's: see [OneToOne].
-func (d *OneToOne[T]) Evict() (T, bool) { return d.evict(&d.writer) }
+func (d *OneToOne[T]) Evict() (T, bool) { return d.evict(&d.writer, d.alerter) }
 
 // TryNext takes the oldest element out of the ring; false when the ring is empty. It never blocks, and allocates nothing. It
 // is lock-free: a step that others make it repeat is one with which the writer has dropped or evicted an element, or Close.
@@ -58,13 +59,13 @@ func (d *OneToOne[T]) TryNext() (T, bool) {
 // false when the diode is closed and every element is out.
 //
 // Next is the reader's: see [OneToOne].
-func (d *OneToOne[T]) Next() (T, bool) { return d.next() }
+func (d *OneToOne[T]) Next() (T, bool) { return d.next(context.Background()) }
 
 // NextContext is Next that also stops waiting when ctx is done. It then returns false, and ctx.Err() is not nil. An element
 // that is there is returned even if ctx is done.
 //
 // NextContext is the reader's: see [OneToOne].
-func (d *OneToOne[T]) NextContext(ctx context.Context) (T, bool) { return d.nextContext(ctx) }
+func (d *OneToOne[T]) NextContext(ctx context.Context) (T, bool) { return d.next(ctx) }
 
 // Close ends the writing: each Set that comes after it hands its element out. The reader still gets what is in the ring and
 // then, from Next, false. Close does not wait for the reader. Closing twice is closing once.

@@ -5,7 +5,6 @@ package diodes
 
 import (
 	"context"
-	"sync/atomic"
 )
 
 // parking is where the one reader of a diode sleeps while there is nothing to read. It costs a writer one load while the
@@ -21,39 +20,50 @@ import (
 // can't move the epoch of a later arming. What can be left over is a wake-up nobody needs, which the reader takes for what
 // it is: a reason to look again.
 type parking struct {
-	epoch atomic.Uint64 // odd: the reader is armed; written by the reader, and by the writer that wakes it
-	armed uint64        // the epoch of the last arming; the reader's alone
-	wakes chan struct{} // capacity 1; holds at most one wake-up
+	epoch atomicUint64 // odd: the reader is armed; written by the reader, and by the writer that wakes it
+	armed uint64       // the epoch of the last arming; the reader's alone
+	wakes signal
+	// sleepers counts the readers of a diode with several that are armed; else it is nil.
+	sleepers *atomicInt32
 }
 
-func newParking() parking {
-	return parking{wakes: make(chan struct{}, 1)}
+func newParking(sleepers *atomicInt32) parking {
+	return parking{wakes: newSignal(), sleepers: sleepers}
 }
 
-// arm announces that the reader is about to sleep. The reader has to look for elements again before it does.
+// wait calls try until it has got an element, or ended says that none will come. In between it sleeps until it is woken, or until
+// ctx is done; then it tries a last time.
+func wait[T any](ctx context.Context, p *parking, try func() (x T, ok, ended bool)) (T, bool) {
+	for {
+		p.arm()
+		x, ok, ended := try()
+		woken := ok || ended || p.wakes.receive(ctx)
+		p.disarm()
+		if !ok && !ended {
+			x, ok, ended = try()
+		}
+		if ok || ended || !woken {
+			return x, ok
+		}
+	}
+}
+
+// arm announces that the reader is about to sleep. The reader has to look for elements again before it does. sleepers is
+// counted after the epoch is armed, because a writer looks at it first.
 func (p *parking) arm() {
 	p.armed = (p.armed + 1) | 1
 	p.epoch.Store(p.armed)
-}
-
-// disarm takes the announcement back.
-func (p *parking) disarm() {
-	p.epoch.CompareAndSwap(p.armed, p.armed+1)
-}
-
-// sleep blocks the armed reader until it is woken.
-func (p *parking) sleep() {
-	<-p.wakes
-}
-
-// sleepContext blocks the armed reader until it is woken, or until ctx is done: then it returns false.
-func (p *parking) sleepContext(ctx context.Context) bool {
-	select {
-	case <-p.wakes:
-		return true
-	case <-ctx.Done():
-		return false
+	if p.sleepers != nil {
+		p.sleepers.Add(1)
 	}
+}
+
+// disarm takes the announcement back, unless a writer has moved the epoch already.
+func (p *parking) disarm() {
+	if p.sleepers != nil {
+		p.sleepers.Add(-1)
+	}
+	p.epoch.CompareAndSwap(p.armed, p.armed+1)
 }
 
 // wake wakes the reader if it is armed. It never blocks.
@@ -65,9 +75,6 @@ func (p *parking) wake() {
 
 //go:noinline
 func (p *parking) wakeArmed(epoch uint64) {
-	select {
-	case p.wakes <- struct{}{}:
-	default: // There is a wake-up already that the reader has not taken yet.
-	}
+	p.wakes.send()
 	p.epoch.CompareAndSwap(epoch, epoch+1)
 }

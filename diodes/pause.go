@@ -27,14 +27,6 @@ func (p *pause) lost(times int) {
 	spin(turns)
 }
 
-// spin is a function of its own so that a turn always takes as long, wherever it is called.
-//
-//go:noinline
-func spin(turns int) {
-	for range turns { // The turns are the pause.
-	}
-}
-
 func (p *pause) won() {
 	if *p > 0 {
 		*p -= *p/32 + 1

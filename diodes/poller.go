@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync/atomic"
 )
 
 // A PollerOption changes how a [Poller] begins. [StartFrom] is one.
@@ -36,21 +35,21 @@ func (s StartFrom) applyPoller(to *StartFrom) {
 // was in the ring when it came to it, in the order in which they were set.
 //
 // [Poller.TryNext], [Poller.Next] and [Poller.NextContext] may be called by one goroutine at a time, the poller's reader.
-// [Poller.Missed], [Poller.Len] and [Poller.Close] may be called by any goroutine at any time.
+// [Poller.Missed], [Poller.Len] and [Poller.Close] may be called by any goroutine at any time. The zero value can't be used.
 type Poller[T any] struct {
 	d *OneToMany[T]
 
 	// The reader's alone: the position of its next element.
 	next position
 	// The writer's before it marks the poller, the reader's from then until it has counted itself out: what it copies.
-	retired *retired
+	retired cell[*retired]
 
-	missed  atomic.Uint64
+	missed  atomicUint64
 	parking parking
 
 	_ [cacheLine]byte
 	// place is next, as it was when the reader wrote it, packed, and flags. The writer and Close add a flag each.
-	place atomic.Uint64
+	place atomicUint64
 	_     [cacheLine]byte
 }
 
@@ -70,9 +69,10 @@ func copies(p position) uint64 { return p.pack() * (placeFlags + 1) }
 func ahead61(a, b uint64) bool { return int64(a-b) > 0 }
 
 // TryNext returns the poller's next element; false when there is none yet, or the poller is closed. If it has missed elements,
-// it tells the diode's alerter how many. It never blocks, and allocates nothing; only the call during which the poller is
-// closed takes it off the list that the diode keeps. It is lock-free: each step that the writer makes it repeat is one with
-// which the writer has lapped it again.
+// it tells the diode's alerter how many. It never blocks and allocates nothing, with one exception: a call that copies an element
+// while [Poller.Close] runs takes the poller off the diode's list. For that it takes the lock that NewPoller and Close take, and
+// allocates a new list. It is lock-free: each step that the writer makes it repeat is one with which the writer has lapped it
+// again.
 //
 // TryNext is the reader's: see [Poller].
 func (p *Poller[T]) TryNext() (T, bool) {
@@ -85,6 +85,7 @@ func (p *Poller[T]) tryNext() (x T, ok, ended bool) {
 	d := p.d
 	missed := uint64(0)
 	for !ok {
+		anew(missed)
 		place := p.place.Load()
 		if ended = place&closedPoller != 0; ended {
 			break
@@ -105,7 +106,7 @@ func (p *Poller[T]) tryNext() (x T, ok, ended bool) {
 		// First announce it, then see whether the element is still there: the writer does it the other way round.
 		if p.place.CompareAndSwap(place, copies(p.next)|copying) {
 			if w = word(slot.Load()); w.holds(p.next.lap) {
-				x, ok = *d.cells.at(w.node()), true
+				x, ok = d.cells.at(w.node()).get(), true
 				p.next = p.next.next(d.size())
 			}
 			p.leave()
@@ -121,7 +122,7 @@ func (p *Poller[T]) tryNext() (x T, ok, ended bool) {
 func (p *Poller[T]) leave() {
 	was := p.place.Swap(copies(p.next))
 	if was&marked != 0 {
-		p.d.release(p.retired)
+		p.d.release(p.retired.get())
 	}
 	if was&closedPoller != 0 { // Close came in between, and left the rest to the reader.
 		p.place.Or(closedPoller)
@@ -140,54 +141,17 @@ func (p *Poller[T]) miss(n uint64) {
 // the poller is closed, or the diode is closed and the poller has got every element.
 //
 // Next is the reader's: see [Poller].
-func (p *Poller[T]) Next() (T, bool) {
-	for {
-		if x, ok, ended := p.tryNext(); ok || ended {
-			return x, ok
-		}
-		p.arm()
-		if x, ok, ended := p.tryNext(); ok || ended {
-			p.disarm()
-			return x, ok
-		}
-		p.parking.sleep()
-		p.d.asleep.Add(-1)
-	}
-}
+func (p *Poller[T]) Next() (T, bool) { return p.NextContext(context.Background()) }
 
 // NextContext is Next that also stops waiting when ctx is done. It then returns false, and ctx.Err() is not nil. An element
 // that is there is returned even if ctx is done.
 //
 // NextContext is the reader's: see [Poller].
 func (p *Poller[T]) NextContext(ctx context.Context) (T, bool) {
-	for {
-		if x, ok, ended := p.tryNext(); ok || ended {
-			return x, ok
-		}
-		p.arm()
-		x, ok, ended := p.tryNext()
-		if ok || ended {
-			p.disarm()
-			return x, ok
-		}
-		if !p.parking.sleepContext(ctx) {
-			p.disarm()
-			x, ok, _ = p.tryNext() // An element may have come just before ctx was done.
-			return x, ok
-		}
-		p.d.asleep.Add(-1)
+	if x, ok, ended := p.tryNext(); ok || ended {
+		return x, ok
 	}
-}
-
-// arm announces the sleep first in the poller and then in the diode, where the writer looks first.
-func (p *Poller[T]) arm() {
-	p.parking.arm()
-	p.d.asleep.Add(1)
-}
-
-func (p *Poller[T]) disarm() {
-	p.d.asleep.Add(-1)
-	p.parking.disarm()
+	return wait(ctx, &p.parking, p.tryNext)
 }
 
 // Missed is the number of elements that the poller has lost because the writer lapped it, or evicted them, as far as the
@@ -210,8 +174,8 @@ func (p *Poller[T]) Close() {
 	if was&closedPoller != 0 {
 		return
 	}
+	p.parking.wake() // While the poller is still listed: if Close is descheduled before this, the next Set wakes the reader.
 	if was&copying == 0 {
 		p.d.remove(p)
 	}
-	p.parking.wake()
 }

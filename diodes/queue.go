@@ -27,56 +27,53 @@ func (q *queue[T]) init(size, writers int, alerter Alerter, opts []Option) {
 	q.ring.init(size, newOptions(opts).policy)
 	q.cells.init(size, 1+writers)
 	q.alerter = alerter
-	q.parking = newParking()
+	q.parking = newParking(nil)
 	q.spare, _ = q.cells.node()
 }
 
-// set puts x into the ring. It hands out what gave way.
-func (q *queue[T]) set(w *writer[T], x T) (dropped T, ok bool) {
-	*w.cell = x
+// set puts x into the ring and returns the element that was dropped, after it has told the alerter. That is nil when the caller
+// does it, after it has released the writer.
+func (q *queue[T]) set(w *writer[T], x T, alerter Alerter) (dropped T, ok bool) {
+	w.cell.set(x)
 	old, filled := q.tryFill(&w.filler)
 	if !filled {
 		old, filled = q.fill(&w.filler, old)
 	}
 	if filled {
 		w.pause.won()
-		w.at = w.at.next(q.size())
+		at := w.at
+		w.at = at.next(q.size())
 		if w.at.slot%hintEvery == 0 {
-			q.moveHint(w.at)
+			q.moveHint(at, w.at)
 		}
-		q.parking.wake()
 		w.spare = old.node()
 		w.cell = q.cells.at(w.spare)
-		if !old.full() {
-			return dropped, false
-		}
 	}
-	// What gave way is in the writer's cell: the element that was in the slot, or x.
-	dropped = moveOut(w.cell)
-	q.alert()
+	// A refused Set wakes the reader too: the writer that filled the ring may have been descheduled before it did.
+	q.parking.wake()
+	if filled && !old.full() {
+		return dropped, false
+	}
+	// The writer's cell holds the dropped element: the one that was in the slot, or x.
+	dropped = w.cell.take()
+	alert(alerter)
 	return dropped, true
 }
 
-// evict takes the oldest element out as a writer.
-func (q *queue[T]) evict(w *writer[T]) (x T, ok bool) {
+// evict takes the oldest element out as a writer. It alerts as set does.
+func (q *queue[T]) evict(w *writer[T], alerter Alerter) (x T, ok bool) {
 	if _, ok = q.ring.evict(&w.filler); ok {
 		w.cell = q.cells.at(w.spare)
-		x = moveOut(w.cell)
-		q.alert()
+		x = w.cell.take()
+		alert(alerter)
 	}
 	return x, ok
-}
-
-// alert tells the alerter of one element.
-func (q *queue[T]) alert() {
-	if q.alerter != nil {
-		q.alerter.Alert(1)
-	}
 }
 
 // tryNext takes the oldest element out. When there is none, ended says whether the queue is closed, so that none will come.
 func (q *queue[T]) tryNext() (x T, ok, ended bool) {
 	for {
+		anew(0)
 		slot := &q.words[q.at.slot]
 		old := word(slot.Load())
 		switch {
@@ -89,42 +86,16 @@ func (q *queue[T]) tryNext() (x T, ok, ended bool) {
 		case slot.CompareAndSwap(uint64(old), uint64(old.emptied(q.spare))):
 			q.spare = old.node()
 			q.at = q.at.next(q.size())
-			return moveOut(q.cells.at(q.spare)), true, false
+			return q.cells.at(q.spare).take(), true, false
 		}
 	}
 }
 
-func (q *queue[T]) next() (T, bool) {
-	for {
-		if x, ok, ended := q.tryNext(); ok || ended {
-			return x, ok
-		}
-		q.parking.arm()
-		if x, ok, ended := q.tryNext(); ok || ended {
-			q.parking.disarm()
-			return x, ok
-		}
-		q.parking.sleep()
+func (q *queue[T]) next(ctx context.Context) (T, bool) {
+	if x, ok, ended := q.tryNext(); ok || ended {
+		return x, ok
 	}
-}
-
-func (q *queue[T]) nextContext(ctx context.Context) (T, bool) {
-	for {
-		if x, ok, ended := q.tryNext(); ok || ended {
-			return x, ok
-		}
-		q.parking.arm()
-		x, ok, ended := q.tryNext()
-		if ok || ended {
-			q.parking.disarm()
-			return x, ok
-		}
-		if !q.parking.sleepContext(ctx) {
-			q.parking.disarm()
-			x, ok, _ = q.tryNext() // An element may have come just before ctx was done.
-			return x, ok
-		}
-	}
+	return wait(ctx, &q.parking, q.tryNext)
 }
 
 func (q *queue[T]) close() {

@@ -313,6 +313,25 @@ func TestSetGivesUp(t *testing.T) {
 	})
 }
 
+// A writer that was away, or is new, finds its place by the hint: it does not give up although more slots are filled than it has
+// attempts.
+func TestHint(t *testing.T) {
+	d := NewManyToOne[int](attempts+100, nil)
+	w := d.Writer()
+	for x := range attempts + 10 {
+		w.Set(x)
+	}
+	if dropped, ok := d.Set(1); ok {
+		t.Errorf("%d was dropped by a writer that was away", dropped)
+	}
+	if dropped, ok := d.Writer().Set(2); ok {
+		t.Errorf("%d was dropped by a new writer", dropped)
+	}
+	if want := attempts + 12; d.Len() != want {
+		t.Errorf("want %d elements, got %d", want, d.Len())
+	}
+}
+
 func TestNextParks(t *testing.T) {
 	forKinds(t, func(t *testing.T, kind string) {
 		synctest.Test(t, func(t *testing.T) {
@@ -423,26 +442,26 @@ func TestSetWakesOnlyASleeper(t *testing.T) {
 			d.Set(x)
 			d.Next()
 		}
-		if n := len(d.queueForTest().parking.wakes); n != 0 {
-			t.Errorf("%d wake-ups were sent to a reader that never slept", n)
+		if epoch := d.queueForTest().parking.epoch.Load(); epoch != 0 {
+			t.Errorf("the epoch of a reader that never slept was moved to %d", epoch)
 		}
 	})
 }
 
 // A writer that is descheduled between its wake-up and moving the epoch must not swallow the wake-up of a later one.
 func TestParkingLateEpoch(t *testing.T) {
-	p := newParking()
+	p := newParking(nil)
 	p.arm()
 	late := p.epoch.Load()
-	p.wakes <- struct{}{} // What another writer sends.
-	p.sleep()
+	p.wakes.send() // Another writer's.
+	p.wakes.receive(t.Context())
 	p.arm()
 	p.wakeArmed(late) // A writer that found the reader armed the time before.
-	<-p.wakes
+	p.wakes.receive(t.Context())
 	p.wake() // A later one.
-	select {
-	case <-p.wakes:
-	default:
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if !p.wakes.receive(ctx) {
 		t.Error("the later wake-up got lost")
 	}
 }
@@ -531,18 +550,41 @@ func TestWritersGrow(t *testing.T) {
 	for i := range frozen {
 		w := d.borrow()
 		writers = append(writers, w)
-		*w.cell = -i
+		w.cell.set(-i)
 	}
 	for x := range 10 {
 		d.Set(x)
 	}
 	equal(t, "read", []int{7, 8, 9}, drain(d))
 	for i, w := range writers {
-		if got := *w.cell; got != -i {
+		if got := w.cell.get(); got != -i {
 			t.Fatalf("cell of writer %d: want %d, got %d", i, -i, got)
 		}
 		if w.cell != d.cells.at(w.spare) {
 			t.Fatalf("writer %d has the cell of another node", i)
+		}
+	}
+}
+
+// Two goroutines that need a new chunk of cells at once get the same one.
+func TestCellsGrowAtOnce(t *testing.T) {
+	for range 5000 {
+		var c cells[int]
+		c.init(1, 1)
+		var start, ready sync.WaitGroup
+		start.Add(1)
+		for node := range 2 {
+			ready.Go(func() {
+				start.Wait()
+				c.at(uint32(2 + node)).set(1 + node)
+			})
+		}
+		start.Done()
+		ready.Wait()
+		for node := range 2 {
+			if got := c.at(uint32(2 + node)).get(); got != 1+node {
+				t.Fatalf("cell %d: want %d, got %d", node, 1+node, got)
+			}
 		}
 	}
 }
@@ -689,4 +731,92 @@ func TestNoLostWakeUp(t *testing.T) {
 	if x, ok := <-back; ok {
 		t.Fatalf("got %d after Close", x)
 	}
+}
+
+// A Set that is refused wakes the reader, if the writer that filled the ring has been descheduled before it did.
+func TestRefusedSetWakes(t *testing.T) {
+	forKinds(t, func(t *testing.T, kind string) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newKind[int](kind, 1, nil, DropNewest)
+			var got int
+			go func() { got, _ = d.Next() }()
+			synctest.Wait()
+			q, w := d.queueForTest(), d.writerForTest()
+			w.cell.set(1)
+			old, filled := q.tryFill(&w.filler)
+			if !filled {
+				t.Fatal("want an empty ring")
+			}
+			w.spare = old.node()
+			w.cell = q.cells.at(w.spare)
+			if dropped, ok := d.Set(2); !ok || dropped != 2 {
+				t.Errorf("Set into a full ring: want 2, true, got %d, %t", dropped, ok)
+			}
+			synctest.Wait()
+			if got != 1 {
+				t.Error("the reader sleeps although the ring is full")
+				d.Close()
+			}
+		})
+	})
+}
+
+// The alerter runs while no shared writer is held, so one that is slow, or panics, keeps none.
+func TestAlerterHoldsNoWriter(t *testing.T) {
+	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+		var d *ManyToOne[int]
+		writers := func() (all, held int) {
+			for w := &d.writers; w != nil; w = w.next.Load() {
+				all++
+				held += int(w.held.Load())
+			}
+			return all, held
+		}
+		d = NewManyToOne[int](1, AlertFunc(func(int) {
+			if _, held := writers(); held != 0 {
+				t.Errorf("%v: %d writers are held during Alert", policy, held)
+			}
+			panic("alert")
+		}), policy)
+		for range 100 {
+			func() {
+				defer func() { _ = recover() }()
+				d.Set(1)
+			}()
+			func() {
+				defer func() { _ = recover() }()
+				d.Evict()
+			}()
+			d.Set(1)
+		}
+		if all, held := writers(); all != initialWriters || held != 0 {
+			t.Errorf("%v: want %d writers, none held, got %d, %d held", policy, initialWriters, all, held)
+		}
+	}
+}
+
+// A writer that was descheduled for 2^38 laps or more, in the middle of moving the hint, does not move it into the future.
+func TestLateHint(t *testing.T) {
+	forKinds(t, func(t *testing.T, kind string) {
+		for _, laps := range []word{1, 1<<38 - 1, 1 << 38, 1<<38 + 1, 1<<39 - 1} {
+			d := newKind[int](kind, 3, nil)
+			q := d.queueForTest()
+			start := position{lap: laps * lapUnit}
+			for i := range q.words {
+				q.words[i].Store(uint64(emptyWord(start.lap, word(q.words[i].Load()).node())))
+			}
+			q.hint.Store(start.pack())
+			q.at, d.writerForTest().at = start, start
+			d.Set(1)
+
+			q.moveHint(position{slot: 2}, position{lap: lapUnit}) // By the writer that filled the last slot of the first lap.
+			if got := q.hint.Load(); got != start.pack() {
+				t.Errorf("%d laps later: the hint is %v, want %v", laps, unpackPosition(got), start)
+				q.hint.Store(start.pack()) // Len would not return.
+			}
+			if n := d.Len(); n != 1 {
+				t.Errorf("%d laps later: want 1 element, got %d", laps, n)
+			}
+		}
+	})
 }

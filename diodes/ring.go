@@ -5,7 +5,6 @@ package diodes
 
 import (
 	"fmt"
-	"sync/atomic"
 )
 
 // MaxSize is the largest capacity of a diode, in elements.
@@ -36,14 +35,15 @@ const cacheLine = 128
 // elements leave in that order too. So a word tells of more than its slot: all positions before the last one that was filled
 // in it are filled as well, and all elements up to a lap before that one are gone.
 type ring struct {
-	words  []atomic.Uint64 // one a slot; see word
+	words  []atomicUint64 // one a slot; see word
 	policy DropPolicy
 
 	_ [cacheLine]byte
 	// hint is a position, packed, that is not after the next one to be filled, for those who don't know a later one. The
 	// writer that fills the last of each hintEvery positions of a lap moves it, by compare-and-swap, and only forward. It is
-	// behind by up to hintEvery, and by as many again for each goroutine that is about to move it or was beaten to it.
-	hint atomic.Uint64
+	// behind by up to hintEvery, and by as many again for each goroutine that is about to move it, was beaten to it, or was
+	// lapped before it did.
+	hint atomicUint64
 	_    [cacheLine]byte
 }
 
@@ -53,7 +53,7 @@ func (r *ring) init(size int, policy DropPolicy) {
 		panic(fmt.Sprintf("diodes: size must be from 1 to %d, not %d", MaxSize, size))
 	}
 	r.policy = policy
-	r.words = make([]atomic.Uint64, size)
+	r.words = make([]atomicUint64, size)
 	for i := range r.words {
 		r.words[i].Store(uint64(emptyWord(0, uint32(i))))
 	}
@@ -64,7 +64,7 @@ func (r *ring) size() int { return len(r.words) }
 // writer is what fills a ring. It belongs to one goroutine at a time.
 type writer[T any] struct {
 	filler
-	cell *T // of the spare
+	cell *cell[T] // of the spare
 }
 
 // filler is the part of a writer that knows nothing of elements.
@@ -100,6 +100,7 @@ func (r *ring) fill(w *filler, old word) (word, bool) {
 			lost++
 			w.pause.lost(lost)
 		}
+		anew(0)
 		var filled bool
 		if old, filled = r.tryFill(w); filled {
 			return old, true
@@ -117,10 +118,15 @@ func (r *ring) past(p position, old word) position {
 	return next
 }
 
-// moveHint is called by the writer that filled the position before p.
-func (r *ring) moveHint(p position) {
-	if hint := r.hint.Load(); ahead(p.pack(), hint) {
-		r.hint.CompareAndSwap(hint, p.pack()) // If it fails somebody else has moved it; if less far, the next one makes up for it.
+// moveHint moves the hint to p. It is called by the writer that filled the position before.
+//
+// It moves the hint only while that position's slot has not been filled again. Positions wrap, so to a writer that has been
+// descheduled for 2^38 laps its old p looks like one in the future. That writer finds another lap in the slot; and if it is
+// descheduled after it has looked, another hint.
+func (r *ring) moveHint(filled, p position) {
+	hint := r.hint.Load()
+	if ahead(p.pack(), hint) && word(r.words[filled.slot].Load()).awaits(filled.lap+lapUnit) {
+		r.hint.CompareAndSwap(hint, p.pack()) // On failure another writer has moved it. If less far, the next one makes up for it.
 	}
 }
 
@@ -128,6 +134,7 @@ func (r *ring) moveHint(p position) {
 func (r *ring) head() (position, word) {
 	p := unpackPosition(r.hint.Load())
 	for {
+		anew(p.pack())
 		old := word(r.words[p.slot].Load())
 		if old.awaits(p.lap) {
 			return p, old
@@ -158,6 +165,7 @@ func (r *ring) oldest(head position) (at position, old word, ok bool) {
 func (r *ring) evict(w *filler) (at position, ok bool) {
 	lost := 0
 	for range attempts {
+		anew(0)
 		next := &r.words[w.at.slot]
 		head := word(next.Load())
 		if !head.awaits(w.at.lap) {

@@ -15,8 +15,8 @@ package diodes
 // version: 2L when the slot is empty and waits for the element of lap L, 2L+1 when it holds the element of lap L. It only
 // grows, so a swap that was prepared before somebody else's fails. But it wraps: what a goroutine remembers of a word or a
 // position is mistaken for something new when the ring has gone round 2^39 times meanwhile, to within one lap. At 20 ns a Set
-// that takes 3 hours with a ring of size 1, and 120 days with one of 1000. The ring's hint can't be moved by who was away for
-// 2^38 laps in the middle of moving it, and the place of a poller has 38 bits for the lap.
+// that takes 3 hours with a ring of size 1, and 120 days with one of 1000. The same holds for the ring's hint. The place of a
+// poller has 38 bits for the lap, so there it is 2^38 times.
 //
 // c (closed): the diode was closed when this slot was the next to be set. Nothing goes into the slot, or past it, again.
 //

@@ -307,7 +307,7 @@ func TestErrorTextIsBounded(t *testing.T) {
 	assert.Equal(t, "Internal: x"+strings.Repeat("é", maxErrorText/2-1)+"…", e.Error())
 }
 
-// Whoever meets a hint finds it in the README, up to its colon.
+// The README explains each hint, up to its colon.
 func TestReadmeExplainsHints(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)

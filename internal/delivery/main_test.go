@@ -128,7 +128,10 @@ func send(ctx context.Context, s observed, envelopes ...*loggregator_v2.Envelope
 func sendBytes(ctx context.Context, s observed, message *[]byte) error {
 	b := &buffer{mem.NewBuffer(message, &buffers)}
 	defer b.Free()
-	return s.send(ctx, b, 1, s.attempted)
+	return s.send(ctx, b, 1, func(a Attempt) bool {
+		s.attempted(a)
+		return true
+	})
 }
 
 // sendAsync sends from another goroutine; the channel gets the result.

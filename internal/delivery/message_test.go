@@ -157,7 +157,7 @@ func TestMessageEmpty(t *testing.T) {
 	assert.Empty(t, sender.deliver(t.Context(), m))
 }
 
-// A loop over the attempts that breaks ends the delivery as ctx would.
+// After a loop over the attempts breaks, the message is not retried.
 func TestDeliverBreak(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Refuse(status.Error(codes.Unavailable, "no"))

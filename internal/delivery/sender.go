@@ -39,26 +39,27 @@ func (c *Client) NewSender() *Sender { return &Sender{client: c} }
 // retryable, the configured time is not over, and the client is not finishing. A pause that the server asks for holds
 // for the next message too. What the server refuses as too large is sent again in halves, down to single envelopes.
 //
-// ctx bounds all of it. An attempt that it cuts off is not yielded: it says nothing of the server. A loop that breaks ends like ctx.
+// ctx bounds all of it. An attempt that it cuts off is not yielded: it says nothing of the server. After a loop
+// breaks nothing is retried.
 func (s *Sender) Deliver(ctx context.Context, m *Message) iter.Seq[Attempt] {
 	return func(yield func(Attempt) bool) {
 		if m.Len() == 0 {
 			m.begin()
 			return
 		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer m.end()
-		s.deliver(ctx, m, &buffer{mem.NewBuffer(m.begin(), &buffers)}, m.parts, func(a Attempt) {
-			if cutOff := a.Err != nil && ctx.Err() != nil; !cutOff && !yield(a) {
-				cancel()
+		broken := false
+		s.deliver(ctx, m, &buffer{mem.NewBuffer(m.begin(), &buffers)}, m.parts, func(a Attempt) (retry bool) {
+			if cutOff := a.Err != nil && ctx.Err() != nil; !cutOff && !broken {
+				broken = !yield(a)
 			}
+			return !broken
 		})
+		m.end()
 	}
 }
 
 // deliver sends the encoded envelopes that parts describes, as one message or in halves, and frees them.
-func (s *Sender) deliver(ctx context.Context, m *Message, encoded *buffer, parts []part, attempted func(Attempt)) {
+func (s *Sender) deliver(ctx context.Context, m *Message, encoded *buffer, parts []part, attempted func(Attempt) (retry bool)) {
 	err := s.send(ctx, encoded, len(parts), attempted)
 	size := encoded.Len()
 	var failure *Error
@@ -77,7 +78,7 @@ func (s *Sender) deliver(ctx context.Context, m *Message, encoded *buffer, parts
 
 // send sends one message of so many envelopes. It returns nil when the message is acknowledged, the last attempt's error when it is
 // given up, and ctx's error when there was no attempt.
-func (s *Sender) send(ctx context.Context, message *buffer, envelopes int, attempted func(Attempt)) error {
+func (s *Sender) send(ctx context.Context, message *buffer, envelopes int, attempted func(Attempt) (retry bool)) error {
 	retry := s.client.cfg.Retry
 	delays := backoff.ExponentialBackOff{
 		InitialInterval:     retry.InitialInterval,
@@ -116,8 +117,7 @@ func (s *Sender) send(ctx context.Context, message *buffer, envelopes int, attem
 				attempt.RetryIn = delay
 			}
 		}
-		attempted(attempt)
-		if attempt.RetryIn == 0 {
+		if retry := attempted(attempt); !retry || attempt.RetryIn == 0 {
 			return last
 		}
 		s.pause(ctx, attempt, ended)

@@ -13,7 +13,7 @@
 //	e = envelope.AppendLog(e, "hello", envelope.Out)
 //	batch = envelope.Append(batch, e)
 //
-// A receiver refuses the whole batch for one string that is not UTF-8. So every string is made valid here, whoever wrote it:
+// A receiver refuses the whole batch for one string that is not UTF-8. So every string is made valid here:
 // each run of invalid bytes becomes one U+FFFD. A log payload is bytes and stays as it is.
 package envelope
 

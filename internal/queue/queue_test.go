@@ -271,3 +271,62 @@ func TestAll(t *testing.T) {
 		break
 	}
 }
+
+func TestAccount(t *testing.T) {
+	for name, tt := range map[string]struct {
+		reserved int64
+		add      int
+		over     int64 // by how much add exceeds the limit of 10
+		exceeded bool
+	}{
+		"room":                      {5, 4, -1, false},
+		"just full":                 {5, 5, 0, false},
+		"above":                     {5, 7, 2, true},
+		"above by others, not more": {15, 2, 2, true},
+		"above alone":               {0, 100, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := account{limit: 10}
+			a.reserved.Store(tt.reserved)
+			require.Equal(t, tt.over, a.add(tt.add))
+			require.Equal(t, tt.exceeded, a.exceeded())
+		})
+	}
+}
+
+// Of concurrent calls of tryAdd, each that returns true has reserved room of its own.
+func TestTryAddAtOnce(t *testing.T) {
+	const callers, calls = 4, 3_000_000
+	a := account{limit: callers * calls / 2}
+	var added atomic.Int64
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			<-start
+			n := int64(0)
+			for range calls {
+				if a.tryAdd(1) {
+					n++
+				}
+			}
+			added.Add(n)
+		})
+	}
+	close(start)
+	wg.Wait()
+	require.Equal(t, a.limit, added.Load())
+	require.Equal(t, a.limit, a.reserved.Load())
+}
+
+// A push evicts what it exceeds the bound by itself, and leaves the rest to the push in progress that reserved it.
+func TestPushEvictsItsOwnPart(t *testing.T) {
+	q := New[int](Bounds{Capacity: 10, MaxItems: 10, Policy: diodes.DropOldest})
+	for i := range 3 {
+		q.Push(Batch[int]{Data: i, Items: 3}, func(b Batch[int]) { t.Errorf("%d was dropped", b.Data) })
+	}
+	q.items.reserved.Add(10) // By a push that has not set its batch yet.
+	var drops []int
+	q.Push(Batch[int]{Data: 3, Items: 2}, func(b Batch[int]) { drops = append(drops, b.Data) })
+	require.Equal(t, []int{0}, drops)
+}

@@ -12,8 +12,8 @@ import (
 // maxExponentialBuckets is how many buckets a side of an exponential histogram has at most after it was downscaled.
 const maxExponentialBuckets = 20
 
-// exponentialHistogram puts the points of an exponential histogram out in the form of an ordinary one. One that does not say
-// its temporality is taken for cumulative.
+// exponentialHistogram yields the points of an exponential histogram in the form of an explicit one. An unspecified temporality
+// counts as cumulative.
 func (m *Metrics) exponentialHistogram(name, unit string, h pmetric.ExponentialHistogram) {
 	if h.AggregationTemporality() == pmetric.AggregationTemporalityDelta {
 		m.reject(ReasonTemporality, h.DataPoints().Len())
@@ -41,7 +41,7 @@ func (m *Metrics) exponentialPoint(name, unit string, p pmetric.ExponentialHisto
 	return ""
 }
 
-// exponentialBuckets puts the buckets out from the lowest bound to the highest: negative observations, those around zero,
+// exponentialBuckets yields the buckets from the lowest bound to the highest: negative observations, those around zero,
 // positive ones. At scale s, bucket i has the positive observations in (b^i, b^(i+1)] with b = 2^(2^-s), or the negative ones
 // in [-b^(i+1), -b^i). Both sides also have the bound at which their outermost buckets begin: without it a query would take
 // zero, or nothing at all, for the beginning of the lowest bucket.

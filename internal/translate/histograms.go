@@ -50,8 +50,8 @@ func (m *Metrics) histogramNames(name string) histogramNames {
 // longestNumber is how many bytes formatNumber writes at most.
 const longestNumber = len("-2.2250738585072014e-308")
 
-// histogram puts the points of a histogram out as Prometheus has it: a counter of observations, a gauge of their sum, and a
-// counter for each bucket that includes the buckets below it. One that does not say its temporality is taken for cumulative.
+// histogram yields the points of a histogram as Prometheus has it: a counter of observations, a gauge of their sum, and a counter for
+// each bucket that includes the buckets below it. An unspecified temporality counts as cumulative.
 func (m *Metrics) histogram(name, unit string, h pmetric.Histogram) {
 	if h.AggregationTemporality() == pmetric.AggregationTemporalityDelta {
 		m.reject(ReasonTemporality, h.DataPoints().Len())
@@ -92,18 +92,18 @@ type histogramData interface {
 	Sum() float64
 }
 
-// buckets is what has to be known of the buckets that are put out.
+// buckets is the state of the buckets that are being yielded.
 type buckets struct {
 	timestamp int64
 	name      string
-	// waits is whether there is a bucket that waits for the next one: of two with the same bound only the later is put out.
+	// waits reports whether a bucket waits for the next one: of two with the same bound only the later one is yielded.
 	waits bool
 	bound float64
 	total uint64
 }
 
-// beginHistogram puts out what a histogram has beside its buckets: their number and their sum. It reports false when the
-// envelopes of the point would be too large. It is generic because an interface would be an allocation for each point.
+// beginHistogram yields the count and the sum of a histogram. It reports false when the envelopes of the point would be too
+// large. It is generic because an interface would be an allocation for each point.
 func beginHistogram[P histogramData](m *Metrics, name, unit string, p P) bool {
 	names := m.histogramNames(name)
 	if !m.encodeCommon(p.Attributes(), boundTag, m.histogramRoom(names, unit), names.bucket, unit) {
@@ -117,20 +117,20 @@ func beginHistogram[P histogramData](m *Metrics, name, unit string, p P) bool {
 	return true
 }
 
-// putTotal puts out one of the Counters that a point makes, with a tag of its own if key is not empty.
+// putTotal yields one of the Counters of a point, with a tag of its own if key is not empty.
 func (m *Metrics) putTotal(timestamp int64, name string, total uint64, key, value string, items int) {
 	m.message = envelope.AppendCounter(m.message[:0], name, 0, total)
 	m.emit(timestamp, key, value, items)
 }
 
-// putGauge puts out one of the Gauges that a point makes beside Counters, with a tag of its own if key is not empty.
+// putGauge yields one of the Gauges of a histogram or summary, with a tag of its own if key is not empty.
 func (m *Metrics) putGauge(timestamp int64, name, unit string, number float64, key, value string) {
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, number)
 	m.message = envelope.AppendGauge(m.message[:0], m.gauge)
 	m.emit(timestamp, key, value, 0)
 }
 
-// bucket puts out that total observations are not above bound. Bounds and totals must not fall.
+// bucket yields that total observations are not above bound. Bounds and totals must not fall.
 func (m *Metrics) bucket(bound float64, total uint64) {
 	b := &m.buckets
 	switch {
@@ -145,7 +145,7 @@ func (m *Metrics) bucket(bound float64, total uint64) {
 	b.waits, b.total = true, total
 }
 
-// endHistogram puts out the last bucket, which has all observations, and completes the point.
+// endHistogram yields the last bucket, which has all observations, and completes the point.
 func (m *Metrics) endHistogram(count uint64) {
 	if b := &m.buckets; b.waits && !math.IsInf(b.bound, 1) {
 		m.putBucket(m.formatNumber(b.bound), b.total, 0)

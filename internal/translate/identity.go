@@ -17,8 +17,8 @@ const (
 	maxInstanceID = 36
 )
 
-// Identity says where a source ID or an instance ID comes from: Value if it is not empty; else the first of Attributes that
-// is set and not empty on the record, the scope or the resource; else Default.
+// Identity is the source of a source ID or an instance ID: Value if it is not empty; else the first of Attributes that is set and
+// not empty on the record, the scope or the resource; else Default.
 type Identity struct {
 	Value      string
 	Attributes []string
@@ -165,5 +165,5 @@ func cleanInstanceID(id string) string {
 	return strings.Repeat("_", begin) + inner + strings.Repeat("_", len(id)-begin-len(inner))
 }
 
-// printable says whether r is PRINTUSASCII of RFC 5424: visible ASCII, no space.
+// printable reports whether r is PRINTUSASCII of RFC 5424: visible ASCII, no space.
 func printable(r rune) bool { return '!' <= r && r <= '~' }

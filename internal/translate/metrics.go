@@ -106,7 +106,7 @@ func (m *Metrics) name(metric pmetric.Metric) string {
 }
 
 // prometheusName is the name that Log Cache's PromQL has for a metric, with suffixes for unit and type. Each character that it
-// lacks becomes an underscore. A metric of whose own name nothing else would be left is called metric_ and the FNV-1a hash of it.
+// lacks becomes an underscore. A metric whose own name has no letter or digit that PromQL has is called metric_ and the FNV-1a hash of the name.
 func prometheusName(key metricKey) string {
 	metric := pmetric.NewMetric()
 	metric.SetName(key.name)
@@ -151,7 +151,7 @@ func (m *Metrics) metric(metric pmetric.Metric) {
 	}
 }
 
-// sum puts the points of a sum out. One that does not say its temporality is taken for cumulative.
+// sum yields the points of a sum. An unspecified temporality counts as cumulative.
 func (m *Metrics) sum(name string, metric pmetric.Metric) {
 	sum := metric.Sum()
 	delta := sum.AggregationTemporality() == pmetric.AggregationTemporalityDelta
@@ -222,7 +222,7 @@ func (m *Metrics) pointTime(ts pcommon.Timestamp) int64 {
 	return m.now
 }
 
-// totalPoint puts a point of a monotonic cumulative sum out.
+// totalPoint yields a point of a monotonic cumulative sum.
 func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
 	total, reason := wholePart(p)
 	if reason != "" {
@@ -236,7 +236,7 @@ func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
 	return ""
 }
 
-// wholePart is the number of a monotonic sum, cut to an integer.
+// wholePart is the number of a monotonic sum, truncated to an integer.
 func wholePart(p pmetric.NumberDataPoint) (uint64, Reason) {
 	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {
 		if p.IntValue() < 0 {
@@ -257,7 +257,7 @@ func wholePartOf(v float64) (uint64, Reason) {
 	return uint64(v), ""
 }
 
-// deltaPoint puts a point of a monotonic delta sum out. The agent adds the deltas up.
+// deltaPoint yields a point of a monotonic delta sum. The agent adds the deltas up.
 func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 	delta, reason := wholePart(p)
 	if reason != "" {
@@ -302,7 +302,7 @@ func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reaso
 // gaugesAtMost bounds the memory of the gauges of a scope that wait for further points, in bytes.
 const gaugesAtMost = 4 << 20
 
-// putGauges puts the Gauge envelopes of a scope out, in the order of their first points.
+// putGauges yields the Gauge envelopes of a scope, in the order of their first points.
 func (m *Metrics) putGauges() {
 	for i := range m.gauges.inUse() {
 		g := &m.gauges.groups[i]
@@ -384,10 +384,10 @@ func (g *gaugeGroups) begin(timestamp int64, common []byte) int {
 	return g.used - 1
 }
 
-// fractions remembers what was cut off the delta of each stream of doubles, for its next point.
+// fractions has what was truncated from the delta of each stream of doubles, for its next point.
 //
 // Its memory is bounded: a stream that was not seen while rememberedStreams others were is forgotten, with its fraction,
-// which is less than 1. Streams are known by a hash of 64 bits; should two ever have the same, they share a fraction.
+// which is less than 1. Streams are known by a hash of 64 bits; two with the same hash share a fraction.
 type fractions struct {
 	recent, older map[uint64]float64
 	seed          maphash.Seed

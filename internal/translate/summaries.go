@@ -14,7 +14,7 @@ import (
 // quantileTag has the quantile of a Gauge of a summary.
 const quantileTag = "quantile"
 
-// summary puts the points of a summary out as Prometheus has it: a gauge for each quantile, a gauge of the sum of all
+// summary yields the points of a summary as Prometheus has it: a gauge for each quantile, a gauge of the sum of all
 // observations, and a counter of them.
 func (m *Metrics) summary(name, unit string, s pmetric.Summary) {
 	for _, p := range s.DataPoints().All() {
@@ -55,7 +55,7 @@ func (m *Metrics) summaryRoom(name, unit string) int {
 	return max(len(m.message), envelope.Size(len(m.gauge))+tagSize(len(quantileTag), longestNumber))
 }
 
-// haveQuantiles says whether the quantiles of a point are from 0 to 1.
+// haveQuantiles reports whether the quantiles of a point are from 0 to 1.
 func haveQuantiles(p pmetric.SummaryDataPoint) bool {
 	for _, q := range p.QuantileValues().All() {
 		if !(q.Quantile() >= 0 && q.Quantile() <= 1) { // Nor is NaN.

@@ -98,7 +98,7 @@ func (s *tagSet) set(key, value string) {
 	s.append(own)
 }
 
-// inherit adds the tags of an outer level that s does not have.
+// inherit adds the tags of an outer attribute scope that s does not have.
 func (s *tagSet) inherit(outer *tagSet) {
 	for i := range outer.tags {
 		if !s.has(outer.tags[i].key) {
@@ -107,7 +107,7 @@ func (s *tagSet) inherit(outer *tagSet) {
 	}
 }
 
-// assignment is which attributes of one level, a resource, a scope or an item, become which tags.
+// assignment says which attributes of one attribute scope, a resource, an instrumentation scope or an item, become which tags.
 type assignment struct {
 	keySet     // of the tags
 	tags       []assigned
@@ -175,10 +175,11 @@ func (a *assignment) forget() {
 	clear(a.keys)
 }
 
-// levelTags makes the tags of a resource or a scope.
-func (t *translator) levelTags(tags *tagSet, attrs pcommon.Map) {
+// attributeTags makes the tags of a resource or an instrumentation scope.
+func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 	tags.reset()
 	t.names.assign(&t.keys, attrs, "")
+	defer t.names.forget()
 	t.values = t.values[:0]
 	for _, value := range attrs.All() {
 		t.values = append(t.values, value)

@@ -117,7 +117,7 @@ func statusCode(s ptrace.Span) string {
 	return ""
 }
 
-// events puts the events of a span out, before the span itself, which completes the item.
+// events yields the events of a span, before the span itself, which completes the item.
 func (t *Traces) events(s ptrace.Span) {
 	if s.Events().Len() == 0 {
 		return

@@ -63,7 +63,7 @@ type Reason string
 const (
 	// ReasonEmpty: a log record without a body and attributes, or a number point without a number.
 	ReasonEmpty Reason = "empty"
-	// ReasonMalformed: a number without a name, or a histogram or summary whose parts don't fit together.
+	// ReasonMalformed: a number without a name, or a histogram or summary with parts that don't fit together.
 	ReasonMalformed Reason = "malformed"
 	// ReasonNegative: a monotonic sum below zero.
 	ReasonNegative Reason = "negative"
@@ -104,7 +104,7 @@ type translator struct {
 	common  []byte // the encoded identity and tags that all envelopes of the item share
 	message []byte // the encoded message of the envelope in work
 
-	// Buffers of plans: the assignment and the inherited tags of one that is compiled, the parts that are sorted, the values of a level.
+	// Buffers of plans: the assignment and the inherited tags of one that is compiled, the parts that are sorted, the values of an attribute scope.
 	names     assignment
 	inherited tagSet
 	parts     []keyedPart
@@ -129,11 +129,11 @@ func newTranslator(opts Options, prometheusLabels bool) translator {
 
 func (t *translator) beginResource(r pcommon.Resource) {
 	t.resourceAttributes = r.Attributes()
-	t.levelTags(&t.resource, r.Attributes())
+	t.attributeTags(&t.resource, r.Attributes())
 }
 
 func (t *translator) beginScope(s pcommon.InstrumentationScope) {
-	t.levelTags(&t.scope, s.Attributes())
+	t.attributeTags(&t.scope, s.Attributes())
 	if s.Name() != "" {
 		t.scope.set("otel_scope_name", s.Name())
 	}

@@ -87,7 +87,7 @@ func TestBurstIntoARouter(t *testing.T) {
 	}
 }
 
-// There is nothing to pace while nothing can be sent.
+// The rate limit does not hold while nothing can be sent.
 func TestNoRateLimitWithoutAConnection(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Down()

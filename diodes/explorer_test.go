@@ -1,0 +1,720 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build explore
+
+package diodes
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"math/bits"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+)
+
+// An explorer runs a scenario, the calls that a few threads make on a real diode, in every order in which their steps can
+// be taken. A thread is a coroutine that stops before each step. One execution takes steps until the scenario has ended, or
+// until it comes to a state that was visited before; the next one repeats its beginning and then takes another step.
+//
+// Two executions are in the same state if memory is the same, each thread has observed the same in the call that it is in,
+// and the judge thinks the same of what has returned. What follows from equal states is equal, so each is explored once: that
+// covers every interleaving. In addition, sleep sets leave out steps that only lead to a state along a second way
+// (Godefroid, Partial-Order Methods for the Verification of Concurrent Systems, 1996, chapter 5).
+//
+// No step is assumed to come: a call whose steps depend on a thread that is never scheduled again exceeds stepLimit, because
+// the explorer also schedules the caller alone.
+type explorer struct {
+	scenario
+	world *world
+
+	threads []*thread
+	current *thread // nil while the scenario is made or checked
+	run     int
+	memory  uint64 // hash of all values at all locations
+	names   map[any]uint64
+	named   uint64
+	alone   int // steps outside of threads
+	failure string
+	unfit   bool     // the schedule that was to be followed
+	trace   []string // in words, if tracing
+	tracing bool
+
+	stack   []frame
+	visited map[uint64]*visit
+
+	executions int
+	longest    map[byte]int // steps of the longest call of each kind
+}
+
+// stepLimit is the number of steps that no call may need. It is far more than any does.
+const stepLimit = 150
+
+// A choice is the index of the thread that takes the next step, plus canceled if it receives because its context is done.
+type choice uint8
+
+const (
+	canceled   = choice(8)
+	maxChoices = 16
+)
+
+// choices is a set of them, a bit each.
+type choices uint16
+
+func (c choice) in(set choices) bool { return set>>c&1 == 1 }
+
+// A step is what a thread did at a location. Steps that commute lead to the same state in either order.
+type step struct {
+	at    uint64
+	wrote bool
+	kinds uint8
+}
+
+// What the order of steps is visible by, apart from memory.
+const (
+	began    = 1 << iota // a call began with the step
+	returned             // a call returned after it
+	slept                // a thread fell asleep or was woken
+	looked               // the judge looked at memory
+)
+
+func (a step) commutes(b step) bool {
+	if a.at == b.at && (a.wrote || b.wrote) || (a.kinds|b.kinds)&looked != 0 {
+		return false
+	}
+	return a.kinds == 0 || b.kinds == 0 || bits.OnesCount8(a.kinds|b.kinds) == 1
+}
+
+// A frame is a state on the way to the present one.
+type frame struct {
+	visit       *visit
+	judge       judge
+	choice      choice  // the one taken
+	todo        choices // those that remain
+	asleep      choices // those that need not be taken
+	steps       [maxChoices]step
+	running     choices // those of the thread that took the last step
+	preemptions int     // steps so far before which the running thread could have gone on
+}
+
+// A visit is what is known of a state.
+type visit struct {
+	asleep choices // at each visit
+	active bool    // it is on the stack
+}
+
+// A thread runs the calls of its script, one letter each.
+type thread struct {
+	index  int
+	script string
+	resume func() (struct{}, bool)
+	stop   func()
+	yield  func(struct{}) bool
+
+	// The next step.
+	at   *location
+	kind access
+	ctx  context.Context
+
+	cancel   bool // the next step is a receive that ends with the context
+	step     step
+	begins   bool // the next step is the first of a call
+	began    bool // the last step was
+	returned bool // a call returned after the last step
+	done     bool
+	aborted  bool
+
+	call   call
+	result result
+	ended  call // the one that returned last, and its result
+	got    result
+	steps  int // of the call
+	// Hashes of what the call has done so far: all that it has observed; where it has been, which is where it has stored, tried
+	// to swap, or slept; and what it remembers, which is what it has observed since it began anew, and where it had been then.
+	history, path, seen uint64
+	open                []step // plain accesses since the last step
+}
+
+type abort struct{}
+
+func mix(a, b uint64) uint64 {
+	h, l := bits.Mul64(a^0x9e3779b97f4a7c15, b^0xe7037ed1a0b428db)
+	return h ^ l + a
+}
+
+func (x *explorer) pointer(p any) uint64 {
+	if reflect.ValueOf(p).IsNil() {
+		return 0
+	}
+	name, ok := x.names[p]
+	if !ok {
+		name = x.name()
+		x.names[p] = name
+	}
+	return name
+}
+
+func (t *thread) observe(what uint64) {
+	t.history = mix(t.history, what)
+	t.seen = mix(t.seen, what)
+}
+
+// name names a location or a pointer after the thread that met it first, and what that had observed. It is the same in all
+// executions that lead to the same state.
+func (x *explorer) name() uint64 {
+	x.named++
+	if t := x.current; t != nil {
+		return mix(mix(t.history, uint64(t.index)), uint64(t.steps)<<32+uint64(len(t.open)))
+	}
+	return mix(x.named, 0)
+}
+
+func (x *explorer) put(at *location, value uint64) {
+	for _, v := range [...]uint64{at.value, value} {
+		if v != 0 {
+			x.memory ^= mix(at.id, v)
+		}
+	}
+	at.value = value
+}
+
+func (x *explorer) before(ctx context.Context, at *location, kind access) bool {
+	t := x.current
+	if t == nil || t.aborted {
+		if x.alone++; x.alone > 10_000 {
+			panic("a call that nobody disturbs does not return")
+		}
+		return false
+	}
+	t.at, t.kind, t.ctx = at, kind, ctx
+	if t.yield(struct{}{}); t.aborted {
+		panic(abort{})
+	}
+	t.began, t.begins = t.begins, false
+	t.open = t.open[:0]
+	if t.steps++; t.steps > stepLimit {
+		x.fail("%s is not over after %d steps", t.call, t.steps)
+		t.aborted = true
+		panic(abort{})
+	}
+	return t.cancel
+}
+
+func (x *explorer) after(at *location, kind access, was, is uint64) {
+	value := was
+	if at.run != x.run {
+		*at = location{run: x.run, id: x.name()}
+		x.put(at, value)
+	}
+	if kind != load && kind != plainRead {
+		x.put(at, is)
+	}
+	t := x.current
+	if t == nil || t.aborted {
+		return
+	}
+	if x.tracing {
+		x.traceStep(t, kind, was, is)
+	}
+	s := step{at: at.id, wrote: kind != load && kind != plainRead && (kind != swap || value != at.value)}
+	switch kind {
+	case plainRead, plainWrite:
+		for _, other := range x.threads {
+			for _, o := range other.open {
+				if other != t && o.at == s.at && (o.wrote || s.wrote) {
+					x.fail("threads %d and %d access the same cell at once", other.index, t.index)
+				}
+			}
+		}
+		t.open = append(t.open, s)
+		t.observe(mix(at.id, value))
+		return
+	case store:
+		value = 0 // It observes nothing.
+	case send, receive:
+		s.kinds |= slept
+	}
+	t.step = s
+	what := uint64(kind)<<1 | fingerprint(t.cancel)
+	if kind != load {
+		t.path = mix(t.path, mix(at.id, what))
+	}
+	if kind == receive {
+		x.anew(0)
+	}
+	t.observe(mix(mix(at.id, value), what))
+}
+
+func (x *explorer) anew(keep uint64) {
+	if t := x.current; t != nil {
+		t.seen = mix(t.path, keep)
+	}
+}
+
+func (x *explorer) fail(format string, args ...any) {
+	if x.failure == "" {
+		x.failure = fmt.Sprintf(format, args...)
+	}
+}
+
+func (x *explorer) traceStep(t *thread, kind access, was, is uint64) {
+	pcs := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	var where string
+	for {
+		f, more := frames.Next()
+		if file := filepath.Base(f.File); file != "sync_explore.go" || !more {
+			where = fmt.Sprintf("%s:%d", file, f.Line)
+			break
+		}
+	}
+	names := [...]string{"load", "store", "swap", "lock", "send", "receive", "  read", "  write"}
+	x.trace = append(x.trace, fmt.Sprintf("%d %v %-8s %-16s %#x → %#x", t.index, t.call, names[kind], where, was, is))
+}
+
+// start makes the diode, and brings each thread to its first step.
+func (x *explorer) start() {
+	x.executions++
+	x.run++
+	x.memory, x.named, x.alone, x.current, x.failure = 0, 0, 0, nil, ""
+	clear(x.names)
+	x.world = newWorld(x)
+	for _, t := range x.threads {
+		*t = thread{index: t.index, script: t.script, resume: t.resume, stop: t.stop, yield: t.yield}
+	}
+	for _, t := range x.threads {
+		x.resume(t)
+	}
+}
+
+// open makes a thread for each word of the calls. It runs its script in each execution.
+func (x *explorer) open() {
+	scheduler = x
+	x.visited = map[uint64]*visit{}
+	x.names = map[any]uint64{}
+	x.longest = map[byte]int{}
+	for i, script := range strings.Fields(x.calls) {
+		t := &thread{index: i, script: script}
+		t.resume, t.stop = iter.Pull(func(yield func(struct{}) bool) {
+			for t.yield = yield; yield(struct{}{}); {
+				x.runScript(t)
+			}
+		})
+		t.resume()
+		x.threads = append(x.threads, t)
+	}
+}
+
+func (x *explorer) runScript(t *thread) {
+	defer func() {
+		if r := recover(); r != nil && r != (abort{}) {
+			x.fail("panic in %s: %v", t.call, r)
+			t.aborted = true
+		}
+	}()
+	for i, letter := range []byte(t.script) {
+		t.seen = mix(uint64(i), 1)
+		t.history, t.path, t.steps, t.begins = t.seen, t.seen, 0, true
+		t.call = call{letter, uint8(t.index<<4 + strings.Count(t.script[:i], "s") + 1)}
+		t.result = result{}
+		x.world.call(t)
+		t.ended, t.got, t.returned = t.call, t.result, true
+		x.longest[letter] = max(x.longest[letter], t.steps)
+	}
+	t.seen, t.done = 0, true
+}
+
+func (x *explorer) resume(t *thread) {
+	x.current = t
+	t.resume()
+	x.current = nil
+}
+
+// finished is the number of threads that have made all their calls.
+func (x *explorer) finished() (n int) {
+	for _, t := range x.threads {
+		if t.done {
+			n++
+		}
+	}
+	return n
+}
+
+// abort ends the present execution.
+func (x *explorer) abort() {
+	for _, t := range x.threads {
+		if !t.done && !t.aborted {
+			t.aborted = true
+			x.resume(t)
+		}
+	}
+}
+
+func (x *explorer) close() {
+	for _, t := range x.threads {
+		t.stop()
+	}
+	scheduler = nil
+}
+
+// take lets a thread take its next step.
+func (x *explorer) take(c choice) *thread {
+	t := x.threads[c%canceled]
+	t.cancel = c >= canceled
+	t.began, t.returned = false, false
+	x.resume(t)
+	if t.began {
+		t.step.kinds |= began
+	}
+	if t.returned {
+		t.step.kinds |= returned
+	}
+	if !t.done && t.kind == receive {
+		t.step.kinds |= slept
+	}
+	return t
+}
+
+// asleep reports whether a thread waits for a signal that has not been sent.
+func (t *thread) asleep() bool {
+	return !t.done && t.kind == receive && t.at.value == 0 && t.ctx.Err() == nil
+}
+
+// enabled is the set of steps that can be taken.
+func (x *explorer) enabled() (set choices) {
+	for i, t := range x.threads {
+		switch {
+		case t.done:
+		case t.kind == lock:
+			set |= choices(1&^t.at.value) << i
+		case t.kind == receive:
+			set |= choices(t.at.value&1) << i
+			if t.ctx.Err() != nil {
+				set |= 1 << (choice(i) + canceled)
+			}
+		default:
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
+// key is the hash of the present state.
+func (x *explorer) key(j judge, preemptions int, last int) uint64 {
+	h := mix(x.memory, j.hash)
+	for _, t := range x.threads {
+		open := uint64(0)
+		for _, o := range t.open {
+			open += mix(o.at, fingerprint(o.wrote))
+		}
+		h = mix(mix(h, t.seen), open+uint64(j.asleep[t.index])<<8+uint64(t.result.alerted))
+	}
+	x.world.plain(func(v uint64) { h = mix(h, v) })
+	if x.bound > 0 {
+		h = mix(h, uint64(preemptions*maxChoices+last))
+	}
+	return h
+}
+
+// explore runs all executions, or until one fails: then it returns its schedule.
+func (x *explorer) explore() []choice {
+	x.open()
+	defer x.close()
+	for {
+		x.execute(nil)
+		if x.failure != "" {
+			return x.schedule()
+		}
+		for {
+			last := len(x.stack) - 1
+			if last < 0 {
+				return nil
+			}
+			f := &x.stack[last]
+			f.asleep |= 1 << f.choice
+			if f.todo != 0 {
+				f.choose(f.todo)
+				break
+			}
+			f.visit.active = false
+			x.stack = x.stack[:last]
+		}
+	}
+}
+
+// schedule is the one of the present execution.
+func (x *explorer) schedule() []choice {
+	var s []choice
+	for _, f := range x.stack {
+		s = append(s, f.choice)
+	}
+	return s
+}
+
+// choose takes the next of the choices in set.
+func (f *frame) choose(set choices) {
+	f.choice = choice(bits.TrailingZeros16(uint16(set)))
+	f.todo &^= 1 << f.choice
+}
+
+// execute repeats the steps on the stack, of which the last one is new, and goes on from there. If there is a schedule it follows
+// that instead, as far as it goes.
+func (x *explorer) execute(schedule []choice) {
+	x.start()
+	defer x.abort()
+	var t *thread
+	for i := range x.stack {
+		t = x.take(x.stack[i].choice)
+	}
+	if len(x.stack) == 0 && !x.arrive(frame{judge: newJudge(x)}, -1, schedule) {
+		return
+	}
+	for {
+		f := &x.stack[len(x.stack)-1]
+		if t == nil {
+			t = x.take(f.choice)
+		}
+		if x.failure != "" {
+			return
+		}
+		next := frame{judge: f.judge, preemptions: f.preemptions}
+		next.judge.watch(x, t)
+		if x.failure != "" {
+			return
+		}
+		f.steps[f.choice] = t.step
+		if x.bound == 0 {
+			for rest := f.asleep; rest != 0; rest &= rest - 1 {
+				if c := choice(bits.TrailingZeros16(uint16(rest))); f.steps[c].commutes(t.step) {
+					next.asleep |= 1 << c
+					next.steps[c] = f.steps[c]
+				}
+			}
+		} else if f.running != 0 && !f.choice.in(f.running) {
+			next.preemptions++
+		}
+		last := t.index
+		t = nil
+		if !x.arrive(next, last, schedule) {
+			return
+		}
+	}
+}
+
+// arrive goes on from a new state: it returns false when there is nothing to be done.
+func (x *explorer) arrive(f frame, last int, schedule []choice) bool {
+	enabled := x.enabled()
+	for _, t := range x.threads {
+		if !t.done && t.kind == lock && strings.IndexByte("sec", t.call.letter) >= 0 {
+			x.fail("%s takes a lock", t.call)
+			return false
+		}
+	}
+	if len(schedule) > len(x.stack) {
+		f.choice = schedule[len(x.stack)]
+		if !f.choice.in(enabled) {
+			x.unfit = true
+			x.fail("the schedule does not fit: step %d can't be one of thread %d", len(x.stack), f.choice)
+			return false
+		}
+		x.stack = append(x.stack, f)
+		return true
+	}
+	if last >= 0 {
+		f.running = enabled & (1<<last | 1<<(last+int(canceled)))
+	}
+	before, seen := choices(0), false
+	if schedule == nil {
+		key := x.key(f.judge, f.preemptions, last)
+		f.visit, seen = x.visited[key]
+		if !seen {
+			f.visit = &visit{asleep: f.asleep}
+			x.visited[key] = f.visit
+		}
+		if f.visit.active {
+			x.fail("%s goes round, and nothing changes", x.threads[last].call)
+			return false
+		}
+		before = f.visit.asleep
+		f.asleep &= before
+		f.visit.asleep = f.asleep
+	}
+	f.todo = enabled &^ f.asleep
+	if x.bound > 0 && f.preemptions == x.bound && f.running != 0 {
+		f.todo = f.running
+	}
+	if seen {
+		f.todo &= before
+	}
+	switch {
+	case enabled == 0:
+		if !seen {
+			x.end(f.judge)
+		}
+		return false
+	case f.todo == 0:
+		return false
+	}
+	if f.visit != nil {
+		f.visit.active = true
+	}
+	if same := f.todo & f.running; same != 0 {
+		f.choose(same)
+	} else {
+		f.choose(f.todo)
+	}
+	x.stack = append(x.stack, f)
+	return true
+}
+
+// end checks what is left when nobody can take a step any more.
+func (x *explorer) end(j judge) {
+	for _, t := range x.threads {
+		switch {
+		case t.done:
+		case !t.asleep():
+			x.fail("deadlock: thread %d waits for a lock", t.index)
+		case x.world.due(t):
+			x.fail("thread %d sleeps, and nobody will wake it", t.index)
+		}
+	}
+	if x.failure == "" {
+		x.world.end(j)
+	}
+}
+
+// A judge compares what calls return with a sequential diode, the model. A call may take effect at any moment between its
+// first and its last step. The judge keeps every state that the model can be in, given what has returned so far, with the
+// results of calls that have taken effect but not yet returned; if none is left, no order of the calls explains what they have
+// returned (Lowe, Testing for linearizability, 2017: just-in-time linearization).
+type judge struct {
+	configs []config
+	pending uint8
+	calls   [maxThreads]call
+	asleep  [maxThreads]uint8 // threads that have slept since before a call began, a bit each
+	hash    uint64
+}
+
+const maxThreads = 6
+
+type config struct {
+	model   model
+	done    uint8 // those of the pending calls that have taken effect
+	results [maxThreads]result
+}
+
+var seed = maphash.MakeSeed()
+
+func newJudge(x *explorer) judge {
+	j := judge{configs: []config{{model: x.world.model()}}}
+	j.rehash()
+	return j
+}
+
+func (j *judge) rehash() {
+	j.hash = mix(uint64(j.pending), 0)
+	for _, c := range j.configs {
+		j.hash += maphash.Comparable(seed, c)
+	}
+	for t, c := range j.calls {
+		if j.pending>>t&1 == 1 {
+			j.hash = mix(j.hash, uint64(c.letter)<<8+uint64(c.arg))
+		}
+	}
+}
+
+// watch takes note of the step that t has taken.
+func (j *judge) watch(x *explorer, t *thread) {
+	if t.step.kinds&slept != 0 { // Whoever was asleep here is not any more.
+		for _, other := range x.threads {
+			if !other.asleep() {
+				for i := range j.asleep {
+					j.asleep[i] &^= 1 << other.index
+				}
+			}
+		}
+	}
+	if t.began {
+		j.pending |= 1 << t.index
+		j.calls[t.index] = t.call
+		if t.returned { // t.call may be the next one already.
+			j.calls[t.index] = t.ended
+		}
+		j.asleep[t.index] = 0
+		for _, other := range x.threads {
+			if other.asleep() {
+				j.asleep[t.index] |= 1 << other.index
+			}
+		}
+	}
+	if t.returned {
+		j.returns(x, t)
+	}
+	if t.began || t.returned {
+		j.rehash()
+	}
+}
+
+// returns drops the configurations in which the call of t can't have had its result.
+func (j *judge) returns(x *explorer, t *thread) {
+	var left []config
+	known := map[config]bool{}
+	var reach func(c config)
+	reach = func(c config) {
+		if known[c] {
+			return
+		}
+		known[c] = true
+		if c.done>>t.index&1 == 1 {
+			if c.results[t.index].explains(t.got) {
+				c.done &^= 1 << t.index
+				c.results[t.index] = result{}
+				left = append(left, c)
+			}
+			return
+		}
+		for i := range x.threads {
+			if (j.pending&^c.done)>>i&1 == 0 {
+				continue
+			}
+			next := c
+			if r, ok := next.model.take(x.world, i, j.calls[i]); ok {
+				next.done |= 1 << i
+				next.results[i] = r
+				reach(next)
+			}
+		}
+	}
+	for _, c := range j.configs {
+		reach(c)
+	}
+	if len(left) == 0 {
+		x.fail("%s returned %v: no order of the calls explains it", t.ended, t.got)
+		return
+	}
+	j.configs = left
+	j.pending &^= 1 << t.index
+	if strings.IndexByte("scqQ", t.ended.letter) >= 0 {
+		for _, other := range x.threads {
+			if j.asleep[t.index]>>other.index&1 == 1 {
+				t.step.kinds |= looked
+				if x.world.due(other) {
+					x.fail("thread %d sleeps on after %s", other.index, t.ended)
+				}
+			}
+		}
+	}
+	j.asleep[t.index] = 0
+}
+
+// follow executes a schedule, and traces it.
+func (x *explorer) follow(schedule []choice) {
+	*x = explorer{scenario: x.scenario, tracing: true}
+	x.open()
+	defer x.close()
+	x.execute(schedule)
+}

@@ -1,0 +1,226 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command mutate applies single changes to the code, one at a time, and runs the tests that have to catch each. It changes no
+// file of the tree: the changed file is an overlay of the build.
+//
+//	go run ./mutate -root .. [-only regexp]
+//
+// mutations.txt has a row for each change:
+//
+//	diodes/parking.go: the epoch moves before the wake-up is sent
+//	-	p.wakes.send()
+//	 	p.epoch.CompareAndSwap(epoch, epoch+1)
+//	+	p.wakes.send()
+//	caught by TestExplore/Writer_1_s_s_nn
+//
+// The lines that begin with a space or - have to be in the file, once. The last line is the verdict: caught; equivalent or speed,
+// with the reason. mutate writes what caught a change into the file, and fails if a change that has to be caught is not, or
+// one that can't be is.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// suites are the tests of a folder, one after the other, until one fails.
+var suites = map[string][][]string{
+	"diodes": {
+		{"-tags", "explore", "-run", "Explore", "-short", "./diodes", "-explore.changed"},
+		{"-short", "./diodes"},
+	},
+	"internal/queue": {{"./internal/queue"}},
+}
+
+var (
+	root    = flag.String("root", ".", "the folder of the module")
+	only    = flag.String("only", "", "run the rows whose first line matches this expression")
+	workers = flag.Int("workers", 2, "how many changes are tested at the same time")
+	timeout = flag.Duration("timeout", 2*time.Minute, "for each run of go test")
+)
+
+// A row is a change and its verdict.
+type row struct {
+	file, name string
+	change     []string
+	verdict    string
+}
+
+func main() {
+	flag.Parse()
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	table := filepath.Join(*root, "tools/mutate/mutations.txt")
+	text, err := os.ReadFile(table)
+	if err != nil {
+		return err
+	}
+	rows, err := parse(string(text))
+	if err != nil {
+		return err
+	}
+	which, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+
+	var mu sync.Mutex
+	var failed []error
+	var working sync.WaitGroup
+	todo := make(chan int)
+	for range *workers {
+		working.Go(func() {
+			for i := range todo {
+				r := &rows[i]
+				begin := time.Now()
+				caught, err := r.test(filepath.Join(dir, strconv.Itoa(i)))
+				must := strings.HasPrefix(r.verdict, "caught")
+				switch {
+				case err != nil:
+				case caught == "" && must:
+					err = errors.New("survived")
+				case caught != "" && !must:
+					err = fmt.Errorf("caught by %s, but the row says %s", caught, r.verdict)
+				case must:
+					r.verdict = "caught by " + caught
+				}
+				mu.Lock()
+				if err != nil {
+					failed = append(failed, fmt.Errorf("%s: %s: %w", r.file, r.name, err))
+				}
+				fmt.Printf("%s: %s: %s (%v) %v\n", r.file, r.name, r.verdict, time.Since(begin).Round(time.Second), err)
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range rows {
+		if which.MatchString(rows[i].file + ": " + rows[i].name) {
+			todo <- i
+		}
+	}
+	close(todo)
+	working.Wait()
+
+	var out strings.Builder
+	for _, r := range rows {
+		fmt.Fprintf(&out, "%s: %s\n%s\n%s\n\n", r.file, r.name, strings.Join(r.change, "\n"), r.verdict)
+	}
+	failed = append(failed, os.WriteFile(table, []byte(out.String()), 0o600))
+	return errors.Join(failed...)
+}
+
+func parse(text string) (rows []row, err error) {
+	for block := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
+		lines := strings.Split(block, "\n")
+		last := len(lines) - 1
+		file, name, ok := strings.Cut(lines[0], ": ")
+		if !ok || last < 2 || !regexp.MustCompile(`^(caught|(equivalent|speed): .)`).MatchString(lines[last]) {
+			return nil, fmt.Errorf("not a row: %q", block)
+		}
+		rows = append(rows, row{file, name, lines[1:last], lines[last]})
+	}
+	return rows, nil
+}
+
+// test returns the first test that fails with the change; "" if none does.
+func (r *row) test(dir string) (caught string, err error) {
+	file, err := filepath.Abs(filepath.Join(*root, r.file))
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	var before, after strings.Builder
+	for _, line := range r.change {
+		if line == "" || strings.IndexByte(" +-", line[0]) < 0 {
+			return "", fmt.Errorf("not a line of a change: %q", line)
+		}
+		if line[0] != '+' {
+			before.WriteString(line[1:] + "\n")
+		}
+		if line[0] != '-' {
+			after.WriteString(line[1:] + "\n")
+		}
+	}
+	if n := strings.Count("\n"+string(text), "\n"+before.String()); n != 1 {
+		return "", fmt.Errorf("the lines are %d times in the file", n)
+	}
+	changed := strings.Replace("\n"+string(text), "\n"+before.String(), "\n"+after.String(), 1)[1:]
+
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {file: filepath.Join(dir, "changed.go")}})
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(os.Mkdir(dir, 0o700),
+		os.WriteFile(filepath.Join(dir, "changed.go"), []byte(changed), 0o600), //nolint:gosec // dir is temporary.
+		os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600)); err != nil {
+		return "", err
+	}
+	suite, ok := suites[filepath.Dir(r.file)]
+	if !ok {
+		return "", errors.New("there are no tests for this folder")
+	}
+	for _, args := range suite {
+		ctx, cancel := context.WithTimeout(context.Background(), 2**timeout) // With what it takes to compile.
+		args = append([]string{"test", "-vet=off", "-count=1", "-failfast", "-timeout", timeout.String(),
+			"-overlay", filepath.Join(dir, "overlay.json")}, args...)
+		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd.Dir = *root
+		out, err := cmd.CombinedOutput()
+		late := ctx.Err()
+		cancel()
+		var exit *exec.ExitError
+		switch {
+		case err == nil:
+			continue
+		case late != nil:
+			return "", late
+		case !errors.As(err, &exit):
+			return "", err
+		case bytes.Contains(out, []byte("[build failed]")):
+			return "", fmt.Errorf("it does not compile:\n%s", out)
+		}
+		return failing(out), nil
+	}
+	return "", nil
+}
+
+// failing finds the name of the first test that failed in the output of go test.
+func failing(out []byte) string {
+	names := regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`).FindAllSubmatch(out, -1)
+	switch {
+	case len(names) > 0: // The subtests follow their test.
+		return string(names[min(1, len(names)-1)][1])
+	case bytes.Contains(out, []byte("test timed out")):
+		return "a test that does not return"
+	case bytes.Contains(out, []byte("panic: ")), bytes.Contains(out, []byte("fatal error: ")):
+		return "a panic"
+	default:
+		return string(bytes.TrimSpace(out))
+	}
+}
