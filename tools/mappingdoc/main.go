@@ -152,6 +152,7 @@ type output struct {
 
 // yaml returns each envelope as few lines, with the payload of a log as text, and then what became of the rest.
 func (o output) yaml() (string, error) {
+	payloads := o.Payloads
 	for i := range o.Envelopes {
 		e := &o.Envelopes[i]
 		var fields []*yaml.Node
@@ -167,9 +168,9 @@ func (o output) yaml() (string, error) {
 						return "", err
 					}
 					*value = yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle, Content: []*yaml.Node{
-						text("payload"), text(o.Payloads[0]), text("type"), text(log["type"]),
+						text("payload"), text(payloads[0]), text("type"), text(log["type"]),
 					}}
-					o.Payloads = o.Payloads[1:]
+					payloads = payloads[1:]
 				}
 				fields = append(fields, key, value)
 			}

@@ -207,10 +207,8 @@ func (s setting) shownDefault() string {
 
 // meaning is what a setting is, and can be.
 func (s setting) meaning() string {
-	switch {
-	case s.Max > 0 && s.Max < math.MaxInt32:
-		return fmt.Sprintf("%s; %s to %s", s.Doc, strconv.FormatFloat(s.Min, 'f', -1, 64), strconv.FormatFloat(s.Max, 'f', -1, 64))
-	default:
+	if s.Max == 0 || s.Max >= math.MaxInt32 {
 		return s.Doc
 	}
+	return fmt.Sprintf("%s; %.0f to %.0f", s.Doc, s.Min, s.Max)
 }

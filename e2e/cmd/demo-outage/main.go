@@ -218,53 +218,53 @@ func millis(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d.Micro
 
 // drawPicture draws how the pushes and the items of a run went.
 func drawPicture(looks history, file string) error {
-	var p50, p99 plotter.XYs
-	fates := []struct {
-		name string
-		of   func(outage.Account) int
-		line plotter.XYs
-	}{
-		{name: "accepted", of: accepted},
-		{name: "sent", of: func(a outage.Account) int { return a.Sent }},
-		{name: "dropped", of: func(a outage.Account) int { return a.Dropped }},
+	// series is a value of the looks until then, over time.
+	series := func(name string, value func(until history) float64) picture.Series {
+		s := picture.Series{Name: name}
+		for i := 1; i < len(looks); i++ {
+			s.Points = append(s.Points, plotter.XY{X: looks[i].Elapsed.Seconds(), Y: value(looks[:i+1])})
+		}
+		return s
 	}
-	waiting := make([]picture.Series, len(outage.Signals))
-	var stall [][2]float64
-	for i, l := range looks {
-		x, recent := l.Elapsed.Seconds(), looks[:i+1].window()
-		if median, most := recent.push(0, 1, 2); median > 0 {
-			p50 = append(p50, plotter.XY{X: x, Y: median.Seconds()})
-			p99 = append(p99, plotter.XY{X: x, Y: most.Seconds()})
-		}
-		for k := range fates {
-			sum := 0.0
-			for signal := range outage.Signals {
-				sum += recent.rate(signal, fates[k].of)
+	items := func(name string, fate func(outage.Account) int) picture.Series {
+		return series(name, func(until history) (sum float64) {
+			for i := range outage.Signals {
+				sum += until.window().rate(i, fate)
 			}
-			fates[k].line = append(fates[k].line, plotter.XY{X: x, Y: sum})
-		}
-		for k, s := range outage.Signals {
-			waiting[k].Name = s.Name
-			waiting[k].Points = append(waiting[k].Points, plotter.XY{X: x, Y: float64(l.Accounts[k].Waiting)})
-		}
-		switch {
-		case state(l) == "ok":
-		case stall == nil:
-			stall = [][2]float64{{x, x}}
-		default:
+			return sum
+		})
+	}
+	pushes := func(name string, quantile func(p50, p99 time.Duration) time.Duration) picture.Series {
+		return series(name, func(until history) float64 { return quantile(until.window().push(0, 1, 2)).Seconds() })
+	}
+	var stall [][2]float64
+	for _, l := range looks {
+		if x := l.Elapsed.Seconds(); state(l) == "stalled" {
+			if stall == nil {
+				stall = [][2]float64{{x, x}}
+			}
 			stall[0][1] = x
 		}
 	}
-	items := make([]picture.Series, len(fates))
-	for k, f := range fates {
-		items[k] = picture.Series{Name: f.name, Points: f.line}
+	var waiting []picture.Series
+	for i, s := range outage.Signals {
+		waiting = append(waiting, series(s.Name, func(until history) float64 {
+			return float64(until[len(until)-1].Accounts[i].Waiting)
+		}))
 	}
 	return picture.Draw(file,
 		picture.Chart{
 			Title: "Duration of a push, as OTLP clients see it (grey: Loggregator stalls)", Unit: "s", Shaded: stall,
-			Series: []picture.Series{{Name: "median", Points: p50}, {Name: "99th percentile", Points: p99}},
+			Series: []picture.Series{
+				pushes("median", func(p50, _ time.Duration) time.Duration { return p50 }),
+				pushes("99th percentile", func(_, p99 time.Duration) time.Duration { return p99 }),
+			},
 		},
-		picture.Chart{Title: "Items a second, of all signals", Unit: "/s", Shaded: stall, Series: items},
+		picture.Chart{Title: "Items a second, of all signals", Unit: "/s", Shaded: stall, Series: []picture.Series{
+			items("accepted", accepted),
+			items("sent", func(a outage.Account) int { return a.Sent }),
+			items("dropped", func(a outage.Account) int { return a.Dropped }),
+		}},
 		picture.Chart{Title: "Waiting items", X: "seconds", Shaded: stall, Series: waiting},
 	)
 }
