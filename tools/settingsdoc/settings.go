@@ -13,7 +13,6 @@ import (
 	"math"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -195,9 +194,6 @@ func (s setting) shownDefault() string {
 			words = append(words, fmt.Sprintf("`%v`", v))
 		}
 		return strings.Join(words, ", ")
-	}
-	if number, ok := value.(float64); ok {
-		value = strconv.FormatFloat(number, 'f', -1, 64)
 	}
 	if value == "" {
 		return "none"

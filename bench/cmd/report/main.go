@@ -56,7 +56,7 @@ func (r *report) write(page string) error {
 		return err
 	}
 	t, err := template.New("").Funcs(template.FuncMap{
-		"samples":  func(name, unit string) []float64 { return r.samples[name][unit] },
+		"samples":  func(name, unit string) int { return len(r.samples[name][unit]) },
 		"above":    r.above,
 		"verdicts": r.verdicts,
 		"tables":   r.tables,

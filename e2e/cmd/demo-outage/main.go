@@ -239,10 +239,11 @@ func drawPicture(looks history, file string) error {
 	}
 	var stall [][2]float64
 	for _, l := range looks {
-		if x := l.Elapsed.Seconds(); state(l) == "stalled" {
-			if stall == nil {
-				stall = [][2]float64{{x, x}}
-			}
+		switch x := l.Elapsed.Seconds(); {
+		case state(l) == "ok":
+		case stall == nil:
+			stall = [][2]float64{{x, x}}
+		default:
 			stall[0][1] = x
 		}
 	}
