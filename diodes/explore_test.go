@@ -105,8 +105,8 @@ func newWorld(x *explorer) *world {
 		for i, script := range strings.Fields(x.calls) {
 			if strings.IndexByte("tnxq", script[0]) >= 0 {
 				w.pollers[i] = w.many.NewPoller()
-				w.pollers[i].parking.wake()
-				w.pollers[i].parking.wakes.sent.Load()
+				w.pollers[i].ready.wake()
+				w.pollers[i].ready.wakes.sent.Load()
 			}
 		}
 		w.many.wake()
@@ -127,11 +127,11 @@ func newWorld(x *explorer) *world {
 			}
 		}
 		q := w.queue.queueForTest()
-		q.parking.wake()
-		q.parking.wakes.sent.Load()
+		q.ready.wake()
+		q.ready.wakes.sent.Load()
 		w.queue.Len()
-		for i := range q.cells.first {
-			q.cells.first[i].get()
+		for i := range q.arena.first {
+			q.arena.first[i].get()
 		}
 		w.writers(func(s *sharedWriter[int]) {
 			s.held.Load()
@@ -169,7 +169,7 @@ func (w *world) plain(f func(uint64)) {
 		for _, p := range w.pollers {
 			if p != nil {
 				at(p.next)
-				f(p.parking.armed)
+				f(p.ready.armed)
 			}
 		}
 		return
@@ -177,7 +177,7 @@ func (w *world) plain(f func(uint64)) {
 	q := w.queue.queueForTest()
 	at(q.at)
 	f(uint64(q.spare))
-	f(q.parking.armed)
+	f(q.ready.armed)
 	if d, ok := w.queue.(*OneToOne[int]); ok {
 		filler(&d.writer.filler)
 	}
@@ -237,7 +237,7 @@ func (w *world) call(t *thread) {
 			w.x.fail("Len returned %d", n)
 		}
 	case 'k':
-		at := &w.parking().wakes.sent.location
+		at := &w.ready().wakes.sent.location
 		w.x.before(w.ctx, at, send)
 		w.cancel()
 		w.x.after(at, send, at.value, at.value)
@@ -257,12 +257,12 @@ func (w *world) call(t *thread) {
 	}
 }
 
-// parking is where the reader sleeps that k wakes.
-func (w *world) parking() *parking {
+// ready is where the reader sleeps that k wakes.
+func (w *world) ready() *eventcount {
 	if w.many != nil {
-		return &w.pollers[1].parking
+		return &w.pollers[1].ready
 	}
-	return &w.queue.queueForTest().parking
+	return &w.queue.queueForTest().ready
 }
 
 // due reports whether there is something for a sleeping reader to return.
@@ -292,7 +292,7 @@ func (w *world) end(j judge) {
 		return slices.ContainsFunc(j.configs, func(c config) bool { return c.done == 0 && same(&c.model) })
 	}
 	x := w.x
-	var cells *cells[int]
+	var arena *arena[int]
 	var nodes []uint32
 	if d := w.many; d != nil {
 		for i, p := range w.pollers {
@@ -309,7 +309,7 @@ func (w *world) end(j judge) {
 				break
 			}
 		}
-		cells = &d.cells
+		arena = &d.arena
 		nodes = append(nodes, d.writer.spare)
 		for _, r := range d.retired {
 			if !r.free.Load() {
@@ -331,7 +331,7 @@ func (w *world) end(j judge) {
 		}
 		held := 0
 		q := w.queue.queueForTest()
-		cells = &q.cells
+		arena = &q.arena
 		nodes = append(nodes, q.spare)
 		if d, ok := w.queue.(*OneToOne[int]); ok {
 			nodes = append(nodes, d.writer.spare)
@@ -352,9 +352,9 @@ func (w *world) end(j judge) {
 			nodes = append(nodes, d.released...)
 		}
 	}
-	for i := range w.ring().words {
-		slot := &w.ring().words[i]
-		nodes = append(nodes, word(slot.Load()).node())
+	for i := range w.ring().slots {
+		slot := &w.ring().slots[i]
+		nodes = append(nodes, state(slot.Load()).node())
 	}
 	slices.Sort(nodes)
 	for i, node := range nodes {
@@ -362,11 +362,11 @@ func (w *world) end(j judge) {
 			x.fail("a node has no owner, or two: %v", nodes)
 			break
 		}
-		if v := cells.at(node).get(); v != 0 {
+		if v := arena.at(node).get(); v != 0 {
 			x.fail("element %#x is out, but referenced", v)
 		}
 	}
-	if n := int(cells.handed.Load()); n != len(nodes) {
+	if n := int(arena.handed.Load()); n != len(nodes) {
 		x.fail("%d nodes were handed out, %d have an owner", n, len(nodes))
 	}
 }

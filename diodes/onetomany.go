@@ -7,91 +7,67 @@ import (
 	"slices"
 )
 
-// OneToMany is a diode with one writer and many readers, each of which gets every element: a broadcast.
-//
-// The ring keeps the newest elements, as many as it was made for, whether they have been read or not. Each reader is a
-// [Poller] with a place of its own. One that is so slow that the writer laps it loses its oldest elements; it is told how
-// many, and disturbs neither the writer nor other readers. With room for 3, and two pollers p and q:
+// OneToMany is a diode with one writer and many readers: every [Poller] gets every element. The ring keeps the newest elements.
+// A lapped poller misses its oldest, counts them when it reads, and delays no one. A ring of size 3 with pollers p and q:
 //
 //	Set a, b, c     holds a b c
 //	p.TryNext       a
-//	Set d, e        holds c d e    the Sets returned a, true and b, true
+//	Set d, e        holds c d e    return a, true and b, true
 //	p.TryNext       c              1 missed: b
 //	q.TryNext       c              2 missed: a and b
 //
-// For each poller, the elements that it has got, those that it missed, and those that wait for it are together those that were
-// set since it was made and those that it found in the ring. That a poller has missed some it finds out, and counts, when it
-// reads.
+// There is no [DropPolicy]: to keep the oldest elements, one slow or abandoned poller would stop the broadcast to all.
+// One goroutine at a time may call Set and Evict; any may call the other methods. The zero value is not usable.
 //
-// [OneToMany.Set] and [OneToMany.Evict] may be called by one goroutine at a time, the writer. All other methods may be called
-// by any goroutine at any time. The zero value can't be used; [NewOneToMany] makes a OneToMany.
-//
-// There is no [DropPolicy]. To keep the oldest elements the ring would have to know when every poller has read them, and a
-// single poller that is slow, or was abandoned, would stop the broadcast to all. So the newest are kept, and a slow poller
-// loses only elements of its own.
-//
-// How it works: the writer goes round the ring as in [ManyToOne]. A poller that reads an element announces that first, in a
-// word of its own, and then looks whether the element is still there. The writer replaces an element first and then looks at
-// the announcements. So either the poller sees that it came too late or the writer sees that the poller copies the element
-// just now; then the last one to copy it clears its place in memory, and the writer takes another place meanwhile.
+// A poller announces its copy, then loads the slot again. The writer replaces the element, then loads the announcements. So
+// the poller sees that it is late, or the writer retires the node, and the last to read the element clears the cell.
 type OneToMany[T any] struct {
 	ring
-	cells   cells[T]
+	arena   arena[T]
 	alerter Alerter
 
-	_ [cacheLine]byte
-	// The writer's alone. Its position is exactly the next one to be filled.
-	writer  writer[T]
-	retired []*retired // whatever it needed so far
-	// None of the pollers in the list known copies an element at a position before behind, packed, or will.
-	known  *[]*Poller[T]
-	behind uint64
+	_       [cacheLine]byte
+	writer  writer[T]     // the writer's; its position is exactly the next to fill
+	retired []*retired    // the writer's: nodes retired so far, reused
+	known   *[]*Poller[T] // the writer's: no poller of this list copies before behind, now or later
+	behind  uint64        // the writer's, a packed place
 
 	_      [cacheLine]byte
-	asleep atomicInt32 // how many pollers are asleep, or about to be
+	asleep atomicInt32 // the number of armed pollers; publishes that the writer must wake
 
-	pollers atomicPointer[[]*Poller[T]] // replaced as a whole, by those that hold changes
-	changes mutex                       // held by NewPoller, Close of a poller, and the read that this Close met only
+	pollers atomicPointer[[]*Poller[T]] // publishes an immutable list
+	changes mutex                       // held to replace pollers
 }
 
-// retired is a node whose element left the ring while pollers were copying it, or another that is free in its stead.
+// retired holds a node with an element that left the ring while pollers copied it, or a free node.
 type retired struct {
-	node cell[uint32] // the writer's; pollers read it between being marked and being counted out
-	left atomicInt32  // those who still have to look at the element: pollers that were marked, and the writer
-	free atomicBool   // the cell is cleared and the node is the writer's; set by the last of them
+	node cell[uint32] // the writer's; a poller reads it from its mark to its release
+	left atomicInt32  // the writer and marked pollers that still need the element; 0 passes the cell to the last
+	free atomicBool   // publishes, to the writer, that the cell is clear
 }
 
-// NewOneToMany makes a diode with room for exactly size elements. It panics when size is less than 1 or more than [MaxSize].
-//
-// alerter is told by each poller of the elements that it missed, on the goroutine that reads, when it finds out; and of each
-// element that Set refuses after Close. nil is allowed.
+// NewOneToMany returns a diode for exactly size elements, from 1 to [MaxSize], else it panics. The alerter, which may be nil, is
+// told by pollers what they missed, and by Set of an element dropped after Close.
 func NewOneToMany[T any](size int, alerter Alerter) *OneToMany[T] {
 	d := &OneToMany[T]{alerter: alerter}
 	d.init(size, DropOldest)
-	d.cells.init(size, 1)
-	d.writer, _ = d.cells.writer(position{})
+	d.arena.init(size, 1)
+	d.writer, _ = d.arena.writer(position{})
 	d.pollers.Store(&[]*Poller[T]{})
 	return d
 }
 
-// Set puts x into the ring. When that made an element leave the ring, Set returns it and true: the oldest element if the
-// ring was full, or x itself after Close. An element that leaves may have been read by some pollers, or by all; those that
-// have not read it will find that they missed it. A poller that was copying it at that moment may still return it, so what it
-// holds must not be used again for something else.
-//
-// Set is wait-free: it never blocks and never waits for a poller. (To wake one that sleeps it takes, for a moment, the Go
-// runtime's lock of a channel.) It takes one step, and a further one for each poller when one sleeps, or when an element
-// leaves that one has not read or is just copying. It allocates only when more pollers than ever before are caught while
-// they copy.
-//
-// Set is the writer's: see [OneToMany].
+// Set puts x into the ring. It returns the element that left the ring and true: the oldest if the ring was full, or x after
+// Close. A poller that is copying the element may still return it, so do not reuse its memory.
+// Set is wait-free: one step, and one a poller if any sleeps or has not read the element that left. To wake one it takes the
+// runtime's lock of a channel. It allocates only if more pollers than ever before copy elements that left at once.
 func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 	w := &d.writer
 	w.cell.set(x)
 	old, filled := d.tryFill(&w.filler)
-	if !filled { // Only Close, which marks the slot, can be why.
+	if !filled { // Only Close can be why: it marks the slot.
 		gone = w.cell.take()
-		d.wake() // Close may have been descheduled before it did.
+		d.wake() // Close may be descheduled just before its wake-up.
 		alert(d.alerter)
 		return gone, true
 	}
@@ -103,17 +79,13 @@ func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 	d.wake()
 	w.spare = old.node()
 	if !old.full() {
-		w.cell = d.cells.at(w.spare)
+		w.cell = d.arena.at(w.spare)
 		return gone, false
 	}
 	return d.letGo(at.lapBefore()), true
 }
 
-// Evict takes the oldest element out of the ring; false when the ring is empty. Pollers that have not read it will find that
-// they missed it; one that was copying it may still return it. It is for bounds of another kind than a number of elements. It
-// is wait-free, as Set is, and looks at some log2(size) slots.
-//
-// Evict is the writer's: see [OneToMany].
+// Evict removes the oldest element as Set does. It returns false if the ring is empty. It loads log2(size) slots.
 func (d *OneToMany[T]) Evict() (x T, ok bool) {
 	if at, ok := d.evict(&d.writer.filler); ok {
 		return d.letGo(at), true
@@ -121,25 +93,23 @@ func (d *OneToMany[T]) Evict() (x T, ok bool) {
 	return x, false
 }
 
-// letGo moves out the element that left the ring at the position p, whose node is now the spare. When pollers copy it just
-// now, it leaves the clearing to them and gets another spare.
+// letGo returns the element that left at p, in the spare. If pollers are copying it, they get the node and w another spare.
 func (d *OneToMany[T]) letGo(p position) (x T) {
 	w := &d.writer
 	if pollers := d.pollers.Load(); pollers != d.known || !ahead61(d.behind, copies(p)) {
 		if r := d.retire(*pollers, p); r != nil {
-			x = d.cells.at(r.node.get()).get()
+			x = d.arena.at(r.node.get()).get()
 			d.release(r)
-			w.cell = d.cells.at(w.spare)
+			w.cell = d.arena.at(w.spare)
 			return x
 		}
 		d.known = pollers
 	}
-	w.cell = d.cells.at(w.spare)
+	w.cell = d.arena.at(w.spare)
 	return w.cell.take()
 }
 
-// retire marks the pollers that copy the element at the position p, which has left the ring. If there are any, it exchanges
-// the spare for a free node and returns the spare as retired.
+// retire marks the pollers that copy the element that left at p. If any do, it swaps the spare for a free node and returns it.
 func (d *OneToMany[T]) retire(pollers []*Poller[T], p position) *retired {
 	var r *retired
 	at, lag := copies(d.writer.at), uint64(0)
@@ -165,11 +135,10 @@ func (d *OneToMany[T]) retire(pollers []*Poller[T], p position) *retired {
 		}
 		lag = max(lag, at-v&^placeFlags) // No place is after the writer's.
 	}
-	d.behind = at - min(lag, at-copies(p)) // What was before p has left the ring long ago.
+	d.behind = at - min(lag, at-copies(p)) // Elements before p are long gone.
 	return r
 }
 
-// freeNode returns one that is free. There are no more than pollers that were caught at once.
 func (d *OneToMany[T]) freeNode() *retired {
 	for _, r := range d.retired {
 		if r.free.Load() {
@@ -177,16 +146,16 @@ func (d *OneToMany[T]) freeNode() *retired {
 		}
 	}
 	r := &retired{}
-	node, _ := d.cells.node() // NewPoller has seen to it that there is one.
+	node, _ := d.arena.node() // NewPoller has made sure of it.
 	r.node.set(node)
 	d.retired = append(d.retired, r)
 	return r
 }
 
-// release is called by each that had to look at the element of a retired node, after it did. The last one clears the cell.
+// release is called once for each count in r.left, after the element was read. The last call clears the cell.
 func (d *OneToMany[T]) release(r *retired) {
 	if node := r.node.get(); r.left.Add(-1) == 0 {
-		d.cells.at(node).take()
+		d.arena.at(node).take()
 		r.free.Store(true)
 	}
 }
@@ -199,37 +168,21 @@ func (d *OneToMany[T]) wake() {
 
 func (d *OneToMany[T]) wakeAll() {
 	for _, p := range *d.pollers.Load() {
-		p.parking.wake()
+		p.ready.wake()
 	}
 }
 
-// Close ends the writing: each Set that comes after it hands its element out. Pollers still get what is in the ring and then,
-// from Next, false. Close does not wait for them. Closing twice is closing once.
+// Close makes later Sets drop their elements. Pollers still get the elements in the ring. A second Close does nothing.
 func (d *OneToMany[T]) Close() {
 	d.close()
 	d.wakeAll()
 }
 
-// Len is the number of elements in the ring, read or not. It is exact while the writer does nothing, and a number from 0 to Cap
-// otherwise. It looks at some log2(size) slots.
-func (d *OneToMany[T]) Len() int { return d.length() }
-
-// Cap is the number of elements that the ring has room for.
-func (d *OneToMany[T]) Cap() int { return d.size() }
-
-// NewPoller makes a reader. It starts with the oldest element in the ring or, with the option [FromNewest], with the newest;
-// with the next that is set if the ring is empty. The writer may be at work meanwhile.
-//
-// A poller that is not used any more has to be closed: the writer minds it until then. NewPoller panics when there are
-// hundreds of thousands of them.
-func (d *OneToMany[T]) NewPoller(opts ...PollerOption) *Poller[T] {
-	var start StartFrom
-	for _, opt := range opts {
-		if opt != nil {
-			opt.applyPoller(&start)
-		}
-	}
-	p := &Poller[T]{d: d, parking: newParking(&d.asleep)}
+// NewPoller returns a poller that starts with the oldest element in the ring, or [FromNewest]; if none, with the next Set.
+// The writer serves it until Close. NewPoller panics when 8 million, less the size of the ring, are open.
+func (d *OneToMany[T]) NewPoller(from ...StartFrom) *Poller[T] {
+	start := option(from, FromNewest)
+	p := &Poller[T]{d: d, ready: newEventcount(&d.asleep)}
 	d.changes.Lock()
 	defer d.changes.Unlock()
 	pollers := *d.pollers.Load()
@@ -247,7 +200,7 @@ func (d *OneToMany[T]) start(from StartFrom) position {
 	head, _ := d.head()
 	if from == FromNewest {
 		newest := head.before(d.size())
-		if word(d.words[newest.slot].Load()).holds(newest.lap) {
+		if state(d.slots[newest.slot].Load()).holds(newest.lap) {
 			return newest
 		}
 		return head
@@ -258,7 +211,7 @@ func (d *OneToMany[T]) start(from StartFrom) position {
 	return head
 }
 
-// remove takes a closed poller, which copies nothing any more, out of the list.
+// remove takes a poller that is closed and not copying off the list.
 func (d *OneToMany[T]) remove(p *Poller[T]) {
 	d.changes.Lock()
 	defer d.changes.Unlock()

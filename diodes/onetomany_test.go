@@ -259,7 +259,7 @@ func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
 				pollers := []*Poller[int]{d.NewPoller(), d.NewPoller(), d.NewPoller()}
 				d.Set(1)
 				d.Set(2)
-				node := word(d.words[0].Load()).node()
+				node := state(d.slots[0].Load()).node()
 				// As if two of them had been descheduled in the middle of tryNext.
 				for _, i := range order {
 					pollers[i].place.Swap(copies(position{}) | copying)
@@ -278,13 +278,13 @@ func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
 					d.Set(4 + x)
 				}
 				for _, i := range order {
-					if got := d.cells.at(node).get(); got != 1 {
+					if got := d.arena.at(node).get(); got != 1 {
 						t.Fatalf("the element became %d while it was copied", got)
 					}
 					pollers[i].next = position{slot: 1}
 					pollers[i].leave()
 				}
-				if got := d.cells.at(node).get(); got != 0 {
+				if got := d.arena.at(node).get(); got != 0 {
 					t.Errorf("the element stayed, %d", got)
 				}
 				equal(t, "the third poller", []int{12, 13}, drain(pollers[2]))
@@ -315,16 +315,16 @@ func TestOneToManyElementsLeaveWhileTheyAreCopied(t *testing.T) {
 			head, _ := d.head()
 			p.next = head.lapBefore()
 			p.place.Store(copies(p.next) | copying)
-			nodes = append(nodes, word(d.words[0].Load()).node())
+			nodes = append(nodes, state(d.slots[0].Load()).node())
 			next++
 		}
 		d.Set(next)
 		for i, p := range pollers {
-			if got, want := d.cells.at(nodes[i]).get(), next-2+i; got != want {
+			if got, want := d.arena.at(nodes[i]).get(), next-2+i; got != want {
 				t.Fatalf("round %d: element %d became %d while it was copied", round, want, got)
 			}
 			p.leave()
-			if got := d.cells.at(nodes[i]).get(); got != 0 {
+			if got := d.arena.at(nodes[i]).get(); got != 0 {
 				t.Fatalf("round %d: the element stayed, %d", round, got)
 			}
 		}
@@ -337,24 +337,24 @@ func TestOneToManyElementsLeaveWhileTheyAreCopied(t *testing.T) {
 
 // A poller that nobody has read from while the ring went round 2^37 times and more is minded as well.
 func TestOneToManyPollerFarBehind(t *testing.T) {
-	for _, laps := range []word{1, 1 << 36, 1 << 37, 1<<37 + 5, 1<<38 - 50} {
+	for _, laps := range []state{1, 1 << 36, 1 << 37, 1<<37 + 5, 1<<38 - 50} {
 		d := NewOneToMany[int](2, nil)
 		p := d.NewPoller()
 		start := position{lap: laps * lapUnit}
-		for i := range d.words {
-			d.words[i].Store(uint64(emptyWord(start.lap, uint32(i))))
+		for i := range d.slots {
+			d.slots[i].Store(uint64(emptyState(start.lap, uint32(i))))
 		}
 		d.hint.Store(start.pack())
 		d.writer.at = start
 		for x := range 10 {
 			d.Set(x)
 		}
-		node := word(d.words[0].Load()).node()
+		node := state(d.slots[0].Load()).node()
 		// It has gone on to the oldest element and is copying it.
 		p.next = position{lap: start.lap + 4*lapUnit}
 		p.place.Store(copies(p.next) | copying)
 		d.Set(10)
-		if got := d.cells.at(node).get(); got != 8 {
+		if got := d.arena.at(node).get(); got != 8 {
 			t.Errorf("%d laps: the element became %d while it was copied", laps, got)
 		}
 		p.leave()
@@ -366,11 +366,11 @@ func TestOneToManyPollerFarBehind(t *testing.T) {
 
 // The place of a poller has a bit less than a position.
 func TestPollerLenAfterManyLaps(t *testing.T) {
-	for _, laps := range []word{1, 1<<38 - 1, 1 << 38, 1<<39 - 1} {
+	for _, laps := range []state{1, 1<<38 - 1, 1 << 38, 1<<39 - 1} {
 		d := NewOneToMany[int](3, nil)
 		start := position{lap: laps * lapUnit}
-		for i := range d.words {
-			d.words[i].Store(uint64(emptyWord(start.lap, uint32(i))))
+		for i := range d.slots {
+			d.slots[i].Store(uint64(emptyState(start.lap, uint32(i))))
 		}
 		d.hint.Store(start.pack())
 		d.writer.at = start

@@ -49,14 +49,14 @@ func (d handleDiode[T]) writerForTest() *writer[T] { return &d.w.writer }
 // kinds are the ways to set into a diode with one reader.
 var kinds = []string{"OneToOne", "ManyToOne", "Writer"}
 
-func newKind[T any](kind string, size int, alerter Alerter, opts ...Option) queueDiode[T] {
+func newKind[T any](kind string, size int, alerter Alerter, policy ...DropPolicy) queueDiode[T] {
 	switch kind {
 	case "OneToOne":
-		return NewOneToOne[T](size, alerter, opts...)
+		return NewOneToOne[T](size, alerter, policy...)
 	case "ManyToOne":
-		return NewManyToOne[T](size, alerter, opts...)
+		return NewManyToOne[T](size, alerter, policy...)
 	default:
-		d := NewManyToOne[T](size, alerter, opts...)
+		d := NewManyToOne[T](size, alerter, policy...)
 		return handleDiode[T]{d, d.Writer()}
 	}
 }
@@ -166,7 +166,7 @@ func TestOldestAfterEachOverflow(t *testing.T) {
 }
 
 // lastLap is the lap after which laps begin anew.
-const lastLap = ^word(0) - (lapUnit - 1)
+const lastLap = ^state(0) - (lapUnit - 1)
 
 func TestLapsWrap(t *testing.T) {
 	const size = 3
@@ -175,8 +175,8 @@ func TestLapsWrap(t *testing.T) {
 		// As if the ring had gone round 2^39-2 times.
 		start := position{lap: lastLap - lapUnit}
 		q := d.queueForTest()
-		for i := range q.words {
-			q.words[i].Store(uint64(emptyWord(start.lap, word(q.words[i].Load()).node())))
+		for i := range q.slots {
+			q.slots[i].Store(uint64(emptyState(start.lap, state(q.slots[i].Load()).node())))
 		}
 		q.hint.Store(start.pack())
 		q.at = start
@@ -271,8 +271,8 @@ func TestSizes(t *testing.T) {
 		panics(t, want, func() { NewManyToOne[int](size, nil) })
 		panics(t, want, func() { NewOneToMany[int](size, nil) })
 	}
-	panics(t, "diodes: there is no DropPolicy(7)", func() { NewManyToOne[int](1, nil, DropPolicy(7)) })
-	panics(t, "diodes: there is no StartFrom(7)", func() { NewOneToMany[int](1, nil).NewPoller(StartFrom(7)) })
+	panics(t, "diodes.DropPolicy(7) is unknown", func() { NewManyToOne[int](1, nil, DropPolicy(7)) })
+	panics(t, "diodes.StartFrom(7) is unknown", func() { NewOneToMany[int](1, nil).NewPoller(StartFrom(7)) })
 }
 
 func panics(t *testing.T, want string, f func()) {
@@ -353,7 +353,7 @@ func TestNextParks(t *testing.T) {
 			for x := range 100 {
 				// Wait returns only when the reader blocks on its channel: it neither polls nor sleeps.
 				synctest.Wait()
-				if q.parking.epoch.Load()&1 == 0 {
+				if q.ready.epoch.Load()&1 == 0 {
 					t.Fatal("the reader blocks without being armed")
 				}
 				d.Set(x)
@@ -434,7 +434,7 @@ func prefersAnElement(t *testing.T, open func() (set func(int), next func(contex
 	}
 }
 
-// A writer pays for waking only when the reader is parked.
+// A writer pays for waking only when the reader sleeps.
 func TestSetWakesOnlyASleeper(t *testing.T) {
 	forKinds(t, func(t *testing.T, kind string) {
 		d := newKind[int](kind, 3, nil)
@@ -442,15 +442,15 @@ func TestSetWakesOnlyASleeper(t *testing.T) {
 			d.Set(x)
 			d.Next()
 		}
-		if epoch := d.queueForTest().parking.epoch.Load(); epoch != 0 {
+		if epoch := d.queueForTest().ready.epoch.Load(); epoch != 0 {
 			t.Errorf("the epoch of a reader that never slept was moved to %d", epoch)
 		}
 	})
 }
 
 // A writer that is descheduled between its wake-up and moving the epoch must not swallow the wake-up of a later one.
-func TestParkingLateEpoch(t *testing.T) {
-	p := newParking(nil)
+func TestEventcountLateEpoch(t *testing.T) {
+	p := newEventcount(nil)
 	p.arm()
 	late := p.epoch.Load()
 	p.wakes.send() // Another writer's.
@@ -560,7 +560,7 @@ func TestWritersGrow(t *testing.T) {
 		if got := w.cell.get(); got != -i {
 			t.Fatalf("cell of writer %d: want %d, got %d", i, -i, got)
 		}
-		if w.cell != d.cells.at(w.spare) {
+		if w.cell != d.arena.at(w.spare) {
 			t.Fatalf("writer %d has the cell of another node", i)
 		}
 	}
@@ -569,7 +569,7 @@ func TestWritersGrow(t *testing.T) {
 // Two goroutines that need a new chunk of cells at once get the same one.
 func TestCellsGrowAtOnce(t *testing.T) {
 	for range 5000 {
-		var c cells[int]
+		var c arena[int]
 		c.init(1, 1)
 		var start, ready sync.WaitGroup
 		start.Add(1)
@@ -613,7 +613,7 @@ func TestWritersRunOut(t *testing.T) {
 	for range initialWriters {
 		d.borrow()
 	}
-	d.cells.handed.Store(maxNodes)
+	d.arena.handed.Store(maxNodes)
 	if dropped, ok := d.Set(5); !ok || dropped != 5 || alerted != 1 {
 		t.Errorf("want 5, true and 1 alerted, got %d, %t and %d", dropped, ok, alerted)
 	}
@@ -631,7 +631,7 @@ func TestWriterRelease(t *testing.T) {
 		w.Release()
 		w.Release()
 	}
-	if n := d.cells.handed.Load(); n != 3+1+initialWriters+1 {
+	if n := d.arena.handed.Load(); n != 3+1+initialWriters+1 {
 		t.Errorf("1000 handles, one at a time, took %d nodes", n)
 	}
 	a, b := d.Writer(), d.Writer()
@@ -663,7 +663,7 @@ func TestStalePlaces(t *testing.T) {
 							d.TryNext()
 							inside = inside[1:]
 						}
-						behind := position{lap: word(stale/size) * lapUnit, slot: stale % size}
+						behind := position{lap: state(stale/size) * lapUnit, slot: stale % size}
 						d.queueForTest().hint.Store(behind.pack())
 						d.writerForTest().at = behind
 						if d.Len() != len(inside) {
@@ -748,7 +748,7 @@ func TestRefusedSetWakes(t *testing.T) {
 				t.Fatal("want an empty ring")
 			}
 			w.spare = old.node()
-			w.cell = q.cells.at(w.spare)
+			w.cell = q.arena.at(w.spare)
 			if dropped, ok := d.Set(2); !ok || dropped != 2 {
 				t.Errorf("Set into a full ring: want 2, true, got %d, %t", dropped, ok)
 			}
@@ -798,12 +798,12 @@ func TestAlerterHoldsNoWriter(t *testing.T) {
 // A writer that was descheduled for 2^38 laps or more, in the middle of moving the hint, does not move it into the future.
 func TestLateHint(t *testing.T) {
 	forKinds(t, func(t *testing.T, kind string) {
-		for _, laps := range []word{1, 1<<38 - 1, 1 << 38, 1<<38 + 1, 1<<39 - 1} {
+		for _, laps := range []state{1, 1<<38 - 1, 1 << 38, 1<<38 + 1, 1<<39 - 1} {
 			d := newKind[int](kind, 3, nil)
 			q := d.queueForTest()
 			start := position{lap: laps * lapUnit}
-			for i := range q.words {
-				q.words[i].Store(uint64(emptyWord(start.lap, word(q.words[i].Load()).node())))
+			for i := range q.slots {
+				q.slots[i].Store(uint64(emptyState(start.lap, state(q.slots[i].Load()).node())))
 			}
 			q.hint.Store(start.pack())
 			q.at, d.writerForTest().at = start, start

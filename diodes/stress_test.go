@@ -273,7 +273,7 @@ func stressOneToMany(t *testing.T, size int) {
 		t.Error("closed pollers are still minded")
 	}
 	for _, r := range d.retired {
-		if !r.free.Load() || d.cells.at(r.node.get()).get() != 0 {
+		if !r.free.Load() || d.arena.at(r.node.get()).get() != 0 {
 			t.Errorf("a retired node was not cleared: %+v", r)
 		}
 	}

@@ -11,9 +11,8 @@ import (
 	"sync/atomic"
 )
 
-// Everything that goroutines share goes through the types of this file. They cost nothing: aliases, and methods that are
-// inlined. Under the build tag explore those of sync_explore.go take their place, and let a test decide in which order the
-// goroutines take their steps.
+// Goroutines share state only through the types of this file, which are aliases or inlined. The build tag explore replaces them
+// by those of sync_explore.go, where a test orders the steps of goroutines.
 type (
 	atomicBool           = atomic.Bool
 	atomicInt32          = atomic.Int32
@@ -24,10 +23,10 @@ type (
 	signal               chan struct{}
 )
 
-// newSignal makes a signal: it holds at most one wake-up, for one sleeper.
+// newSignal returns a signal, which holds at most one wake-up for one sleeper.
 func newSignal() signal { return make(signal, 1) }
 
-// send leaves a wake-up, unless there is one that has not been received. It never blocks.
+// send leaves a wake-up, unless one is left. It never blocks.
 func (s signal) send() {
 	select {
 	case s <- struct{}{}:
@@ -35,7 +34,7 @@ func (s signal) send() {
 	}
 }
 
-// receive blocks until there is a wake-up, or until ctx is done: then it returns false.
+// receive blocks until there is a wake-up. It returns false if ctx is done.
 func (s signal) receive(ctx context.Context) bool {
 	select {
 	case <-s:
@@ -45,14 +44,12 @@ func (s signal) receive(ctx context.Context) bool {
 	}
 }
 
-// A cell is plain memory, with one owner at a time.
 type cell[T any] struct{ x T }
 
 func (c *cell[T]) set(x T) { c.x = x }
 
 func (c *cell[T]) get() T { return c.x }
 
-// take moves the value out. The cell keeps no reference to it.
 func (c *cell[T]) take() T {
 	x := c.x
 	var zero T
@@ -60,14 +57,11 @@ func (c *cell[T]) take() T {
 	return x
 }
 
-// anew does nothing. It stands where a loop begins anew, and remembers of the shared values that it has loaded no more than keep:
-// that lets the explorer find equal states.
+// anew marks where a loop starts over and depends on no load so far but keep, so that the explorer finds equal states.
 func anew(uint64) {}
 
-// spin is a function of its own so that a turn always takes as long, wherever it is called.
-//
 //go:noinline
 func spin(turns int) {
-	for range turns { // The turns are the pause.
+	for range turns { // Not inlined, so that a turn always takes as long.
 	}
 }

@@ -10,16 +10,15 @@ import (
 	"sync"
 )
 
-// scheduler decides who takes the next step. Without one, every step is taken at once.
+// scheduler orders the steps. Without one, each step is taken at once.
 var scheduler interface {
-	// before is called before each step, and returns when it may be taken. canceled is for a receive: it ends because ctx is
-	// done.
+	// before returns when the step may be taken. canceled reports whether a receive ends because ctx is done.
 	before(ctx context.Context, at *location, kind access) (canceled bool)
-	// after is told numbers for the values before and after the step.
+	// after records the values before and after the step.
 	after(at *location, kind access, was, is uint64)
-	// anew is told that what a call does next depends on nothing that it has observed so far, but on keep.
+	// anew records that the rest of a call depends on keep only, of all that it observed.
 	anew(keep uint64)
-	// pointer is a number for a pointer.
+	// pointer numbers a pointer.
 	pointer(p any) uint64
 }
 
@@ -42,38 +41,35 @@ func fingerprint[T any](x T) uint64 {
 	return scheduler.pointer(x)
 }
 
-// An access is a kind of step.
-type access uint8
+type access uint8 // a kind of step
 
 const (
 	load access = iota
 	store
-	swap // every read-modify-write, whether it succeeds or not
+	swap // any read-modify-write, successful or not
 	lock
 	send
 	receive
-	plainRead // not a step of its own: what happens between two steps
+	plainRead // between two steps, not a step
 	plainWrite
 )
 
-// A location is what a step accesses. What it holds belongs to the scheduler.
+// A location is what a step accesses. The scheduler owns it.
 type location struct {
 	run   int
 	id    uint64
 	value uint64
 }
 
-// shared is a location whose steps are atomic, also without a scheduler.
+// shared is a location with atomic steps, also without a scheduler.
 type shared[T comparable] struct {
 	location
 	mu sync.Mutex
 	x  T
 }
 
-// always is the context of a step that is not a receive.
-var always = context.Background()
+var always = context.Background() // of a step that is not a receive
 
-// step replaces the value x by change(x).
 func (s *shared[T]) step(ctx context.Context, kind access, change func(x T) T) (was T, canceled bool) {
 	if scheduler == nil {
 		s.mu.Lock()
@@ -112,7 +108,6 @@ func (s *shared[T]) CompareAndSwap(before, after T) bool {
 	return was == before
 }
 
-// number is a shared integer.
 type number[T int32 | uint32 | uint64] struct{ shared[T] }
 
 func (n *number[T]) Add(by T) T {
@@ -133,7 +128,7 @@ type (
 	atomicPointer[T any] = shared[*T]
 )
 
-// mutex is locked by a step that the scheduler lets nobody take while it is locked.
+// mutex is locked by a step that the scheduler enables while it is unlocked.
 type mutex struct {
 	held shared[bool]
 	mu   sync.Mutex
@@ -149,7 +144,7 @@ func (m *mutex) Unlock() {
 	m.held.Store(false)
 }
 
-// signal is a channel for goroutines without a scheduler.
+// signal is a channel without a scheduler.
 type signal struct {
 	sent *shared[bool]
 	real chan struct{}
@@ -181,7 +176,7 @@ func (s signal) receive(ctx context.Context) bool {
 	}
 }
 
-// cell tells the scheduler of each access.
+// cell reports each access to the scheduler.
 type cell[T any] struct {
 	location
 	x T
@@ -217,5 +212,5 @@ func anew(keep uint64) {
 	}
 }
 
-// spin takes no time: who comes first is for the scheduler to decide.
+// spin takes no time: the scheduler orders the steps.
 func spin(int) {}

@@ -8,10 +8,10 @@
 //
 // mutations.txt has a row for each change:
 //
-//	diodes/parking.go: the epoch moves before the wake-up is sent
-//	-	p.wakes.send()
-//	 	p.epoch.CompareAndSwap(epoch, epoch+1)
-//	+	p.wakes.send()
+//	diodes/eventcount.go: the epoch moves before the wake-up is sent
+//	-	e.wakes.send()
+//	 	e.epoch.CompareAndSwap(epoch, epoch+1)
+//	+	e.wakes.send()
 //	caught by TestExplore/Writer_1_s_s_nn
 //
 // The lines that begin with a space or - have to be in the file, once. The last line is the verdict: caught; equivalent or speed,

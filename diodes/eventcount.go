@@ -1,0 +1,71 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package diodes
+
+import (
+	"context"
+)
+
+// eventcount is where one reader sleeps until a writer wakes it. While the reader is awake, wake is one load.
+//
+// The reader arms, tries once more, then blocks. The writer publishes its element, then loads the epoch. The atomics are
+// sequentially consistent, so the reader sees the element or the writer sees the reader armed.
+//
+// The writer sends first and moves the epoch second. In the other order a writer descheduled in between leaves a sleeping
+// reader with an even epoch, and no later writer wakes it. Each arming has a new epoch, so a late writer can't disarm it.
+type eventcount struct {
+	epoch    atomicUint64 // odd: armed, which publishes that the reader is about to sleep; the reader and its waker move it
+	armed    uint64       // the reader's: the epoch of the last arming
+	wakes    signal
+	sleepers *atomicInt32 // counts the armed readers of a OneToMany; else nil
+}
+
+func newEventcount(sleepers *atomicInt32) eventcount {
+	return eventcount{wakes: newSignal(), sleepers: sleepers}
+}
+
+// wait calls try until it returns an element or ended, and sleeps in between. When ctx is done it tries once more.
+func wait[T any](ctx context.Context, e *eventcount, try func() (x T, ok, ended bool)) (T, bool) {
+	for {
+		e.arm()
+		x, ok, ended := try()
+		woken := ok || ended || e.wakes.receive(ctx)
+		e.disarm()
+		if !ok && !ended {
+			x, ok, ended = try()
+		}
+		if ok || ended || !woken {
+			return x, ok
+		}
+	}
+}
+
+// arm announces the sleep. It counts the sleeper last because a writer loads sleepers first.
+func (e *eventcount) arm() {
+	e.armed = (e.armed + 1) | 1
+	e.epoch.Store(e.armed)
+	if e.sleepers != nil {
+		e.sleepers.Add(1)
+	}
+}
+
+func (e *eventcount) disarm() {
+	if e.sleepers != nil {
+		e.sleepers.Add(-1)
+	}
+	e.epoch.CompareAndSwap(e.armed, e.armed+1)
+}
+
+// wake wakes the reader if it is armed. It never blocks.
+func (e *eventcount) wake() {
+	if epoch := e.epoch.Load(); epoch&1 == 1 {
+		e.wakeArmed(epoch)
+	}
+}
+
+//go:noinline
+func (e *eventcount) wakeArmed(epoch uint64) {
+	e.wakes.send()
+	e.epoch.CompareAndSwap(epoch, epoch+1)
+}
