@@ -307,3 +307,57 @@ func TestSettleReason(t *testing.T) {
 	m.Append([]byte{6}, 1)
 	assert.Equal(t, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1, Err: second}}, deliver(second))
 }
+
+// What was lost of an item that was then rejected is no failure of the next item, and the rejected one counts nowhere here.
+func TestEndItem(t *testing.T) {
+	lost := errors.New("lost")
+	for name, tt := range map[string]struct {
+		fill func(m *Message, deliver func(error))
+		want []Outcome // of the last delivery
+	}{
+		"its message has failed": {func(m *Message, deliver func(error)) {
+			m.Append([]byte{1}, 0)
+			deliver(lost)
+			m.EndItem()
+			m.Append([]byte{2}, 1)
+		}, []Outcome{{Envelopes: 1, Bytes: 3, Items: 1}}},
+		"its first message has failed, its second is in work": {func(m *Message, deliver func(error)) {
+			m.Append([]byte{1}, 0)
+			deliver(lost)
+			m.Append([]byte{2}, 0)
+			m.EndItem()
+			m.Append([]byte{3}, 1)
+		}, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1}}},
+		"the next item is in several messages": {func(m *Message, deliver func(error)) {
+			m.Append([]byte{1}, 0)
+			deliver(lost)
+			m.EndItem()
+			m.Append([]byte{2}, 0)
+			deliver(nil)
+			m.Append([]byte{3}, 1)
+		}, []Outcome{{Envelopes: 1, Bytes: 3, Items: 1}}},
+		"nothing of it was sent": {func(m *Message, deliver func(error)) {
+			m.Append([]byte{1}, 1)
+			m.EndItem()
+			m.Append([]byte{2}, 1)
+		}, []Outcome{{Envelopes: 2, Bytes: 6, Items: 2}}},
+		"another item failed before": {func(m *Message, deliver func(error)) {
+			m.Append([]byte{1}, 1)
+			deliver(lost)
+			m.EndItem()
+			m.Append([]byte{2}, 1)
+		}, []Outcome{{Envelopes: 1, Bytes: 3, Items: 1}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMessage()
+			deliver := func(err error) {
+				size := len(*m.begin())
+				m.settle(m.Len(), size, err)
+				m.end()
+			}
+			tt.fill(m, deliver)
+			deliver(nil)
+			assert.Equal(t, tt.want, m.Outcomes())
+		})
+	}
+}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -159,13 +160,66 @@ func TestOneClock(t *testing.T) {
 		assert.Equal(t, 3, lines())
 		assert.Equal(t, []componentstatus.Status{recoverable, ok}, host.all())
 		r.Dropped(DropOverflow, 8)
+		r.Dropped(DropOverflow, 16)
 		r.Shutdown()
-		var items []int64
+		var dropped []map[string]any
 		for _, line := range logs.FilterMessageSnippet("The diode is full").All() {
-			items = append(items, line.ContextMap()["dropped_items"].(int64))
+			dropped = append(dropped, line.ContextMap())
 		}
-		assert.Equal(t, []int64{1, 2, 4, 8}, items)
+		assert.Equal(t, []map[string]any{ // Each since the line before.
+			{"dropped_batches": int64(1), "dropped_items": int64(1)},
+			{"dropped_batches": int64(1), "dropped_items": int64(2)},
+			{"dropped_batches": int64(1), "dropped_items": int64(4)},
+			{"dropped_batches": int64(2), "dropped_items": int64(24)},
+		}, dropped)
 	})
+}
+
+// Each loss alone is logged at once, with what it was, and once.
+func TestEachLossIsLogged(t *testing.T) {
+	tooLarge := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}
+	gaveUp := &delivery.Error{Retryable: true, Hint: "wait"}
+	for name, tt := range map[string]struct {
+		lose func(*Report)
+		line string
+		want map[string]any
+	}{
+		"a batch of the diode": {func(r *Report) { r.Dropped(DropOverflow, 3) }, "The diode is full",
+			map[string]any{"dropped_batches": int64(1), "dropped_items": int64(3)}},
+		"at the shutdown": {func(r *Report) { r.Dropped(DropShutdown, 3) }, "could not be sent before the shutdown",
+			map[string]any{"dropped_items": int64(3)}},
+		"a message in halves": {func(r *Report) { r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true}) }, "refused messages as too large",
+			map[string]any{"refused_messages": int64(1), "error": tooLarge.Error()}},
+		"items that failed, with the latest reason": {func(r *Report) { r.Failed(tooLarge, 3); r.Failed(gaveUp, 4); r.Failed(tooLarge, 0) }, "Gave up sending",
+			map[string]any{"failed_items": int64(7), "error": gaveUp.Error(), "permanent": false}},
+		"items that failed for good": {func(r *Report) { r.Failed(tooLarge, 3) }, "Gave up sending",
+			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
+		"rejected items": {func(r *Report) { r.Rejected(translate.ReasonOutOfRange, 3); r.Rejected(translate.ReasonOutOfRange, 4) }, "Rejected items",
+			map[string]any{"reason": "out_of_range", "rejected_items": int64(7), "hint": rejectHints[translate.ReasonOutOfRange]}},
+		"there was nothing to send": {func(r *Report) { r.Rejected(translate.ReasonStale, 3) }, "There is nothing to send",
+			map[string]any{"reason": "stale", "rejected_items": int64(3)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, logs := newReport(t)
+				r.Start(&statusHost{Host: componenttest.NewNopHost()})
+				synctest.Wait()
+				for range 2 {
+					tt.lose(r)
+					synctest.Wait()
+					time.Sleep(2 * logInterval)
+				}
+				r.Shutdown()
+				lines := logs.All()
+				require.Len(t, lines, 2)
+				for i, line := range lines {
+					assert.Contains(t, line.Message, tt.line)
+					assert.Equal(t, tt.want, line.ContextMap())
+					assert.Equal(t, 2*logInterval, lines[1].Time.Sub(lines[0].Time), "at once, line %d", i)
+				}
+			})
+		})
+	}
 }
 
 // What the log says of an outage is about the outage.
