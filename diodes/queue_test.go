@@ -271,6 +271,7 @@ func TestSizes(t *testing.T) {
 		panics(t, want, func() { NewManyToOne[int](size, nil) })
 		panics(t, want, func() { NewOneToMany[int](size, nil) })
 	}
+	new(ring).init(MaxSize, DropOldest) // Which is not too large.
 	panics(t, "diodes: there is no DropPolicy(7)", func() { NewManyToOne[int](1, nil, DropPolicy(7)) })
 	panics(t, "diodes: there is no StartFrom(7)", func() { NewOneToMany[int](1, nil).NewPoller(StartFrom(7)) })
 }

@@ -303,6 +303,8 @@ func TestClassifyTooLarge(t *testing.T) {
 func TestErrorTextIsBounded(t *testing.T) {
 	e := classify(status.Error(codes.Internal, strings.Repeat("é", 1000)), plain)
 	assert.Equal(t, "Internal: "+strings.Repeat("é", maxErrorText/2)+"…", e.Error())
+	longest := strings.Repeat("é", maxErrorText/2)
+	assert.Equal(t, "Internal: "+longest, classify(status.Error(codes.Internal, longest), plain).Error())
 	e = classify(status.Error(codes.Internal, "x"+strings.Repeat("é", 1000)), plain)
 	assert.Equal(t, "Internal: x"+strings.Repeat("é", maxErrorText/2-1)+"…", e.Error())
 }

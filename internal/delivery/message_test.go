@@ -155,6 +155,10 @@ func TestMessageEmpty(t *testing.T) {
 	assert.Zero(t, m.Size())
 	sender := observe(connect(t, configFor(ingresstest.StartCapture(t))), func(Attempt) { t.Error("an attempt") })
 	assert.Empty(t, sender.deliver(t.Context(), m))
+	m.Append([]byte{0x08, 0x01}, 1)
+	client := connect(t, configFor(ingresstest.StartCapture(t)))
+	assert.Len(t, observe(client, func(Attempt) {}).deliver(t.Context(), m), 1)
+	assert.Empty(t, sender.deliver(t.Context(), m), "the outcome of the delivery before counts once")
 }
 
 // After a loop over the attempts breaks, the message is not retried.
@@ -173,6 +177,26 @@ func TestDeliverBreak(t *testing.T) {
 	require.Len(t, m.Outcomes(), 1)
 	requireError(t, m.Outcomes()[0].Err, "Unavailable")
 	assert.Zero(t, m.Len())
+}
+
+// After a loop breaks, what was too large goes in halves, each with one attempt that nobody hears of.
+func TestDeliverBreakAtAHalvedMessage(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	server.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
+	sender := connect(t, configFor(server)).NewSender()
+	m := newMessage()
+	m.Append([]byte{0x08, 0x01}, 1)
+	m.Append([]byte{0x08, 0x01}, 1)
+	for a := range sender.Deliver(t.Context(), m) {
+		assert.True(t, a.Halved)
+		server.Refuse(status.Error(codes.Unavailable, "no"))
+		break
+	}
+	require.Len(t, m.Outcomes(), 2)
+	for _, o := range m.Outcomes() {
+		requireError(t, o.Err, "Unavailable")
+	}
+	assert.Equal(t, 3, server.Calls())
 }
 
 func TestFits(t *testing.T) {

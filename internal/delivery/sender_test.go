@@ -7,9 +7,12 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -57,7 +60,7 @@ func TestRetryableCodes(t *testing.T) {
 				server.Resume()
 			})
 			server.Refuse(refusal(t, code))
-			err := send(t.Context(), sender, logEnvelopes(1)...)
+			err := send(t.Context(), sender, logEnvelopes(2)...)
 
 			require.NotEmpty(t, attempts)
 			require.NotNil(t, attempts[0].Err)
@@ -362,6 +365,22 @@ func TestFinishEnds(t *testing.T) {
 	}
 }
 
+// A later Finish does not shorten the time that the first has given.
+func TestFinishOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{finishing: make(chan struct{})}
+		c.life, c.giveUp = context.WithCancel(t.Context())
+		c.Finish(time.Hour)
+		c.Finish(time.Minute)
+		time.Sleep(time.Hour - 1)
+		synctest.Wait()
+		require.NoError(t, c.Context().Err())
+		time.Sleep(1)
+		synctest.Wait()
+		require.Error(t, c.Context().Err())
+	})
+}
+
 func TestContextBeforeTheFirstAttempt(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	limited := configFor(server)
@@ -469,6 +488,36 @@ func TestContextDuringAnAttempt(t *testing.T) {
 			assert.Empty(t, attempts)
 		})
 	}
+}
+
+// endedContext has ended when over is set, although its channel says nothing yet.
+type endedContext struct {
+	context.Context
+	over *atomic.Bool
+}
+
+func (c endedContext) Err() error {
+	if c.over.Load() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// An acknowledgement that comes as the context ends is yielded.
+func TestContextEndsWithTheAcknowledgement(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	var over atomic.Bool
+	server.RefuseIf(func([]*loggregator_v2.Envelope) error {
+		over.Store(true)
+		return nil
+	})
+	attempts := 0
+	sender := observe(connect(t, configFor(server)), func(a Attempt) {
+		assert.Nil(t, a.Err)
+		attempts++
+	})
+	require.NoError(t, send(endedContext{t.Context(), &over}, sender, logEnvelopes(1)...))
+	assert.Equal(t, 1, attempts)
 }
 
 func TestContextAfterAnAttempt(t *testing.T) {
