@@ -632,6 +632,7 @@ func TestItemInSeveralMessages(t *testing.T) {
 			require.NoError(t, e.Shutdown(t.Context()))
 			assert.Equal(t, tt.sent, f.sum("exporter_sent_log_records"))
 			assert.Equal(t, tt.failed, f.sum("exporter_send_failed_log_records"))
+			assert.Equal(t, len(f.ingress.Envelopes()), f.sum("exporter_loggregator_envelopes"))
 			f.checkIdentity("logs", 2)
 		})
 	}

@@ -6,6 +6,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,7 +17,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
@@ -176,6 +180,94 @@ func TestGivingUp(t *testing.T) {
 			assert.True(t, e.Retryable)
 			require.Len(t, attempts, 1)
 			assert.Zero(t, attempts[0].RetryIn)
+		})
+	}
+}
+
+// What would be tried after the deadline of the context is given up at once, and what can be tried before it is tried.
+func TestPauseBesideADeadline(t *testing.T) {
+	for name, tt := range map[string]struct {
+		pause    time.Duration
+		attempts int
+	}{"it ends after the deadline": {never, 1}, "it ends before": {time.Millisecond, 2}} {
+		t.Run(name, func(t *testing.T) {
+			server := ingresstest.StartCapture(t)
+			cfg := configFor(server)
+			cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = tt.pause, tt.pause
+			server.Refuse(refusal(t, codes.Unavailable))
+			ctx, cancel := context.WithTimeout(t.Context(), waitAtMost)
+			defer cancel()
+			attempts := 0
+			sender := observe(connect(t, cfg), func(a Attempt) {
+				attempts++
+				if a.RetryIn == never {
+					cancel() // So that a test that fails does not wait for it.
+				}
+				server.Refuse(refusal(t, codes.Internal))
+			})
+			require.Error(t, send(ctx, sender, logEnvelopes(1)...))
+			assert.Equal(t, tt.attempts, attempts)
+			assert.NoError(t, ctx.Err())
+		})
+	}
+}
+
+// A pause is as long as it was said to be, however it is made up, unless the client has reconnected.
+func TestPause(t *testing.T) {
+	const s = time.Second // The time is synctest's: it takes none.
+	for name, tt := range map[string]struct {
+		dialing   time.Duration // how long it takes to connect
+		connected bool          // whether there is a connection before the attempt fails
+		connects  bool          // whether the client is about to connect when the attempt fails
+		ended     int           // connections, before the attempt
+		retryIn   time.Duration
+		delay     time.Duration // that the server asks for
+		want      time.Duration
+	}{
+		"no connection":                           {dialing: never, retryIn: 3 * s, want: 3 * s},
+		"no connection, shorter than leastPause":  {dialing: never, retryIn: leastPause / 2, want: leastPause / 2},
+		"no connection, as long as leastPause":    {dialing: never, retryIn: leastPause, want: leastPause},
+		"no connection, longer than leastPause":   {dialing: never, retryIn: leastPause + 1, want: leastPause + 1},
+		"the connection stays":                    {connected: true, retryIn: 5 * s, want: 5 * s},
+		"another connection follows":              {dialing: 2 * s, retryIn: never, want: leastPause + 2*s},
+		"another follows at once":                 {connected: true, ended: -1, retryIn: never, want: leastPause},
+		"another follows within leastPause":       {dialing: leastPause / 2, connects: true, retryIn: never, want: leastPause},
+		"another follows a delay that was set":    {connected: true, ended: -1, retryIn: 5 * s, delay: 5 * s, want: 5 * s},
+		"another follows, sooner than leastPause": {connected: true, ended: -1, retryIn: leastPause / 2, want: leastPause / 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := bufconn.Listen(1 << 10)
+				server := grpc.NewServer()
+				served := make(chan error)
+				go func() { served <- server.Serve(l) }()
+				conn, err := grpc.NewClient("passthrough:bufconn", grpc.WithTransportCredentials(insecure.NewCredentials()),
+					grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+						select {
+						case <-ctx.Done():
+							return nil, ctx.Err()
+						case <-time.After(tt.dialing):
+							return l.DialContext(ctx)
+						}
+					}))
+				require.NoError(t, err)
+				sender := (&Client{conn: conn}).NewSender()
+				if tt.connected || tt.connects {
+					conn.Connect()
+				}
+				if tt.connected {
+					synctest.Wait()
+					time.Sleep(tt.dialing)
+					synctest.Wait()
+					require.True(t, sender.client.connected())
+				}
+				start := time.Now()
+				sender.pause(t.Context(), Attempt{RetryIn: tt.retryIn, Err: &Error{delay: tt.delay}}, tt.ended)
+				assert.Equal(t, tt.want, time.Since(start))
+				require.NoError(t, conn.Close())
+				server.Stop()
+				require.NoError(t, <-served)
+			})
 		})
 	}
 }

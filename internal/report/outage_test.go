@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/pipeline"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
@@ -222,6 +223,70 @@ func TestEachLossIsLogged(t *testing.T) {
 	}
 }
 
+// logSlowly makes a report that calls during before it logs its first line.
+func logSlowly(t *testing.T, during func()) (*Report, *observer.ObservedLogs) {
+	t.Helper()
+	r, logs := newReport(t)
+	var once sync.Once
+	r.logger = r.logger.WithOptions(zap.Hooks(func(zapcore.Entry) error {
+		once.Do(during)
+		return nil
+	}))
+	r.Start(&statusHost{Host: componenttest.NewNopHost()})
+	return r, logs
+}
+
+// What is lost while losses are logged is logged an interval later.
+func TestLossDuringTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r *Report
+		r, logs := logSlowly(t, func() { r.Dropped(DropOverflow, 2) })
+		r.Dropped(DropOverflow, 1)
+		time.Sleep(logInterval)
+		synctest.Wait()
+		assert.Equal(t, 2, logs.FilterMessageSnippet("The diode is full").Len())
+		r.Shutdown()
+	})
+}
+
+// Shutdown waits for the line that is being logged.
+func TestShutdownWaitsForTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release, ended := make(chan struct{}), make(chan struct{})
+		r, _ := logSlowly(t, func() { <-release })
+		r.Dropped(DropOverflow, 1)
+		synctest.Wait()
+		go func() {
+			defer close(ended)
+			r.Shutdown()
+		}()
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("it has not waited")
+		default:
+		}
+		close(release)
+		<-ended
+	})
+}
+
+// What was reached counts, whatever follows before the status is reported.
+func TestRefusalAfterASuccess(t *testing.T) {
+	now := time.Now()
+	o := outage{logger: zap.NewNop()}
+	o.attempted(unreached, now)
+	now = now.Add(outageGrace)
+	event, _ := o.due(now)
+	require.Equal(t, recoverable, event.Status())
+	assert.False(t, o.attempted(refused, now))
+	assert.True(t, o.attempted(success, now))
+	assert.True(t, o.attempted(refused, now))
+	event, _ = o.due(now)
+	require.NotNil(t, event)
+	assert.Equal(t, ok, event.Status())
+}
+
 // What the log says of an outage is about the outage.
 func TestOutageInTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -236,9 +301,20 @@ func TestOutageInTheLog(t *testing.T) {
 		r.Attempted(refused) // The server responds.
 		time.Sleep(time.Hour)
 		r.Attempted(success)
+		r.Attempted(denied)
+		time.Sleep(time.Minute)
+		r.Attempted(success)
 		ends := logs.FilterMessageSnippet("takes envelopes again").All()
-		if assert.Len(t, ends, 1) {
+		if assert.Len(t, ends, 2) {
 			assert.Equal(t, map[string]any{"outage": 3 * time.Second, "failed_attempts": int64(3)}, ends[0].ContextMap())
+			assert.Equal(t, map[string]any{"outage": time.Minute, "failed_attempts": int64(1)}, ends[1].ContextMap())
+		}
+		begins := logs.FilterMessageSnippet("does not take envelopes").All()
+		if assert.Len(t, begins, 2) {
+			assert.Contains(t, begins[0].Message, "New data waits")
+			assert.Equal(t, time.Second, begins[0].ContextMap()["retry_in"])
+			assert.Contains(t, begins[1].Message, "is given up")
+			assert.NotContains(t, begins[1].ContextMap(), "retry_in")
 		}
 		r.Shutdown()
 	})

@@ -63,16 +63,24 @@ type fullQueue struct{}
 func (fullQueue) Len() int { return 3 }
 func (fullQueue) Cap() int { return 7 }
 
-func TestQueueMetrics(t *testing.T) {
+func TestMetricsOfTheQueue(t *testing.T) {
 	telemetry := componenttest.NewTelemetry()
-	_, err := New(metadatatest.NewSettings(telemetry), Settings{Signal: pipeline.SignalTraces, MaxItems: 100}, fullQueue{})
+	r, err := New(metadatatest.NewSettings(telemetry), Settings{Signal: pipeline.SignalTraces}, fullQueue{})
 	require.NoError(t, err)
-	attributes := attribute.NewSet(attribute.String("exporter", "loggregator"), attribute.String("data_type", "traces"))
-	point := func(value int64) []metricdata.DataPoint[int64] {
-		return []metricdata.DataPoint[int64]{{Attributes: attributes, Value: value}}
+	r.Dropped(DropOverflow, 5)
+	r.Dropped(DropShutdown, 11)
+	id := attribute.String("exporter", "loggregator")
+	point := func(value int64, attributes ...attribute.KeyValue) metricdata.DataPoint[int64] {
+		return metricdata.DataPoint[int64]{Attributes: attribute.NewSet(append(attributes, id)...), Value: value}
 	}
-	metadatatest.AssertEqualExporterQueueSize(t, telemetry, point(3), metricdatatest.IgnoreTimestamp())
-	metadatatest.AssertEqualExporterQueueCapacity(t, telemetry, point(7), metricdatatest.IgnoreTimestamp())
+	type points = []metricdata.DataPoint[int64]
+	dataType, signal := attribute.String("data_type", "traces"), attribute.String("signal", "traces")
+	metadatatest.AssertEqualExporterQueueSize(t, telemetry, points{point(3, dataType)}, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExporterQueueCapacity(t, telemetry, points{point(7, dataType)}, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExporterEnqueueFailedSpans(t, telemetry, points{point(5)}, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExporterLoggregatorDroppedItems(t, telemetry, points{
+		point(5, signal, attribute.String("reason", "overflow")), point(11, signal, attribute.String("reason", "shutdown")),
+	}, metricdatatest.IgnoreTimestamp())
 	require.NoError(t, telemetry.Shutdown(t.Context()))
 }
 
