@@ -212,6 +212,31 @@ func TestPauseBesideADeadline(t *testing.T) {
 	}
 }
 
+// bubble serves an ingress within the bubble of synctest. The caller has to call stop at the end of it.
+func bubble(t *testing.T, ingress loggregator_v2.IngressServer, dialing time.Duration) (conn *grpc.ClientConn, stop func()) {
+	t.Helper()
+	l := bufconn.Listen(1 << 10)
+	server := grpc.NewServer()
+	loggregator_v2.RegisterIngressServer(server, ingress)
+	served := make(chan error)
+	go func() { served <- server.Serve(l) }()
+	conn, err := grpc.NewClient("passthrough:bubble", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(dialing):
+				return l.DialContext(ctx)
+			}
+		}))
+	require.NoError(t, err)
+	return conn, func() {
+		require.NoError(t, conn.Close())
+		server.Stop()
+		require.NoError(t, <-served)
+	}
+}
+
 // A pause is as long as it was said to be, however it is made up, unless the client has reconnected.
 func TestPause(t *testing.T) {
 	const s = time.Second // The time is synctest's: it takes none.
@@ -237,20 +262,7 @@ func TestPause(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := bufconn.Listen(1 << 10)
-				server := grpc.NewServer()
-				served := make(chan error)
-				go func() { served <- server.Serve(l) }()
-				conn, err := grpc.NewClient("passthrough:bufconn", grpc.WithTransportCredentials(insecure.NewCredentials()),
-					grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-						select {
-						case <-ctx.Done():
-							return nil, ctx.Err()
-						case <-time.After(tt.dialing):
-							return l.DialContext(ctx)
-						}
-					}))
-				require.NoError(t, err)
+				conn, stop := bubble(t, early{}, tt.dialing)
 				sender := (&Client{conn: conn}).NewSender()
 				if tt.connected || tt.connects {
 					conn.Connect()
@@ -264,9 +276,7 @@ func TestPause(t *testing.T) {
 				start := time.Now()
 				sender.pause(t.Context(), Attempt{RetryIn: tt.retryIn, Err: &Error{delay: tt.delay}}, tt.ended)
 				assert.Equal(t, tt.want, time.Since(start))
-				require.NoError(t, conn.Close())
-				server.Stop()
-				require.NoError(t, <-served)
+				stop()
 			})
 		})
 	}
