@@ -42,7 +42,10 @@ var suites = map[string][][]string{
 		{"-tags", "explore", "-run", "Explore", "-short", "./diodes", "-explore.changed"},
 		{"-short", "./diodes"},
 	},
-	"internal/queue": {{"./internal/queue"}},
+	"internal/queue":    {{"./internal/queue"}},
+	"internal/delivery": {{"./internal/delivery"}},
+	"internal/report":   {{"./internal/report"}, {"-short", "."}},
+	".":                 {{"-short", "."}},
 }
 
 var (

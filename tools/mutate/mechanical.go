@@ -111,7 +111,9 @@ func change(text string, from, to int, by string) (lines []string) {
 	}
 	add(" ", text[begin:first])
 	add("-", text[first:last])
-	add("+", text[first:from]+by+text[to:last])
+	if after := text[first:from] + by + text[to:last]; strings.TrimSpace(after) != "" {
+		add("+", after)
+	}
 	add(" ", strings.TrimPrefix(text[last:end], "\n"))
 	return lines
 }
