@@ -360,7 +360,7 @@ func TestEndItem(t *testing.T) {
 			deliver(nil)
 			m.Append([]byte{3}, 1)
 		}, []Outcome{{Envelopes: 1, Bytes: 3, Items: 1}}},
-		"nothing of it was sent": {func(m *Message, deliver func(error)) {
+		"nothing of it was sent": {func(m *Message, _ func(error)) {
 			m.Append([]byte{1}, 1)
 			m.EndItem()
 			m.Append([]byte{2}, 1)

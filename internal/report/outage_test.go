@@ -197,6 +197,8 @@ func TestEachLossIsLogged(t *testing.T) {
 			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
 		"rejected items": {func(r *Report) { r.Rejected(translate.ReasonOutOfRange, 3); r.Rejected(translate.ReasonOutOfRange, 4) }, "Rejected items",
 			map[string]any{"reason": "out_of_range", "rejected_items": int64(7), "hint": rejectHints[translate.ReasonOutOfRange]}},
+		"there was nothing to send of a counter": {func(r *Report) { r.Rejected(translate.ReasonZeroDelta, 3) }, "There is nothing to send",
+			map[string]any{"reason": "zero_delta", "rejected_items": int64(3)}},
 		"there was nothing to send": {func(r *Report) { r.Rejected(translate.ReasonStale, 3) }, "There is nothing to send",
 			map[string]any{"reason": "stale", "rejected_items": int64(3)}},
 	} {

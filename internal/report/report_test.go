@@ -5,6 +5,7 @@ package report
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -55,6 +56,34 @@ func TestCounts(t *testing.T) {
 	}
 	assert.EqualValues(t, 3*pushers*pushes, dropped, "the log says it to the item")
 	require.NoError(t, telemetry.Shutdown(t.Context()))
+}
+
+// An item is accepted before it is counted out, and Waiting looks in the other order. It is called until pushes have met enough
+// calls, however busy the machine is.
+func TestWaitingIsNotNegative(t *testing.T) {
+	r, _ := newReport(t)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for !stop.Load() {
+				r.Accepted(1)
+				r.Dropped(DropOverflow, 1)
+			}
+		})
+	}
+	for calls, met := 0, 0; calls < 1_000_000 && met < 10_000; calls++ {
+		before := r.pushes.sum(acceptedItems)
+		if waiting := r.Waiting(); waiting < 0 {
+			t.Errorf("%d items wait", waiting)
+			break
+		}
+		if r.pushes.sum(acceptedItems) != before {
+			met++
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
 }
 
 // fullQueue has a length and a capacity of its own.
