@@ -45,7 +45,7 @@ var suites = map[string][][]string{
 	"internal/queue":    {{"./internal/queue"}},
 	"internal/delivery": {{"./internal/delivery"}},
 	"internal/report":   {{"./internal/report"}, {"-short", "."}},
-	".":                 {{"-short", "."}},
+	".":                 {{"-short", "-run", "Item|Batch|Bounds|Pooled|Drop|Shutdown", "."}, {"-short", "."}},
 }
 
 var (
