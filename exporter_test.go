@@ -638,6 +638,32 @@ func TestItemInSeveralMessages(t *testing.T) {
 	}
 }
 
+// What was lost of an item that was then rejected is no failure of the next one. The event of a span goes before the span.
+func TestRejectedItemInSeveralMessages(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Traces.SpanEvents = true
+	f.cfg.Batch.MaxEnvelopes = 1
+	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+		if batch[0].GetEvent() != nil {
+			return status.Error(codes.Internal, "no")
+		}
+		return nil
+	})
+	e := f.start("traces")
+	traces := ptrace.NewTraces()
+	spans := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans()
+	tooLarge := spans.AppendEmpty()
+	tooLarge.SetName(strings.Repeat("x", 70_000))
+	tooLarge.Events().AppendEmpty().SetName("the first of its envelopes")
+	spans.AppendEmpty().SetName("the next item")
+	require.NoError(t, e.Component.(tracesExporter).ConsumeTraces(t.Context(), traces))
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, 1, f.sum("exporter_loggregator_rejected_items"))
+	assert.Equal(t, 1, f.sum("exporter_sent_spans"))
+	assert.Zero(t, f.sum("exporter_send_failed_spans"))
+	f.checkIdentity("traces", 2)
+}
+
 // pooled pushes items as the collector does with pooling: decoded from bytes, and let go of right after the push, so that
 // the next ones are decoded into the same memory unless the exporter holds a reference.
 var pooled = map[string]func(t *testing.T, e feed, first, n int){
