@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -662,6 +663,32 @@ func TestRejectedItemInSeveralMessages(t *testing.T) {
 	assert.Equal(t, 1, f.sum("exporter_sent_spans"))
 	assert.Zero(t, f.sum("exporter_send_failed_spans"))
 	f.checkIdentity("traces", 2)
+}
+
+// Each batch is released once: after its translation, or when it is dropped.
+func TestEachBatchIsReleased(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 1
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	feed := f.create("logs")
+	e := feed.Component.(logsExporter)
+	var held, released atomic.Int64
+	ref, unref := e.signal.ref, e.signal.unref
+	e.signal.ref = func(data plog.Logs) { held.Add(1); ref(data) }
+	e.signal.unref = func(data plog.Logs) { released.Add(1); unref(data) }
+	require.NoError(t, e.Start(t.Context(), f.host))
+	feed.push(0, 1, 1)
+	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	for i := 1; i < 5; i++ {
+		feed.push(i, 1, 1)
+	}
+	assert.EqualValues(t, 5, held.Load())
+	assert.EqualValues(t, 4, released.Load(), "all but the one that waits")
+	f.ingress.Resume()
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.EqualValues(t, 5, held.Load())
+	assert.EqualValues(t, 5, released.Load())
 }
 
 // pooled pushes items as the collector does with pooling: decoded from bytes, and let go of right after the push, so that

@@ -191,12 +191,12 @@ func TestEachLossIsLogged(t *testing.T) {
 			map[string]any{"dropped_items": int64(3)}},
 		"a message in halves": {func(r *Report) { r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true}) }, "refused messages as too large",
 			map[string]any{"refused_messages": int64(1), "error": tooLarge.Error()}},
-		"items that failed, with the latest reason": {func(r *Report) { r.Failed(tooLarge, 3); r.Failed(gaveUp, 4); r.Failed(tooLarge, 0) }, "Gave up sending",
-			map[string]any{"failed_items": int64(7), "error": gaveUp.Error(), "permanent": false}},
+		"items that failed": {func(r *Report) { r.Failed(gaveUp, 3) }, "Gave up sending",
+			map[string]any{"failed_items": int64(3), "error": gaveUp.Error(), "permanent": false}},
 		"items that failed for good": {func(r *Report) { r.Failed(tooLarge, 3) }, "Gave up sending",
 			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
-		"rejected items": {func(r *Report) { r.Rejected(translate.ReasonOutOfRange, 3); r.Rejected(translate.ReasonOutOfRange, 4) }, "Rejected items",
-			map[string]any{"reason": "out_of_range", "rejected_items": int64(7), "hint": rejectHints[translate.ReasonOutOfRange]}},
+		"rejected items": {func(r *Report) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
+			map[string]any{"reason": "out_of_range", "rejected_items": int64(3), "hint": rejectHints[translate.ReasonOutOfRange]}},
 		"there was nothing to send of a counter": {func(r *Report) { r.Rejected(translate.ReasonZeroDelta, 3) }, "There is nothing to send",
 			map[string]any{"reason": "zero_delta", "rejected_items": int64(3)}},
 		"there was nothing to send": {func(r *Report) { r.Rejected(translate.ReasonStale, 3) }, "There is nothing to send",
@@ -223,6 +223,37 @@ func TestEachLossIsLogged(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is lost between two lines adds up. Of errors the latest counts.
+func TestLossesAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tooLarge, another := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}, &delivery.Error{Retryable: true, Hint: "wait"}
+		r, logs := newReport(t)
+		r.Start(&statusHost{Host: componenttest.NewNopHost()})
+		r.Dropped(DropShutdown, 1)
+		synctest.Wait()
+		logs.TakeAll() // The next lines come after an interval.
+		r.Failed(tooLarge, 3)
+		r.Failed(another, 4)
+		r.Failed(tooLarge, 0) // Part of an item.
+		r.Rejected(translate.ReasonOutOfRange, 5)
+		r.Rejected(translate.ReasonOutOfRange, 6)
+		r.Attempted(delivery.Attempt{Err: another, Halved: true})
+		r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true})
+		time.Sleep(logInterval)
+		synctest.Wait()
+		var got []map[string]any
+		for _, line := range logs.All() {
+			got = append(got, line.ContextMap())
+		}
+		assert.Equal(t, []map[string]any{
+			{"reason": "out_of_range", "rejected_items": int64(11), "hint": rejectHints[translate.ReasonOutOfRange]},
+			{"refused_messages": int64(2), "error": tooLarge.Error()},
+			{"failed_items": int64(7), "error": another.Error(), "permanent": false},
+		}, got)
+		r.Shutdown()
+	})
 }
 
 // logSlowly makes a report that calls during before it logs its first line.
