@@ -665,6 +665,18 @@ func TestRejectedItemInSeveralMessages(t *testing.T) {
 	f.checkIdentity("traces", 2)
 }
 
+func TestEmptyBatchTakesNoRoom(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 1
+	feed := f.create("logs")
+	feed.push(0, 1, 1)
+	feed.push(1, 0, 1)
+	assert.EqualValues(t, 1, feed.waiting())
+	assert.Equal(t, 1, f.sum("exporter_queue_size"))
+	require.NoError(t, feed.Shutdown(t.Context()))
+	f.checkIdentity("logs", 1)
+}
+
 // Each batch is released once: after its translation, or when it is dropped.
 func TestEachBatchIsReleased(t *testing.T) {
 	f := newFixture(t)
