@@ -17,6 +17,9 @@
 // The lines that begin with a space or - have to be in the file, once. The last line is the verdict: caught; equivalent or speed,
 // with the reason. mutate writes what caught a change into the file, and fails if a change that has to be caught is not, or
 // one that can't be is.
+//
+// With -mechanical it makes the changes itself: it swaps operators, negates conditions and leaves statements out in the files that
+// match the pattern, such as diodes/ring.go, and prints what survives, in the form of rows. The table does not change.
 package main
 
 import (
