@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -632,9 +633,74 @@ func TestItemInSeveralMessages(t *testing.T) {
 			require.NoError(t, e.Shutdown(t.Context()))
 			assert.Equal(t, tt.sent, f.sum("exporter_sent_log_records"))
 			assert.Equal(t, tt.failed, f.sum("exporter_send_failed_log_records"))
+			assert.Equal(t, len(f.ingress.Envelopes()), f.sum("exporter_loggregator_envelopes"))
 			f.checkIdentity("logs", 2)
 		})
 	}
+}
+
+// What was lost of an item that was then rejected is no failure of the next one. The event of a span goes before the span.
+func TestRejectedItemInSeveralMessages(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Traces.SpanEvents = true
+	f.cfg.Batch.MaxEnvelopes = 1
+	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+		if batch[0].GetEvent() != nil {
+			return status.Error(codes.Internal, "no")
+		}
+		return nil
+	})
+	e := f.start("traces")
+	traces := ptrace.NewTraces()
+	spans := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans()
+	tooLarge := spans.AppendEmpty()
+	tooLarge.SetName(strings.Repeat("x", 70_000))
+	tooLarge.Events().AppendEmpty().SetName("the first of its envelopes")
+	spans.AppendEmpty().SetName("the next item")
+	require.NoError(t, e.Component.(tracesExporter).ConsumeTraces(t.Context(), traces))
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.Equal(t, 1, f.sum("exporter_loggregator_rejected_items"))
+	assert.Equal(t, 1, f.sum("exporter_sent_spans"))
+	assert.Zero(t, f.sum("exporter_send_failed_spans"))
+	f.checkIdentity("traces", 2)
+}
+
+func TestEmptyBatchTakesNoRoom(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 1
+	feed := f.create("logs")
+	feed.push(0, 1, 1)
+	feed.push(1, 0, 1)
+	assert.EqualValues(t, 1, feed.waiting())
+	assert.Equal(t, 1, f.sum("exporter_queue_size"))
+	require.NoError(t, feed.Shutdown(t.Context()))
+	f.checkIdentity("logs", 1)
+}
+
+// Each batch is released once: after its translation, or when it is dropped.
+func TestEachBatchIsReleased(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 1
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	feed := f.create("logs")
+	e := feed.Component.(logsExporter)
+	var held, released atomic.Int64
+	ref, unref := e.signal.ref, e.signal.unref
+	e.signal.ref = func(data plog.Logs) { held.Add(1); ref(data) }
+	e.signal.unref = func(data plog.Logs) { released.Add(1); unref(data) }
+	require.NoError(t, e.Start(t.Context(), f.host))
+	feed.push(0, 1, 1)
+	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	for i := 1; i < 5; i++ {
+		feed.push(i, 1, 1)
+	}
+	assert.EqualValues(t, 5, held.Load())
+	assert.EqualValues(t, 4, released.Load(), "all but the one that waits")
+	f.ingress.Resume()
+	require.NoError(t, e.Shutdown(t.Context()))
+	assert.EqualValues(t, 5, held.Load())
+	assert.EqualValues(t, 5, released.Load())
 }
 
 // pooled pushes items as the collector does with pooling: decoded from bytes, and let go of right after the push, so that

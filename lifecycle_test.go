@@ -13,6 +13,7 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -73,6 +74,9 @@ func TestShutdownDeadlineDropsQueue(t *testing.T) {
 	for i := 1; i < 5; i++ {
 		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
 	}
+	empty := plog.NewLogs()
+	empty.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+	require.NoError(t, e.ConsumeLogs(t.Context(), empty))
 	ctx, cancel := context.WithCancel(t.Context())
 	deadline, cancel2 := context.WithTimeout(ctx, time.Hour)
 	defer cancel2()
@@ -80,9 +84,9 @@ func TestShutdownDeadlineDropsQueue(t *testing.T) {
 	require.NoError(t, e.Shutdown(deadline))
 	assert.Equal(t, 100, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Canceled")), "what was on its way")
 	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
-	assert.Equal(t, 400, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
+	assert.Equal(t, 401, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")), "without a translation, which would reject one")
 	assert.Zero(t, f.sum("exporter_enqueue_failed_log_records"))
-	f.checkIdentity("logs", 500)
+	f.checkIdentity("logs", 501)
 	require.Len(t, f.lines("Dropped what could not be sent before the shutdown"), 1)
 }
 
@@ -93,6 +97,19 @@ func TestConsumeAfterShutdownIsCounted(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()), "twice")
 	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
 	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
+}
+
+// Until Shutdown closes the diode, what gives way is dropped because the diode is full.
+func TestOverflowAsShutdownBegins(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Diode.Capacity = 1
+	feed := f.create("logs")
+	feed.push(0, 1, 1)
+	feed.Component.(logsExporter).closing.Store(true)
+	feed.push(1, 2, 1)
+	require.NoError(t, feed.Shutdown(t.Context()))
+	assert.Equal(t, 1, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "overflow")))
+	assert.Equal(t, 2, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
 }
 
 func TestShutdownWithoutStart(t *testing.T) {

@@ -271,6 +271,7 @@ func TestSizes(t *testing.T) {
 		panics(t, want, func() { NewManyToOne[int](size, nil) })
 		panics(t, want, func() { NewOneToMany[int](size, nil) })
 	}
+	new(ring).init(MaxSize, DropOldest) // Which is not too large.
 	panics(t, "diodes.DropPolicy(7) is unknown", func() { NewManyToOne[int](1, nil, DropPolicy(7)) })
 	panics(t, "diodes.StartFrom(7) is unknown", func() { NewOneToMany[int](1, nil).NewPoller(StartFrom(7)) })
 }

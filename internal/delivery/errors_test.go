@@ -149,6 +149,8 @@ func TestClassifyScope(t *testing.T) {
 		assert.Equal(t, want, classify(status.Error(code, ""), plain).Scope, code)
 	}
 	assert.Equal(t, ScopeEndpoint, classify(refusal(t, codes.ResourceExhausted, retryIn(time.Second)), plain).Scope)
+	noCredentials := status.Error(codes.Internal, "transport: received per-RPC creds error with illegal status: rpc error")
+	assert.Equal(t, ScopeEndpoint, classify(noCredentials, plain).Scope)
 }
 
 // What is wrong with a certificate is in the text of crypto/tls and of gRPC: the client's own, and alerts of the server.
@@ -266,6 +268,9 @@ func TestTLSOnOneSideOnly(t *testing.T) {
 	served := serve(t, early{})
 	e = hintOf(configWith(served.GRPC.Endpoint, secured.Certs))
 	assert.Equal(t, "the server does not speak TLS", e.Hint, e)
+
+	ended := status.Error(codes.Unavailable, "connection error: desc = \"error reading server preface: EOF\"")
+	assert.Empty(t, classify(ended, plain).Hint, "both do")
 }
 
 // What a server says of a connection of its own is nothing that this side can mend.
@@ -297,12 +302,17 @@ func TestClassifyTooLarge(t *testing.T) {
 		assert.Equal(t, want, classify(status.Error(codes.ResourceExhausted, text), plain).Scope, text)
 	}
 	assert.Equal(t, ScopeMessage, classify(status.Error(codes.Internal, "larger than max"), plain).Scope)
+	later, err := status.New(codes.ResourceExhausted, "the queue is too large").WithDetails(retryIn(time.Second))
+	require.NoError(t, err)
+	assert.Equal(t, ScopeEndpoint, classify(later.Err(), plain).Scope)
 }
 
 // A server may quote what it was sent, or say more than anybody wants to read.
 func TestErrorTextIsBounded(t *testing.T) {
 	e := classify(status.Error(codes.Internal, strings.Repeat("é", 1000)), plain)
 	assert.Equal(t, "Internal: "+strings.Repeat("é", maxErrorText/2)+"…", e.Error())
+	longest := strings.Repeat("é", maxErrorText/2)
+	assert.Equal(t, "Internal: "+longest, classify(status.Error(codes.Internal, longest), plain).Error())
 	e = classify(status.Error(codes.Internal, "x"+strings.Repeat("é", 1000)), plain)
 	assert.Equal(t, "Internal: x"+strings.Repeat("é", maxErrorText/2-1)+"…", e.Error())
 }

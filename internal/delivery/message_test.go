@@ -155,6 +155,10 @@ func TestMessageEmpty(t *testing.T) {
 	assert.Zero(t, m.Size())
 	sender := observe(connect(t, configFor(ingresstest.StartCapture(t))), func(Attempt) { t.Error("an attempt") })
 	assert.Empty(t, sender.deliver(t.Context(), m))
+	m.Append([]byte{0x08, 0x01}, 1)
+	client := connect(t, configFor(ingresstest.StartCapture(t)))
+	assert.Len(t, observe(client, func(Attempt) {}).deliver(t.Context(), m), 1)
+	assert.Empty(t, sender.deliver(t.Context(), m), "the outcome of the delivery before counts once")
 }
 
 // After a loop over the attempts breaks, the message is not retried.
@@ -173,6 +177,26 @@ func TestDeliverBreak(t *testing.T) {
 	require.Len(t, m.Outcomes(), 1)
 	requireError(t, m.Outcomes()[0].Err, "Unavailable")
 	assert.Zero(t, m.Len())
+}
+
+// After a loop breaks, what was too large goes in halves, each with one attempt that nobody hears of.
+func TestDeliverBreakAtAHalvedMessage(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	server.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
+	sender := connect(t, configFor(server)).NewSender()
+	m := newMessage()
+	m.Append([]byte{0x08, 0x01}, 1)
+	m.Append([]byte{0x08, 0x01}, 1)
+	for a := range sender.Deliver(t.Context(), m) {
+		assert.True(t, a.Halved)
+		server.Refuse(status.Error(codes.Unavailable, "no"))
+		break
+	}
+	require.Len(t, m.Outcomes(), 2)
+	for _, o := range m.Outcomes() {
+		requireError(t, o.Err, "Unavailable")
+	}
+	assert.Equal(t, 3, server.Calls())
 }
 
 func TestFits(t *testing.T) {
@@ -306,4 +330,58 @@ func TestSettleReason(t *testing.T) {
 	m.Append([]byte{5}, 0)
 	m.Append([]byte{6}, 1)
 	assert.Equal(t, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1, Err: second}}, deliver(second))
+}
+
+// What was lost of an item that was then rejected is no failure of the next item, and the rejected one counts nowhere here.
+func TestEndItem(t *testing.T) {
+	lost := errors.New("lost")
+	for name, tt := range map[string]struct {
+		fill func(m *Message, deliver func(error))
+		want []Outcome // of the last delivery
+	}{
+		"its message has failed": {func(m *Message, deliver func(error)) {
+			m.Append([]byte{1}, 0)
+			deliver(lost)
+			m.EndItem()
+			m.Append([]byte{2}, 1)
+		}, []Outcome{{Envelopes: 1, Bytes: 3, Items: 1}}},
+		"its first message has failed, its second is in work": {func(m *Message, deliver func(error)) {
+			m.Append([]byte{1}, 0)
+			deliver(lost)
+			m.Append([]byte{2}, 0)
+			m.EndItem()
+			m.Append([]byte{3}, 1)
+		}, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1}}},
+		"the next item is in several messages": {func(m *Message, deliver func(error)) {
+			m.Append([]byte{1}, 0)
+			deliver(lost)
+			m.EndItem()
+			m.Append([]byte{2}, 0)
+			deliver(nil)
+			m.Append([]byte{3}, 1)
+		}, []Outcome{{Envelopes: 1, Bytes: 3, Items: 1}}},
+		"nothing of it was sent": {func(m *Message, _ func(error)) {
+			m.Append([]byte{1}, 1)
+			m.EndItem()
+			m.Append([]byte{2}, 1)
+		}, []Outcome{{Envelopes: 2, Bytes: 6, Items: 2}}},
+		"another item failed before": {func(m *Message, deliver func(error)) {
+			m.Append([]byte{1}, 1)
+			deliver(lost)
+			m.EndItem()
+			m.Append([]byte{2}, 1)
+		}, []Outcome{{Envelopes: 1, Bytes: 3, Items: 1}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMessage()
+			deliver := func(err error) {
+				size := len(*m.begin())
+				m.settle(m.Len(), size, err)
+				m.end()
+			}
+			tt.fill(m, deliver)
+			deliver(nil)
+			assert.Equal(t, tt.want, m.Outcomes())
+		})
+	}
 }

@@ -4,6 +4,7 @@
 package delivery
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -101,4 +102,9 @@ func TestNoRateLimitWithoutAConnection(t *testing.T) {
 		requireError(t, send(t.Context(), sender, logEnvelopes(10)...), "Unavailable")
 	}
 	assert.InDelta(t, 10, client.limiter.Tokens(), 0.1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := send(ctx, sender, logEnvelopes(10)...)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.NotErrorAs(t, err, new(*Error), "there was no attempt")
 }

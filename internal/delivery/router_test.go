@@ -10,6 +10,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
@@ -21,6 +22,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
@@ -242,6 +244,34 @@ func TestStreamThatEndsEarlyAcknowledgesNothing(t *testing.T) {
 	for range 10 {
 		requireError(t, send(t.Context(), observe(client, func(Attempt) {}), logEnvelopes(3)...), "Unavailable")
 	}
+}
+
+// refusing refuses each stream.
+type refusing struct {
+	loggregator_v2.UnimplementedIngressServer
+}
+
+func (refusing) BatchSender(loggregator_v2.Ingress_BatchSenderServer) error {
+	return status.Error(codes.PermissionDenied, "no")
+}
+
+// lateBuffer is bytes that gRPC gets after the server has said what there is to say.
+type lateBuffer struct{ mem.Buffer }
+
+func (b lateBuffer) Ref() {
+	time.Sleep(time.Second) // The time is synctest's.
+	b.Buffer.Ref()
+}
+
+// When the server ends a stream before the message is written, its status says why.
+func TestStreamThatEndsBeforeItIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, stop := bubble(t, refusing{}, 0)
+		message := &buffer{lateBuffer{mem.SliceBuffer{0x0a, 0x00}}}
+		err := (&Client{conn: conn}).stream(t.Context(), message)
+		assert.Equal(t, codes.PermissionDenied, status.Code(err), "%v", err)
+		stop()
+	})
 }
 
 // A connection that ends while the answer of its server is being read takes with it what that says of the server.

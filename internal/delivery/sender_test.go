@@ -6,14 +6,21 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
@@ -57,7 +64,7 @@ func TestRetryableCodes(t *testing.T) {
 				server.Resume()
 			})
 			server.Refuse(refusal(t, code))
-			err := send(t.Context(), sender, logEnvelopes(1)...)
+			err := send(t.Context(), sender, logEnvelopes(2)...)
 
 			require.NotEmpty(t, attempts)
 			require.NotNil(t, attempts[0].Err)
@@ -173,6 +180,104 @@ func TestGivingUp(t *testing.T) {
 			assert.True(t, e.Retryable)
 			require.Len(t, attempts, 1)
 			assert.Zero(t, attempts[0].RetryIn)
+		})
+	}
+}
+
+// What would be tried after the deadline of the context is given up at once, and what can be tried before it is tried.
+func TestPauseBesideADeadline(t *testing.T) {
+	for name, tt := range map[string]struct {
+		pause    time.Duration
+		attempts int
+	}{"it ends after the deadline": {never, 1}, "it ends before": {time.Millisecond, 2}} {
+		t.Run(name, func(t *testing.T) {
+			server := ingresstest.StartCapture(t)
+			cfg := configFor(server)
+			cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = tt.pause, tt.pause
+			server.Refuse(refusal(t, codes.Unavailable))
+			ctx, cancel := context.WithTimeout(t.Context(), waitAtMost)
+			defer cancel()
+			attempts := 0
+			sender := observe(connect(t, cfg), func(a Attempt) {
+				attempts++
+				if a.RetryIn == never {
+					cancel() // So that a test that fails does not wait for it.
+				}
+				server.Refuse(refusal(t, codes.Internal))
+			})
+			require.Error(t, send(ctx, sender, logEnvelopes(1)...))
+			assert.Equal(t, tt.attempts, attempts)
+			assert.NoError(t, ctx.Err())
+		})
+	}
+}
+
+// bubble serves an ingress within the bubble of synctest. The caller has to call stop at the end of it.
+func bubble(t *testing.T, ingress loggregator_v2.IngressServer, dialing time.Duration) (conn *grpc.ClientConn, stop func()) {
+	t.Helper()
+	l := bufconn.Listen(1 << 10)
+	server := grpc.NewServer()
+	loggregator_v2.RegisterIngressServer(server, ingress)
+	served := make(chan error)
+	go func() { served <- server.Serve(l) }()
+	conn, err := grpc.NewClient("passthrough:bubble", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(dialing):
+				return l.DialContext(ctx)
+			}
+		}))
+	require.NoError(t, err)
+	return conn, func() {
+		require.NoError(t, conn.Close())
+		server.Stop()
+		require.NoError(t, <-served)
+	}
+}
+
+// A pause is as long as it was said to be, however it is made up, unless the client has reconnected.
+func TestPause(t *testing.T) {
+	const s = time.Second // The time is synctest's: it takes none.
+	for name, tt := range map[string]struct {
+		dialing   time.Duration // how long it takes to connect
+		connected bool          // whether there is a connection before the attempt fails
+		connects  bool          // whether the client is about to connect when the attempt fails
+		ended     int           // connections, before the attempt
+		retryIn   time.Duration
+		delay     time.Duration // that the server asks for
+		want      time.Duration
+	}{
+		"no connection":                           {dialing: never, retryIn: 3 * s, want: 3 * s},
+		"no connection, shorter than leastPause":  {dialing: never, retryIn: leastPause / 2, want: leastPause / 2},
+		"no connection, as long as leastPause":    {dialing: never, retryIn: leastPause, want: leastPause},
+		"no connection, longer than leastPause":   {dialing: never, retryIn: leastPause + 1, want: leastPause + 1},
+		"the connection stays":                    {connected: true, retryIn: 5 * s, want: 5 * s},
+		"another connection follows":              {dialing: 2 * s, retryIn: never, want: leastPause + 2*s},
+		"another follows at once":                 {connected: true, ended: -1, retryIn: never, want: leastPause},
+		"another follows within leastPause":       {dialing: leastPause / 2, connects: true, retryIn: never, want: leastPause},
+		"another follows a delay that was set":    {connected: true, ended: -1, retryIn: 5 * s, delay: 5 * s, want: 5 * s},
+		"another follows, sooner than leastPause": {connected: true, ended: -1, retryIn: leastPause / 2, want: leastPause / 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, stop := bubble(t, early{}, tt.dialing)
+				sender := (&Client{conn: conn}).NewSender()
+				if tt.connected || tt.connects {
+					conn.Connect()
+				}
+				if tt.connected {
+					synctest.Wait()
+					time.Sleep(tt.dialing)
+					synctest.Wait()
+					require.True(t, sender.client.connected())
+				}
+				start := time.Now()
+				sender.pause(t.Context(), Attempt{RetryIn: tt.retryIn, Err: &Error{delay: tt.delay}}, tt.ended)
+				assert.Equal(t, tt.want, time.Since(start))
+				stop()
+			})
 		})
 	}
 }
@@ -362,6 +467,22 @@ func TestFinishEnds(t *testing.T) {
 	}
 }
 
+// A later Finish does not shorten the time that the first has given.
+func TestFinishOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{finishing: make(chan struct{})}
+		c.life, c.giveUp = context.WithCancel(t.Context())
+		c.Finish(time.Hour)
+		c.Finish(time.Minute)
+		time.Sleep(time.Hour - time.Nanosecond)
+		synctest.Wait()
+		require.NoError(t, c.Context().Err())
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		require.Error(t, c.Context().Err())
+	})
+}
+
 func TestContextBeforeTheFirstAttempt(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	limited := configFor(server)
@@ -469,6 +590,36 @@ func TestContextDuringAnAttempt(t *testing.T) {
 			assert.Empty(t, attempts)
 		})
 	}
+}
+
+// endedContext has ended when over is set, although its channel says nothing yet.
+type endedContext struct {
+	context.Context
+	over *atomic.Bool
+}
+
+func (c endedContext) Err() error {
+	if c.over.Load() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// An acknowledgement that comes as the context ends is yielded.
+func TestContextEndsWithTheAcknowledgement(t *testing.T) {
+	server := ingresstest.StartCapture(t)
+	var over atomic.Bool
+	server.RefuseIf(func([]*loggregator_v2.Envelope) error {
+		over.Store(true)
+		return nil
+	})
+	attempts := 0
+	sender := observe(connect(t, configFor(server)), func(a Attempt) {
+		assert.Nil(t, a.Err)
+		attempts++
+	})
+	require.NoError(t, send(endedContext{t.Context(), &over}, sender, logEnvelopes(1)...))
+	assert.Equal(t, 1, attempts)
 }
 
 func TestContextAfterAnAttempt(t *testing.T) {

@@ -20,10 +20,12 @@ import (
 	"go.opentelemetry.io/collector/pipeline"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -159,13 +161,163 @@ func TestOneClock(t *testing.T) {
 		assert.Equal(t, 3, lines())
 		assert.Equal(t, []componentstatus.Status{recoverable, ok}, host.all())
 		r.Dropped(DropOverflow, 8)
+		r.Dropped(DropOverflow, 16)
 		r.Shutdown()
-		var items []int64
+		var dropped []map[string]any
 		for _, line := range logs.FilterMessageSnippet("The diode is full").All() {
-			items = append(items, line.ContextMap()["dropped_items"].(int64))
+			dropped = append(dropped, line.ContextMap())
 		}
-		assert.Equal(t, []int64{1, 2, 4, 8}, items)
+		assert.Equal(t, []map[string]any{ // Each since the line before.
+			{"dropped_batches": int64(1), "dropped_items": int64(1)},
+			{"dropped_batches": int64(1), "dropped_items": int64(2)},
+			{"dropped_batches": int64(1), "dropped_items": int64(4)},
+			{"dropped_batches": int64(2), "dropped_items": int64(24)},
+		}, dropped)
 	})
+}
+
+// Each loss alone is logged at once, with what it was, and once.
+func TestEachLossIsLogged(t *testing.T) {
+	tooLarge := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}
+	gaveUp := &delivery.Error{Retryable: true, Hint: "wait"}
+	for name, tt := range map[string]struct {
+		lose func(*Report)
+		line string
+		want map[string]any
+	}{
+		"a batch of the diode": {func(r *Report) { r.Dropped(DropOverflow, 3) }, "The diode is full",
+			map[string]any{"dropped_batches": int64(1), "dropped_items": int64(3)}},
+		"at the shutdown": {func(r *Report) { r.Dropped(DropShutdown, 3) }, "could not be sent before the shutdown",
+			map[string]any{"dropped_items": int64(3)}},
+		"a message in halves": {func(r *Report) { r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true}) }, "refused messages as too large",
+			map[string]any{"refused_messages": int64(1), "error": tooLarge.Error()}},
+		"items that failed": {func(r *Report) { r.Failed(gaveUp, 3) }, "Gave up sending",
+			map[string]any{"failed_items": int64(3), "error": gaveUp.Error(), "permanent": false}},
+		"items that failed for good": {func(r *Report) { r.Failed(tooLarge, 3) }, "Gave up sending",
+			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
+		"rejected items": {func(r *Report) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
+			map[string]any{"reason": "out_of_range", "rejected_items": int64(3), "hint": rejectHints[translate.ReasonOutOfRange]}},
+		"there was nothing to send of a counter": {func(r *Report) { r.Rejected(translate.ReasonZeroDelta, 3) }, "There is nothing to send",
+			map[string]any{"reason": "zero_delta", "rejected_items": int64(3)}},
+		"there was nothing to send": {func(r *Report) { r.Rejected(translate.ReasonStale, 3) }, "There is nothing to send",
+			map[string]any{"reason": "stale", "rejected_items": int64(3)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, logs := newReport(t)
+				r.Start(&statusHost{Host: componenttest.NewNopHost()})
+				synctest.Wait()
+				for range 2 {
+					tt.lose(r)
+					synctest.Wait()
+					time.Sleep(2 * logInterval)
+				}
+				r.Shutdown()
+				lines := logs.All()
+				require.Len(t, lines, 2)
+				for i, line := range lines {
+					assert.Contains(t, line.Message, tt.line)
+					assert.Equal(t, tt.want, line.ContextMap())
+					assert.Equal(t, 2*logInterval, lines[1].Time.Sub(lines[0].Time), "at once, line %d", i)
+				}
+			})
+		})
+	}
+}
+
+// What is lost between two lines adds up. Of errors the latest counts.
+func TestLossesAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tooLarge, another := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}, &delivery.Error{Retryable: true, Hint: "wait"}
+		r, logs := newReport(t)
+		r.Start(&statusHost{Host: componenttest.NewNopHost()})
+		r.Dropped(DropShutdown, 1)
+		synctest.Wait()
+		logs.TakeAll() // The next lines come after an interval.
+		r.Failed(tooLarge, 3)
+		r.Failed(another, 4)
+		r.Failed(tooLarge, 0) // Part of an item.
+		r.Rejected(translate.ReasonOutOfRange, 5)
+		r.Rejected(translate.ReasonOutOfRange, 6)
+		r.Attempted(delivery.Attempt{Err: another, Halved: true})
+		r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true})
+		time.Sleep(logInterval)
+		synctest.Wait()
+		var got []map[string]any
+		for _, line := range logs.All() {
+			got = append(got, line.ContextMap())
+		}
+		assert.Equal(t, []map[string]any{
+			{"reason": "out_of_range", "rejected_items": int64(11), "hint": rejectHints[translate.ReasonOutOfRange]},
+			{"refused_messages": int64(2), "error": tooLarge.Error()},
+			{"failed_items": int64(7), "error": another.Error(), "permanent": false},
+		}, got)
+		r.Shutdown()
+	})
+}
+
+// logSlowly makes a report that calls during before it logs its first line.
+func logSlowly(t *testing.T, during func()) (*Report, *observer.ObservedLogs) {
+	t.Helper()
+	r, logs := newReport(t)
+	var once sync.Once
+	r.logger = r.logger.WithOptions(zap.Hooks(func(zapcore.Entry) error {
+		once.Do(during)
+		return nil
+	}))
+	r.Start(&statusHost{Host: componenttest.NewNopHost()})
+	return r, logs
+}
+
+// What is lost while losses are logged is logged an interval later.
+func TestLossDuringTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r *Report
+		r, logs := logSlowly(t, func() { r.Dropped(DropOverflow, 2) })
+		r.Dropped(DropOverflow, 1)
+		time.Sleep(logInterval)
+		synctest.Wait()
+		assert.Equal(t, 2, logs.FilterMessageSnippet("The diode is full").Len())
+		r.Shutdown()
+	})
+}
+
+// Shutdown waits for the line that is being logged.
+func TestShutdownWaitsForTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release, ended := make(chan struct{}), make(chan struct{})
+		r, _ := logSlowly(t, func() { <-release })
+		r.Dropped(DropOverflow, 1)
+		synctest.Wait()
+		go func() {
+			defer close(ended)
+			r.Shutdown()
+		}()
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("it has not waited")
+		default:
+		}
+		close(release)
+		<-ended
+	})
+}
+
+// What was reached counts, whatever follows before the status is reported.
+func TestRefusalAfterASuccess(t *testing.T) {
+	now := time.Now()
+	o := outage{logger: zap.NewNop()}
+	o.attempted(unreached, now)
+	now = now.Add(outageGrace)
+	event, _ := o.due(now)
+	require.Equal(t, recoverable, event.Status())
+	assert.False(t, o.attempted(refused, now))
+	assert.True(t, o.attempted(success, now))
+	assert.True(t, o.attempted(refused, now))
+	event, _ = o.due(now)
+	require.NotNil(t, event)
+	assert.Equal(t, ok, event.Status())
 }
 
 // What the log says of an outage is about the outage.
@@ -182,9 +334,20 @@ func TestOutageInTheLog(t *testing.T) {
 		r.Attempted(refused) // The server responds.
 		time.Sleep(time.Hour)
 		r.Attempted(success)
+		r.Attempted(denied)
+		time.Sleep(time.Minute)
+		r.Attempted(success)
 		ends := logs.FilterMessageSnippet("takes envelopes again").All()
-		if assert.Len(t, ends, 1) {
+		if assert.Len(t, ends, 2) {
 			assert.Equal(t, map[string]any{"outage": 3 * time.Second, "failed_attempts": int64(3)}, ends[0].ContextMap())
+			assert.Equal(t, map[string]any{"outage": time.Minute, "failed_attempts": int64(1)}, ends[1].ContextMap())
+		}
+		begins := logs.FilterMessageSnippet("does not take envelopes").All()
+		if assert.Len(t, begins, 2) {
+			assert.Contains(t, begins[0].Message, "New data waits")
+			assert.Equal(t, time.Second, begins[0].ContextMap()["retry_in"])
+			assert.Contains(t, begins[1].Message, "is given up")
+			assert.NotContains(t, begins[1].ContextMap(), "retry_in")
 		}
 		r.Shutdown()
 	})

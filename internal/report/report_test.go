@@ -6,14 +6,20 @@ package report
 import (
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/pipeline"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/metadatatest"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
@@ -50,6 +56,61 @@ func TestCounts(t *testing.T) {
 		dropped += line.ContextMap()["dropped_items"].(int64)
 	}
 	assert.EqualValues(t, 3*pushers*pushes, dropped, "the log says it to the item")
+	require.NoError(t, telemetry.Shutdown(t.Context()))
+}
+
+// An item is accepted before it is counted out, and Waiting looks in the other order. It is called until pushes have met enough
+// calls, however busy the machine is.
+func TestWaitingIsNotNegative(t *testing.T) {
+	r, _ := newReport(t)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for !stop.Load() {
+				r.Accepted(1)
+				r.Dropped(DropOverflow, 1)
+			}
+		})
+	}
+	for calls, met := 0, 0; calls < 1_000_000 && met < 10_000; calls++ {
+		before := r.pushes.sum(acceptedItems)
+		if waiting := r.Waiting(); waiting < 0 {
+			t.Errorf("%d items wait", waiting)
+			break
+		}
+		if r.pushes.sum(acceptedItems) != before {
+			met++
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+}
+
+// fullQueue has a length and a capacity of its own.
+type fullQueue struct{}
+
+func (fullQueue) Len() int { return 3 }
+func (fullQueue) Cap() int { return 7 }
+
+func TestMetricsOfTheQueue(t *testing.T) {
+	telemetry := componenttest.NewTelemetry()
+	r, err := New(metadatatest.NewSettings(telemetry), Settings{Signal: pipeline.SignalTraces}, fullQueue{})
+	require.NoError(t, err)
+	r.Dropped(DropOverflow, 5)
+	r.Dropped(DropShutdown, 11)
+	id := attribute.String("exporter", "loggregator")
+	point := func(value int64, attributes ...attribute.KeyValue) metricdata.DataPoint[int64] {
+		return metricdata.DataPoint[int64]{Attributes: attribute.NewSet(append(attributes, id)...), Value: value}
+	}
+	type points = []metricdata.DataPoint[int64]
+	dataType, signal := attribute.String("data_type", "traces"), attribute.String("signal", "traces")
+	metadatatest.AssertEqualExporterQueueSize(t, telemetry, points{point(3, dataType)}, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExporterQueueCapacity(t, telemetry, points{point(7, dataType)}, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExporterEnqueueFailedSpans(t, telemetry, points{point(5)}, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExporterLoggregatorDroppedItems(t, telemetry, points{
+		point(5, signal, attribute.String("reason", "overflow")), point(11, signal, attribute.String("reason", "shutdown")),
+	}, metricdatatest.IgnoreTimestamp())
 	require.NoError(t, telemetry.Shutdown(t.Context()))
 }
 

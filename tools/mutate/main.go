@@ -4,7 +4,7 @@
 // Command mutate applies single changes to the code, one at a time, and runs the tests that have to catch each. It changes no
 // file of the tree: the changed file is an overlay of the build.
 //
-//	go run ./mutate -root .. [-only regexp]
+//	go run ./mutate -root .. [-only regexp] [-mechanical pattern]
 //
 // mutations.txt has a row for each change:
 //
@@ -17,6 +17,9 @@
 // The lines that begin with a space or - have to be in the file, once. The last line is the verdict: caught; equivalent or speed,
 // with the reason. mutate writes what caught a change into the file, and fails if a change that has to be caught is not, or
 // one that can't be is.
+//
+// With -mechanical it makes the changes itself: it swaps operators, negates conditions and leaves statements out in the files that
+// match the pattern, such as diodes/ring.go, and prints what survives, in the form of rows. The table does not change.
 package main
 
 import (
@@ -42,7 +45,10 @@ var suites = map[string][][]string{
 		{"-tags", "explore", "-run", "Explore", "-short", "./diodes", "-explore.changed"},
 		{"-short", "./diodes"},
 	},
-	"internal/queue": {{"./internal/queue"}},
+	"internal/queue":    {{"./internal/queue"}},
+	"internal/delivery": {{"./internal/delivery"}},
+	"internal/report":   {{"./internal/report"}, {"-short", "."}},
+	".":                 {{"-short", "-run", "Item|Batch|Bounds|Pooled|Drop|Shutdown", "."}, {"-short", "."}},
 }
 
 var (
@@ -50,7 +56,10 @@ var (
 	only    = flag.String("only", "", "run the rows whose first line matches this expression")
 	workers = flag.Int("workers", 2, "how many changes are tested at the same time")
 	timeout = flag.Duration("timeout", 2*time.Minute, "for each run of go test")
+	swapped = flag.String("mechanical", "", "in place of the rows, change each operator, condition and statement of the files that match this pattern")
 )
+
+var errDoesNotCompile = errors.New("it does not compile")
 
 // A row is a change and its verdict.
 type row struct {
@@ -77,6 +86,11 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if *swapped != "" {
+		if rows, err = mechanical(*swapped, rows); err != nil {
+			return err
+		}
+	}
 	which, err := regexp.Compile(*only)
 	if err != nil {
 		return err
@@ -99,6 +113,8 @@ func run() error {
 				caught, err := r.test(filepath.Join(dir, strconv.Itoa(i)))
 				must := strings.HasPrefix(r.verdict, "caught")
 				switch {
+				case *swapped != "" && errors.Is(err, errDoesNotCompile):
+					err, r.verdict = nil, "it does not compile"
 				case err != nil:
 				case caught == "" && must:
 					err = errors.New("survived")
@@ -109,7 +125,7 @@ func run() error {
 				}
 				mu.Lock()
 				if err != nil {
-					failed = append(failed, fmt.Errorf("%s: %s: %w", r.file, r.name, err))
+					failed = append(failed, fmt.Errorf("%s: %s\n%s\n%w", r.file, r.name, strings.Join(r.change, "\n"), err))
 				}
 				fmt.Printf("%s: %s: %s (%v) %v\n", r.file, r.name, r.verdict, time.Since(begin).Round(time.Second), err)
 				mu.Unlock()
@@ -124,6 +140,9 @@ func run() error {
 	close(todo)
 	working.Wait()
 
+	if *swapped != "" {
+		return errors.Join(failed...)
+	}
 	var out strings.Builder
 	for _, r := range rows {
 		fmt.Fprintf(&out, "%s: %s\n%s\n%s\n\n", r.file, r.name, strings.Join(r.change, "\n"), r.verdict)
@@ -203,7 +222,7 @@ func (r *row) test(dir string) (caught string, err error) {
 		case !errors.As(err, &exit):
 			return "", err
 		case bytes.Contains(out, []byte("[build failed]")):
-			return "", fmt.Errorf("it does not compile:\n%s", out)
+			return "", fmt.Errorf("%w:\n%s", errDoesNotCompile, out)
 		}
 		return failing(out), nil
 	}
