@@ -39,6 +39,7 @@ func (l *Logs) Translate(logs plog.Logs) iter.Seq[Envelope] {
 
 func (l *Logs) translate(yield func(Envelope) bool) {
 	l.begin(yield)
+	defer l.end()
 	logs := l.logs
 	l.logs = plog.Logs{}
 	for _, rl := range logs.ResourceLogs().All() {

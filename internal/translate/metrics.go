@@ -56,6 +56,7 @@ func (m *Metrics) Translate(metrics pmetric.Metrics) iter.Seq[Envelope] {
 
 func (m *Metrics) translate(yield func(Envelope) bool) {
 	m.begin(yield)
+	defer m.end()
 	m.gauges.reset() // A sequence that was not read to its end leaves some.
 	metrics := m.metrics
 	m.metrics = pmetric.Metrics{}

@@ -311,7 +311,6 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 		parts: p.parts[:0], sourceType: p.sourceType[:0],
 	}
 	t.names.assign(&t.keys, attrs, own)
-	defer t.names.forget()
 	for _, key := range t.names.attributes {
 		p.attributes = append(p.attributes, planAttribute{key: key})
 		p.ioStream = p.ioStream || key == ioStreamKey

@@ -170,16 +170,22 @@ func (a *assignment) assign(keys *keyCleaner, attrs pcommon.Map, own string) {
 
 // forget drops strings of the data.
 func (a *assignment) forget() {
-	clear(a.tags)
-	clear(a.attributes)
-	clear(a.keys)
+	a.tags, a.attributes, a.keys = forgotten(a.tags), forgotten(a.attributes), forgotten(a.keys)
+}
+
+// forgotten returns s without its elements. A slice that has grown large is dropped, as a map is by emptied.
+func forgotten[T any](s []T) []T {
+	if cap(s) > cachedKeys {
+		return nil
+	}
+	clear(s[:cap(s)])
+	return s[:0]
 }
 
 // attributeTags makes the tags of a resource or an instrumentation scope.
 func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 	tags.reset()
 	t.names.assign(&t.keys, attrs, "")
-	defer t.names.forget()
 	t.values = t.values[:0]
 	for _, value := range attrs.All() {
 		t.values = append(t.values, value)
@@ -201,7 +207,6 @@ func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 		joined.value = strings.Join(values, ";")
 		tags.append(joined)
 	}
-	clear(t.values)
 }
 
 // keyCleaner makes tag keys of attribute keys. It caches the keys that it has made.

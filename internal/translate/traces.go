@@ -37,6 +37,7 @@ func (t *Traces) Translate(traces ptrace.Traces) iter.Seq[Envelope] {
 
 func (t *Traces) translate(yield func(Envelope) bool) {
 	t.begin(yield)
+	defer t.end()
 	traces := t.traces
 	t.traces = ptrace.Traces{}
 	for _, rs := range traces.ResourceSpans().All() {

@@ -90,7 +90,7 @@ type translator struct {
 	keys     keyCleaner
 
 	resourceAttributes pcommon.Map
-	resource, scope    tagSet
+	resource           tagSet
 	// base is the scope's tags and those of the resource that the scope does not have.
 	base  tagSet
 	plans plans
@@ -133,15 +133,13 @@ func (t *translator) beginResource(r pcommon.Resource) {
 }
 
 func (t *translator) beginScope(s pcommon.InstrumentationScope) {
-	t.attributeTags(&t.scope, s.Attributes())
+	t.attributeTags(&t.base, s.Attributes())
 	if s.Name() != "" {
-		t.scope.set("otel_scope_name", s.Name())
+		t.base.set("otel_scope_name", s.Name())
 	}
 	if s.Version() != "" {
-		t.scope.set("otel_scope_version", s.Version())
+		t.base.set("otel_scope_version", s.Version())
 	}
-	t.base.reset()
-	t.base.inherit(&t.scope)
 	t.base.inherit(&t.resource)
 	t.identity.beginScope(s.Attributes(), t.resourceAttributes)
 	t.plans.reset()
@@ -185,6 +183,13 @@ func (t *translator) json(attrs pcommon.Map) string {
 
 // begin begins a batch, whose envelopes yield takes.
 func (t *translator) begin(yield func(Envelope) bool) { t.yield, t.stopped = yield, false }
+
+// end ends a batch. The translator keeps nothing of it.
+func (t *translator) end() {
+	t.yield = nil
+	t.names.forget()
+	t.values = forgotten(t.values)
+}
 
 func (t *translator) put(e Envelope) {
 	if !t.stopped {
