@@ -259,7 +259,7 @@ func (t *translator) runSorted(b []byte, p *plan, attrs pcommon.Map) ([]byte, bo
 			b = append(b, p.inherited[part.begin:part.end]...)
 		case instancePart:
 			if t.id.instance != "" {
-				b = envelope.AppendTag(b, instanceIDKey, t.id.instance)
+				b = envelope.AppendKeyedTag(b, instanceIDTagKey.encoded, t.id.instance)
 			}
 		case joinedPart:
 			t.joined = t.joined[:0]
@@ -351,7 +351,8 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 		case processTypeName.set():
 			processType = tag.value
 		}
-		p.inheritedOwn = append(p.inheritedOwn, ownTag{tag.own, envelope.AppendTag(nil, tag.key, prefix(tag.value, envelope.MaxSize)), tag.truncated})
+		encoded := envelope.AppendKeyedTag(nil, tag.encoded, prefix(tag.value, envelope.MaxSize))
+		p.inheritedOwn = append(p.inheritedOwn, ownTag{tag.own, encoded, tag.truncated})
 	}
 	// Tags that fit into no envelope are truncated now. That changes nothing, because an item only leaves less room.
 	if !t.inherited.fits(maxLength, envelope.MaxSize, t.opts.SyslogSafe) {
@@ -363,7 +364,7 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 		return
 	}
 	for i := range t.inherited.tags {
-		p.inherited = envelope.AppendTag(p.inherited, t.inherited.tags[i].key, t.inherited.tags[i].value)
+		p.inherited = envelope.AppendKeyedTag(p.inherited, t.inherited.tags[i].encoded, t.inherited.tags[i].value)
 	}
 	switch {
 	case hasType:
@@ -387,7 +388,7 @@ func (t *translator) inheritedTags(own string) iter.Seq[tag] {
 			case tag.key == exported:
 				continue // With the other one.
 			case tag.key == own:
-				tag.key = exported
+				tag.cleanKey = newTagKey(exported)
 				if i := t.base.find(exported); i >= 0 {
 					tag.value = t.base.tags[i].value + ";" + tag.value
 				}
@@ -401,8 +402,9 @@ func (t *translator) inheritedTags(own string) iter.Seq[tag] {
 
 // keyedPart is a part with the key of its tag, and the value if that is constant.
 type keyedPart struct {
-	key, value string
-	part       part
+	*cleanKey
+	value string
+	part  part
 }
 
 // sort puts the tags of points, of which the instance ID is one, into the order of their keys.
@@ -411,19 +413,19 @@ func (t *translator) sort(p *plan) {
 	for i := range t.names.tags {
 		tag := &t.names.tags[i]
 		if tag.joined != nil {
-			parts = append(parts, keyedPart{key: tag.key, part: part{attribute: joinedPart, tag: tag.encoded, joined: tag.joined}})
+			parts = append(parts, keyedPart{cleanKey: tag.cleanKey, part: part{attribute: joinedPart, tag: tag.encoded, joined: tag.joined}})
 		} else {
-			parts = append(parts, keyedPart{key: tag.key, part: part{attribute: tag.attribute}})
+			parts = append(parts, keyedPart{cleanKey: tag.cleanKey, part: part{attribute: tag.attribute}})
 		}
 	}
 	for i := range t.inherited.tags {
 		tag := &t.inherited.tags[i]
-		parts = append(parts, keyedPart{key: tag.key, value: tag.value, part: part{attribute: constantPart}})
+		parts = append(parts, keyedPart{cleanKey: tag.cleanKey, value: tag.value, part: part{attribute: constantPart}})
 	}
 	if instance := t.identity.baseInstance.value; p.identified {
-		parts = append(parts, keyedPart{key: instanceIDKey, part: part{attribute: instancePart}})
+		parts = append(parts, keyedPart{cleanKey: instanceIDTagKey, part: part{attribute: instancePart}})
 	} else if instance != "" {
-		parts = append(parts, keyedPart{key: instanceIDKey, value: instance, part: part{attribute: constantPart}})
+		parts = append(parts, keyedPart{cleanKey: instanceIDTagKey, value: instance, part: part{attribute: constantPart}})
 	}
 	slices.SortFunc(parts, func(a, b keyedPart) int { return strings.Compare(a.key, b.key) })
 	for _, keyed := range parts {
@@ -432,7 +434,7 @@ func (t *translator) sort(p *plan) {
 			continue
 		}
 		begin := len(p.inherited)
-		p.inherited = envelope.AppendTag(p.inherited, keyed.key, keyed.value)
+		p.inherited = envelope.AppendKeyedTag(p.inherited, keyed.encoded, keyed.value)
 		if n := len(p.parts); n > 0 && p.parts[n-1].attribute == constantPart {
 			p.parts[n-1].end = len(p.inherited)
 		} else {

@@ -48,7 +48,7 @@ func (t *translator) fit(room, payload int, texts ...string) bool {
 	var rest []byte
 	for field := range envelope.Fields(t.common) {
 		if field.IsTag {
-			tags.append(tag{key: field.Key, value: field.Value})
+			tags.append(tag{cleanKey: newTagKey(field.Key), value: field.Value})
 		} else {
 			rest = append(rest, field.Encoded...)
 		}
@@ -62,7 +62,7 @@ func (t *translator) fit(room, payload int, texts ...string) bool {
 	}
 	t.common = append(t.common[:0], rest...)
 	for i := range tags.tags {
-		t.common = envelope.AppendTag(t.common, tags.tags[i].key, tags.tags[i].value)
+		t.common = envelope.AppendKeyedTag(t.common, tags.tags[i].encoded, tags.tags[i].value)
 	}
 	t.truncated = true
 	return true

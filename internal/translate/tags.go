@@ -65,9 +65,9 @@ func (s *keySet) append(key string) {
 // tag is one tag of an envelope. Its key and value are valid UTF-8, so that keys differ on the wire if they differ here, and
 // sizes are those on the wire. truncated reports whether a part of the value was left out.
 type tag struct {
-	key, value string
-	own        ownKeys // if the key is one of the exporter's own
-	truncated  bool
+	*cleanKey
+	value     string
+	truncated bool
 }
 
 // tagSet is tags with different keys, in the order in which they came.
@@ -89,9 +89,9 @@ func (s *tagSet) append(t tag) {
 }
 
 // set adds a tag of the exporter's own, which wins over an attribute.
-func (s *tagSet) set(key, value string) {
-	own := tag{key: key, value: envelope.ValidUTF8(value)} // Of a scope, so none of ownNames.
-	if i := s.find(key); i >= 0 {
+func (s *tagSet) set(key *cleanKey, value string) {
+	own := tag{cleanKey: key, value: envelope.ValidUTF8(value)}
+	if i := s.find(key.key); i >= 0 {
 		s.tags[i] = own
 		return
 	}
@@ -194,10 +194,10 @@ func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 		from := &t.names.tags[i]
 		if from.joined == nil {
 			value, truncated := valueString(t.values[from.attribute])
-			tags.append(tag{from.key, envelope.ValidUTF8(value), from.own, truncated})
+			tags.append(tag{from.cleanKey, envelope.ValidUTF8(value), truncated})
 			continue
 		}
-		joined := tag{key: from.key, own: from.own}
+		joined := tag{cleanKey: from.cleanKey}
 		var values []string
 		for _, attribute := range from.joined {
 			value, truncated := valueString(t.values[attribute])

@@ -132,13 +132,20 @@ func (t *translator) beginResource(r pcommon.Resource) {
 	t.attributeTags(&t.resource, r.Attributes())
 }
 
+// The tags of the name and the version of a scope, and the instance ID of a point.
+var (
+	scopeNameKey     = newTagKey("otel_scope_name")
+	scopeVersionKey  = newTagKey("otel_scope_version")
+	instanceIDTagKey = newTagKey(instanceIDKey)
+)
+
 func (t *translator) beginScope(s pcommon.InstrumentationScope) {
 	t.attributeTags(&t.base, s.Attributes())
 	if s.Name() != "" {
-		t.base.set("otel_scope_name", s.Name())
+		t.base.set(scopeNameKey, s.Name())
 	}
 	if s.Version() != "" {
-		t.base.set("otel_scope_version", s.Version())
+		t.base.set(scopeVersionKey, s.Version())
 	}
 	t.base.inherit(&t.resource)
 	t.identity.beginScope(s.Attributes(), t.resourceAttributes)
