@@ -232,7 +232,7 @@ func stream(r plog.LogRecord, p *plan) envelope.LogType {
 		return severityStream(r)
 	}
 	if v, ok := r.Attributes().Get(ioStreamKey); ok {
-		switch v.Str() { // ReasonEmpty for a value that is no string.
+		switch v.Str() { // Empty for a value that is no string.
 		case "stderr":
 			return envelope.Err
 		case "stdout":

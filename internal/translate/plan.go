@@ -129,11 +129,17 @@ type plans struct {
 
 func (p *plans) reset() {
 	for i := range p.cached {
-		clear(p.cached[i].attributes) // They hold strings of the data.
+		p.cached[i].forget()
 	}
-	clear(p.once.attributes)
+	p.once.forget()
 	p.cached = p.cached[:0]
 	p.last, p.bytes = 0, 0
+}
+
+// forget drops strings of the data.
+func (p *plan) forget() {
+	clear(p.attributes)
+	p.typeKey, p.processKey = "", ""
 }
 
 // appendItem appends the tags and the identity of an item; see appendTags.

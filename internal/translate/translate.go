@@ -191,9 +191,10 @@ func (t *translator) json(attrs pcommon.Map) string {
 // begin begins a batch, whose envelopes yield takes.
 func (t *translator) begin(yield func(Envelope) bool) { t.yield, t.stopped = yield, false }
 
-// end ends a batch. The translator keeps nothing of it.
+// end ends a batch. No buffer keeps a reference to its pdata.
 func (t *translator) end() {
 	t.yield = nil
+	t.resourceAttributes = pcommon.Map{}
 	t.names.forget()
 	t.values = forgotten(t.values)
 }
