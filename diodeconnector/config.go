@@ -42,7 +42,7 @@ const (
 
 func createDefaultConfig() component.Config {
 	return &Config{
-		Capacity:    1000,
+		Capacity:    10_000,
 		MaxItems:    40_000,
 		DropPolicy:  DropOldest,
 		RetryConfig: configretry.NewDefaultBackOffConfig(),
