@@ -384,11 +384,11 @@ func TestProxyInTheEnvironment(t *testing.T) {
 		_, _ = io.Copy(client, router) // Likewise.
 	}))
 	defer proxy.Close()
-	for name, tt := range map[string]struct{ address, want string }{
-		"router":   {"doppler.service.cf.internal:8082", "CONNECT doppler.service.cf.internal:8082"},
-		"loopback": {s.addr, ""},
+	for _, tt := range []struct{ name, address, want string }{
+		{"loopback", s.addr, ""},
+		{"router", "doppler.service.cf.internal:8082", "CONNECT doppler.service.cf.internal:8082"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			s.forget()
 			port := freePorts(t, 1)[0]
 			startOn(t, "../examples/cloudfoundry/config.yaml", []string{"CERTS=" + s.certs, "HTTPS_PROXY=" + proxy.URL, "NO_PROXY="},
