@@ -83,17 +83,16 @@ func commands(page string) []string {
 func TestCommands(t *testing.T) {
 	ci := read(t, "../.ci/run")
 	r := &readmeRun{t: t}
-	generator := t.TempDir()
+	bin := t.TempDir()
 	dryRun := func(command string) { shell(t, strings.Replace(command, "make ", "make -n ", 1)) }
 	syntax := func(command string) { shell(t, "bash -n <<'end'\n"+command+"\nend") }
-	send := func(shown ...string) func(string) {
-		return func(command string) {
-			require.NotNil(t, r.cmd, "make run comes first")
-			shell(t, command+" --otlp-endpoint localhost:"+r.otlp)
-			for _, text := range shown { // As README shows.
-				assert.Contains(t, read(t, "../README.md"), text)
-				r.waitFor(text)
-			}
+	generate := func(command string) {
+		require.NotNil(t, r.cmd, "make run comes first")
+		shell(t, strings.ReplaceAll(command, "--otlp-insecure", "--otlp-insecure --otlp-endpoint localhost:"+r.otlp))
+		for _, text := range []string{"[OTEL/0] telemetrygen OUT the message {app=server", "GAUGE    telemetrygen/0 gen 0 {instance_id=0 service_name=telemetrygen}",
+			"TIMER    telemetrygen/0 okey-dokey-0 123µs {", "TIMER    telemetrygen/0 lets-go 123µs {"} {
+			assert.Contains(t, read(t, "../README.md"), text)
+			r.waitFor(text)
 		}
 	}
 	type try struct {
@@ -108,10 +107,8 @@ func TestCommands(t *testing.T) {
 			shell(t, strings.Replace(command, "https://github.com/"+owner+" && cd loggregatorexporter", root+" "+at+" && cd "+at+" && test -f Makefile", 1))
 		}},
 		{`^make run$`, r.start},
-		{`telemetrygen@\S+ logs `, send("telemetrygen OUT the message {app=server service.name=telemetrygen severity=Info source_type=OTEL}")},
-		{`telemetrygen@\S+ metrics `, send("GAUGE    telemetrygen/0 gen 0 {instance_id=0 service_name=telemetrygen}")},
-		{`telemetrygen@\S+ traces `, send("TIMER    telemetrygen/0 okey-dokey-0 123µs {", "TIMER    telemetrygen/0 lets-go 123µs {")},
-		{`go install \S+/telemetrygen@`, func(command string) { shell(t, "GOBIN="+generator+" GOFLAGS= "+command) }},
+		{`telemetrygen@\S+ \\\n +\$signal --otlp-insecure `, generate},
+		{`go install \S+/telemetrygen@`, func(command string) { shell(t, "GOBIN="+bin+" GOFLAGS= "+command) }},
 		{`^make collector$`, func(command string) { shell(t, command) }},
 		{`^make demo-outage$`, func(command string) { shell(t, command+` DEMO="-before 1s -stall 2s -after 1s"`) }},
 		{`^docker build -f deploy/docker/Dockerfile -t \S+ \.$`, func(string) {}}, // TestDockerfile
