@@ -82,7 +82,7 @@ type patientLogs struct {
 }
 
 func (e patientLogs) ConsumeLogs(ctx context.Context, data plog.Logs) error {
-	defer e.wait(e.report)
+	defer e.wait(e.report.Report)
 	return e.logsExporter.ConsumeLogs(ctx, data)
 }
 
@@ -92,7 +92,7 @@ type patientMetrics struct {
 }
 
 func (e patientMetrics) ConsumeMetrics(ctx context.Context, data pmetric.Metrics) error {
-	defer e.wait(e.report)
+	defer e.wait(e.report.Report)
 	return e.metricsExporter.ConsumeMetrics(ctx, data)
 }
 
@@ -102,7 +102,7 @@ type patientTraces struct {
 }
 
 func (e patientTraces) ConsumeTraces(ctx context.Context, data ptrace.Traces) error {
-	defer e.wait(e.report)
+	defer e.wait(e.report.Report)
 	return e.tracesExporter.ConsumeTraces(ctx, data)
 }
 

@@ -44,8 +44,8 @@ import (
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/telemetry"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
@@ -359,8 +359,8 @@ func TestRetryDoesNotTranslateAgain(t *testing.T) {
 	e := f.create("logs")
 	exporter := e.Component.(logsExporter).signalExporter
 	var translated atomic.Int32
-	original := exporter.signal.translate
-	exporter.signal.translate = func(data plog.Logs) iter.Seq[translate.Envelope] {
+	original := exporter.translate
+	exporter.translate = func(data plog.Logs) iter.Seq[translate.Envelope] {
 		translated.Add(1)
 		return original(data)
 	}
@@ -933,8 +933,8 @@ func logOfEverything(t *testing.T) []logged {
 
 	// What is lost on this side.
 	set := f.settings()
-	r, err := report.New(set, report.Settings{Signal: pipeline.SignalLogs}, queue.New[int](queue.Bounds{Capacity: 1}))
-	require.NoError(t, err)
+	r := telemetry.New(set.Logger)
+	require.NoError(t, r.Register(set, telemetry.Settings{Signal: pipeline.SignalLogs}, nil))
 	for _, reason := range []report.DropReason{report.DropOverflow, report.DropShutdown} {
 		r.Dropped(reason, 100)
 	}

@@ -44,11 +44,12 @@ func (q *queue[T]) set(w *writer[T], x T, alerter Alerter) (dropped T, ok bool) 
 		}
 		w.spare = old.node()
 		w.cell = q.arena.at(w.spare)
-	}
-	// Also when refused: the writer that filled the ring may be descheduled just before its wake-up.
-	q.ready.wake()
-	if filled && !old.full() {
-		return dropped, false
+		q.ready.wake()
+		if !old.full() {
+			return dropped, false
+		}
+	} else { // The writer that filled the ring may be descheduled just before its wake-up.
+		q.ready.wake()
 	}
 	// The writer's cell holds the dropped element: the slot's, or x.
 	dropped = w.cell.take()
