@@ -380,7 +380,7 @@ func TestProxyInTheEnvironment(t *testing.T) {
 		}
 		defer client.Close()
 		_, _ = io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
-		go io.Copy(router, client)     //nolint:errcheck // Until one of them ends.
+		go io.Copy(router, client)     // Until one of them ends.
 		_, _ = io.Copy(client, router) // Likewise.
 	}))
 	defer proxy.Close()
