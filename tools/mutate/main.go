@@ -48,6 +48,8 @@ var suites = map[string][][]string{
 	"internal/queue":     {{"./internal/queue"}, {"-short", "-run", "Item|Batch|Bounds|Pooled|Drop|Shutdown", "."}},
 	"internal/delivery":  {{"./internal/delivery"}},
 	"internal/report":    {{"./internal/report"}, {"-short", "."}},
+	"internal/retry":     {{"./internal/retry"}, {"./internal/delivery"}},
+	"diodeconnector":     {{"-short", "./diodeconnector"}},
 	"internal/telemetry": {{"./internal/telemetry"}, {"-short", "."}},
 	".":                  {{"-short", "-run", "Item|Batch|Bounds|Pooled|Drop|Shutdown", "."}, {"-short", "."}},
 }
