@@ -483,7 +483,7 @@ func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
 	f.checkIdentity("logs", 1000)
 }
 
-// The exporter keeps the bounds while Loggregator stalls, and says to the item what gave way.
+// The exporter keeps the bounds while Loggregator stalls, and counts to the item what it dropped.
 func TestQueueBounds(t *testing.T) {
 	const perBatch, pushes = 100, 50
 	size := (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(1000, perBatch, 50))
@@ -531,7 +531,7 @@ func TestQueueBounds(t *testing.T) {
 	}
 }
 
-// A batch that alone is above a bound waits alone: with the policy oldest all else gives way to it, with newest it is taken when
+// A batch that alone is above a bound waits alone: with the policy oldest all else is dropped for it, with newest it is taken when
 // nothing waits.
 func TestBatchAboveABound(t *testing.T) {
 	for _, bound := range []string{"items", "bytes"} {

@@ -975,17 +975,17 @@ func collect(all map[string]logged, f *fixture) {
 	}
 }
 
-// The README explains every line of the log that is no debugging.
-func TestReadmeExplainsLogLines(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
+// docs/operations.md explains every line of the log that is no debugging.
+func TestPageExplainsLogLines(t *testing.T) {
+	page, err := os.ReadFile("docs/operations.md")
 	require.NoError(t, err)
 	for _, line := range logOfEverything(t) {
 		if line.level < zap.InfoLevel {
 			continue
 		}
 		first, _, _ := strings.Cut(line.message, ". ")
-		if !strings.Contains(string(readme), strings.TrimSuffix(first, ".")) { // assert would print all of it.
-			t.Errorf("the README does not explain: %s", line.message)
+		if !strings.Contains(string(page), strings.TrimSuffix(first, ".")) { // assert would print all of it.
+			t.Errorf("docs/operations.md does not explain: %s", line.message)
 		}
 	}
 }
