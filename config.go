@@ -357,10 +357,10 @@ func (cfg *Config) validateConnection() error {
 		refuse("headers: %w", err)
 	}
 	if cfg.Compression.IsCompressed() {
-		refuse("compression: %q is not possible, because Loggregator decompresses nothing; leave it out", cfg.Compression)
+		refuse("compression: %q is not possible, because Loggregator does not decompress; remove it", cfg.Compression)
 	}
 	if keepalive := cfg.Keepalive.Get(); keepalive != nil && keepalive.Time < minKeepaliveTime && !unitMissing(keepalive.Time) {
-		refuse("keepalive::time: must be at least %s, or the Loggregator agent closes the connection; it is %s", minKeepaliveTime, keepalive.Time)
+		refuse("keepalive::time: must be at least %s, not %s, or the Loggregator agent closes the connection", minKeepaliveTime, keepalive.Time)
 	}
 	errs = append(errs, validateTLS(&cfg.TLS))
 	return errors.Join(errs...)
@@ -383,7 +383,7 @@ func validateTLS(cfg *configtls.ClientConfig) error {
 		switch {
 		case !setting.set:
 		case cfg.Insecure:
-			errs = append(errs, fmt.Errorf("tls::insecure: must not be true beside %s, because it turns TLS off; leave one of them out", setting.key))
+			errs = append(errs, fmt.Errorf("tls::insecure: must not be true together with %s, because it turns TLS off; remove one of them", setting.key))
 		case setting.path != "":
 			if _, err := os.ReadFile(setting.path); err != nil {
 				errs = append(errs, fmt.Errorf("%s: must be a file that the collector can read: %w", setting.key, err))
@@ -422,7 +422,7 @@ func (cfg *Config) validateDurations() error {
 			if d >= 1000 {
 				unit = "ms"
 			}
-			errs = append(errs, fmt.Errorf("%s: must be 0s, or %s or more, not %s; is the unit missing? write %d%s", key, leastDuration, d, d, unit))
+			errs = append(errs, fmt.Errorf("%s: must be 0s or at least %s, not %s; if the unit is missing, write %d%s", key, leastDuration, d, d, unit))
 		}
 	}
 	return errors.Join(errs...)
@@ -430,7 +430,7 @@ func (cfg *Config) validateDurations() error {
 
 func (cfg *Config) validateRetry() error {
 	if retry := cfg.RetryConfig; retry.Enabled && retry.Multiplier >= 0 && retry.Multiplier < 1 { // The collector refuses what is below 0.
-		return fmt.Errorf("retry_on_failure::multiplier: must be at least 1, or each pause is shorter than the one before; it is %v", retry.Multiplier)
+		return fmt.Errorf("retry_on_failure::multiplier: must be at least 1, not %v, or each delay is shorter than the last", retry.Multiplier)
 	}
 	return nil
 }
@@ -441,7 +441,7 @@ func (cfg *Config) validateRateLimit() error {
 		return fmt.Errorf("rate_limit::envelopes_per_second: must be 0 (no limit) or more, not %v", limit.EnvelopesPerSecond)
 	}
 	if limit.EnvelopesPerSecond > 0 && limit.Burst < cfg.Batch.MaxEnvelopes {
-		return fmt.Errorf("rate_limit::burst: must be at least batch::max_envelopes, which is %d, so that a whole message can be sent; it is %d",
+		return fmt.Errorf("rate_limit::burst: must be at least batch::max_envelopes (%d), not %d, so that a whole message can be sent",
 			cfg.Batch.MaxEnvelopes, limit.Burst)
 	}
 	return nil
@@ -451,7 +451,7 @@ func (cfg *Config) validateIdentity() error {
 	source, instance := cfg.Identity.SourceID, cfg.Identity.InstanceID
 	var errs []error
 	if source.Value == "" && source.Default == "" {
-		errs = append(errs, errors.New("identity::source_id::default: must not be empty unless value is set, because nobody can query an envelope without a source ID"))
+		errs = append(errs, errors.New("identity::source_id::default: must not be empty unless value is set, because an envelope without a source ID cannot be queried"))
 	}
 	if slices.Contains(source.Attributes, "") {
 		errs = append(errs, errors.New("identity::source_id::attributes: must not contain an empty key"))

@@ -26,13 +26,13 @@ type losses struct {
 
 // rejectHints say what to do about items that were rejected.
 var rejectHints = map[translate.Reason]string{
-	translate.ReasonEmpty:       "a log record has no body and no attributes, or a point has no number; look at who sends it",
-	translate.ReasonMalformed:   "the parts of a histogram or summary don't fit together, or a number has no name; look at who sends it",
-	translate.ReasonNegative:    "a monotonic sum is below zero; look at who sends it",
-	translate.ReasonNotFinite:   "Loggregator takes no NaN and no infinity; look at who sends it",
-	translate.ReasonOutOfRange:  "a monotonic sum does not fit into the 64 bits of a Counter",
-	translate.ReasonTemporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
-	translate.ReasonTooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
+	translate.ReasonEmpty:       "a log record has no body and no attributes, or a point has no value; check the sender",
+	translate.ReasonMalformed:   "a histogram or summary contradicts itself, or a metric has no name; check the sender",
+	translate.ReasonNegative:    "a monotonic sum is negative; check the sender",
+	translate.ReasonNotFinite:   "Loggregator does not accept NaN or infinity; check the sender",
+	translate.ReasonOutOfRange:  "a monotonic sum does not fit in the 64 bits of a Counter",
+	translate.ReasonTemporality: "Loggregator does not add up these deltas; put the delta_to_cumulative processor before the exporter",
+	translate.ReasonTooLarge:    "an envelope above 64 KiB would be lost behind the agent; shorten names or remove attributes with the transform processor",
 }
 
 // logLossesAt logs losses: at once, and then at most every logInterval. It returns the time until the
@@ -57,11 +57,11 @@ func (r *Report) logLosses() {
 		return r.loggedLosses[c] - before
 	}
 	if items := since(overflowItems); items > 0 {
-		r.logger.Warn("The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.",
+		r.logger.Warn("The diode is full: dropped batches. Loggregator or rate_limit is slower than the pipeline.",
 			zap.Int64("dropped_batches", since(overflowBatches)), zap.Int64("dropped_items", items))
 	}
 	if items := since(shutdownItems); items > 0 {
-		r.logger.Warn("Dropped what could not be sent before the shutdown. All signals of an exporter together have 10 s for that.", zap.Int64("dropped_items", items))
+		r.logger.Warn("Dropped items that could not be sent before shutdown. All signals of an exporter share 10 s.", zap.Int64("dropped_items", items))
 	}
 
 	r.mu.Lock()
@@ -72,11 +72,11 @@ func (r *Report) logLosses() {
 		r.logRejected(reason, items)
 	}
 	if l.halved > 0 {
-		r.logger.Warn("Loggregator refused messages as too large. They were sent again in halves.",
+		r.logger.Warn("Loggregator refused messages as too large. They were split in half and sent again.",
 			zap.Int("refused_messages", l.halved), zap.Error(l.tooLarge))
 	}
 	if l.failed > 0 {
-		r.logger.Error("Gave up sending: Loggregator did not acknowledge. These items are lost.",
+		r.logger.Error("Gave up sending: Loggregator did not acknowledge these items. They are lost.",
 			zap.Int("failed_items", l.failed), zap.Error(l.failure), zap.Bool("permanent", !l.failure.Retryable))
 	}
 }
@@ -85,11 +85,11 @@ func (r *Report) logRejected(reason translate.Reason, items int) {
 	fields := []zap.Field{zap.String("reason", string(reason)), zap.Int("rejected_items", items)}
 	// A scrape target that went away makes stale points, and an idle counter makes deltas of 0: nothing is wrong.
 	if reason == translate.ReasonStale || reason == translate.ReasonZeroDelta {
-		r.logger.Debug("There is nothing to send of some items.", fields...)
+		r.logger.Debug("Rejected items with nothing to send. This is normal.", fields...)
 		return
 	}
 	if hint := rejectHints[reason]; hint != "" {
 		fields = append(fields, zap.String("hint", hint))
 	}
-	r.logger.Warn("Rejected items that have no form in Loggregator. They are lost.", fields...)
+	r.logger.Warn("Rejected items that Loggregator cannot represent. They are lost.", fields...)
 }

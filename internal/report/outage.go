@@ -52,8 +52,8 @@ func (o *outage) attempted(a delivery.Attempt, now time.Time) bool {
 // reached records that the server responded, and logs the recovery if an outage was logged.
 func (o *outage) reached(now time.Time) {
 	if len(o.warned) > 0 {
-		o.logger.Info("Loggregator takes envelopes again.",
-			zap.Duration("outage", now.Sub(o.since)), zap.Int("failed_attempts", o.attempts))
+		o.logger.Info("Loggregator accepts envelopes again.",
+			duration("outage", now.Sub(o.since)), zap.Int("failed_attempts", o.attempts))
 	}
 	o.since, o.attempts, o.warned = time.Time{}, 0, nil
 }
@@ -85,9 +85,14 @@ func (o *outage) warn(a delivery.Attempt, now time.Time) {
 	o.lastWarn, o.warned = now, append(o.warned, reason)
 	fields := []zap.Field{zap.Error(a.Err), zap.Int("failed_attempts", o.attempts)}
 	if a.RetryIn == 0 {
-		o.logger.Warn("Loggregator does not take envelopes. This message is given up: its items are lost.", fields...)
+		o.logger.Warn("Loggregator is not accepting envelopes. Gave up a message: its items are lost.", fields...)
 		return
 	}
-	o.logger.Warn("Loggregator does not take envelopes. New data waits in the diode.",
-		append(fields, zap.Duration("retry_in", a.RetryIn))...)
+	o.logger.Warn("Loggregator is not accepting envelopes. New data waits in the diode.",
+		append(fields, duration("retry_in", a.RetryIn))...)
+}
+
+// duration is a field such as 1.5s, to the millisecond. The collector's log has a zap.Duration as a number without a unit.
+func duration(key string, d time.Duration) zap.Field {
+	return zap.Stringer(key, d.Round(time.Millisecond))
 }

@@ -187,7 +187,7 @@ func TestEachLossIsLogged(t *testing.T) {
 	}{
 		"a batch of the diode": {func(r *Report) { r.Dropped(DropOverflow, 3) }, "The diode is full",
 			map[string]any{"dropped_batches": int64(1), "dropped_items": int64(3)}},
-		"at the shutdown": {func(r *Report) { r.Dropped(DropShutdown, 3) }, "could not be sent before the shutdown",
+		"at the shutdown": {func(r *Report) { r.Dropped(DropShutdown, 3) }, "could not be sent before shutdown",
 			map[string]any{"dropped_items": int64(3)}},
 		"a message in halves": {func(r *Report) { r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true}) }, "refused messages as too large",
 			map[string]any{"refused_messages": int64(1), "error": tooLarge.Error()}},
@@ -197,9 +197,9 @@ func TestEachLossIsLogged(t *testing.T) {
 			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
 		"rejected items": {func(r *Report) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
 			map[string]any{"reason": "out_of_range", "rejected_items": int64(3), "hint": rejectHints[translate.ReasonOutOfRange]}},
-		"there was nothing to send of a counter": {func(r *Report) { r.Rejected(translate.ReasonZeroDelta, 3) }, "There is nothing to send",
+		"there was nothing to send of a counter": {func(r *Report) { r.Rejected(translate.ReasonZeroDelta, 3) }, "nothing to send",
 			map[string]any{"reason": "zero_delta", "rejected_items": int64(3)}},
-		"there was nothing to send": {func(r *Report) { r.Rejected(translate.ReasonStale, 3) }, "There is nothing to send",
+		"there was nothing to send": {func(r *Report) { r.Rejected(translate.ReasonStale, 3) }, "nothing to send",
 			map[string]any{"reason": "stale", "rejected_items": int64(3)}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -337,16 +337,16 @@ func TestOutageInTheLog(t *testing.T) {
 		r.Attempted(denied)
 		time.Sleep(time.Minute)
 		r.Attempted(success)
-		ends := logs.FilterMessageSnippet("takes envelopes again").All()
+		ends := logs.FilterMessageSnippet("accepts envelopes again").All()
 		if assert.Len(t, ends, 2) {
-			assert.Equal(t, map[string]any{"outage": 3 * time.Second, "failed_attempts": int64(3)}, ends[0].ContextMap())
-			assert.Equal(t, map[string]any{"outage": time.Minute, "failed_attempts": int64(1)}, ends[1].ContextMap())
+			assert.Equal(t, map[string]any{"outage": "3s", "failed_attempts": int64(3)}, ends[0].ContextMap())
+			assert.Equal(t, map[string]any{"outage": "1m0s", "failed_attempts": int64(1)}, ends[1].ContextMap())
 		}
-		begins := logs.FilterMessageSnippet("does not take envelopes").All()
+		begins := logs.FilterMessageSnippet("is not accepting envelopes").All()
 		if assert.Len(t, begins, 2) {
 			assert.Contains(t, begins[0].Message, "New data waits")
-			assert.Equal(t, time.Second, begins[0].ContextMap()["retry_in"])
-			assert.Contains(t, begins[1].Message, "is given up")
+			assert.Equal(t, "1s", begins[0].ContextMap()["retry_in"])
+			assert.Contains(t, begins[1].Message, "Gave up a message")
 			assert.NotContains(t, begins[1].ContextMap(), "retry_in")
 		}
 		r.Shutdown()
@@ -364,7 +364,7 @@ func TestOutageReasonsInTheLog(t *testing.T) {
 			r.Attempted(hinted([]string{"one", "two"}[i%2]))
 			time.Sleep(time.Second)
 		}
-		lines := logs.FilterMessageSnippet("does not take envelopes").All()
+		lines := logs.FilterMessageSnippet("is not accepting envelopes").All()
 		require.Len(t, lines, 2)
 		assert.Contains(t, lines[0].ContextMap()["error"], "one")
 		assert.Contains(t, lines[1].ContextMap()["error"], "two")
@@ -386,7 +386,7 @@ func TestNoStatusAfterStopStatus(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		assert.Equal(t, []componentstatus.Status{recoverable}, host.all())
-		assert.Equal(t, 1, logs.FilterMessageSnippet("takes envelopes again").Len(), "the log goes on")
+		assert.Equal(t, 1, logs.FilterMessageSnippet("accepts envelopes again").Len(), "the log goes on")
 		r.Shutdown()
 	})
 }
