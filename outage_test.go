@@ -243,7 +243,7 @@ func TestPermissionDenied(t *testing.T) {
 	e := f.start("logs")
 	e.push(1, 1, 0)
 	f.waitForStatuses(recoverable)
-	assert.ErrorContains(t, f.host.events[0].Err(), "see tls::cert_file and auth")
+	assert.ErrorContains(t, f.host.events[0].Err(), "check tls::cert_file and auth")
 	for i := range 5 {
 		e.push(2+i, 1, 0)
 		require.Eventually(t, func() bool { return f.counts("logs").failed == 2+i }, waitAtMost, time.Millisecond)
