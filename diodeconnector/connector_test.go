@@ -721,7 +721,7 @@ func TestValidate(t *testing.T) {
 		"bytes":        {func(cfg *Config) { cfg.MaxBytes = -1 }, "max_bytes: must be 0 (no bound) or more, not -1"},
 		"policy":       {func(cfg *Config) { cfg.DropPolicy = "random" }, `drop_policy: must be "oldest" or "newest", not "random"`},
 		"multiplier":   {func(cfg *Config) { cfg.RetryConfig.Multiplier = 0.5 }, "retry_on_failure::multiplier: must be at least 1"},
-		"missing unit": {func(cfg *Config) { cfg.RetryConfig.InitialInterval = 5 }, "retry_on_failure::initial_interval: must be 0s, or 1ms or more, not 5ns; is the unit missing? write 5s"},
+		"missing unit": {func(cfg *Config) { cfg.RetryConfig.InitialInterval = 5 }, "retry_on_failure::initial_interval: must be 0s or at least 1ms, not 5ns; if the unit is missing, write 5s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := createDefaultConfig().(*Config)

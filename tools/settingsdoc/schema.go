@@ -34,7 +34,7 @@ func schema(all []setting) object {
 	config := reflect.TypeFor[loggregatorexporter.Config]()
 	root := schemaOf(config, "", known)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-	root["$id"] = "https://" + config.PkgPath() + "/config.schema.json"
+	root["$id"] = "https://raw.githubusercontent.com/" + strings.TrimPrefix(config.PkgPath(), "github.com/") + "/main/config.schema.json"
 	root["$comment"] = "The settings of collector " + collectorVersion() + "."
 	root["title"] = "exporter/loggregator"
 	return root
