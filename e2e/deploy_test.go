@@ -154,27 +154,8 @@ func TestCompose(t *testing.T) {
 	assert.Greater(t, compose.Services["collector"].StopGracePeriod, shutdownAtMost)
 }
 
-var (
-	pageLink = regexp.MustCompile(`https://github\.com/loggregatorexporter/loggregatorexporter/blob/main/([\w./-]+)(?:#([\w-]+))?`)
-	heading  = regexp.MustCompile(`(?m)^#+ +(.*)$`)
-	noAnchor = regexp.MustCompile(`[^\w -]`)
-)
-
-// The links of the dashboard and of the alerts lead to a heading of a page, and each alert has one of its own.
-func TestLinksToPages(t *testing.T) {
-	const page = "docs/operations.md"
-	alerts := read(t, alertsFile)
-	for _, file := range []string{alerts, read(t, dashboardFile)} {
-		links := pageLink.FindAllStringSubmatch(file, -1)
-		assert.NotEmpty(t, links)
-		for _, link := range links {
-			anchors := []string{""}
-			for _, h := range heading.FindAllStringSubmatch(read(t, "../"+link[1]), -1) { // As GitHub makes them.
-				anchors = append(anchors, strings.ReplaceAll(noAnchor.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
-			}
-			assert.Contains(t, anchors, link[2], link[0])
-		}
-	}
+// Each alert leads to its own heading of the operations page; TestLinks looks whether that is there.
+func TestRunbooks(t *testing.T) {
 	var rules struct {
 		Groups []struct {
 			Rules []struct {
@@ -186,9 +167,7 @@ func TestLinksToPages(t *testing.T) {
 	readYAML(t, alertsFile, &rules)
 	for _, group := range rules.Groups {
 		for _, rule := range group.Rules {
-			link := pageLink.FindStringSubmatch(rule.Annotations["runbook_url"])
-			require.NotNil(t, link, rule.Alert)
-			assert.Equal(t, []string{page, strings.ToLower(rule.Alert)}, link[1:])
+			assert.Equal(t, "https://github.com/"+owner+"/blob/main/docs/operations.md#"+strings.ToLower(rule.Alert), rule.Annotations["runbook_url"])
 		}
 	}
 }
