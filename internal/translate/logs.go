@@ -5,7 +5,6 @@ package translate
 
 import (
 	"bytes"
-	"iter"
 	"math"
 	"strconv"
 	"strings"
@@ -19,29 +18,18 @@ import (
 // Logs translates log records to Log and Event envelopes. One goroutine at a time may use it.
 type Logs struct {
 	translator
-	logs   plog.Logs // to be translated next
-	all    iter.Seq[Envelope]
+	batches[plog.Logs]
 	splits []int // where the payload in work is split
 }
 
 // NewLogs makes a translator of logs.
 func NewLogs(opts Options) *Logs {
 	l := &Logs{translator: newTranslator(opts, false)}
-	l.all = l.translate
+	l.init(&l.translator, l.translate)
 	return l
 }
 
-// Translate yields the envelopes of all records, once. The next call ends what is left of the sequence.
-func (l *Logs) Translate(logs plog.Logs) iter.Seq[Envelope] {
-	l.logs = logs
-	return l.all
-}
-
-func (l *Logs) translate(yield func(Envelope) bool) {
-	l.begin(yield)
-	defer l.end()
-	logs := l.logs
-	l.logs = plog.Logs{}
+func (l *Logs) translate(logs plog.Logs) {
 	for _, rl := range logs.ResourceLogs().All() {
 		l.beginResource(rl.Resource())
 		for _, sl := range rl.ScopeLogs().All() {
@@ -158,13 +146,18 @@ var severities = func() (names [plog.SeverityNumberFatal4 + 1]string) {
 // severityPrefix is what the forwarder agent's OTLP has before the name of a severity.
 const severityPrefix = "SEVERITY_NUMBER_"
 
-// severity is a record's own text or, without one, the name of its number; empty if it has neither.
+// severity returns a record's own text or, without one, the name of its number; empty if it has neither.
 func severity(r plog.LogRecord) string {
 	if text := strings.TrimPrefix(r.SeverityText(), severityPrefix); text != "" {
 		return text
 	}
-	if n := r.SeverityNumber(); 0 <= n && int(n) < len(severities) {
-		return severities[n]
+	return nameOf(severities[:], r.SeverityNumber())
+}
+
+// nameOf returns the name of a value of an enum; empty for one that has none.
+func nameOf[E ~int32](names []string, value E) string {
+	if 0 <= value && int(value) < len(names) {
+		return names[value]
 	}
 	return ""
 }
@@ -198,8 +191,7 @@ func (l *Logs) event(r plog.LogRecord) (title, body string, ok bool) {
 	return t.Str(), b.Str(), true
 }
 
-// payload is what a log says: its body or, without one, its attributes as JSON or, without these too, the name of the event that
-// it is. It is empty when there is nothing to say.
+// payload returns the body of a record, else its attributes as JSON, else the name of the event that it is. It may be empty.
 func (l *Logs) payload(r plog.LogRecord) []byte {
 	var p []byte
 	if r.Body().Type() == pcommon.ValueTypeBytes {
@@ -216,7 +208,7 @@ func (l *Logs) payload(r plog.LogRecord) []byte {
 	return []byte(l.json(r.Attributes()))
 }
 
-// saysSomething reports whether a payload is not empty for Log Cache, which refuses one that is. The syslog agent takes NULs out.
+// saysSomething reports whether Log Cache takes a payload: it refuses an empty one, and the syslog agent takes NULs out.
 func saysSomething[P string | []byte](payload P) bool {
 	for i := range len(payload) {
 		if payload[i] != 0 {
@@ -226,12 +218,10 @@ func saysSomething[P string | []byte](payload P) bool {
 	return false
 }
 
-// stream is the stream that a record was written to. p is the plan of its attributes.
+// stream returns the stream that a record was written to. p is the plan of its attributes.
 func stream(r plog.LogRecord, p *plan) envelope.LogType {
-	if !p.ioStream {
-		return severityStream(r)
-	}
-	if v, ok := r.Attributes().Get(ioStreamKey); ok {
+	if p.ioStream {
+		v, _ := r.Attributes().Get(ioStreamKey)
 		switch v.Str() { // Empty for a value that is no string.
 		case "stderr":
 			return envelope.Err
@@ -239,10 +229,6 @@ func stream(r plog.LogRecord, p *plan) envelope.LogType {
 			return envelope.Out
 		}
 	}
-	return severityStream(r)
-}
-
-func severityStream(r plog.LogRecord) envelope.LogType {
 	if r.SeverityNumber() >= plog.SeverityNumberError {
 		return envelope.Err
 	}

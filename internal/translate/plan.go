@@ -122,8 +122,8 @@ const (
 // plans are those of the scope in work. The memory of earlier ones is used again.
 type plans struct {
 	cached []plan
-	bytes  int
-	last   int  // the one that was used last
+	bytes  int  // of the inherited tags of cached
+	last   int  // the index of the one used last
 	once   plan // one that is not cached
 }
 
@@ -151,8 +151,8 @@ func (t *translator) appendItem(b []byte, attrs pcommon.Map, own string, skip ow
 	return append(b, p.head...), p
 }
 
-// appendTags finds the plan of an item with these attributes, compiles it if there is none, finds the identity, and appends the tags
-// but those in skip, which the item sets itself. own is that of the plan.
+// appendTags finds or compiles the plan of an item with these attributes, finds the identity, and appends the tags but those in skip,
+// which the item sets itself. own is that of the plan.
 func (t *translator) appendTags(b []byte, attrs pcommon.Map, own string, skip ownKeys) ([]byte, *plan) {
 	n := attrs.Len()
 	cached := t.plans.cached
@@ -382,7 +382,7 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 	p.sourceType = envelope.AppendTag(p.sourceType, sourceTypeTag, sourceType)
 }
 
-// inheritedTags yields the tags of scope and resource that no attribute of the items takes the place of. own is that of the plan.
+// inheritedTags yields the tags of scope and resource that no attribute of the items replaces. own is that of the plan.
 func (t *translator) inheritedTags(own string) iter.Seq[tag] {
 	return func(yield func(tag) bool) {
 		exported := exportedPrefix + own
@@ -406,7 +406,7 @@ func (t *translator) inheritedTags(own string) iter.Seq[tag] {
 	}
 }
 
-// keyedPart is a part with the key of its tag, and the value if that is constant.
+// keyedPart is a part with the key of its tag, and the value of a constant.
 type keyedPart struct {
 	*cleanKey
 	value string

@@ -11,8 +11,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 )
 
-// maxDepth is how deep maps and lists may be nested. A deeper one is written as an ellipsis, so that no value can exhaust
-// the stack.
+// maxDepth is how deep maps and lists may be nested. A deeper one becomes an ellipsis, so that no value exhausts the stack.
 const maxDepth = 64
 
 // valueString returns v as a string, as [pcommon.Value.AsString] does: maps and lists as JSON. It reports whether it
