@@ -55,15 +55,13 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 	"body": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		logs, record := oneLog()
 		nest(record.Body())
-		out := newRecorder(t)
-		out.take(NewLogs(defaults()).Translate(logs))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
 		return string(out.envelopes[0].GetLog().GetPayload()), out
 	},
 	"attributes of a record without a body": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		logs, record := oneLog()
 		nest(record.Attributes().PutEmpty("log.iostream"))
-		out := newRecorder(t)
-		out.take(NewLogs(defaults()).Translate(logs))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
 		var attributes map[string]json.RawMessage
 		require.NoError(t, json.Unmarshal(out.envelopes[0].GetLog().GetPayload(), &attributes))
 		return out.envelopes[0].GetTags()["log.iostream"], out
@@ -72,31 +70,27 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 		logs, record := oneLog()
 		record.SetEventName("e")
 		nest(record.Body())
-		out := newRecorder(t)
-		out.take(NewLogs(defaults()).Translate(logs))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
 		return out.envelopes[0].GetEvent().GetBody(), out
 	},
 	"attribute of a resource": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		logs, record := oneLog()
 		nest(logs.ResourceLogs().At(0).Resource().Attributes().PutEmpty("k"))
 		record.Body().SetStr("hello")
-		out := newRecorder(t)
-		out.take(NewLogs(defaults()).Translate(logs))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"attribute of the resource of an event": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		logs, record := oneLog()
 		nest(logs.ResourceLogs().At(0).Resource().Attributes().PutEmpty("k"))
 		record.SetEventName("e")
-		out := newRecorder(t)
-		out.take(NewLogs(defaults()).Translate(logs))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"attribute of a scope": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, _ := oneSpan()
 		nest(traces.ResourceSpans().At(0).ScopeSpans().At(0).Scope().Attributes().PutEmpty("k"))
-		out := newRecorder(t)
-		out.take(NewTraces(defaults()).Translate(traces))
+		out := recordAll(t, NewTraces(defaults()).Translate(traces))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"attribute of a gauge": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
@@ -104,22 +98,19 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 		p := point(metric.SetEmptyGauge().DataPoints())
 		p.SetIntValue(1)
 		nest(p.Attributes().PutEmpty("k"))
-		out := newRecorder(t)
-		out.take(NewMetrics(defaults()).Translate(metrics))
+		out := recordAll(t, NewMetrics(defaults()).Translate(metrics))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"identity": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, span := oneSpan()
 		nest(span.Attributes().PutEmpty("service.name"))
-		out := newRecorder(t)
-		out.take(NewTraces(defaults()).Translate(traces))
+		out := recordAll(t, NewTraces(defaults()).Translate(traces))
 		return out.envelopes[0].GetTags()["service.name"], out
 	},
 	"attribute of a span event": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, span := oneSpan()
 		nest(span.Events().AppendEmpty().Attributes().PutEmpty("k"))
-		out := newRecorder(t)
-		out.take(NewTraces(options(spanEvents)).Translate(traces))
+		out := recordAll(t, NewTraces(options(spanEvents)).Translate(traces))
 		var attributes map[string]json.RawMessage
 		body := out.envelopes[0].GetEvent().GetBody()
 		require.NoError(t, json.Unmarshal([]byte(body), &attributes))
@@ -150,7 +141,7 @@ func FuzzDepth(f *testing.F) {
 			if want > most || place == "attributes of a record without a body" && want == most {
 				truncated = 1
 			}
-			require.Equal(t, truncated, out.cuts, "truncated items, %s", place)
+			require.Equal(t, truncated, out.truncated, "truncated items, %s", place)
 			require.Equal(t, want <= most, strings.Contains(text, "innermost"), place)
 			require.Equal(t, 1, out.items)
 		}
@@ -163,7 +154,7 @@ func TestDepthTakesNoStack(t *testing.T) {
 	for place, translate := range nestedPlaces {
 		text, out := translate(t, func(v pcommon.Value) { nest(v, 800_000, 0xaaaa) })
 		assert.Less(t, len(text), 1000, place)
-		assert.Equal(t, 1, out.cuts, place)
+		assert.Equal(t, 1, out.truncated, place)
 	}
 }
 
@@ -175,8 +166,7 @@ func TestItemCostDoesNotGrowWithTheResource(t *testing.T) {
 	logs := resource.logs()
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("hello")
 	l := NewLogs(defaults())
-	out := newRecorder(t)
-	out.take(l.Translate(logs))
+	out := recordAll(t, l.Translate(logs))
 	assert.Len(t, out.envelopes, 1)
 	assert.Less(t, cap(l.common), size/8)
 
@@ -186,8 +176,7 @@ func TestItemCostDoesNotGrowWithTheResource(t *testing.T) {
 	monotonic(metric).SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
 	point(metric.Sum().DataPoints()).SetDoubleValue(1.5)
 	m := NewMetrics(defaults())
-	out = newRecorder(t)
-	out.take(m.Translate(metrics))
+	out = recordAll(t, m.Translate(metrics))
 	assert.Len(t, out.envelopes, 1)
 	assert.Less(t, cap(m.common), size/8)
 }
@@ -203,8 +192,7 @@ func TestGaugesInWorkAreBounded(t *testing.T) {
 		p.SetIntValue(int64(i))
 	}
 	m := NewMetrics(defaults())
-	out := newRecorder(t)
-	out.take(m.Translate(metrics))
+	out := recordAll(t, m.Translate(metrics))
 	out.requireItems(points)
 	assert.Len(t, out.envelopes, points)
 	held := 0
@@ -259,7 +247,7 @@ func TestSourceTypeTruncatedWithOtherTags(t *testing.T) {
 	assert.True(t, strings.HasSuffix(tags["k0"], "…"))
 	assert.Equal(t, strings.Repeat("T", len(tags["source_type"])), tags["source_type"])
 	assert.Less(t, len(tags["source_type"]), 89)
-	assert.Equal(t, 1, out.cuts)
+	assert.Equal(t, 1, out.truncated)
 }
 
 // seriesKeys are attribute keys that are, or become, the same as others or as the exporter's own.
@@ -314,7 +302,7 @@ func seriesOf(t *testing.T, kind int, attrs pcommon.Map) map[string]bool {
 	seriesKinds[kind](metric, attrs)
 	out := translateMetrics(t, defaults(), metrics)
 	require.Empty(t, out.rejected)
-	require.Zero(t, out.cuts)
+	require.Zero(t, out.truncated)
 	series := map[string]bool{}
 	for _, e := range out.envelopes {
 		names := []string{e.GetCounter().GetName()}

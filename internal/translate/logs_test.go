@@ -59,7 +59,7 @@ func (row logRow) run(t *testing.T) {
 	row.record(record)
 	out := translateLogs(t, options(row.options), logs)
 	if row.rejected != "" {
-		out.requireRejected(map[Reason]int{row.rejected: 1})
+		out.requireRejected(rejectedOnce(row.rejected))
 		out.requireEnvelopes()
 		return
 	}
@@ -134,7 +134,7 @@ func TestEmptyLogWithAResource(t *testing.T) {
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
 	out := translateLogs(t, defaults(), logs)
 	out.requireEnvelopes()
-	out.requireRejected(map[Reason]int{ReasonEmpty: 1})
+	out.requireRejected(rejectedOnce(ReasonEmpty))
 }
 
 func TestLogStream(t *testing.T) {
@@ -401,7 +401,7 @@ func TestLogSplitByDefault(t *testing.T) {
 	record.Body().SetStr(payload)
 	out := translateLogs(t, defaults(), logs)
 	out.requireEnvelopes(stdout(payload))
-	assert.Zero(t, out.cuts)
+	assert.Zero(t, out.truncated)
 
 	record.Body().SetStr(payload + "b")
 	out = translateLogs(t, defaults(), logs)
@@ -426,7 +426,7 @@ func TestLogSplitTooLarge(t *testing.T) {
 	put(record.Attributes(), "k", strings.Repeat("v", 200_000))
 	out := translateLogs(t, defaults(), logs)
 	require.Len(t, out.envelopes, 4)
-	assert.Equal(t, 1, out.cuts)
+	assert.Equal(t, 1, out.truncated)
 	assert.Equal(t, 1, out.items)
 	for _, e := range out.envelopes {
 		assert.Equal(t, out.envelopes[0].GetTags()["k"], e.GetTags()["k"], "all parts have the same tags")

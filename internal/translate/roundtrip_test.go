@@ -896,7 +896,7 @@ func (trip roundTrip) run(t *testing.T, envelopes []*loggregator_v2.Envelope) (g
 		empty += out.rejected[ReasonEmpty]
 		delete(out.rejected, ReasonEmpty)
 		out.requireRejected(nil)
-		require.Zero(t, out.cuts, "shortened")
+		require.Zero(t, out.truncated, "shortened")
 	}
 	return got, empty
 }

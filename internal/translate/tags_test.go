@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
@@ -39,7 +40,7 @@ func (row tagRow) run(t *testing.T) {
 	out := translateTraces(t, options(row.options), traces)
 	require.Len(t, out.envelopes, 1)
 	requireTags(t, row.want, out)
-	assert.Zero(t, out.cuts)
+	assert.Zero(t, out.truncated)
 }
 
 func requireTags(t *testing.T, want []string, out *recorder) {
@@ -414,8 +415,7 @@ func TestMoreKeysThanAreRemembered(t *testing.T) {
 	traces := NewTraces(defaults())
 	for i := range cachedKeys + 10 {
 		key := fmt.Sprintf("k %d", i)
-		out := newRecorder(t)
-		out.take(traces.Translate(levels{record: []any{key, "x"}}.traces()))
+		out := recordAll(t, traces.Translate(levels{record: []any{key, "x"}}.traces()))
 		require.Equal(t, "x", out.envelopes[0].GetTags()[fmt.Sprintf("k_%d", i)])
 	}
 	require.LessOrEqual(t, len(traces.keys.made), cachedKeys)
@@ -467,10 +467,10 @@ func TestTooLarge(t *testing.T) {
 				lengths[key] = len(tags[key])
 			}
 			if len(row.cut) == 0 {
-				assert.Zero(t, out.cuts)
+				assert.Zero(t, out.truncated)
 				return
 			}
-			assert.Equal(t, 1, out.cuts, "one item is cut")
+			assert.Equal(t, 1, out.truncated, "one item is cut")
 			assert.Greater(t, len(out.encoded[0]), envelope.MaxSize-64, "no more is cut than has to be")
 			for key, n := range lengths {
 				assert.InDelta(t, lengths[row.cut[0]], n, 4, "the tag %s is cut like the others", key)
@@ -531,80 +531,58 @@ func TestLongKeysAreNotRemembered(t *testing.T) {
 		record.Body().SetStr("hello")
 		record.Attributes().PutStr(strings.Repeat("k", 1000)+fmt.Sprint(i), "v")
 		record.Attributes().PutStr("short", "v")
-		newRecorder(t).take(logs.Translate(data))
+		recordAll(t, logs.Translate(data))
 	}
 	require.Len(t, logs.keys.made, 1)
 }
 
-// An item is rejected when it is too large even with its tags cut, and the others are not.
+// An item is rejected when it is too large even with its tags truncated.
 func TestTooLargeIsRejected(t *testing.T) {
 	huge := strings.Repeat("n", envelope.MaxSize)
 	var manyShort []any
 	for i := range 2000 {
 		manyShort = append(manyShort, fmt.Sprintf("%032d", i), "abc")
 	}
-	want := map[Reason]int{ReasonTooLarge: 1}
-	t.Run("the name of a span", func(t *testing.T) {
+	metric := func(change func(pmetric.Metric)) *recorder {
+		metrics, m := oneMetric()
+		m.SetName(huge)
+		change(m)
+		return translateMetrics(t, options(otelNames), metrics)
+	}
+	event, record := oneLog()
+	record.SetEventName("e")
+	record.Body().SetStr(huge)
+	for name, out := range map[string]*recorder{
+		"too many tags":     translateTraces(t, defaults(), levels{record: manyShort}.traces()),
+		"the tags of a log": translateLogs(t, defaults(), levels{record: manyShort}.logs()),
+		"an event":          translateLogs(t, defaults(), event),
+		"the name of a gauge": metric(func(m pmetric.Metric) {
+			point(m.SetEmptyGauge().DataPoints()).SetIntValue(1)
+		}),
+		"the unit of a gauge": metric(func(m pmetric.Metric) {
+			m.SetName("m")
+			m.SetUnit(huge)
+			point(m.SetEmptyGauge().DataPoints()).SetIntValue(1)
+		}),
+		"the name of a counter":   metric(func(m pmetric.Metric) { point(monotonic(m).DataPoints()).SetIntValue(1) }),
+		"the name of a histogram": metric(func(m pmetric.Metric) { histogramPoint(m, []float64{1}, 1, 2) }),
+		"the name of a summary":   metric(func(m pmetric.Metric) { summaryPoint(m, 1, 1, 0.5, 1) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			out.requireRejected(rejectedOnce(ReasonTooLarge))
+			out.requireEnvelopes()
+			assert.Zero(t, out.truncated)
+		})
+	}
+	t.Run("not the next span", func(t *testing.T) {
 		traces, span := oneSpan()
 		span.SetName(huge)
-		next := traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty()
-		next.SetName("next")
+		traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty().SetName("next")
 		out := translateTraces(t, defaults(), traces)
-		out.requireRejected(want)
+		out.requireRejected(rejectedOnce(ReasonTooLarge))
 		require.Len(t, out.envelopes, 1)
 		assert.Equal(t, "next", out.envelopes[0].GetTimer().GetName())
-		assert.Zero(t, out.cuts)
-	})
-	t.Run("too many tags", func(t *testing.T) {
-		out := translateTraces(t, defaults(), levels{record: manyShort}.traces())
-		out.requireRejected(want)
-		out.requireEnvelopes()
-		assert.Zero(t, out.cuts)
-	})
-	t.Run("the tags of a log", func(t *testing.T) {
-		out := translateLogs(t, defaults(), levels{record: manyShort}.logs())
-		out.requireRejected(want)
-		out.requireEnvelopes()
-	})
-	t.Run("an event", func(t *testing.T) {
-		logs, record := oneLog()
-		record.SetEventName("e")
-		record.Body().SetStr(huge)
-		out := translateLogs(t, defaults(), logs)
-		out.requireRejected(want)
-		out.requireEnvelopes()
-	})
-	t.Run("the name of a gauge", func(t *testing.T) {
-		metrics, metric := oneMetric()
-		metric.SetName(huge)
-		point(metric.SetEmptyGauge().DataPoints()).SetIntValue(1)
-		out := translateMetrics(t, defaults(), metrics)
-		out.requireRejected(want)
-		out.requireEnvelopes()
-	})
-	t.Run("the unit of a gauge", func(t *testing.T) {
-		metrics, metric := oneMetric()
-		metric.SetUnit(huge)
-		point(metric.SetEmptyGauge().DataPoints()).SetIntValue(1)
-		out := translateMetrics(t, options(otelNames), metrics)
-		out.requireRejected(want)
-		out.requireEnvelopes()
-	})
-	t.Run("the name of a counter", func(t *testing.T) {
-		metrics, metric := oneMetric()
-		metric.SetName(huge)
-		point(monotonic(metric).DataPoints()).SetIntValue(1)
-		out := translateMetrics(t, defaults(), metrics)
-		out.requireRejected(want)
-		out.requireEnvelopes()
-	})
-	t.Run("the name of a histogram", func(t *testing.T) {
-		metrics, metric := oneMetric()
-		metric.SetName(huge)
-		histogramPoint(metric, []float64{1}, 1, 2)
-		out := translateMetrics(t, defaults(), metrics)
-		out.requireRejected(want)
-		out.requireEnvelopes()
+		assert.Zero(t, out.truncated)
 	})
 }
 
@@ -613,7 +591,7 @@ func TestSizesAroundTheLimit(t *testing.T) {
 	for _, kind := range []string{"log", "parts", "event", "gauge", "counter", "histogram", "span"} {
 		t.Run(kind, func(t *testing.T) {
 			first := sort.Search(envelope.MaxSize, func(n int) bool {
-				return translateOneOf(t, kind, strings.Repeat("v", n)).cuts > 0
+				return translateOneOf(t, kind, strings.Repeat("v", n)).truncated > 0
 			})
 			require.Less(t, first, envelope.MaxSize)
 			for n := first - 5; n < first+5; n++ {
@@ -625,7 +603,7 @@ func TestSizesAroundTheLimit(t *testing.T) {
 				}
 				// The room for a timestamp, a bound and the numbers of parts is that of the longest.
 				require.Greater(t, largest, envelope.MaxSize-32, "a value of %d bytes", n)
-				require.Equal(t, n >= first, out.cuts == 1, "a value of %d bytes", n)
+				require.Equal(t, n >= first, out.truncated == 1, "a value of %d bytes", n)
 			}
 		})
 	}
