@@ -36,6 +36,17 @@ func load(t *testing.T, yaml, id string) (*Config, error) {
 	return cfg, confmap.Validate(cfg)
 }
 
+// loadTestdata reads one exporter of testdata/config.yaml with certificates that it writes to certs.
+func loadTestdata(t *testing.T, certs, id string) *Config {
+	t.Helper()
+	require.NoError(t, ingressserver.WriteCerts(certs))
+	yaml, err := os.ReadFile(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	cfg, err := load(t, strings.ReplaceAll(string(yaml), "${CERTS}", certs), id)
+	require.NoError(t, err)
+	return cfg
+}
+
 func TestDefaultConfig(t *testing.T) {
 	cfg := createDefaultConfig().(*Config)
 	require.NoError(t, componenttest.CheckConfigStruct(cfg))
@@ -61,17 +72,8 @@ func TestDefaultConfig(t *testing.T) {
 
 func TestLoadConfig(t *testing.T) {
 	certs := t.TempDir()
-	require.NoError(t, ingressserver.WriteCerts(certs))
-	yaml, err := os.ReadFile(filepath.Join("testdata", "config.yaml"))
-	require.NoError(t, err)
-	text := strings.ReplaceAll(string(yaml), "${CERTS}", certs)
-
-	cfg, err := load(t, text, "loggregator")
-	require.NoError(t, err)
-	assert.Equal(t, createDefaultConfig(), cfg)
-
-	cfg, err = load(t, text, "loggregator/all")
-	require.NoError(t, err)
+	assert.Equal(t, createDefaultConfig(), loadTestdata(t, certs, "loggregator"))
+	cfg := loadTestdata(t, certs, "loggregator/all")
 	want := createDefaultConfig().(*Config)
 	want.Endpoint = "dns:///agents.example.com:3458"
 	want.BalancerName = "pick_first"
@@ -184,20 +186,9 @@ func TestValidateReportsAllErrors(t *testing.T) {
 	}
 }
 
-func TestPlaintextOnlyWhenAskedFor(t *testing.T) {
-	cfg, err := load(t, `loggregator: {tls: {insecure: true}}`, "loggregator")
-	require.NoError(t, err)
-	assert.True(t, cfg.TLS.Insecure)
-}
-
 // What is read is what is written, the connection included: the collector prints its configuration by that.
 func TestMarshalConfig(t *testing.T) {
-	yaml, err := os.ReadFile(filepath.Join("testdata", "config.yaml"))
-	require.NoError(t, err)
-	certs := t.TempDir()
-	require.NoError(t, ingressserver.WriteCerts(certs))
-	cfg, err := load(t, strings.ReplaceAll(string(yaml), "${CERTS}", certs), "loggregator/all")
-	require.NoError(t, err)
+	cfg := loadTestdata(t, t.TempDir(), "loggregator/all")
 	conf := confmap.New()
 	require.NoError(t, conf.Marshal(cfg))
 	again := createDefaultConfig().(*Config)

@@ -257,16 +257,38 @@ func (f *fixture) create(signal string) feed {
 	}
 }
 
+// startStalled starts an exporter of a signal and stalls the ingress for good. The n items that it pushes, each of at least size bytes,
+// are on their way then: nothing leaves the diode from then on.
+func (f *fixture) startStalled(signal string, first, n, size int) feed {
+	f.t.Helper()
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	calls := f.ingress.Calls()
+	e := f.start(signal)
+	e.push(first, n, size)
+	f.ingress.WaitFor(f.t, "the first message", func() bool { return f.ingress.Calls() > calls })
+	return e
+}
+
+// retryInAnHour makes every pause between attempts longer than the test.
+func (f *fixture) retryInAnHour() {
+	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval, f.cfg.RetryConfig.MaxElapsedTime = time.Hour, time.Hour, 0
+}
+
 func numberedLogs(first, n, size int) plog.Logs {
 	data := plog.NewLogs()
 	records := data.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
 	for i := range n {
 		r := records.AppendEmpty()
 		r.Body().SetStr("log")
-		r.Attributes().PutStr("number", strconv.Itoa(first+i))
-		r.Attributes().PutStr("padding", strings.Repeat("x", size))
+		number(r.Attributes(), first+i, size)
 	}
 	return data
+}
+
+func number(attrs pcommon.Map, n, size int) {
+	attrs.PutStr("number", strconv.Itoa(n))
+	attrs.PutStr("padding", strings.Repeat("x", size))
 }
 
 func numberedMetrics(first, n, size int) pmetric.Metrics {
@@ -279,8 +301,7 @@ func numberedMetrics(first, n, size int) pmetric.Metrics {
 	for i := range n {
 		p := sum.DataPoints().AppendEmpty()
 		p.SetIntValue(1)
-		p.Attributes().PutStr("number", strconv.Itoa(first+i))
-		p.Attributes().PutStr("padding", strings.Repeat("x", size))
+		number(p.Attributes(), first+i, size)
 	}
 	return data
 }
@@ -291,8 +312,7 @@ func numberedTraces(first, n, size int) ptrace.Traces {
 	for i := range n {
 		s := spans.AppendEmpty()
 		s.SetName("span")
-		s.Attributes().PutStr("number", strconv.Itoa(first+i))
-		s.Attributes().PutStr("padding", strings.Repeat("x", size))
+		number(s.Attributes(), first+i, size)
 	}
 	return data
 }
@@ -345,82 +365,67 @@ func TestLogsArriveInOrder(t *testing.T) {
 	}
 }
 
-// While the ingress stalls, the pipeline feels nothing, the oldest batches give way, and all is counted to the item.
+// While the ingress stalls, the pipeline feels nothing, the oldest or the newest batches give way, and all is counted to the item.
 func TestStalledIngress(t *testing.T) {
-	const capacity, pushes, perBatch = 100, 10_000, 100 // as many records as a message takes envelopes
-	f := newFixture(t)
-	f.cfg.Diode.Capacity = capacity
-	f.cfg.TimeoutConfig.Timeout = 0 // The stall outlasts everything.
-	f.ingress.Stall()
-	e := f.startLogs()
+	const perBatch = 100 // as many records as a message takes envelopes
+	for policy, tt := range map[DropPolicy]struct {
+		capacity, pushes int
+		kept             int // the first push that stays in the diode
+	}{
+		DropOldest: {capacity: 100, pushes: 10_000, kept: 10_000 - 100},
+		DropNewest: {capacity: 10, pushes: 100, kept: 1},
+	} {
+		t.Run(string(policy), func(t *testing.T) {
+			f := newFixture(t)
+			f.cfg.Diode.Capacity, f.cfg.Diode.DropPolicy = tt.capacity, policy
+			e := f.startStalled("logs", 0, perBatch, 0)
+			// Each push has to come back although nothing leaves the diode.
+			for i := 1; i < tt.pushes; i++ {
+				e.push(i*perBatch, perBatch, 0)
+			}
 
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, perBatch)))
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
-	// From here on nothing leaves the diode, and each push has to come back without that.
-	for i := 1; i < pushes; i++ {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*perBatch, perBatch)))
+			byType := attribute.String("data_type", "logs")
+			assert.Equal(t, tt.capacity, f.sum("exporter_queue_size", byType))
+			assert.Equal(t, tt.capacity, f.sum("exporter_queue_capacity", byType))
+			stay := (1 + tt.capacity) * perBatch // With the batch on its way.
+			dropped := tt.pushes*perBatch - stay
+			assert.Equal(t, dropped, f.sum("exporter_enqueue_failed_log_records"))
+			assert.Equal(t, dropped, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "overflow")))
+			assert.Equal(t, stay, f.sum("exporter_loggregator_waiting_items"))
+			assert.Zero(t, f.sum("exporter_sent_log_records"))
+			f.checkIdentity("logs", tt.pushes*perBatch)
+			assert.Empty(t, f.ingress.Envelopes())
+
+			f.ingress.Resume()
+			got := f.ingress.WaitForEnvelopes(t, stay)
+			require.NoError(t, e.Shutdown(t.Context()))
+			var numbers, want []int
+			for _, envelope := range got {
+				n, err := strconv.Atoi(envelope.GetTags()["number"])
+				require.NoError(t, err)
+				numbers = append(numbers, n)
+			}
+			for i := range stay {
+				if i < perBatch {
+					want = append(want, i) // What was on its way.
+				} else {
+					want = append(want, (tt.kept-1)*perBatch+i)
+				}
+			}
+			assert.Equal(t, want, numbers)
+			assert.Equal(t, stay, f.sum("exporter_sent_log_records"))
+			assert.Zero(t, f.sum("exporter_loggregator_waiting_items"))
+			f.checkIdentity("logs", tt.pushes*perBatch)
+
+			lines := f.lines("The diode is full")
+			require.NotEmpty(t, lines)
+			logged := 0
+			for _, line := range lines {
+				logged += int(line.ContextMap()["dropped_items"].(int64))
+			}
+			assert.Equal(t, dropped, logged, "the log says it to the item too")
+		})
 	}
-
-	byType := attribute.String("data_type", "logs")
-	assert.Equal(t, capacity, f.sum("exporter_queue_size", byType))
-	assert.Equal(t, capacity, f.sum("exporter_queue_capacity", byType))
-	inFlight := perBatch
-	assert.Equal(t, pushes*perBatch, f.sum("exporter_enqueue_failed_log_records")+capacity*perBatch+inFlight)
-	assert.Equal(t, capacity*perBatch+inFlight, f.sum("exporter_loggregator_waiting_items"))
-	assert.Zero(t, f.sum("exporter_sent_log_records"))
-	f.checkIdentity("logs", pushes*perBatch)
-	assert.Empty(t, f.ingress.Envelopes())
-
-	f.ingress.Resume()
-	got := payloads(f.ingress.WaitForEnvelopes(t, (1+capacity)*perBatch))
-	require.NoError(t, e.Shutdown(t.Context()))
-	var want []string
-	for i := range perBatch { // What was on its way.
-		want = append(want, strconv.Itoa(i))
-	}
-	for i := (pushes - capacity) * perBatch; i < pushes*perBatch; i++ { // The newest.
-		want = append(want, strconv.Itoa(i))
-	}
-	assert.Equal(t, want, got)
-	assert.Equal(t, (1+capacity)*perBatch, f.sum("exporter_sent_log_records"))
-	assert.Zero(t, f.sum("exporter_loggregator_waiting_items"))
-	f.checkIdentity("logs", pushes*perBatch)
-
-	lines := f.lines("The diode is full")
-	require.NotEmpty(t, lines)
-	dropped := int64(0)
-	for _, line := range lines {
-		dropped += line.ContextMap()["dropped_items"].(int64)
-	}
-	assert.EqualValues(t, (pushes-capacity-1)*perBatch, dropped, "the log says it to the item too")
-}
-
-// With drop_policy newest, what waits stays, and what is pushed gives way.
-func TestStalledIngressDropNewest(t *testing.T) {
-	const capacity, pushes, perBatch = 10, 100, 100
-	f := newFixture(t)
-	f.cfg.Diode = DiodeConfig{Capacity: capacity, DropPolicy: DropNewest}
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
-	e := f.startLogs()
-
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, perBatch)))
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
-	for i := 1; i < pushes; i++ {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*perBatch, perBatch)))
-	}
-	assert.Equal(t, (pushes-capacity-1)*perBatch, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "overflow")))
-	f.checkIdentity("logs", pushes*perBatch)
-
-	f.ingress.Resume()
-	got := payloads(f.ingress.WaitForEnvelopes(t, (1+capacity)*perBatch))
-	require.NoError(t, e.Shutdown(t.Context()))
-	var want []string
-	for i := range (1 + capacity) * perBatch {
-		want = append(want, strconv.Itoa(i))
-	}
-	assert.Equal(t, want, got)
-	f.checkIdentity("logs", pushes*perBatch)
 }
 
 func TestConcurrentPushAccounting(t *testing.T) {
@@ -503,11 +508,7 @@ func TestQueueBounds(t *testing.T) {
 					f.cfg.Diode.Capacity = 1000
 				}
 				f.cfg.Diode.DropPolicy = policy
-				f.cfg.TimeoutConfig.Timeout = 0
-				f.ingress.Stall()
-				e := f.start("logs")
-				e.push(1000, perBatch, 50)
-				f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+				e := f.startStalled("logs", 1000, perBatch, 50)
 				for i := 1; i < pushes; i++ {
 					e.push(1000+i*perBatch, perBatch, 50)
 				}
@@ -543,10 +544,7 @@ func TestBatchAboveABound(t *testing.T) {
 				} else {
 					f.cfg.Diode.MaxItems, f.cfg.Diode.MaxBytes = 0, (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(100, 10, 0))
 				}
-				f.ingress.Stall()
-				e := f.start("logs")
-				e.push(0, 1, 0) // This one is on its way, and no longer in the diode.
-				f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+				e := f.startStalled("logs", 0, 1, 0)
 				e.push(100, 1000, 0) // Nothing waits: taken.
 				assert.Equal(t, 1001, f.counts("logs").waiting)
 				e.push(2000, 4, 0)
@@ -707,29 +705,29 @@ func TestEachBatchIsReleased(t *testing.T) {
 // the next ones are decoded into the same memory unless the exporter holds a reference.
 var pooled = map[string]func(t *testing.T, e feed, first, n int){
 	"logs": func(t *testing.T, e feed, first, n int) {
-		encoded, err := (&plog.ProtoMarshaler{}).MarshalLogs(numberedLogs(first, n, 10))
-		require.NoError(t, err)
-		data, err := (&plog.ProtoUnmarshaler{}).UnmarshalLogs(encoded)
-		require.NoError(t, err)
-		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), data))
-		pref.UnrefLogs(data)
+		pushPooled(t, numberedLogs(first, n, 10), (&plog.ProtoMarshaler{}).MarshalLogs, (&plog.ProtoUnmarshaler{}).UnmarshalLogs,
+			e.Component.(logsExporter).ConsumeLogs, pref.UnrefLogs)
 	},
 	"metrics": func(t *testing.T, e feed, first, n int) {
-		encoded, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(numberedMetrics(first, n, 10))
-		require.NoError(t, err)
-		data, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(encoded)
-		require.NoError(t, err)
-		require.NoError(t, e.Component.(metricsExporter).ConsumeMetrics(t.Context(), data))
-		pref.UnrefMetrics(data)
+		pushPooled(t, numberedMetrics(first, n, 10), (&pmetric.ProtoMarshaler{}).MarshalMetrics, (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics,
+			e.Component.(metricsExporter).ConsumeMetrics, pref.UnrefMetrics)
 	},
 	"traces": func(t *testing.T, e feed, first, n int) {
-		encoded, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(numberedTraces(first, n, 10))
-		require.NoError(t, err)
-		data, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(encoded)
-		require.NoError(t, err)
-		require.NoError(t, e.Component.(tracesExporter).ConsumeTraces(t.Context(), data))
-		pref.UnrefTraces(data)
+		pushPooled(t, numberedTraces(first, n, 10), (&ptrace.ProtoMarshaler{}).MarshalTraces, (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces,
+			e.Component.(tracesExporter).ConsumeTraces, pref.UnrefTraces)
 	},
+}
+
+func pushPooled[D any](t *testing.T, numbered D, marshal func(D) ([]byte, error), unmarshal func([]byte) (D, error),
+	consume func(context.Context, D) error, unref func(D),
+) {
+	t.Helper()
+	encoded, err := marshal(numbered)
+	require.NoError(t, err)
+	data, err := unmarshal(encoded)
+	require.NoError(t, err)
+	require.NoError(t, consume(t.Context(), data))
+	unref(data)
 }
 
 // Nothing is used after it was released: what waits in the diode arrives as it was pushed, and what was dropped from it, which

@@ -22,20 +22,17 @@ import (
 func TestStartFailsOnACertificateThatIsGone(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TLS.CertFile = "/no/such/file"
-	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
-	require.NoError(t, err)
+	e := f.create("logs")
 	require.ErrorContains(t, e.Start(t.Context(), f.host), "/no/such/file")
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
 func TestShutdownSendsQueue(t *testing.T) {
 	f := newFixture(t)
-	f.ingress.Stall()
-	e := f.startLogs()
-	for i := range 20 {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+	e := f.startStalled("logs", 0, 100, 0)
+	for i := 1; i < 20; i++ {
+		e.push(i*100, 100, 0)
 	}
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
 	done := make(chan error)
 	go func() { done <- e.Shutdown(t.Context()) }()
 	f.ingress.Resume()
@@ -46,16 +43,14 @@ func TestShutdownSendsQueue(t *testing.T) {
 
 func TestShutdownWithADeadPeer(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.RetryConfig.InitialInterval = time.Hour
-	f.cfg.RetryConfig.MaxInterval = time.Hour
-	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.retryInAnHour()
 	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
-	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 100)))
+	e := f.start("logs")
+	e.push(0, 100, 0)
 	// The outage is logged when the first attempt is over.
 	require.Eventually(t, func() bool { return len(f.lines("does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
 	for i := 1; i < 5; i++ {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+		e.push(i*100, 100, 0)
 	}
 	require.NoError(t, e.Shutdown(t.Context()), "an hour's pause does not hold it up")
 	assert.Equal(t, 6, f.ingress.Calls(), "a last attempt for the first message, one for each other")
@@ -66,21 +61,15 @@ func TestShutdownWithADeadPeer(t *testing.T) {
 
 func TestShutdownDeadlineDropsQueue(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
-	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 100)))
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	e := f.startStalled("logs", 0, 100, 0)
 	for i := 1; i < 5; i++ {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+		e.push(i*100, 100, 0)
 	}
 	empty := plog.NewLogs()
 	empty.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
-	require.NoError(t, e.ConsumeLogs(t.Context(), empty))
-	ctx, cancel := context.WithCancel(t.Context())
-	deadline, cancel2 := context.WithTimeout(ctx, time.Hour)
-	defer cancel2()
-	cancel() // The deadline is over.
+	require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), empty))
+	deadline, cancel := context.WithTimeout(t.Context(), time.Hour)
+	cancel() // It is over.
 	require.NoError(t, e.Shutdown(deadline))
 	assert.Equal(t, 100, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Canceled")), "what was on its way")
 	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
@@ -92,10 +81,10 @@ func TestShutdownDeadlineDropsQueue(t *testing.T) {
 
 func TestConsumeAfterShutdownIsCounted(t *testing.T) {
 	f := newFixture(t)
-	e := f.startLogs()
+	e := f.start("logs")
 	require.NoError(t, e.Shutdown(t.Context()))
 	require.NoError(t, e.Shutdown(t.Context()), "twice")
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
+	e.push(0, 7, 0)
 	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
 }
 
@@ -114,9 +103,8 @@ func TestOverflowAsShutdownBegins(t *testing.T) {
 
 func TestShutdownWithoutStart(t *testing.T) {
 	f := newFixture(t)
-	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
-	require.NoError(t, err)
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
+	e := f.create("logs")
+	e.push(0, 7, 0)
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
 }
@@ -133,11 +121,7 @@ func TestShutdownOfNothing(t *testing.T) {
 // A peer that takes a message and never answers holds a shutdown up for no longer than its deadline.
 func TestShutdownWithAStalledPeer(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
-	e := f.start("traces")
-	e.push(0, 100, 0)
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	e := f.startStalled("traces", 0, 100, 0)
 	e.push(100, 1000, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -145,8 +129,7 @@ func TestShutdownWithAStalledPeer(t *testing.T) {
 	require.NoError(t, e.Shutdown(ctx))
 	assert.GreaterOrEqual(t, time.Since(start), 300*time.Millisecond, "it gives what waits that chance")
 	assert.Less(t, time.Since(start), shutdownTimeout)
-	c := f.counts("traces")
-	assert.Equal(t, counts{failed: 100, dropped: 1000}, c)
+	assert.Equal(t, counts{failed: 100, dropped: 1000}, f.counts("traces"))
 	f.checkIdentity("traces", 1100)
 }
 
@@ -155,14 +138,10 @@ func TestShutdownWithAStalledPeer(t *testing.T) {
 func TestShutdownOfThreeSignalsWithAStalledPeer(t *testing.T) {
 	signals := []string{"logs", "metrics", "traces"}
 	f := newFixture(t)
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
 	var exporters []feed
-	for i, signal := range signals {
-		e := f.start(signal)
+	for _, signal := range signals {
+		e := f.startStalled(signal, 0, 100, 0)
 		exporters = append(exporters, e)
-		e.push(0, 100, 0)
-		f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == i+1 })
 		e.push(100, 1000, 0)
 	}
 	start := time.Now()
@@ -190,8 +169,7 @@ func TestShutdownOfThreeSignalsWithAStalledPeer(t *testing.T) {
 // From the first Shutdown on, no signal waits for another attempt.
 func TestShutdownEndsBackoffOfAllSignals(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
-	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.retryInAnHour()
 	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
 	logs, traces := f.start("logs"), f.start("traces")
 	traces.push(0, 10, 0)
@@ -286,8 +264,7 @@ func TestConsumeDuringShutdown(t *testing.T) {
 func TestShutdownWithoutAConnection(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 100, Burst: 100}
-	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
-	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.retryInAnHour()
 	f.ingress.Down()
 	e := f.start("metrics")
 	e.push(0, 100, 0)

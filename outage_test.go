@@ -97,8 +97,7 @@ func TestOutageAndRecovery(t *testing.T) {
 // The next attempt can be long after the first: the outage is reported all the same.
 func TestOutageIsReportedBetweenAttempts(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
-	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.retryInAnHour()
 	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
 	e := f.start("logs")
 	e.push(1, 1, 0)
@@ -142,24 +141,6 @@ func TestShortOutageIsNotReported(t *testing.T) {
 	if took < outageGrace/2 { // Unless the machine was that busy.
 		assert.Empty(t, f.host.statuses())
 	}
-}
-
-// A message that is refused for what is in it is no outage.
-func TestRefusedMessageIsNoStatus(t *testing.T) {
-	f := newFixture(t)
-	f.ingress.Refuse(status.Error(codes.InvalidArgument, "not this one"))
-	e := f.start("logs")
-	e.push(1, 1, 0)
-	require.Eventually(t, func() bool { return f.counts("logs").failed == 1 }, waitAtMost, time.Millisecond)
-	refused := time.Now()
-	require.Eventually(t, func() bool { return time.Since(refused) > outageGrace }, waitAtMost, time.Millisecond)
-	f.ingress.Resume()
-	e.push(2, 1, 0)
-	f.ingress.WaitForEnvelopes(t, 1)
-	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Empty(t, f.host.statuses())
-	assert.Empty(t, f.lines("does not take envelopes"))
-	assert.Len(t, f.lines("Gave up sending"), 1)
 }
 
 // Data that is refused is no status, even if all of it is: it is counted, and the log says so.
@@ -437,6 +418,9 @@ func TestPermanentErrorIsCounted(t *testing.T) {
 	e := f.startLogs()
 	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(1, 3)))
 	f.ingress.WaitFor(t, "the first call", func() bool { return f.ingress.Calls() == 1 })
+	require.Eventually(t, func() bool { return f.counts("logs").failed == 3 }, waitAtMost, time.Millisecond)
+	refused := time.Now()
+	require.Eventually(t, func() bool { return time.Since(refused) > outageGrace }, waitAtMost, time.Millisecond)
 	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(4, 2)))
 	f.ingress.WaitForEnvelopes(t, 2)
 	require.NoError(t, e.Shutdown(t.Context()))
@@ -836,13 +820,6 @@ func TestMessages(t *testing.T) {
 		fmt.Fprintf(&out, "%s\n    %s\n", strings.ReplaceAll(invalid[name].yaml, certs, "CERTS"), strings.ReplaceAll(message, "\n", "\n    "))
 	}
 
-	f := newFixture(t)
-	require.NoError(t, os.Remove(f.cfg.TLS.CertFile))
-	gone := f.create("logs")
-	err := gone.Start(t.Context(), f.host)
-	require.ErrorContains(t, err, f.cfg.TLS.CertFile, "the start names a file that has gone since the validation")
-	require.NoError(t, gone.Shutdown(t.Context()))
-
 	out.WriteString("\n# What the log says\n\n")
 	for _, entry := range logOfEverything(t) {
 		fmt.Fprintf(&out, "%s %s\n", strings.ToUpper(entry.level.String()), entry.message)
@@ -876,64 +853,46 @@ var (
 // run.
 func logOfEverything(t *testing.T) []logged {
 	t.Helper()
-	f := newFixture(t)
 	all := map[string]logged{}
-
-	// An exporter that pushes two records, until its end.
-	run := func(f *fixture, until func(*fixture)) {
-		e := f.start("logs")
-		e.push(0, 2, 0)
-		until(f)
-		require.NoError(t, e.Shutdown(t.Context()))
-		collect(all, f)
-	}
 	attempted := func(f *fixture) {
 		require.Eventually(t, func() bool { return f.attempts() > 0 }, waitAtMost, time.Millisecond)
 	}
 	arrived := func(f *fixture) { f.ingress.WaitForEnvelopes(t, 2) }
-
-	// An agent that is away, hangs, or does not like what it gets.
-	for _, failure := range []error{
-		status.Error(codes.PermissionDenied, "not you"),
-		status.Error(codes.Unauthenticated, "who are you?"),
-		status.Error(codes.Internal, "panic"),
-		status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)"),
-	} {
-		each := newFixture(t)
-		each.ingress.Refuse(failure)
-		run(each, attempted)
+	refuse := func(code codes.Code, message string) func(*fixture) {
+		return func(f *fixture) { f.ingress.Refuse(status.Error(code, message)) }
 	}
-	back := newFixture(t)
-	back.ingress.Refuse(status.Error(codes.Unavailable, "the agent shuts down"))
-	run(back, func(f *fixture) {
-		attempted(f)
-		f.ingress.Resume()
-		arrived(f)
-	})
-	away := newFixture(t)
-	away.ingress.Down()
-	run(away, attempted)
-
-	router := newFixture(t)
-	router.ingress.Router()
-	run(router, arrived)
-
 	stranger := t.TempDir()
 	require.NoError(t, ingressserver.WriteCerts(stranger))
-	wrong := newFixture(t)
-	wrong.cfg.TLS.CAFile = filepath.Join(stranger, ingressserver.CAFile)
-	run(wrong, attempted)
 
-	noCA := newFixture(t)
-	noCA.cfg.TLS.CAFile = ""
-	run(noCA, attempted)
-	plaintext := newFixture(t)
-	plaintext.cfg.TLS = configtls.ClientConfig{Insecure: true}
-	run(plaintext, attempted)
+	// Each is an exporter that pushes two records, with something wrong, until something has happened.
+	for _, tt := range []struct{ begin, until func(*fixture) }{
+		{refuse(codes.PermissionDenied, "not you"), attempted},
+		{refuse(codes.Unauthenticated, "who are you?"), attempted},
+		{refuse(codes.Internal, "panic"), attempted},
+		{refuse(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)"), attempted},
+		{refuse(codes.Unavailable, "the agent shuts down"), func(f *fixture) {
+			attempted(f)
+			f.ingress.Resume()
+			arrived(f)
+		}},
+		{func(f *fixture) { f.ingress.Down() }, attempted},
+		{func(f *fixture) { f.ingress.Router() }, arrived},
+		{func(f *fixture) { f.cfg.TLS.CAFile = filepath.Join(stranger, ingressserver.CAFile) }, attempted},
+		{func(f *fixture) { f.cfg.TLS.CAFile = "" }, attempted},
+		{func(f *fixture) { f.cfg.TLS = configtls.ClientConfig{Insecure: true} }, attempted},
+	} {
+		f := newFixture(t)
+		tt.begin(f)
+		e := f.start("logs")
+		e.push(0, 2, 0)
+		tt.until(f)
+		require.NoError(t, e.Shutdown(t.Context()))
+		collect(all, f)
+	}
 
 	// What is lost on this side.
-	set := f.settings()
-	r, err := report.New(set, report.Settings{Signal: pipeline.SignalLogs}, queue.New[int](queue.Bounds{Capacity: 1}))
+	f := newFixture(t)
+	r, err := report.New(f.settings(), report.Settings{Signal: pipeline.SignalLogs}, queue.New[int](queue.Bounds{Capacity: 1}))
 	require.NoError(t, err)
 	for _, reason := range []report.DropReason{report.DropOverflow, report.DropShutdown} {
 		r.Dropped(reason, 100)
