@@ -32,8 +32,7 @@ import (
 
 func TestEnvelopesOfEachKindArrive(t *testing.T) {
 	server := ingresstest.StartCapture(t)
-	var attempts []Attempt
-	sender := observe(connect(t, configFor(server)), func(a Attempt) { attempts = append(attempts, a) })
+	sender := observe(connect(t, configFor(server)))
 
 	want := []*loggregator_v2.Envelope{
 		{
@@ -57,10 +56,10 @@ func TestEnvelopesOfEachKindArrive(t *testing.T) {
 		assert.Truef(t, proto.Equal(want[i], got[i]), "want %v\ngot  %v", want[i], got[i])
 	}
 	assert.Equal(t, []int{len(want)}, server.Batches())
-	require.Len(t, attempts, 1)
-	assert.Nil(t, attempts[0].Err)
-	assert.Zero(t, attempts[0].RetryIn)
-	assert.Positive(t, attempts[0].Duration)
+	require.Len(t, sender.attempts, 1)
+	assert.Nil(t, sender.attempts[0].Err)
+	assert.Zero(t, sender.attempts[0].RetryIn)
+	assert.Positive(t, sender.attempts[0].Duration)
 }
 
 // rawCodec does not decode messages, and claims to be protobuf, as gRPC's servers expect.
@@ -115,7 +114,7 @@ func TestBytesOnTheWire(t *testing.T) {
 	})
 
 	cfg := configWith(listener.Addr().String(), dir)
-	sender := observe(connect(t, cfg), func(Attempt) {})
+	sender := observe(connect(t, cfg))
 
 	random := rand.NewChaCha8([32]byte{})
 	// Around the size below which gRPC does not recycle memory, a frame, and the window of a stream.
@@ -174,13 +173,12 @@ func TestNoConnection(t *testing.T) {
 			cfg := configFor(server)
 			cfg.Retry.Enabled = false
 			tt.change(&cfg)
-			attempts := 0
-			sender := observe(connect(t, cfg), func(Attempt) { attempts++ })
+			sender := observe(connect(t, cfg))
 
 			e := requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
 			assert.Contains(t, e.Error(), tt.want)
 			assert.True(t, e.Retryable, "certificates get exchanged and agents start")
-			assert.Equal(t, 1, attempts)
+			assert.Len(t, sender.attempts, 1)
 		})
 	}
 	assert.Zero(t, server.Calls())
@@ -227,7 +225,7 @@ func TestCloseEndsWhatIsBeingSent(t *testing.T) {
 	cfg := configFor(server)
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
-	result := sendAsync(t.Context(), observe(client, func(Attempt) {}), logEnvelopes(1)...)
+	result := sendAsync(t.Context(), observe(client), logEnvelopes(1)...)
 	server.WaitFor(t, "the call", func() bool { return server.Calls() == 1 })
 
 	require.NoError(t, client.Close())
@@ -244,14 +242,9 @@ func TestTimeoutBoundsEachAttempt(t *testing.T) {
 	warm(t, client)
 
 	server.Stall()
-	var attempts []Attempt
-	sender := observe(client, func(a Attempt) {
-		attempts = append(attempts, a)
-		if len(attempts) == 2 {
-			server.Resume()
-		}
-	})
+	sender := observe(client, resumeAfter(server, 2))
 	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
+	attempts := sender.attempts
 	require.GreaterOrEqual(t, len(attempts), 3)
 	for _, a := range attempts[:2] {
 		require.NotNil(t, a.Err)
@@ -269,7 +262,7 @@ func TestNoTimeout(t *testing.T) {
 	cfg := configFor(server)
 	cfg.Timeout = 0
 	cfg.Retry.Enabled = false
-	result := sendAsync(t.Context(), observe(connect(t, cfg), func(Attempt) {}), logEnvelope("late"))
+	result := sendAsync(t.Context(), observe(connect(t, cfg)), logEnvelope("late"))
 	server.WaitFor(t, "the call", func() bool { return server.Calls() == 1 })
 	server.Resume()
 	require.NoError(t, await(t, "the acknowledgement", result))
@@ -325,15 +318,10 @@ func TestRateLimitCountsEachAttempt(t *testing.T) {
 	client := connect(t, cfg)
 
 	server.Refuse(refusal(t, codes.Unavailable))
-	attempts := 0
-	sender := observe(client, func(Attempt) {
-		if attempts++; attempts == 3 {
-			server.Resume()
-		}
-	})
+	sender := observe(client, resumeAfter(server, 3))
 	start := time.Now()
 	require.NoError(t, send(t.Context(), sender, logEnvelopes(10)...))
-	assert.Equal(t, 4, attempts)
+	assert.Len(t, sender.attempts, 4)
 	assert.GreaterOrEqual(t, time.Since(start), 299*time.Millisecond, "a batch that was refused may have been taken all the same")
 }
 
@@ -341,7 +329,7 @@ func TestNoRateLimit(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Burst = 1 // Means nothing without a rate.
-	require.NoError(t, send(t.Context(), observe(connect(t, cfg), func(Attempt) {}), logEnvelopes(1000)...))
+	require.NoError(t, send(t.Context(), observe(connect(t, cfg)), logEnvelopes(1000)...))
 	assert.Equal(t, []int{1000}, server.Batches())
 }
 

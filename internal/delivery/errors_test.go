@@ -256,7 +256,7 @@ func TestTLSOnOneSideOnly(t *testing.T) {
 	hintOf := func(cfg Config) *Error {
 		cfg.Retry.Enabled = false
 		var failure *Error
-		require.ErrorAs(t, send(t.Context(), observe(connect(t, cfg), func(Attempt) {}), logEnvelopes(1)...), &failure)
+		require.ErrorAs(t, send(t.Context(), observe(connect(t, cfg)), logEnvelopes(1)...), &failure)
 		return failure
 	}
 	secured := ingresstest.StartCapture(t)

@@ -46,15 +46,10 @@ func TestTooLargeIsHalved(t *testing.T) {
 		envelopes = append(envelopes, logEnvelope(payload))
 	}
 	refuseAbove(server, 100)
-	message := newMessage()
-	for _, e := range envelopes {
-		encoded, err := proto.Marshal(e)
-		require.NoError(t, err)
-		message.Append(encoded, 1)
-	}
+	message := messageOf(envelopes...)
 	size := message.Size()
-	var attempts []Attempt
-	outcomes := observe(client, func(a Attempt) { attempts = append(attempts, a) }).deliver(t.Context(), message)
+	sender := observe(client)
+	outcomes := sender.deliver(t.Context(), message)
 
 	requireLogs(t, server, "0", "1", "2", "3", "5", "6")
 	next, bytes := 0, 0
@@ -73,9 +68,9 @@ func TestTooLargeIsHalved(t *testing.T) {
 	assert.Equal(t, 7, next, "each envelope is settled, in order")
 	assert.Equal(t, size, bytes)
 	// 7 → 3 + 4 → (the 4) 2 + 2 → (the first 2) 1 + 1.
-	require.Len(t, attempts, 7)
+	require.Len(t, sender.attempts, 7)
 	halved := 0
-	for _, a := range attempts {
+	for _, a := range sender.attempts {
 		if a.Halved {
 			halved++
 			assert.NotNil(t, a.Err)
@@ -126,8 +121,7 @@ func TestHalvesEndWithTheContext(t *testing.T) {
 func TestMessageLargerThanTheServerTakes(t *testing.T) {
 	const limit = 10 << 20 // LOGGREGATOR.md
 	server := ingresstest.StartCapture(t)
-	attempts := 0
-	sender := observe(connect(t, configFor(server)), func(Attempt) { attempts++ })
+	sender := observe(connect(t, configFor(server)))
 
 	envelope := logEnvelope("")
 	payload := func(size int) *loggregator_v2.Envelope {
@@ -141,7 +135,7 @@ func TestMessageLargerThanTheServerTakes(t *testing.T) {
 	assert.Equal(t, ScopeSize, e.Scope)
 	assert.Contains(t, e.Error(), "received message larger than max")
 	assert.Contains(t, e.Hint, "batch::max_bytes")
-	assert.Equal(t, 1, attempts)
+	assert.Len(t, sender.attempts, 1)
 	assert.Empty(t, server.Envelopes())
 
 	// The connection is none the worse.
@@ -157,7 +151,7 @@ func TestMessageEmpty(t *testing.T) {
 	assert.Empty(t, sender.deliver(t.Context(), m))
 	m.Append([]byte{0x08, 0x01}, 1)
 	client := connect(t, configFor(ingresstest.StartCapture(t)))
-	assert.Len(t, observe(client, func(Attempt) {}).deliver(t.Context(), m), 1)
+	assert.Len(t, observe(client).deliver(t.Context(), m), 1)
 	assert.Empty(t, sender.deliver(t.Context(), m), "the outcome of the delivery before counts once")
 }
 
@@ -311,16 +305,19 @@ func TestSettleAgainstAModel(t *testing.T) {
 	}
 }
 
+// settleAll delivers a message in one piece, with this result.
+func settleAll(m *Message, err error) []Outcome {
+	size := len(*m.begin())
+	m.settle(m.Len(), size, err)
+	m.end()
+	return m.Outcomes()
+}
+
 // An item that lost an envelope fails for the reason of that envelope.
 func TestSettleReason(t *testing.T) {
 	first, second := errors.New("first"), errors.New("second")
 	m := NewMessage(2, math.MaxInt)
-	deliver := func(err error) []Outcome {
-		size := len(*m.begin())
-		m.settle(m.Len(), size, err)
-		m.end()
-		return m.Outcomes()
-	}
+	deliver := func(err error) []Outcome { return settleAll(m, err) }
 	m.Append([]byte{1}, 1)
 	m.Append([]byte{2}, 0)
 	assert.Equal(t, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1, Err: first}}, deliver(first))
@@ -374,14 +371,8 @@ func TestEndItem(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMessage()
-			deliver := func(err error) {
-				size := len(*m.begin())
-				m.settle(m.Len(), size, err)
-				m.end()
-			}
-			tt.fill(m, deliver)
-			deliver(nil)
-			assert.Equal(t, tt.want, m.Outcomes())
+			tt.fill(m, func(err error) { settleAll(m, err) })
+			assert.Equal(t, tt.want, settleAll(m, nil))
 		})
 	}
 }

@@ -31,7 +31,7 @@ func TestSendersShareTheRateFairly(t *testing.T) {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 2 {
-		sender := observe(client, func(Attempt) {})
+		sender := observe(client)
 		wg.Go(func() {
 			for !stop.Load() {
 				assert.NoError(t, send(t.Context(), sender, logEnvelopes(perMessage)...))
@@ -40,7 +40,7 @@ func TestSendersShareTheRateFairly(t *testing.T) {
 	}
 	server.WaitFor(t, "the floods", func() bool { return len(server.Batches()) > 10 })
 
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	longest, others := 0.0, 0
 	for i := range messages {
 		before := len(server.Batches())
@@ -96,7 +96,7 @@ func TestNoRateLimitWithoutAConnection(t *testing.T) {
 	cfg.EnvelopesPerSecond, cfg.Burst = 0.001, 10
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	for range 20 { // At that rate it would take days.
 		require.Eventually(t, func() bool { return client.conn.GetState() == connectivity.TransientFailure }, waitAtMost, time.Millisecond)
 		requireError(t, send(t.Context(), sender, logEnvelopes(10)...), "Unavailable")

@@ -35,7 +35,7 @@ func TestMemoryOfAbandonedMessage(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	client := connect(t, configFor(server))
 	warm(t, client)
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	seen := map[*byte]bool{}
 	reused := 0
 	batch := func(envelope *loggregator_v2.Envelope) *[]byte {

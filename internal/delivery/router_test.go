@@ -67,7 +67,7 @@ func TestNewConnectionTriesSendAgain(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Router()
 	client, log := connectLogged(t, configFor(server))
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	require.NoError(t, send(t.Context(), sender, logEnvelope("to a router")))
 	require.True(t, client.peer.router.Load())
 
@@ -115,7 +115,7 @@ func TestFaultsOfAStreamAreRetried(t *testing.T) {
 				cfg.Timeout = 100 * time.Millisecond
 			}
 			client := connect(t, cfg)
-			require.NoError(t, send(t.Context(), observe(client, func(Attempt) {}), logEnvelope("before")))
+			require.NoError(t, send(t.Context(), observe(client), logEnvelope("before")))
 			tt.flaw(server)
 			var failures []*Error
 			sender := observe(client, func(a Attempt) {
@@ -138,13 +138,13 @@ func TestNoIngress(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Router()
 	server.Refuse(status.Error(codes.Unimplemented, "unknown service"))
-	attempts := 0
 	client := connect(t, configFor(server))
-	e := requireError(t, send(t.Context(), observe(client, func(Attempt) { attempts++ }), logEnvelopes(1)...), "Unimplemented")
+	sender := observe(client)
+	e := requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unimplemented")
 	assert.False(t, e.Retryable)
 	assert.Equal(t, ScopeEndpoint, e.Scope)
 	assert.Contains(t, e.Error(), "it has to be a Loggregator agent or router")
-	assert.Equal(t, 1, attempts)
+	assert.Len(t, sender.attempts, 1)
 	assert.False(t, client.peer.router.Load())
 }
 
@@ -173,18 +173,16 @@ func TestStreamResult(t *testing.T) {
 	}
 }
 
-// early ends each stream without having read anything.
+// early ends each stream without having read anything, with an error or without.
 type early struct {
-	loggregator_v2.UnimplementedIngressServer
-}
-
-func (early) BatchSender(loggregator_v2.Ingress_BatchSenderServer) error { return nil }
-
-// byTheProtocol reads to the end and responds, and then ends with an error or without.
-type byTheProtocol struct {
 	loggregator_v2.UnimplementedIngressServer
 	err error
 }
+
+func (s early) BatchSender(loggregator_v2.Ingress_BatchSenderServer) error { return s.err }
+
+// byTheProtocol reads to the end and responds, and then ends with an error or without.
+type byTheProtocol struct{ early }
 
 func (s byTheProtocol) BatchSender(stream loggregator_v2.Ingress_BatchSenderServer) error {
 	for {
@@ -204,9 +202,9 @@ func TestResponseOfAStream(t *testing.T) {
 		"kept":     {nil, codes.OK},
 		"not kept": {status.Error(codes.Unavailable, "could not keep it"), codes.Unavailable},
 	} {
-		cfg := serve(t, byTheProtocol{err: tt.err})
+		cfg := serve(t, byTheProtocol{early{err: tt.err}})
 		cfg.Retry.Enabled = false
-		sender := observe(connect(t, cfg), func(Attempt) {})
+		sender := observe(connect(t, cfg))
 		for range 10 {
 			err := send(t.Context(), sender, logEnvelopes(3)...)
 			if tt.want == codes.OK {
@@ -242,17 +240,8 @@ func TestStreamThatEndsEarlyAcknowledgesNothing(t *testing.T) {
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
 	for range 10 {
-		requireError(t, send(t.Context(), observe(client, func(Attempt) {}), logEnvelopes(3)...), "Unavailable")
+		requireError(t, send(t.Context(), observe(client), logEnvelopes(3)...), "Unavailable")
 	}
-}
-
-// refusing refuses each stream.
-type refusing struct {
-	loggregator_v2.UnimplementedIngressServer
-}
-
-func (refusing) BatchSender(loggregator_v2.Ingress_BatchSenderServer) error {
-	return status.Error(codes.PermissionDenied, "no")
 }
 
 // lateBuffer is bytes that gRPC gets after the server has said what there is to say.
@@ -266,7 +255,7 @@ func (b lateBuffer) Ref() {
 // When the server ends a stream before the message is written, its status says why.
 func TestStreamThatEndsBeforeItIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, stop := bubble(t, refusing{}, 0)
+		conn, stop := bubble(t, early{err: status.Error(codes.PermissionDenied, "no")}, 0)
 		message := &buffer{lateBuffer{mem.SliceBuffer{0x0a, 0x00}}}
 		err := (&Client{conn: conn}).stream(t.Context(), message)
 		assert.Equal(t, codes.PermissionDenied, status.Code(err), "%v", err)

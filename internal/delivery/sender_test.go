@@ -33,14 +33,9 @@ func TestRetryUntilAcknowledged(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	client := connect(t, configFor(server))
 	server.Refuse(refusal(t, codes.Unavailable))
-	var attempts []Attempt
-	sender := observe(client, func(a Attempt) {
-		if attempts = append(attempts, a); len(attempts) == 2 {
-			server.Resume()
-		}
-	})
-
+	sender := observe(client, resumeAfter(server, 2))
 	require.NoError(t, send(t.Context(), sender, logEnvelope("once")))
+	attempts := sender.attempts
 	require.Len(t, attempts, 3)
 	for _, a := range attempts[:2] {
 		require.NotNil(t, a.Err)
@@ -58,14 +53,10 @@ func TestRetryableCodes(t *testing.T) {
 	client := connect(t, configFor(server))
 	for code := codes.Canceled; code <= lastCode; code++ {
 		t.Run(code.String(), func(t *testing.T) {
-			var attempts []Attempt
-			sender := observe(client, func(a Attempt) {
-				attempts = append(attempts, a)
-				server.Resume()
-			})
+			sender := observe(client, resumeAfter(server, 1))
 			server.Refuse(refusal(t, code))
 			err := send(t.Context(), sender, logEnvelopes(2)...)
-
+			attempts := sender.attempts
 			require.NotEmpty(t, attempts)
 			require.NotNil(t, attempts[0].Err)
 			assert.Equal(t, code.String(), attempts[0].Err.Type())
@@ -106,21 +97,17 @@ func TestBackoff(t *testing.T) {
 			cfg := configFor(server)
 			tt.change(&cfg)
 			server.Refuse(tt.refusal)
-			var got []time.Duration
-			sender := observe(connect(t, cfg), func(a Attempt) {
-				got = append(got, a.RetryIn)
-				if len(got) == len(tt.want) {
-					server.Resume()
-				}
-			})
+			sender := observe(connect(t, cfg), resumeAfter(server, len(tt.want)))
 			start := time.Now()
 			require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
 			elapsed := time.Since(start)
-			assert.Equal(t, append(tt.want, 0), got)
+			var got []time.Duration
 			var pauses time.Duration
-			for _, pause := range tt.want {
-				pauses += pause
+			for _, a := range sender.attempts {
+				got = append(got, a.RetryIn)
+				pauses += a.RetryIn
 			}
+			assert.Equal(t, append(tt.want, 0), got)
 			assert.GreaterOrEqual(t, elapsed, pauses)
 		})
 	}
@@ -132,14 +119,9 @@ func TestRetryWithoutPause(t *testing.T) {
 	cfg := configFor(server)
 	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = 0, 0
 	server.Refuse(refusal(t, codes.Unavailable))
-	attempts := 0
-	sender := observe(connect(t, cfg), func(Attempt) {
-		if attempts++; attempts == 2 {
-			server.Resume()
-		}
-	})
+	sender := observe(connect(t, cfg), resumeAfter(server, 2))
 	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
-	assert.Equal(t, 3, attempts)
+	assert.Len(t, sender.attempts, 3)
 }
 
 func TestGivingUp(t *testing.T) {
@@ -169,17 +151,15 @@ func TestGivingUp(t *testing.T) {
 			server.Refuse(tt.refusal)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			var attempts []Attempt
 			sender := observe(connect(t, cfg), func(a Attempt) {
-				attempts = append(attempts, a)
 				if a.RetryIn > 0 {
 					cancel() // So that a test that fails does not wait for it.
 				}
 			})
 			e := requireError(t, send(ctx, sender, logEnvelopes(1)...), tt.code.String())
 			assert.True(t, e.Retryable)
-			require.Len(t, attempts, 1)
-			assert.Zero(t, attempts[0].RetryIn)
+			require.Len(t, sender.attempts, 1)
+			assert.Zero(t, sender.attempts[0].RetryIn)
 		})
 	}
 }
@@ -197,16 +177,14 @@ func TestPauseBesideADeadline(t *testing.T) {
 			server.Refuse(refusal(t, codes.Unavailable))
 			ctx, cancel := context.WithTimeout(t.Context(), waitAtMost)
 			defer cancel()
-			attempts := 0
 			sender := observe(connect(t, cfg), func(a Attempt) {
-				attempts++
 				if a.RetryIn == never {
 					cancel() // So that a test that fails does not wait for it.
 				}
 				server.Refuse(refusal(t, codes.Internal))
 			})
 			require.Error(t, send(ctx, sender, logEnvelopes(1)...))
-			assert.Equal(t, tt.attempts, attempts)
+			assert.Len(t, sender.attempts, tt.attempts)
 			assert.NoError(t, ctx.Err())
 		})
 	}
@@ -290,7 +268,7 @@ func TestServerDelayHoldsForTheNextMessage(t *testing.T) {
 	const delay = 300 * time.Millisecond
 	client := connect(t, cfg)
 	warm(t, client)
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	server.Refuse(refusal(t, codes.ResourceExhausted, retryIn(delay)))
 	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "ResourceExhausted")
 	refused := time.Now()
@@ -308,7 +286,7 @@ func TestServerDelayEndsWithTheClient(t *testing.T) {
 	cfg := configFor(server)
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	server.Refuse(refusal(t, codes.ResourceExhausted, retryIn(maxServerDelay)))
 	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "ResourceExhausted")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -358,10 +336,9 @@ func TestMaxElapsedTimeEndsRetrying(t *testing.T) {
 	client := connect(t, cfg)
 	warm(t, client)
 	server.Refuse(refusal(t, codes.Unavailable))
-	var attempts []Attempt
-	sender := observe(client, func(a Attempt) { attempts = append(attempts, a) })
-
+	sender := observe(client)
 	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
+	attempts := sender.attempts
 	// Four pauses fit in. A busy machine may get fewer done, none gets more.
 	require.GreaterOrEqual(t, len(attempts), 2)
 	assert.LessOrEqual(t, len(attempts), 5)
@@ -434,7 +411,7 @@ func TestFinishLetsAnAttemptGoOn(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Stall()
 	client := connect(t, configFor(server))
-	result := sendAsync(client.Context(), observe(client, func(Attempt) {}), logEnvelope("in the middle"))
+	result := sendAsync(client.Context(), observe(client), logEnvelope("in the middle"))
 	server.WaitFor(t, "the call", func() bool { return server.Calls() == 1 })
 	client.Finish(never)
 	server.Resume()
@@ -456,7 +433,7 @@ func TestFinishEnds(t *testing.T) {
 			client := connect(t, configFor(server))
 			var results []<-chan error
 			for range 3 {
-				results = append(results, sendAsync(client.Context(), observe(client, func(Attempt) {}), logEnvelopes(1)...))
+				results = append(results, sendAsync(client.Context(), observe(client), logEnvelopes(1)...))
 			}
 			server.WaitFor(t, "the calls", func() bool { return server.Calls() == 3 })
 			finish(client)
@@ -539,7 +516,7 @@ func TestContextBeforeTheFirstAttempt(t *testing.T) {
 // warmLimit uses up what the rate limit has at the beginning.
 func warmLimit(t *testing.T, client *Client) {
 	t.Helper()
-	require.NoError(t, send(t.Context(), observe(client, func(Attempt) {}), logEnvelopes(1)...))
+	require.NoError(t, send(t.Context(), observe(client), logEnvelopes(1)...))
 }
 
 // waitForLimit waits until a batch waits for the rate limit, which has then promised what it does not have yet.
@@ -613,13 +590,10 @@ func TestContextEndsWithTheAcknowledgement(t *testing.T) {
 		over.Store(true)
 		return nil
 	})
-	attempts := 0
-	sender := observe(connect(t, configFor(server)), func(a Attempt) {
-		assert.Nil(t, a.Err)
-		attempts++
-	})
+	sender := observe(connect(t, configFor(server)))
 	require.NoError(t, send(endedContext{t.Context(), &over}, sender, logEnvelopes(1)...))
-	assert.Equal(t, 1, attempts)
+	require.Len(t, sender.attempts, 1)
+	assert.Nil(t, sender.attempts[0].Err)
 }
 
 func TestContextAfterAnAttempt(t *testing.T) {
