@@ -378,14 +378,8 @@ func TestExampleTwoExporters(t *testing.T) {
 	assert.Equal(t, "alice logged in", string(audit[0].GetLog().GetPayload()))
 	assert.Equal(t, "AUDIT", audit[0].GetTags()["source_type"])
 
-	logs, want := ourLogs()
-	pushLogs(t, conn, logs)
-	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
-	metrics, want := ourMetrics()
-	pushMetrics(t, conn, metrics)
-	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
-	traces, want := ourTraces()
-	pushTraces(t, conn, traces)
-	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+	for _, want := range pushOurs(t, conn) {
+		requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+	}
 	require.Len(t, s.from("audit"), 1)
 }

@@ -42,14 +42,12 @@ func TestRingLosesSilently(t *testing.T) {
 	server, client := start(t)
 	lost := server.Ring(2, time.Hour)
 	for range 3 {
-		_, err := client.Send(t.Context(), batch("one"))
-		require.NoError(t, err)
+		send(t, client, "one")
 	}
 	assert.Equal(t, []string{"one", "one"}, payloads(server))
 	assert.Equal(t, 1, lost())
 	server.Resume()
-	_, err := client.Send(t.Context(), batch("two"))
-	require.NoError(t, err)
+	send(t, client, "two")
 	assert.Equal(t, []string{"one", "one", "two"}, payloads(server))
 }
 
@@ -69,37 +67,26 @@ func TestDownAndUpOnTheSamePort(t *testing.T) {
 	require.NoError(t, server.Up())
 	require.NoError(t, server.Up())
 	assert.Equal(t, addr, server.Addr())
-	require.Eventually(t, func() bool {
-		_, err := client.Send(t.Context(), batch("back"))
-		return err == nil
-	}, waitAtMost, time.Millisecond)
+	sendEventually(t, client, "back")
 	assert.Equal(t, []string{"back"}, payloads(server))
 }
 
 // A message of more than the connection carries never arrives, and a smaller one does.
 func TestCutInTheMiddleOfAMessage(t *testing.T) {
 	server, client := start(t)
-	_, err := client.Send(t.Context(), batch("whole"))
-	require.NoError(t, err)
+	send(t, client, "whole")
 	server.CutAfter(20_000) // More than a handshake.
-	_, err = client.Send(t.Context(), batch(strings.Repeat("x", 100_000)))
+	_, err := client.Send(t.Context(), batch(strings.Repeat("x", 100_000)))
 	requireCode(t, codes.Unavailable, err)
-	require.Eventually(t, func() bool {
-		_, err := client.Send(t.Context(), batch("whole too"))
-		return err == nil
-	}, waitAtMost, time.Millisecond, "on a new connection")
+	sendEventually(t, client, "whole too")
 	assert.Equal(t, []string{"whole", "whole too"}, payloads(server))
 	server.Resume()
-	require.Eventually(t, func() bool {
-		_, err := client.Send(t.Context(), batch(strings.Repeat("x", 100_000)))
-		return err == nil
-	}, waitAtMost, time.Millisecond)
+	sendEventually(t, client, strings.Repeat("x", 100_000))
 }
 
 func TestHalfOpen(t *testing.T) {
 	server, client := start(t)
-	_, err := client.Send(t.Context(), batch("before"))
-	require.NoError(t, err)
+	send(t, client, "before")
 	server.HalfOpen()
 	calls := server.Calls()
 	result := sendAsync(t, client, "held back")
@@ -143,10 +130,7 @@ func TestExpire(t *testing.T) {
 	_, err := client.Send(t.Context(), batch("no"))
 	require.ErrorContains(t, err, "certificate has expired")
 	server.Resume()
-	require.Eventually(t, func() bool {
-		_, err := client.Send(t.Context(), batch("yes"))
-		return err == nil
-	}, waitAtMost, time.Millisecond)
+	sendEventually(t, client, "yes")
 }
 
 // A stream ends as that of a router does: a client that has ended its side knows then that all was taken.

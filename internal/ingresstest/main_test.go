@@ -87,6 +87,22 @@ func batch(payloads ...string) *loggregator_v2.EnvelopeBatch {
 	return &b
 }
 
+// send sends a batch, which has to be acknowledged.
+func send(t *testing.T, client loggregator_v2.IngressClient, payloads ...string) {
+	t.Helper()
+	_, err := client.Send(t.Context(), batch(payloads...))
+	require.NoError(t, err)
+}
+
+// sendEventually sends a batch until it is acknowledged.
+func sendEventually(t *testing.T, client loggregator_v2.IngressClient, payload string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, err := client.Send(t.Context(), batch(payload))
+		return err == nil
+	}, waitAtMost, time.Millisecond)
+}
+
 // sendAsync sends from another goroutine; the channel gets the result.
 func sendAsync(t *testing.T, client loggregator_v2.IngressClient, payloads ...string) <-chan error {
 	result := make(chan error, 1)

@@ -24,8 +24,7 @@ import (
 func TestSend(t *testing.T) {
 	server, client := start(t)
 	for _, payloads := range [][]string{{"a", "b"}, {}, {"c"}} {
-		_, err := client.Send(t.Context(), batch(payloads...))
-		require.NoError(t, err)
+		send(t, client, payloads...)
 	}
 	// It takes a batch before it acknowledges it: there is nothing to wait for.
 	assert.Equal(t, []string{"a", "b", "c"}, payloads(server))
@@ -167,8 +166,7 @@ func TestStallAndResume(t *testing.T) {
 	require.NoError(t, await(t, "the acknowledgement", result))
 	assert.Equal(t, []string{"late"}, payloads(server))
 	server.Resume() // Nothing is wrong already.
-	_, err := client.Send(t.Context(), batch("next"))
-	require.NoError(t, err)
+	send(t, client, "next")
 }
 
 func TestStallUntilTheClientGivesUp(t *testing.T) {
@@ -239,8 +237,7 @@ func TestRefuse(t *testing.T) {
 	assert.Equal(t, 2, server.Calls())
 
 	server.Resume()
-	_, err := client.Send(t.Context(), batch("taken"))
-	require.NoError(t, err)
+	send(t, client, "taken")
 	assert.Equal(t, []string{"taken"}, payloads(server))
 }
 
@@ -252,15 +249,13 @@ func TestRefuseIf(t *testing.T) {
 		}
 		return nil
 	})
-	_, err := client.Send(t.Context(), batch("good"))
-	require.NoError(t, err)
-	_, err = client.Send(t.Context(), batch("bad", "too"))
+	send(t, client, "good")
+	_, err := client.Send(t.Context(), batch("bad", "too"))
 	requireCode(t, codes.InvalidArgument, err)
 	assert.Equal(t, []string{"good"}, payloads(server))
 
 	server.Resume()
-	_, err = client.Send(t.Context(), batch("bad"))
-	require.NoError(t, err)
+	send(t, client, "bad")
 }
 
 func TestResumeEndsTheRefusalOfCallsThatHang(t *testing.T) {
@@ -278,15 +273,14 @@ func TestSlow(t *testing.T) {
 	server, client := start(t)
 	server.Slow(delay)
 	begin := time.Now()
-	_, err := client.Send(t.Context(), batch("slow"))
-	require.NoError(t, err)
+	send(t, client, "slow")
 	assert.GreaterOrEqual(t, time.Since(begin), delay)
 	assert.Equal(t, []string{"slow"}, payloads(server))
 
 	server.Slow(2 * waitAtMost)
 	ctx, cancel := context.WithTimeout(t.Context(), delay)
 	defer cancel()
-	_, err = client.Send(ctx, batch("too slow"))
+	_, err := client.Send(ctx, batch("too slow"))
 	requireCode(t, codes.DeadlineExceeded, err)
 
 	server.Resume()
@@ -321,8 +315,7 @@ func TestConnections(t *testing.T) {
 	server := StartCapture(t)
 	assert.Zero(t, server.Connections())
 	for range 2 {
-		_, err := dial(t, server.Addr(), clientTLS(t, server.Certs)).Send(t.Context(), batch("x"))
-		require.NoError(t, err)
+		send(t, dial(t, server.Addr(), clientTLS(t, server.Certs)), "x")
 	}
 	assert.Equal(t, 2, server.Connections())
 	server.CutConnections()
@@ -355,8 +348,7 @@ func TestRouter(t *testing.T) {
 	assert.Equal(t, []string{"taken"}, payloads(server))
 
 	server.Resume()
-	_, err = client.Send(t.Context(), batch("agent again"))
-	require.NoError(t, err)
+	send(t, client, "agent again")
 }
 
 func TestStopInTheMiddle(t *testing.T) {
