@@ -311,29 +311,10 @@ func TestPlansAreCached(t *testing.T) {
 
 // Nor is anything allocated for small batches, of which each is of its own resource.
 func TestSmallBatchesAllocateNothing(t *testing.T) {
-	logs, metrics, traces := plog.NewLogs(), pmetric.NewMetrics(), ptrace.NewTraces()
-	attributes := func(m pcommon.Map) {
-		for i := range 10 {
-			m.PutStr(fmt.Sprintf("attribute.%d", i), "value")
-		}
-	}
-	rl := logs.ResourceLogs().AppendEmpty()
-	attributes(rl.Resource().Attributes())
-	record := rl.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
-	record.Body().SetStr("hello")
-	attributes(record.Attributes())
-	rm := metrics.ResourceMetrics().AppendEmpty()
-	attributes(rm.Resource().Attributes())
-	m := rm.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
-	m.SetName("requests")
-	sum := m.SetEmptySum()
-	sum.SetIsMonotonic(true)
-	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
-	attributes(sum.DataPoints().AppendEmpty().Attributes())
-	rs := traces.ResourceSpans().AppendEmpty()
-	attributes(rs.Resource().Attributes())
-	attributes(rs.ScopeSpans().AppendEmpty().Spans().AppendEmpty().Attributes())
-
+	data := levels{resource: manyAttributes(10), record: manyAttributes(10)}
+	logs, metrics, traces := data.logs(), data.metrics(), data.traces()
+	metric := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
+	point(monotonic(metric).DataPoints(), data.record...).SetIntValue(1)
 	l, p, s := NewLogs(defaults()), NewMetrics(defaults()), NewTraces(defaults())
 	assert.Zero(t, testing.AllocsPerRun(100, func() { l.Translate(logs)(discard) }), "logs")
 	assert.Zero(t, testing.AllocsPerRun(100, func() { p.Translate(metrics)(discard) }), "metrics")
