@@ -449,7 +449,7 @@ func TestConcurrentPushAccounting(t *testing.T) {
 }
 
 // A counter that is not there yet hides its first increase from a rate.
-func TestMetricsBeforeTheFirstLoss(t *testing.T) {
+func TestInitialMetrics(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit.EnvelopesPerSecond = 1234.5
 	e := f.startLogs()
@@ -470,7 +470,7 @@ func TestMetricsBeforeTheFirstLoss(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
-func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
+func TestLossLogInterval(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
 	f.cfg.TimeoutConfig.Timeout = 0
@@ -533,7 +533,7 @@ func TestQueueBounds(t *testing.T) {
 
 // A batch that alone is above a bound waits alone: with the policy oldest all else gives way to it, with newest it is taken when
 // nothing waits.
-func TestBatchAboveABound(t *testing.T) {
+func TestOversizedBatch(t *testing.T) {
 	for _, bound := range []string{"items", "bytes"} {
 		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 			t.Run(bound+"/"+string(policy), func(t *testing.T) {
@@ -571,7 +571,7 @@ func TestBatchAboveABound(t *testing.T) {
 }
 
 // A push allocates nothing, also when it drops.
-func TestPushAllocatesNothing(t *testing.T) {
+func TestPushAllocations(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 10
 	e := f.create("logs")
@@ -584,7 +584,7 @@ func TestPushAllocatesNothing(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
-func TestRejectedItemsAreCountedWithReason(t *testing.T) {
+func TestRejectedItems(t *testing.T) {
 	f := newFixture(t)
 	e := f.startLogs()
 	logs := newLogs(1, 1)
@@ -663,7 +663,7 @@ func TestRejectedItemInSeveralMessages(t *testing.T) {
 	f.checkIdentity("traces", 2)
 }
 
-func TestEmptyBatchTakesNoRoom(t *testing.T) {
+func TestEmptyBatch(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
 	feed := f.create("logs")
@@ -676,7 +676,7 @@ func TestEmptyBatchTakesNoRoom(t *testing.T) {
 }
 
 // Each batch is released once: after its translation, or when it is dropped.
-func TestEachBatchIsReleased(t *testing.T) {
+func TestBatchRelease(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
 	f.cfg.TimeoutConfig.Timeout = 0
@@ -732,7 +732,7 @@ func pushPooled[D any](t *testing.T, numbered D, marshal func(D) ([]byte, error)
 
 // Nothing is used after it was released: what waits in the diode arrives as it was pushed, and what was dropped from it, which
 // the exporter lets go of, is not mixed into it.
-func TestPooledDataIsReferenced(t *testing.T) {
+func TestPooledData(t *testing.T) {
 	gate := pref.UseProtoPooling.ID()
 	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))
 	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })

@@ -172,7 +172,7 @@ func TestEachSignalArrives(t *testing.T) {
 	assert.Len(t, duration.Data.(metricdata.Histogram[float64]).DataPoints, 3)
 }
 
-func TestSignalsShareOneConnection(t *testing.T) {
+func TestSharedConnection(t *testing.T) {
 	f := newFixture(t)
 	logs, traces := f.start("logs"), f.start("traces")
 	other := *f.cfg

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func TestStartFailsOnACertificateThatIsGone(t *testing.T) {
+func TestStartMissingCertificate(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TLS.CertFile = "/no/such/file"
 	e := f.create("logs")
@@ -41,7 +41,7 @@ func TestShutdownSendsQueue(t *testing.T) {
 	f.checkIdentity("logs", 2000)
 }
 
-func TestShutdownWithADeadPeer(t *testing.T) {
+func TestShutdownDuringOutage(t *testing.T) {
 	f := newFixture(t)
 	f.retryInAnHour()
 	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
@@ -79,7 +79,7 @@ func TestShutdownDeadlineDropsQueue(t *testing.T) {
 	require.Len(t, f.lines("Dropped what could not be sent before the shutdown"), 1)
 }
 
-func TestConsumeAfterShutdownIsCounted(t *testing.T) {
+func TestConsumeAfterShutdown(t *testing.T) {
 	f := newFixture(t)
 	e := f.start("logs")
 	require.NoError(t, e.Shutdown(t.Context()))
@@ -89,7 +89,7 @@ func TestConsumeAfterShutdownIsCounted(t *testing.T) {
 }
 
 // Until Shutdown closes the diode, what gives way is dropped because the diode is full.
-func TestOverflowAsShutdownBegins(t *testing.T) {
+func TestOverflowBeforeShutdown(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
 	feed := f.create("logs")
@@ -109,7 +109,7 @@ func TestShutdownWithoutStart(t *testing.T) {
 	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
 }
 
-func TestShutdownOfNothing(t *testing.T) {
+func TestShutdownIdle(t *testing.T) {
 	f := newFixture(t)
 	for signal := range itemNames {
 		require.NoError(t, f.start(signal).Shutdown(t.Context()))
@@ -119,7 +119,7 @@ func TestShutdownOfNothing(t *testing.T) {
 }
 
 // A peer that takes a message and never answers holds a shutdown up for no longer than its deadline.
-func TestShutdownWithAStalledPeer(t *testing.T) {
+func TestShutdownStalled(t *testing.T) {
 	f := newFixture(t)
 	e := f.startStalled("traces", 0, 100, 0)
 	e.push(100, 1000, 0)
@@ -135,7 +135,7 @@ func TestShutdownWithAStalledPeer(t *testing.T) {
 
 // The signals of an exporter ID share one deadline, that of the first Shutdown, although the collector shuts them down one after the
 // other: all send their last messages at the same time, and what comes late is counted.
-func TestShutdownOfThreeSignalsWithAStalledPeer(t *testing.T) {
+func TestShutdownSharedDeadline(t *testing.T) {
 	signals := []string{"logs", "metrics", "traces"}
 	f := newFixture(t)
 	var exporters []feed
@@ -167,7 +167,7 @@ func TestShutdownOfThreeSignalsWithAStalledPeer(t *testing.T) {
 }
 
 // From the first Shutdown on, no signal waits for another attempt.
-func TestShutdownEndsBackoffOfAllSignals(t *testing.T) {
+func TestShutdownEndsBackoff(t *testing.T) {
 	f := newFixture(t)
 	f.retryInAnHour()
 	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
@@ -187,7 +187,7 @@ func TestShutdownEndsBackoffOfAllSignals(t *testing.T) {
 
 // The deadline comes while a batch of many messages is under way: what was acknowledged counts as sent, what was cut off as
 // failed, and the rest as dropped.
-func TestShutdownDeadlineInTheMiddleOfABatch(t *testing.T) {
+func TestShutdownDeadlineDuringBatch(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TimeoutConfig.Timeout = 0
 	f.cfg.Batch.MaxEnvelopes = 10
@@ -261,7 +261,7 @@ func TestConsumeDuringShutdown(t *testing.T) {
 }
 
 // Nobody is there: each message has its one attempt, and the rate limit does not hold that up.
-func TestShutdownWithoutAConnection(t *testing.T) {
+func TestShutdownWithoutConnection(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 100, Burst: 100}
 	f.retryInAnHour()

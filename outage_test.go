@@ -95,7 +95,7 @@ func TestOutageAndRecovery(t *testing.T) {
 }
 
 // The next attempt can be long after the first: the outage is reported all the same.
-func TestOutageIsReportedBetweenAttempts(t *testing.T) {
+func TestOutageReportedBetweenAttempts(t *testing.T) {
 	f := newFixture(t)
 	f.retryInAnHour()
 	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
@@ -111,7 +111,7 @@ func TestOutageIsReportedBetweenAttempts(t *testing.T) {
 }
 
 // An outage that begins with Shutdown is in the log and in the counts, and no status.
-func TestNoStatusInShutdown(t *testing.T) {
+func TestNoStatusDuringShutdown(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Stall()
 	f.cfg.TimeoutConfig.Timeout = 300 * time.Millisecond
@@ -127,7 +127,7 @@ func TestNoStatusInShutdown(t *testing.T) {
 	f.checkIdentity("logs", 2000)
 }
 
-func TestShortOutageIsNotReported(t *testing.T) {
+func TestShortOutage(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Refuse(status.Error(codes.Unavailable, "just a moment"))
 	e := f.start("logs")
@@ -144,7 +144,7 @@ func TestShortOutageIsNotReported(t *testing.T) {
 }
 
 // Data that is refused is no status, even if all of it is: it is counted, and the log says so.
-func TestEverythingRefusedIsNoStatus(t *testing.T) {
+func TestRefusedDataIsNoStatus(t *testing.T) {
 	for _, code := range []codes.Code{codes.Internal, codes.Unknown, codes.NotFound, codes.FailedPrecondition, codes.ResourceExhausted, codes.InvalidArgument} {
 		t.Run(code.String(), func(t *testing.T) {
 			t.Parallel()
@@ -200,7 +200,7 @@ type extensionHost struct {
 func (h extensionHost) GetExtensions() map[component.ID]component.Component { return h.extensions }
 
 // Where tokens come from can be away for a while. Nothing is lost for that.
-func TestAuthWithoutAToken(t *testing.T) {
+func TestAuthTokenMissing(t *testing.T) {
 	f := newFixture(t)
 	id, auth := component.MustNewID("oauth2client"), &tokens{}
 	f.cfg.Auth = configoptional.Some(configauth.Config{AuthenticatorID: id})
@@ -333,7 +333,7 @@ func TestCertificateReload(t *testing.T) {
 }
 
 // What is to be sent again is kept as it is on the wire. Meanwhile the diode goes on taking and dropping.
-func TestRetryDoesNotTranslateAgain(t *testing.T) {
+func TestRetryTranslatesOnce(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 3
 	f.ingress.Refuse(status.Error(codes.Unavailable, "not yet"))
@@ -407,7 +407,7 @@ func TestRouter(t *testing.T) {
 	assert.Empty(t, f.host.statuses())
 }
 
-func TestPermanentErrorIsCounted(t *testing.T) {
+func TestPermanentError(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
 		if string(batch[0].GetLog().GetPayload()) == "1" {

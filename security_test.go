@@ -20,7 +20,7 @@ import (
 )
 
 // Only insecure: true, in so many words, sends anything but TLS.
-func TestPlaintextOnlyWithInsecure(t *testing.T) {
+func TestInsecure(t *testing.T) {
 	for name, tt := range map[string]struct {
 		tls  map[string]any
 		want byte
@@ -57,7 +57,7 @@ func TestPlaintextOnlyWithInsecure(t *testing.T) {
 }
 
 // With identity.source_id.value nothing that data says makes it another application's.
-func TestSourceIDCannotBeOverridden(t *testing.T) {
+func TestSourceIDValue(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Identity.SourceID.Value = "ours"
 	claim := func(attributes pcommon.Map) {
@@ -99,7 +99,7 @@ func TestSourceIDCannotBeOverridden(t *testing.T) {
 }
 
 // Neither the log, whatever goes wrong, nor the configuration as the collector shows it has a secret or a payload in it.
-func TestNoSecretsInLogOrConfig(t *testing.T) {
+func TestSecrets(t *testing.T) {
 	const secret, payload = "correct-horse-battery-staple", "the-body-of-a-log"
 	f := newFixture(t)
 	f.cfg.Headers = configopaque.MapList{{Name: "authorization", Value: secret}}

@@ -161,7 +161,7 @@ func readInstanceID(m *parser.SyslogMessage) string {
 	return parts[len(parts)-1]
 }
 
-func TestGoldensGetThroughSyslog(t *testing.T) {
+func TestSyslogGoldens(t *testing.T) {
 	lost := 0
 	for _, g := range readGoldens(t, "*") {
 		t.Run(g.name, func(t *testing.T) {
@@ -300,7 +300,7 @@ func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser
 }
 
 // What the mapping protects from is really lost.
-func TestWhatSyslogLoses(t *testing.T) {
+func TestSyslogLoss(t *testing.T) {
 	for name, row := range map[string]struct {
 		change  func(*loggregator_v2.Envelope)
 		arrives bool
@@ -348,7 +348,7 @@ func TestWhatSyslogLoses(t *testing.T) {
 }
 
 // An instance ID with a slash, or with brackets at its ends, arrives as another one, and so does none at all in a log.
-func TestInstanceIDsThatSyslogChanges(t *testing.T) {
+func TestSyslogInstanceID(t *testing.T) {
 	log := &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte("hello")}}
 	counter := &loggregator_v2.Envelope_Counter{Counter: &loggregator_v2.Counter{Name: "c", Total: 1}}
 	for name, row := range map[string]struct{ sent, ofLog, ofMetric string }{

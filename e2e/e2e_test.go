@@ -277,7 +277,7 @@ func pushOurs(t *testing.T, conn *grpc.ClientConn) [][]*loggregator_v2.Envelope 
 	return [][]*loggregator_v2.Envelope{wantLogs, wantMetrics, wantTraces}
 }
 
-func TestOTLPArrivesAsTheMappingSays(t *testing.T) {
+func TestOTLP(t *testing.T) {
 	s := startSink(t)
 	c := startCollector(t, s)
 	conn := dial(t, c.grpcPort)

@@ -36,7 +36,7 @@ func TestHealthFollowsLoggregator(t *testing.T) {
 }
 
 // A wrong certificate is a recoverable error: it is mended without a restart.
-func TestHealthOfAWrongCertificate(t *testing.T) {
+func TestHealthWrongCertificate(t *testing.T) {
 	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
 	other := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
 	other.addr = s.addr // With the certificates of another authority.

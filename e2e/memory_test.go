@@ -15,7 +15,7 @@ const mostMemory = 512
 
 // With the default settings, a Loggregator that is away costs no more memory than the collector may have, however much
 // arrives: the diodes are full, and turn over.
-func TestMemoryWithADeadLoggregator(t *testing.T) {
+func TestMemoryDuringOutage(t *testing.T) {
 	skipWithoutProc(t)
 	nobody := freePorts(t, 1)[0]
 	c := startCollectorWith(t, []string{"GOMEMLIMIT=400MiB"}, fmt.Sprintf("endpoint: 127.0.0.1:%d", nobody))

@@ -38,7 +38,7 @@ func TestProgress(t *testing.T) {
 	require.NoError(t, cmd.Wait())
 }
 
-func TestProgressOfABuild(t *testing.T) {
+func TestProgressBuild(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "sink")
 	out, err := exec.CommandContext(t.Context(), "../tools/progress.sh", "the sink", "10 s",
 		"build", "-C", "..", "-o", binary, "./cmd/loggregator-sink").CombinedOutput()
@@ -47,7 +47,7 @@ func TestProgressOfABuild(t *testing.T) {
 }
 
 // A command that fails says why, and its exit code is kept.
-func TestProgressOfAFailure(t *testing.T) {
+func TestProgressFailure(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "../tools/progress.sh", "the work", "2 min", "bash", "-c", "echo no such thing; exit 7").CombinedOutput()
 	var exit *exec.ExitError
 	require.ErrorAs(t, err, &exit)

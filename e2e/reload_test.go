@@ -15,7 +15,7 @@ import (
 
 // While the agent hangs, a reload takes the 10 s that the signals of an exporter have together, and the rest of the collector
 // hardly any. The log says what was lost, and the collector sends again when the agent is back.
-func TestReloadWhileTheAgentHangs(t *testing.T) {
+func TestReloadDuringStall(t *testing.T) {
 	const ready, lost = "Everything is ready.", "Dropped what could not be sent before the shutdown"
 	s := startSink(t)
 	c := startCollector(t, s)

@@ -17,7 +17,7 @@ import (
 )
 
 // What the examples have is what an editor takes by config.schema.json; what the collector refuses is mostly refused there as well.
-func TestSchemaOfTheConfiguration(t *testing.T) {
+func TestConfigSchema(t *testing.T) {
 	content, err := os.ReadFile("../config.schema.json")
 	require.NoError(t, err)
 	var schema jsonschema.Schema

@@ -204,7 +204,7 @@ func TestSummary(t *testing.T) {
 	})
 }
 
-func TestStreamsArePrintedToo(t *testing.T) {
+func TestStream(t *testing.T) {
 	s := startSink(t)
 	stream, err := s.client.BatchSender(t.Context())
 	require.NoError(t, err)
@@ -213,7 +213,7 @@ func TestStreamsArePrintedToo(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Count(s.printed(t), "\n") == 2 }, waitAtMost, time.Millisecond)
 }
 
-func TestManyClients(t *testing.T) {
+func TestConcurrentClients(t *testing.T) {
 	s := startSink(t)
 	const clients, batches, perBatch = 4, 25, 4
 	var wg sync.WaitGroup
@@ -241,7 +241,7 @@ func TestManyClients(t *testing.T) {
 	assert.Contains(t, s.stderr.String(), "400 envelopes in 100 batches: 400 LOG")
 }
 
-func TestWrongUse(t *testing.T) {
+func TestInvalidFlags(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	damaged := t.TempDir()
@@ -294,7 +294,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-func TestFirstStartMakesCertificates(t *testing.T) {
+func TestFirstStart(t *testing.T) {
 	certs := filepath.Join(t.TempDir(), "certs")
 	s := startSink(t, "-certs", certs)
 	assert.Contains(t, s.stderr.String(), certs)
@@ -353,7 +353,7 @@ func TestCommand(t *testing.T) {
 }
 
 // As in loggregator-sink | head. Only a process of its own has a stdout that can end it with a signal.
-func TestReaderThatGoesAway(t *testing.T) {
+func TestStdoutClosed(t *testing.T) {
 	cmd := command(t, "-listen", "127.0.0.1:0", "-certs", certsFolder)
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -378,7 +378,7 @@ func TestReaderThatGoesAway(t *testing.T) {
 }
 
 // The same in this process, where a broken pipe is an error and no signal.
-func TestStdoutThatFails(t *testing.T) {
+func TestStdoutError(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
 	require.NoError(t, reader.Close())
@@ -391,7 +391,7 @@ func TestStdoutThatFails(t *testing.T) {
 	assert.Contains(t, s.stderr.String(), "\n3 envelopes in 3 batches: 3 LOG\n")
 }
 
-func TestColorsAreForTerminals(t *testing.T) {
+func TestColors(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	require.NoError(t, err)
 	defer func() { _ = file.Close() }()
@@ -442,7 +442,7 @@ func TestColorsAreForTerminals(t *testing.T) {
 	}
 }
 
-func TestPipeGetsNoColors(t *testing.T) {
+func TestNoColorsInPipe(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
 	defer func() { _ = reader.Close() }()
@@ -456,7 +456,7 @@ func TestPipeGetsNoColors(t *testing.T) {
 }
 
 // The binary is no test: what it links has no package of tests in it.
-func TestBinaryLinksNoTesting(t *testing.T) {
+func TestImports(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	require.NoError(t, err)
 	packages := strings.Fields(string(out))

@@ -112,13 +112,13 @@ func TestTextLines(t *testing.T) {
 	}
 }
 
-func TestTextLineOfNoMessage(t *testing.T) {
+func TestTextLineWithoutMessage(t *testing.T) {
 	s := startSink(t)
 	s.send(t, &loggregator_v2.Envelope{SourceId: "app", InstanceId: "1"})
 	assert.Equal(t, "00:00:00.000 EMPTY    app/1", strings.TrimRight(s.printed(t), " \n"))
 }
 
-func TestTextLinesWithColors(t *testing.T) {
+func TestTextLineColors(t *testing.T) {
 	s := startSink(t, "-color", "always")
 	s.send(t,
 		tagged(logOf("hello"), map[string]string{"a": "b"}),
@@ -162,7 +162,7 @@ func TestJSONLines(t *testing.T) {
 	assert.NotContains(t, s.printed(t), "\x1b", "colours would not be JSON")
 }
 
-func TestJSONLineIsAlwaysTheSame(t *testing.T) {
+func TestJSONLineIsStable(t *testing.T) {
 	// protojson puts in spaces at random, for each build; a line has none.
 	e := tagged(counterOf(1, 2), map[string]string{"b": "2 ", "a": "1"})
 	e.Timestamp = noon
@@ -208,7 +208,7 @@ var hostileTexts = []struct{ name, text string }{
 	{"next line in one character", "a\u0085b"},
 }
 
-func TestControlCharactersAreHarmless(t *testing.T) {
+func TestControlCharacters(t *testing.T) {
 	tests := []struct {
 		output   string
 		harmless func(rune) bool
@@ -238,7 +238,7 @@ func TestControlCharactersAreHarmless(t *testing.T) {
 	}
 }
 
-func TestTextLinesCantBeForgedOtherwise(t *testing.T) {
+func TestTextLineEscapes(t *testing.T) {
 	s := startSink(t)
 	tests := []struct{ name, text, want string }{
 		{"right to left", "a\u202eb", `a\u202eb`},

@@ -30,7 +30,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-func TestEnvelopesOfEachKindArrive(t *testing.T) {
+func TestEachKindArrives(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	sender := observe(connect(t, configFor(server)))
 
@@ -210,7 +210,7 @@ func TestNewClientInvalidConfig(t *testing.T) {
 	}
 }
 
-func TestNewClientConnectsByItself(t *testing.T) {
+func TestNewClientConnects(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	client := connect(t, configFor(server))
 	for state := client.conn.GetState(); state != connectivity.Ready; state = client.conn.GetState() {
@@ -219,7 +219,7 @@ func TestNewClientConnectsByItself(t *testing.T) {
 	assert.Zero(t, server.Calls())
 }
 
-func TestCloseEndsWhatIsBeingSent(t *testing.T) {
+func TestCloseDuringAttempt(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Stall()
 	cfg := configFor(server)
@@ -233,7 +233,7 @@ func TestCloseEndsWhatIsBeingSent(t *testing.T) {
 	assert.Empty(t, server.Envelopes())
 }
 
-func TestTimeoutBoundsEachAttempt(t *testing.T) {
+func TestTimeout(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Timeout = 100 * time.Millisecond
@@ -269,7 +269,7 @@ func TestNoTimeout(t *testing.T) {
 	requireLogs(t, server, "late")
 }
 
-func TestRateLimitOfAllSendersTogether(t *testing.T) {
+func TestRateLimit(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.EnvelopesPerSecond = 1000
@@ -310,7 +310,7 @@ func TestRateLimitOfAllSendersTogether(t *testing.T) {
 	assert.GreaterOrEqual(t, elapsed, 399*time.Millisecond)
 }
 
-func TestRateLimitCountsEachAttempt(t *testing.T) {
+func TestRateLimitRetry(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.EnvelopesPerSecond = 100

@@ -183,7 +183,7 @@ func TestClassifyClientFault(t *testing.T) {
 }
 
 // With TLS 1.2 a server that gets no client certificate says no more than that the handshake failed.
-func TestHandshakeFailureWithoutAClientCertificate(t *testing.T) {
+func TestClassifyHandshakeFailure(t *testing.T) {
 	for name, tt := range map[string]struct {
 		settings *configgrpc.ClientConfig
 		want     bool
@@ -226,7 +226,7 @@ func TestMissingClientCertificate(t *testing.T) {
 }
 
 // What is not set, and what is not read again, is said.
-func TestHintsDependOnSettings(t *testing.T) {
+func TestHintSettings(t *testing.T) {
 	unknownCA := status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority"`)
 	expired := status.Error(codes.Unavailable, "error reading server preface: remote error: tls: expired certificate")
 	const (
@@ -252,7 +252,7 @@ func TestHintsDependOnSettings(t *testing.T) {
 }
 
 // One side speaks TLS and the other does not. The words are those of real connections.
-func TestTLSOnOneSideOnly(t *testing.T) {
+func TestTLSMismatch(t *testing.T) {
 	hintOf := func(cfg Config) *Error {
 		cfg.Retry.Enabled = false
 		var failure *Error
@@ -308,7 +308,7 @@ func TestClassifyTooLarge(t *testing.T) {
 }
 
 // A server may quote what it was sent, or say more than anybody wants to read.
-func TestErrorTextIsBounded(t *testing.T) {
+func TestErrorText(t *testing.T) {
 	e := classify(status.Error(codes.Internal, strings.Repeat("é", 1000)), plain)
 	assert.Equal(t, "Internal: "+strings.Repeat("é", maxErrorText/2)+"…", e.Error())
 	longest := strings.Repeat("é", maxErrorText/2)

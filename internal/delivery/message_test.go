@@ -118,7 +118,7 @@ func TestHalvesEndWithTheContext(t *testing.T) {
 	}
 }
 
-func TestMessageLargerThanTheServerTakes(t *testing.T) {
+func TestReceiveLimit(t *testing.T) {
 	const limit = 10 << 20 // LOGGREGATOR.md
 	server := ingresstest.StartCapture(t)
 	sender := observe(connect(t, configFor(server)))
@@ -174,7 +174,7 @@ func TestDeliverBreak(t *testing.T) {
 }
 
 // After a loop breaks, what was too large goes in halves, each with one attempt that nobody hears of.
-func TestDeliverBreakAtAHalvedMessage(t *testing.T) {
+func TestDeliverBreakHalved(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
 	sender := connect(t, configFor(server)).NewSender()
@@ -222,7 +222,7 @@ func TestFits(t *testing.T) {
 
 // Random items, in random parts, over random messages, which are delivered in random pieces with random results: each item counts once,
 // and as acknowledged if and only if all its envelopes were.
-func TestSettleAgainstAModel(t *testing.T) {
+func TestSettleModel(t *testing.T) {
 	for seed := range uint64(3000) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		type item struct{ envelopes []int }

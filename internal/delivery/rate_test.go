@@ -20,7 +20,7 @@ import (
 
 // While two signals flood, the third gets its turn: a sender has one message in line, and the line is served in the order in
 // which they came. So who comes finds at most one message of each other sender before its own.
-func TestSendersShareTheRateFairly(t *testing.T) {
+func TestRateLimitFairness(t *testing.T) {
 	const perMessage, messages = 100, 20
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
@@ -56,7 +56,7 @@ func TestSendersShareTheRateFairly(t *testing.T) {
 }
 
 // A burst of 20,000 envelopes into a router arrives whole at the default rate, and not without one.
-func TestBurstIntoARouter(t *testing.T) {
+func TestRateLimitRouterBurst(t *testing.T) {
 	const envelopes = 20_000
 	for _, tt := range []struct {
 		name       string
@@ -89,7 +89,7 @@ func TestBurstIntoARouter(t *testing.T) {
 }
 
 // The rate limit does not hold while nothing can be sent.
-func TestNoRateLimitWithoutAConnection(t *testing.T) {
+func TestRateLimitWithoutConnection(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Down()
 	cfg := configFor(server)

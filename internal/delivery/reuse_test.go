@@ -27,7 +27,7 @@ func numbered(number uint64, size int) *loggregator_v2.Envelope {
 
 // A batch that was given up may still be on its way out of gRPC when the next one is written to memory. The race detector
 // sees when it is the same memory, and the server when other bytes arrive than those that were sent.
-func TestMemoryOfAbandonedMessage(t *testing.T) {
+func TestAbandonedMessageBuffer(t *testing.T) {
 	const iterations = 90
 	// The first is in memory that gRPC does not recycle; the last is more than a stream's window: it is given up half sent.
 	sizes := []int{512, 8 << 10, 200 << 10}

@@ -41,7 +41,7 @@ func connectLogged(t *testing.T, cfg Config) (*Client, *observer.ObservedLogs) {
 	return client, logs
 }
 
-func TestRouterGetsStreams(t *testing.T) {
+func TestRouterStream(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Router()
 	client, log := connectLogged(t, configFor(server))
@@ -63,7 +63,7 @@ func TestRouterGetsStreams(t *testing.T) {
 }
 
 // A new connection may be to an agent.
-func TestNewConnectionTriesSendAgain(t *testing.T) {
+func TestRouterReconnect(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Router()
 	client, log := connectLogged(t, configFor(server))
@@ -89,7 +89,7 @@ func TestNewConnectionTriesSendAgain(t *testing.T) {
 	assert.Len(t, log.FilterMessageSnippet("it is no agent").All(), 1, "in the life of a client")
 }
 
-func TestFaultsOfAStreamAreRetried(t *testing.T) {
+func TestStreamRetry(t *testing.T) {
 	tests := []struct {
 		name string
 		flaw func(*ingresstest.Capture)
@@ -194,7 +194,7 @@ func (s byTheProtocol) BatchSender(stream loggregator_v2.Ingress_BatchSenderServ
 }
 
 // A response acknowledges if no error follows.
-func TestResponseOfAStream(t *testing.T) {
+func TestStreamResponse(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err  error
 		want codes.Code
@@ -235,7 +235,7 @@ func serve(t *testing.T, ingress loggregator_v2.IngressServer, options ...grpc.S
 }
 
 // What a server has not read was not sent.
-func TestStreamThatEndsEarlyAcknowledgesNothing(t *testing.T) {
+func TestStreamEndsEarly(t *testing.T) {
 	cfg := serve(t, early{})
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
@@ -253,7 +253,7 @@ func (b lateBuffer) Ref() {
 }
 
 // When the server ends a stream before the message is written, its status says why.
-func TestStreamThatEndsBeforeItIsWritten(t *testing.T) {
+func TestStreamRefusedBeforeWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, stop := bubble(t, early{err: status.Error(codes.PermissionDenied, "no")}, 0)
 		message := &buffer{lateBuffer{mem.SliceBuffer{0x0a, 0x00}}}
@@ -264,7 +264,7 @@ func TestStreamThatEndsBeforeItIsWritten(t *testing.T) {
 }
 
 // A connection that ends while the answer of its server is being read takes with it what that says of the server.
-func TestRouterIsForgottenWithItsConnection(t *testing.T) {
+func TestRouterForgotten(t *testing.T) {
 	p := &peer{logger: zap.NewNop()}
 	ended := p.connectionsEnded()
 	p.HandleConn(t.Context(), &stats.ConnEnd{})

@@ -165,7 +165,7 @@ func TestGivingUp(t *testing.T) {
 }
 
 // What would be tried after the deadline of the context is given up at once, and what can be tried before it is tried.
-func TestPauseBesideADeadline(t *testing.T) {
+func TestPauseAndDeadline(t *testing.T) {
 	for name, tt := range map[string]struct {
 		pause    time.Duration
 		attempts int
@@ -261,7 +261,7 @@ func TestPause(t *testing.T) {
 }
 
 // A pause that the server asks for holds for the next message too, when the one that got it is given up.
-func TestServerDelayHoldsForTheNextMessage(t *testing.T) {
+func TestServerDelayNextMessage(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Retry.Enabled = false
@@ -281,7 +281,7 @@ func TestServerDelayHoldsForTheNextMessage(t *testing.T) {
 }
 
 // Neither a shutdown nor the end of the context waits for it.
-func TestServerDelayEndsWithTheClient(t *testing.T) {
+func TestServerDelayFinish(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Retry.Enabled = false
@@ -328,7 +328,7 @@ func TestReconnectEndsBackoff(t *testing.T) {
 	}
 }
 
-func TestMaxElapsedTimeEndsRetrying(t *testing.T) {
+func TestMaxElapsedTime(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = 100*time.Millisecond, 100*time.Millisecond
@@ -407,7 +407,7 @@ func TestFinishDuringBackoff(t *testing.T) {
 	}
 }
 
-func TestFinishLetsAnAttemptGoOn(t *testing.T) {
+func TestFinishDuringAttempt(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Stall()
 	client := connect(t, configFor(server))
@@ -583,7 +583,7 @@ func (c endedContext) Err() error {
 }
 
 // An acknowledgement that comes as the context ends is yielded.
-func TestContextEndsWithTheAcknowledgement(t *testing.T) {
+func TestContextDuringAcknowledgement(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	var over atomic.Bool
 	server.RefuseIf(func([]*loggregator_v2.Envelope) error {
@@ -630,7 +630,7 @@ func TestContextAfterAnAttempt(t *testing.T) {
 	}
 }
 
-func TestConnectionBreaksInTheMiddle(t *testing.T) {
+func TestConnectionLossDuringAttempt(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	var failures []*Error
 	sender := observe(connect(t, configFor(server)), func(a Attempt) {

@@ -169,7 +169,7 @@ func randomString(rnd *rand.Rand) string {
 	return s.String()
 }
 
-func TestStringsAreMadeValid(t *testing.T) {
+func TestInvalidUTF8(t *testing.T) {
 	const bad, mended = "a\xff\xfeb\xc3", "a\uFFFDb\uFFFD"
 	e := AppendSourceID(nil, bad)
 	e = AppendInstanceID(e, bad)

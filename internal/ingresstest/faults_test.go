@@ -38,7 +38,7 @@ func TestRing(t *testing.T) {
 	}
 }
 
-func TestRingLosesSilently(t *testing.T) {
+func TestRingLoss(t *testing.T) {
 	server, client := start(t)
 	lost := server.Ring(2, time.Hour)
 	for range 3 {
@@ -51,7 +51,7 @@ func TestRingLosesSilently(t *testing.T) {
 	assert.Equal(t, []string{"one", "one", "two"}, payloads(server))
 }
 
-func TestDownAndUpOnTheSamePort(t *testing.T) {
+func TestDownAndUp(t *testing.T) {
 	server, client := start(t)
 	addr := server.Addr()
 	server.Stall()
@@ -72,7 +72,7 @@ func TestDownAndUpOnTheSamePort(t *testing.T) {
 }
 
 // A message of more than the connection carries never arrives, and a smaller one does.
-func TestCutInTheMiddleOfAMessage(t *testing.T) {
+func TestCutAfter(t *testing.T) {
 	server, client := start(t)
 	send(t, client, "whole")
 	server.CutAfter(20_000) // More than a handshake.
@@ -101,7 +101,7 @@ func TestHalfOpen(t *testing.T) {
 	assert.Equal(t, []string{"before", "held back", "held back"}, payloads(server))
 }
 
-func TestHalfOpenEndsWithTheServer(t *testing.T) {
+func TestHalfOpenDown(t *testing.T) {
 	server, client := start(t)
 	server.HalfOpen()
 	result := sendAsync(t, client, "lost")
@@ -134,7 +134,7 @@ func TestExpire(t *testing.T) {
 }
 
 // A stream ends as that of a router does: a client that has ended its side knows then that all was taken.
-func TestEndOfAStream(t *testing.T) {
+func TestStreamEnd(t *testing.T) {
 	server, client := start(t)
 	stream, err := client.BatchSender(t.Context())
 	require.NoError(t, err)

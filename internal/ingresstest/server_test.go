@@ -70,7 +70,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-func TestManyCallsAtTheSameTime(t *testing.T) {
+func TestConcurrentCalls(t *testing.T) {
 	server, client := start(t)
 	const goroutines, calls = 4, 25
 	var wg sync.WaitGroup
@@ -134,7 +134,7 @@ func (c *Capture) serverCerts(t *testing.T) []tls.Certificate {
 	return config.Certificates
 }
 
-func TestReceiveLimitOfTheAgent(t *testing.T) {
+func TestReceiveLimit(t *testing.T) {
 	server, client := start(t)
 	b := batch("")
 	fill := func(size int) {
@@ -169,7 +169,7 @@ func TestStallAndResume(t *testing.T) {
 	send(t, client, "next")
 }
 
-func TestStallUntilTheClientGivesUp(t *testing.T) {
+func TestStallCanceled(t *testing.T) {
 	server, client := start(t)
 	server.Stall()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -258,7 +258,7 @@ func TestRefuseIf(t *testing.T) {
 	send(t, client, "bad")
 }
 
-func TestResumeEndsTheRefusalOfCallsThatHang(t *testing.T) {
+func TestResumeEndsAllFaults(t *testing.T) {
 	server, client := start(t)
 	server.Refuse(status.Error(codes.FailedPrecondition, "not today"))
 	server.Stall()
@@ -322,7 +322,7 @@ func TestConnections(t *testing.T) {
 	assert.Zero(t, server.Connections())
 }
 
-func TestWaitForAConnectionThatTheClientCloses(t *testing.T) {
+func TestWaitForClose(t *testing.T) {
 	server := StartCapture(t)
 	config := clientTLS(t, server.Certs)
 	config.NextProtos = []string{"h2"} // Without it, gRPC closes the connection itself.
@@ -351,7 +351,7 @@ func TestRouter(t *testing.T) {
 	send(t, client, "agent again")
 }
 
-func TestStopInTheMiddle(t *testing.T) {
+func TestStopDuringCalls(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault func(*Capture)

@@ -242,7 +242,7 @@ var smallest = strconv.FormatFloat(math.Ldexp(1, -1024), 'g', -1, 64)
 
 // Observations of all magnitudes, in the buckets that an SDK would put them in: what a bucket says of them is true, however
 // often the scale was lowered.
-func TestExponentialHistogramsSayTheTruth(t *testing.T) {
+func TestExponentialHistogramCounts(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		scale := int32(rnd.IntN(9)) - 2

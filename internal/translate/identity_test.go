@@ -220,7 +220,7 @@ func TestIdentity(t *testing.T) {
 }
 
 // Nothing of a resource, a scope or a record reaches the next one.
-func TestIdentityOfItsOwnResource(t *testing.T) {
+func TestIdentityPerScope(t *testing.T) {
 	logs := plog.NewLogs()
 	for _, resource := range []string{"a", "", "b"} {
 		rl := logs.ResourceLogs().AppendEmpty()

@@ -149,7 +149,7 @@ func FuzzDepth(f *testing.F) {
 }
 
 // No depth takes more stack than a fixed one.
-func TestDepthTakesNoStack(t *testing.T) {
+func TestDepthStack(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(256 << 10))
 	for place, translate := range nestedPlaces {
 		text, out := translate(t, func(v pcommon.Value) { nest(v, 800_000, 0xaaaa) })
@@ -159,7 +159,7 @@ func TestDepthTakesNoStack(t *testing.T) {
 }
 
 // What an item costs is bounded by the largest envelope, not by what its resource has.
-func TestItemCostDoesNotGrowWithTheResource(t *testing.T) {
+func TestItemMemory(t *testing.T) {
 	const size = 16 << 20
 	resource := levels{resource: []any{"huge", strings.Repeat("v", size)}}
 
@@ -182,7 +182,7 @@ func TestItemCostDoesNotGrowWithTheResource(t *testing.T) {
 }
 
 // Gauges that wait for others to share an envelope with take bounded memory, however large the tags of their resource are.
-func TestGaugesInWorkAreBounded(t *testing.T) {
+func TestGaugeGroupMemory(t *testing.T) {
 	const points = 1000
 	metrics, metric := oneMetric()
 	put(metrics.ResourceMetrics().At(0).Resource().Attributes(), "large", strings.Repeat("v", 30_000))
@@ -222,7 +222,7 @@ func TestLargeMapsAreDropped(t *testing.T) {
 }
 
 // Parts of a payload whose time is the last there is do not go back to the year 1677.
-func TestPartsOfTheLastTime(t *testing.T) {
+func TestLogSplitLatestTimestamp(t *testing.T) {
 	logs, record := oneLog()
 	record.SetTimestamp(1<<63 - 1)
 	record.Body().SetStr(strings.Repeat("a", 200))

@@ -129,7 +129,7 @@ func TestLogPayload(t *testing.T) {
 }
 
 // The attributes of scope and resource are no body.
-func TestEmptyLogWithAResource(t *testing.T) {
+func TestEmptyLogWithResource(t *testing.T) {
 	logs := levels{resource: []any{"a", "1"}, scope: []any{"b", "2"}}.logs()
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
 	out := translateLogs(t, defaults(), logs)
@@ -409,7 +409,7 @@ func TestLogSplitByDefault(t *testing.T) {
 }
 
 // JSON bodies are split as well.
-func TestLogSplitOfAMap(t *testing.T) {
+func TestLogSplitMap(t *testing.T) {
 	logs, record := oneLog()
 	record.Body().SetEmptyMap().PutStr("k", strings.Repeat("v", 70))
 	out := translateLogs(t, options(func(o *Options) { o.MaxPayload = 64 }), logs)
@@ -433,7 +433,7 @@ func TestLogSplitTooLarge(t *testing.T) {
 	}
 }
 
-func TestLogSplitOfAnything(t *testing.T) {
+func TestLogSplitRandom(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	pieces := []string{"a", "é", "世", "😀", "\n", "\x00", "\xff", "\xbf", "\xe4\xb8", "line of text", strings.Repeat("x", 30)}
 	for range 300 {
@@ -474,7 +474,7 @@ func TestLogSplitOfAnything(t *testing.T) {
 	}
 }
 
-func TestLogsInTheirOrder(t *testing.T) {
+func TestLogOrder(t *testing.T) {
 	logs := plog.NewLogs()
 	var want []string
 	for i := range 2 {

@@ -333,7 +333,7 @@ func TestNoInstanceIDTagElsewhere(t *testing.T) {
 	requireTags(t, nil, translateTraces(t, defaults(), data.traces()))
 }
 
-func TestGaugesShareAnEnvelope(t *testing.T) {
+func TestGaugeGroups(t *testing.T) {
 	type in struct {
 		name  string
 		value float64
@@ -435,7 +435,7 @@ func TestGaugesShareAnEnvelope(t *testing.T) {
 }
 
 // A Gauge that is full is followed by another one, and no point is lost.
-func TestGaugesAboveTheLimit(t *testing.T) {
+func TestGaugeGroupSize(t *testing.T) {
 	metrics := pmetric.NewMetrics()
 	scope := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty()
 	const points = 5000
@@ -456,7 +456,7 @@ func TestGaugesAboveTheLimit(t *testing.T) {
 	assert.Zero(t, out.truncated)
 }
 
-func TestFractionsOfDeltas(t *testing.T) {
+func TestDeltaFractions(t *testing.T) {
 	metrics := NewMetrics(defaults())
 	// next translates one point of the stream and gives the delta that comes of it.
 	next := func(name string, value float64, attrs ...any) uint64 {
@@ -529,7 +529,7 @@ func TestFractionsOfDeltas(t *testing.T) {
 }
 
 // Points without a time have that of the push, so that they can share an envelope although time goes on.
-func TestPointsWithoutATimeShareOne(t *testing.T) {
+func TestPointsWithoutTimestamp(t *testing.T) {
 	opts := defaults()
 	clock := time.Unix(0, now)
 	opts.Now = func() time.Time {

@@ -77,7 +77,7 @@ func someKeys(r *rand.Rand) []string {
 }
 
 // An item says the same whether its plan is cached or compiled for it alone: in a batch with others, and in one of its own.
-func TestPlansDependOnKeysOnly(t *testing.T) {
+func TestPlanReuse(t *testing.T) {
 	envelopes := 0
 	for seed := range uint64(250) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -276,7 +276,7 @@ func planMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
 }
 
 // Plans of a few lists of keys are cached, and nothing is allocated for an item then.
-func TestPlansAreCached(t *testing.T) {
+func TestPlanCache(t *testing.T) {
 	cached := func(change func(i int, r plog.LogRecord)) int {
 		logs := plog.NewLogs()
 		records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
@@ -310,7 +310,7 @@ func TestPlansAreCached(t *testing.T) {
 }
 
 // Nor is anything allocated for small batches, of which each is of its own resource.
-func TestSmallBatchesAllocateNothing(t *testing.T) {
+func TestSmallBatchAllocations(t *testing.T) {
 	data := levels{resource: manyAttributes(10), record: manyAttributes(10)}
 	logs, metrics, traces := data.logs(), data.metrics(), data.traces()
 	metric := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
@@ -333,7 +333,7 @@ func heap() int {
 }
 
 // A key may be a part of a large string, as those are that are parsed out of a body. What is cached must not hold that.
-func TestCachedKeysHoldNoData(t *testing.T) {
+func TestKeyCacheHoldsNoData(t *testing.T) {
 	for _, safe := range []bool{false, true} {
 		logs := NewLogs(Options{MaxPayload: 60 << 10, SyslogSafe: safe})
 		before := heap()
@@ -351,7 +351,7 @@ func TestCachedKeysHoldNoData(t *testing.T) {
 }
 
 // Tags that no envelope has room for are not cached in plans.
-func TestPlansAreBounded(t *testing.T) {
+func TestPlanCacheBytes(t *testing.T) {
 	metrics := NewMetrics(Options{PrometheusNames: true})
 	data := pmetric.NewMetrics()
 	rm := data.ResourceMetrics().AppendEmpty()

@@ -1002,7 +1002,7 @@ func TestRoundTripTwice(t *testing.T) {
 }
 
 // An envelope to which no difference applies comes back as it is, to the last byte.
-func TestRoundTripWithoutADifference(t *testing.T) {
+func TestRoundTripUnchanged(t *testing.T) {
 	failed := &loggregator_v2.Log{Payload: []byte("no"), Type: loggregator_v2.Log_ERR}
 	for name, e := range map[string]*loggregator_v2.Envelope{
 		"log":     newEnvelope(&loggregator_v2.Log{Payload: []byte("hello")}, "severity", "INFO"),

@@ -81,7 +81,7 @@ func requireDifferentKeys(t *testing.T, encoded []byte) {
 	}
 }
 
-func TestTagsOfLevels(t *testing.T) {
+func TestTagsOfScopes(t *testing.T) {
 	for name, row := range map[string]tagRow{
 		"none": {},
 		"all levels": {
@@ -124,7 +124,7 @@ func TestTagsOfLevels(t *testing.T) {
 	}
 }
 
-func TestTagsOfManyAttributes(t *testing.T) {
+func TestManyTags(t *testing.T) {
 	for _, n := range []int{15, 16, 17, 18, 40, 300} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			var row tagRow
@@ -179,7 +179,7 @@ func TestTagValues(t *testing.T) {
 	}
 }
 
-func TestTagNamesOfCloudFoundry(t *testing.T) {
+func TestCloudFoundryTagKeys(t *testing.T) {
 	for key, want := range map[string]string{
 		"cloudfoundry.app.id":         "app_id",
 		"cloudfoundry.app.name":       "app_name",
@@ -214,7 +214,7 @@ func TestTagNamesOfCloudFoundry(t *testing.T) {
 	}
 }
 
-func TestTagKeysOfMetrics(t *testing.T) {
+func TestMetricTagKeys(t *testing.T) {
 	long := "http.request.header.content_length"
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte("http_request_header_content_length"))
@@ -286,7 +286,7 @@ func fnv1a(s string) string {
 	return fmt.Sprintf("%08x", h)
 }
 
-func TestKeysThatNeedNotBeSafe(t *testing.T) {
+func TestSyslogUnsafeKeys(t *testing.T) {
 	long := strings.Repeat("k", 200)
 	for name, row := range map[string]tagRow{
 		"any character": {data: levels{record: []any{"a =]\"é\n", "x"}}, want: []string{"a =]\"é\n", "x"}},
@@ -310,7 +310,7 @@ func TestKeysThatNeedNotBeSafe(t *testing.T) {
 	}
 }
 
-func TestKeysThatBecomeOne(t *testing.T) {
+func TestTagKeyCollisions(t *testing.T) {
 	for name, row := range map[string]tagRow{
 		"record over resource": {
 			data: levels{resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}},
@@ -411,7 +411,7 @@ func manyTags(n int) []string {
 }
 
 // Past the keys that are remembered, keys are made the same way.
-func TestMoreKeysThanAreRemembered(t *testing.T) {
+func TestKeyCacheFull(t *testing.T) {
 	traces := NewTraces(defaults())
 	for i := range cachedKeys + 10 {
 		key := fmt.Sprintf("k %d", i)
@@ -421,7 +421,7 @@ func TestMoreKeysThanAreRemembered(t *testing.T) {
 	require.LessOrEqual(t, len(traces.keys.made), cachedKeys)
 }
 
-func TestTooLarge(t *testing.T) {
+func TestTruncate(t *testing.T) {
 	const kB = 1000
 	long := func(n int) string { return strings.Repeat("v", n) }
 	for name, row := range map[string]struct {
@@ -484,7 +484,7 @@ func TestTooLarge(t *testing.T) {
 
 // Nothing is done for each item of a scope whose tags alone are too large: that would take minutes here. Other scopes are not
 // touched by it.
-func TestTagsOfAScopeTooLarge(t *testing.T) {
+func TestScopeTagsTooLarge(t *testing.T) {
 	const n = 50_000
 	large := pcommon.NewMap()
 	for i := range 8000 {
@@ -524,7 +524,7 @@ func TestTagsOfAScopeTooLarge(t *testing.T) {
 }
 
 // Long keys are not remembered: there may be ever new ones.
-func TestLongKeysAreNotRemembered(t *testing.T) {
+func TestKeyCacheLongKeys(t *testing.T) {
 	logs := NewLogs(defaults())
 	for i := range 100 {
 		data, record := oneLog()
@@ -537,7 +537,7 @@ func TestLongKeysAreNotRemembered(t *testing.T) {
 }
 
 // An item is rejected when it is too large even with its tags truncated.
-func TestTooLargeIsRejected(t *testing.T) {
+func TestTooLarge(t *testing.T) {
 	huge := strings.Repeat("n", envelope.MaxSize)
 	var manyShort []any
 	for i := range 2000 {
@@ -587,7 +587,7 @@ func TestTooLargeIsRejected(t *testing.T) {
 }
 
 // Around the limit, byte by byte: the envelope is never above it, and nothing is cut or rejected that fits.
-func TestSizesAroundTheLimit(t *testing.T) {
+func TestSizeLimit(t *testing.T) {
 	for _, kind := range []string{"log", "parts", "event", "gauge", "counter", "histogram", "span"} {
 		t.Run(kind, func(t *testing.T) {
 			first := sort.Search(envelope.MaxSize, func(n int) bool {
@@ -640,7 +640,7 @@ func translateOneOf(t *testing.T, kind, value string) *recorder {
 	}
 }
 
-func TestTagSizeIsWhatATagTakes(t *testing.T) {
+func TestTagSize(t *testing.T) {
 	for _, n := range []int{0, 1, 100, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 16377, 16378, 16379, 16380, 16381, 16383, 16384} {
 		key, value := "key", strings.Repeat("v", n)
 		assert.Equal(t, len(envelope.AppendTag(nil, key, value)), tagSize(len(key), len(value)), "%d bytes", n)

@@ -256,7 +256,7 @@ func TestSpanTooLargeWithEvents(t *testing.T) {
 }
 
 // However much of an item was shortened, it counts once, and not at all when it is rejected.
-func TestShortenedSpanCountsOnce(t *testing.T) {
+func TestTruncatedSpanCountsOnce(t *testing.T) {
 	opts := defaults()
 	opts.SpanEvents = true
 	huge := strings.Repeat("x", envelope.MaxSize)

@@ -270,7 +270,7 @@ func translateTraces(t testing.TB, opts Options, traces ptrace.Traces) *recorder
 	return signalTraces.translate(t, opts, traces)
 }
 
-func TestNothing(t *testing.T) {
+func TestEmptyData(t *testing.T) {
 	logs := plog.NewLogs()
 	translateLogs(t, defaults(), logs).requireEnvelopes()
 	logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
@@ -295,7 +295,7 @@ func TestNothing(t *testing.T) {
 	translateTraces(t, defaults(), traces).requireEnvelopes()
 }
 
-func TestNowIsTheClockUnlessSet(t *testing.T) {
+func TestDefaultClock(t *testing.T) {
 	opts := defaults()
 	opts.Now = nil
 	logs, record := oneLog()
@@ -309,7 +309,7 @@ func TestNowIsTheClockUnlessSet(t *testing.T) {
 }
 
 // A translator keeps buffers from one batch to the next, and nothing of the data.
-func TestTranslatorIsReused(t *testing.T) {
+func TestTranslatorReuse(t *testing.T) {
 	t.Run("logs", func(t *testing.T) { signalLogs.reuse(t, defaults(), func(translatorOf[plog.Logs]) {}) })
 	t.Run("traces", func(t *testing.T) { signalTraces.reuse(t, options(spanEvents), func(translatorOf[ptrace.Traces]) {}) })
 	t.Run("metrics", func(t *testing.T) {
@@ -340,7 +340,7 @@ func TestCollectorTestdata(t *testing.T) {
 }
 
 // A sequence that is left is not gone on with, and leaves nothing behind for the next one.
-func TestTranslatorIsLeft(t *testing.T) {
+func TestTranslateBreak(t *testing.T) {
 	gauges, metric := oneMetric()
 	for i := range 5 {
 		point(metric.SetEmptyGauge().DataPoints(), "i", int64(i)).SetIntValue(1)
