@@ -98,11 +98,11 @@ func TestLoadConfig(t *testing.T) {
 	assert.Equal(t, want, cfg)
 }
 
-// invalid is a setting that can't work, and what the error says. Where the collector checks, it is only the word that the error names:
-// the rest of its message differs between versions.
+// invalid is a setting that can't work, and a part of its error. Of the collector's own errors that is one word only: the rest differs
+// between versions.
 type invalid struct{ yaml, want string }
 
-// invalidConfigs are such settings by what is wrong. certs is a folder with certificates, and a file garbage.crt that has none.
+// invalidConfigs returns settings that can't work, by what is wrong. It writes certificates and a file of garbage to certs.
 func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 	t.Helper()
 	require.NoError(t, ingressserver.WriteCerts(certs))
@@ -157,7 +157,7 @@ func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 	}
 }
 
-// Each wrong value is refused with its key and what is allowed.
+// The error for a wrong value names its key and what is allowed.
 func TestInvalidConfig(t *testing.T) {
 	for name, tt := range invalidConfigs(t, t.TempDir()) {
 		t.Run(name, func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestInvalidConfig(t *testing.T) {
 	}
 }
 
-// The table knows no key of the exporter's own as one of others, and names none that it does not have.
+// The table has no key of the exporter's own, and recommends only keys that exist.
 func TestForeignKeys(t *testing.T) {
 	set := func(key string) error {
 		return confmap.NewFromStringMap(map[string]any{key: nil}).Unmarshal(createDefaultConfig())
@@ -186,7 +186,7 @@ func TestValidateReportsAllErrors(t *testing.T) {
 	}
 }
 
-// What is read is what is written, the connection included: the collector prints its configuration by that.
+// Marshal and Unmarshal are inverse, the connection included: the collector prints its configuration with Marshal.
 func TestMarshalConfig(t *testing.T) {
 	cfg := loadTestdata(t, t.TempDir(), "loggregator/all")
 	conf := confmap.New()

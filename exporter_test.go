@@ -80,7 +80,7 @@ func connect(cfg *Config, ingress *ingresstest.Capture) {
 	cfg.TLS.KeyFile = ingress.File(ingressserver.ClientKeyFile)
 }
 
-// settings are the same for all exporters of a fixture, with one log.
+// settings returns the same settings, with the same log, for all exporters of a fixture.
 func (f *fixture) settings() exporter.Settings {
 	set := exportertest.NewNopSettings(metadata.Type)
 	set.TelemetrySettings = f.telemetry.NewTelemetrySettings()
@@ -89,13 +89,13 @@ func (f *fixture) settings() exporter.Settings {
 	return set
 }
 
-// startLogs starts an exporter of logs, which the test has to shut down.
+// startLogs starts an exporter of logs. The test has to shut it down.
 func (f *fixture) startLogs() logsExporter {
 	f.t.Helper()
 	return f.start("logs").Component.(logsExporter)
 }
 
-// sum is the value of a counter or gauge over all attribute sets that have the given ones.
+// sum returns the value of a counter or gauge over all attribute sets that have the given attributes.
 func (f *fixture) sum(name string, having ...attribute.KeyValue) int {
 	f.t.Helper()
 	m, err := f.telemetry.GetMetric("otelcol_" + name)
@@ -130,7 +130,7 @@ func (f *fixture) lines(message string) []observer.LoggedEntry {
 	return f.logs.FilterMessageSnippet(message).All()
 }
 
-// counts is what became of the items of a signal.
+// counts has the items of a signal by outcome.
 type counts struct{ sent, failed, dropped, rejected, waiting int }
 
 func (f *fixture) counts(signal string) counts {
@@ -145,7 +145,7 @@ func (f *fixture) counts(signal string) counts {
 	}
 }
 
-// checkIdentity checks that what was accepted is what was counted out or waits.
+// checkIdentity checks that accepted = sent + failed + dropped + rejected + waiting.
 func (f *fixture) checkIdentity(signal string, accepted int) {
 	f.t.Helper()
 	by := attribute.String("signal", signal)
@@ -158,13 +158,12 @@ func (f *fixture) checkIdentity(signal string, accepted int) {
 }
 
 const (
-	// lossInterval is the least time between two lines on losses, and outageGrace how long Loggregator has to be unreachable before the
-	// status is an error.
+	// lossInterval is the least time between two lines on losses. After outageGrace without a success the status is an error.
 	lossInterval = 10 * time.Second
 	outageGrace  = time.Second
 )
 
-// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+// waitAtMost is the timeout of every wait in these tests: far more than any should take.
 const waitAtMost = time.Minute
 
 // statusHost keeps the component status events.
@@ -221,7 +220,7 @@ type feed struct {
 	waiting func() int64
 }
 
-// start starts an exporter of a signal, which the test has to shut down.
+// start starts an exporter of a signal. The test has to shut it down.
 func (f *fixture) start(signal string) feed {
 	f.t.Helper()
 	feed := f.create(signal)
@@ -257,8 +256,8 @@ func (f *fixture) create(signal string) feed {
 	}
 }
 
-// startStalled starts an exporter of a signal and stalls the ingress for good. The n items that it pushes, each of at least size bytes,
-// are on their way then: nothing leaves the diode from then on.
+// startStalled starts an exporter of a signal with a stalled ingress and no timeout. When it returns, n items of at least size bytes
+// each are in an attempt, and nothing else leaves the diode.
 func (f *fixture) startStalled(signal string, first, n, size int) feed {
 	f.t.Helper()
 	f.cfg.TimeoutConfig.Timeout = 0
@@ -317,7 +316,7 @@ func numberedTraces(first, n, size int) ptrace.Traces {
 	return data
 }
 
-// signalOf is the signal that an envelope of a feed comes from.
+// signalOf returns the signal of an envelope of a feed.
 func signalOf(e *loggregator_v2.Envelope) string {
 	switch e.GetMessage().(type) {
 	case *loggregator_v2.Envelope_Log:
@@ -329,7 +328,7 @@ func signalOf(e *loggregator_v2.Envelope) string {
 	}
 }
 
-// numbers are those of the items of a signal that have arrived, and how often.
+// numbers returns how often each item of a signal has arrived, by its number.
 func (f *fixture) numbers(signal string) map[int]int {
 	f.t.Helper()
 	arrived := map[int]int{}
@@ -365,7 +364,7 @@ func TestLogsArriveInOrder(t *testing.T) {
 	}
 }
 
-// While the ingress stalls, the pipeline feels nothing, the oldest or the newest batches give way, and all is counted to the item.
+// While the ingress stalls, no push waits; the oldest or the newest batches are dropped and counted to the item.
 func TestStalledIngress(t *testing.T) {
 	const perBatch = 100 // as many records as a message takes envelopes
 	for policy, tt := range map[DropPolicy]struct {
@@ -379,7 +378,7 @@ func TestStalledIngress(t *testing.T) {
 			f := newFixture(t)
 			f.cfg.Diode.Capacity, f.cfg.Diode.DropPolicy = tt.capacity, policy
 			e := f.startStalled("logs", 0, perBatch, 0)
-			// Each push has to come back although nothing leaves the diode.
+			// Nothing leaves the diode now.
 			for i := 1; i < tt.pushes; i++ {
 				e.push(i*perBatch, perBatch, 0)
 			}
@@ -448,7 +447,7 @@ func TestConcurrentPushAccounting(t *testing.T) {
 	assert.Len(t, f.ingress.Envelopes(), f.sum("exporter_sent_log_records"))
 }
 
-// A counter that is not there yet hides its first increase from a rate.
+// Counters start at zero, so that rate() sees the first loss.
 func TestInitialMetrics(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit.EnvelopesPerSecond = 1234.5
@@ -487,7 +486,7 @@ func TestLossLogInterval(t *testing.T) {
 	f.checkIdentity("logs", 1000)
 }
 
-// The exporter keeps the bounds while Loggregator stalls, and says to the item what gave way.
+// The queue keeps its bounds while Loggregator stalls, and counts what it drops to the item.
 func TestQueueBounds(t *testing.T) {
 	const perBatch, pushes = 100, 50
 	size := (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(1000, perBatch, 50))
@@ -531,8 +530,7 @@ func TestQueueBounds(t *testing.T) {
 	}
 }
 
-// A batch that alone is above a bound waits alone: with the policy oldest all else gives way to it, with newest it is taken when
-// nothing waits.
+// A batch above a bound waits alone: with the policy oldest it replaces all others, with newest it is accepted when nothing waits.
 func TestOversizedBatch(t *testing.T) {
 	for _, bound := range []string{"items", "bytes"} {
 		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
@@ -570,7 +568,7 @@ func TestOversizedBatch(t *testing.T) {
 	}
 }
 
-// A push allocates nothing, also when it drops.
+// A push allocates nothing, even when it drops.
 func TestPushAllocations(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 10
@@ -599,7 +597,7 @@ func TestRejectedItems(t *testing.T) {
 	require.Len(t, f.lines("Rejected items"), 1)
 }
 
-// An item whose envelopes went in several messages counts once, and as sent only if all of these were.
+// An item in several messages counts once, and as sent only if all of them were acknowledged.
 func TestItemInSeveralMessages(t *testing.T) {
 	for name, tt := range map[string]struct {
 		refuse       string // the payload whose message is refused
@@ -637,7 +635,7 @@ func TestItemInSeveralMessages(t *testing.T) {
 	}
 }
 
-// What was lost of an item that was then rejected is no failure of the next one. The event of a span goes before the span.
+// The failed envelope of an item that is then rejected does not fail the next item. The event of a span goes before the span.
 func TestRejectedItemInSeveralMessages(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Traces.SpanEvents = true
@@ -675,7 +673,7 @@ func TestEmptyBatch(t *testing.T) {
 	f.checkIdentity("logs", 1)
 }
 
-// Each batch is released once: after its translation, or when it is dropped.
+// Each batch is released once: after its translation or when it is dropped.
 func TestBatchRelease(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
@@ -701,8 +699,8 @@ func TestBatchRelease(t *testing.T) {
 	assert.EqualValues(t, 5, released.Load())
 }
 
-// pooled pushes items as the collector does with pooling: decoded from bytes, and let go of right after the push, so that
-// the next ones are decoded into the same memory unless the exporter holds a reference.
+// pooled pushes items as the collector does with pooling: decoded from bytes and released right after the push, so that the next
+// batch is decoded into the same memory unless the exporter holds a reference.
 var pooled = map[string]func(t *testing.T, e feed, first, n int){
 	"logs": func(t *testing.T, e feed, first, n int) {
 		pushPooled(t, numberedLogs(first, n, 10), (&plog.ProtoMarshaler{}).MarshalLogs, (&plog.ProtoUnmarshaler{}).UnmarshalLogs,
@@ -730,8 +728,7 @@ func pushPooled[D any](t *testing.T, numbered D, marshal func(D) ([]byte, error)
 	unref(data)
 }
 
-// Nothing is used after it was released: what waits in the diode arrives as it was pushed, and what was dropped from it, which
-// the exporter lets go of, is not mixed into it.
+// The exporter uses no data after releasing it: what waits in the diode arrives as it was pushed.
 func TestPooledData(t *testing.T) {
 	gate := pref.UseProtoPooling.ID()
 	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))
@@ -764,15 +761,14 @@ func TestPooledData(t *testing.T) {
 	}
 }
 
-// attributes are so many of a length that is usual.
+// attributes puts n attributes of usual length.
 func attributes(m pcommon.Map, n int) {
 	for i := range n {
 		m.PutStr(fmt.Sprintf("http.request.attribute.%d", i), fmt.Sprintf("a value of %d", i))
 	}
 }
 
-// BenchmarkConsume is a push of 1,000 items into a full diode, with and without a bound for bytes, which makes each push measure
-// its data.
+// BenchmarkConsume pushes 1,000 items into a full diode, with and without a bound for bytes: with one, each push measures its data.
 func BenchmarkConsume(b *testing.B) {
 	const items = 1000
 	logs, metrics, traces := numberedLogs(0, items, 0), numberedMetrics(0, items, 0), numberedTraces(0, items, 0)

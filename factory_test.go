@@ -29,8 +29,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 )
 
-// TestConsumeContract runs the collector's own contract of exporters: each item arrives once, what failed for a while is
-// sent again, what failed for good is not.
+// TestConsumeContract runs the collector's own contract of exporters: each item arrives once; retryable errors are retried, permanent
+// ones are not.
 func TestConsumeContract(t *testing.T) {
 	for _, signal := range []pipeline.Signal{pipeline.SignalLogs, pipeline.SignalMetrics, pipeline.SignalTraces} {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -52,8 +52,8 @@ func TestConsumeContract(t *testing.T) {
 	}
 }
 
-// patient makes exporters whose Consume returns when all that was accepted is counted out. The contract looks at what has
-// arrived at a fixed time after the last push, and fails for good if that is too early.
+// patient makes exporters with a Consume that returns when nothing waits any more. The contract checks what has arrived at a fixed
+// time after the last push, which may be too early.
 func patient(t *testing.T) exporter.Factory {
 	wait := func(r *report.Report) {
 		require.Eventually(t, func() bool { return r.Waiting() == 0 }, waitAtMost, time.Millisecond)
@@ -99,8 +99,7 @@ func patient(t *testing.T) exporter.Factory {
 	)
 }
 
-// contractReceiver makes pdata of the envelopes that an ingress gets, and passes the consumer's errors back as the agent
-// would.
+// contractReceiver makes pdata of the envelopes that an ingress gets, and returns the consumer's errors as the agent would.
 func contractReceiver(ingress *ingresstest.Capture) receiver.Factory {
 	accept := func(consume func(id string) error) component.Component {
 		return &mockReceiver{ingress: ingress, accept: func(batch []*loggregator_v2.Envelope) error {

@@ -88,7 +88,7 @@ func TestConsumeAfterShutdown(t *testing.T) {
 	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
 }
 
-// Until Shutdown closes the diode, what gives way is dropped because the diode is full.
+// Until Shutdown closes the diode, what the diode drops counts as overflow.
 func TestOverflowBeforeShutdown(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
@@ -118,7 +118,7 @@ func TestShutdownIdle(t *testing.T) {
 	assert.Empty(t, f.logs.All())
 }
 
-// A peer that takes a message and never answers holds a shutdown up for no longer than its deadline.
+// A server that never responds delays Shutdown no longer than its deadline.
 func TestShutdownStalled(t *testing.T) {
 	f := newFixture(t)
 	e := f.startStalled("traces", 0, 100, 0)
@@ -133,8 +133,8 @@ func TestShutdownStalled(t *testing.T) {
 	f.checkIdentity("traces", 1100)
 }
 
-// The signals of an exporter ID share one deadline, that of the first Shutdown, although the collector shuts them down one after the
-// other: all send their last messages at the same time, and what comes late is counted.
+// The signals of an exporter ID share one deadline, that of the first Shutdown: they send their last messages at the same time,
+// although the collector shuts them down one after the other. What is pushed meanwhile is counted.
 func TestShutdownSharedDeadline(t *testing.T) {
 	signals := []string{"logs", "metrics", "traces"}
 	f := newFixture(t)
@@ -166,7 +166,7 @@ func TestShutdownSharedDeadline(t *testing.T) {
 	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
 }
 
-// From the first Shutdown on, no signal waits for another attempt.
+// From the first Shutdown on, no signal of the exporter ID waits before an attempt.
 func TestShutdownEndsBackoff(t *testing.T) {
 	f := newFixture(t)
 	f.retryInAnHour()
@@ -185,8 +185,8 @@ func TestShutdownEndsBackoff(t *testing.T) {
 	f.checkIdentity("traces", 20)
 }
 
-// The deadline comes while a batch of many messages is under way: what was acknowledged counts as sent, what was cut off as
-// failed, and the rest as dropped.
+// When the deadline comes in the middle of a batch, acknowledged messages count as sent, the one in the attempt as failed, and the
+// rest as dropped.
 func TestShutdownDeadlineDuringBatch(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TimeoutConfig.Timeout = 0
@@ -209,7 +209,7 @@ func TestShutdownDeadlineDuringBatch(t *testing.T) {
 	assert.Len(t, f.numbers("logs"), 60)
 }
 
-// The rate limit is no reason to stay longer than the deadline either.
+// Shutdown does not wait for the rate limit beyond its deadline.
 func TestShutdownDuringRateLimit(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 1, Burst: 100}
@@ -223,7 +223,7 @@ func TestShutdownDuringRateLimit(t *testing.T) {
 	f.checkIdentity("logs", 1000)
 }
 
-// Pushes go on while the exporter shuts down, and after it: each is counted, and none panics.
+// Pushes during and after Shutdown are counted, and none panics.
 func TestConsumeDuringShutdown(t *testing.T) {
 	for signal := range itemNames {
 		t.Run(signal, func(t *testing.T) {
@@ -260,7 +260,7 @@ func TestConsumeDuringShutdown(t *testing.T) {
 	}
 }
 
-// Nobody is there: each message has its one attempt, and the rate limit does not hold that up.
+// Without a connection each message has its one attempt, without waiting for the rate limit.
 func TestShutdownWithoutConnection(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 100, Burst: 100}

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Only insecure: true, in so many words, sends anything but TLS.
+// Only insecure: true sends anything but TLS.
 func TestInsecure(t *testing.T) {
 	for name, tt := range map[string]struct {
 		tls  map[string]any
@@ -56,7 +56,7 @@ func TestInsecure(t *testing.T) {
 	}
 }
 
-// With identity.source_id.value nothing that data says makes it another application's.
+// With identity.source_id.value no data can claim another source ID.
 func TestSourceIDValue(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Identity.SourceID.Value = "ours"
@@ -98,7 +98,7 @@ func TestSourceIDValue(t *testing.T) {
 	}
 }
 
-// Neither the log, whatever goes wrong, nor the configuration as the collector shows it has a secret or a payload in it.
+// Neither the log under faults nor the configuration that the collector shows has a secret or a payload in it.
 func TestSecrets(t *testing.T) {
 	const secret, payload = "correct-horse-battery-staple", "the-body-of-a-log"
 	f := newFixture(t)

@@ -81,7 +81,7 @@ func (r *mutexRing[T]) take() (x T) {
 	return x
 }
 
-// A peer that is wrong would be measured for nothing.
+// A wrong peer would make the measurements worthless.
 func TestMutexRing(t *testing.T) {
 	r := newMutexRing[int](3)
 	for i := 1; i <= 5; i++ {

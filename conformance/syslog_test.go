@@ -299,7 +299,7 @@ func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser
 	require.Len(t, metrics, len(e.GetGauge().GetMetrics()), "metrics of the gauge")
 }
 
-// What the mapping protects from is really lost.
+// Syslog loses what the mapping avoids.
 func TestSyslogLoss(t *testing.T) {
 	for name, row := range map[string]struct {
 		change  func(*loggregator_v2.Envelope)
@@ -347,7 +347,7 @@ func TestSyslogLoss(t *testing.T) {
 	}
 }
 
-// An instance ID with a slash, or with brackets at its ends, arrives as another one, and so does none at all in a log.
+// Syslog changes an instance ID with a slash or with brackets at its ends, and an empty one of a log.
 func TestSyslogInstanceID(t *testing.T) {
 	log := &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte("hello")}}
 	counter := &loggregator_v2.Envelope_Counter{Counter: &loggregator_v2.Counter{Name: "c", Total: 1}}

@@ -287,7 +287,7 @@ func TestOTLP(t *testing.T) {
 		s.waitFor(want[0].GetSourceId(), len(want))
 	}
 
-	// The lines of the log file and the metrics of the host come by themselves.
+	// The log file and the host's metrics need no push.
 	file := s.waitFor("app.log", 2)
 	assert.Equal(t, "first line", string(file[0].GetLog().GetPayload()))
 	assert.Equal(t, "app.log", file[0].GetTags()["log.file.name"])
@@ -300,8 +300,7 @@ func TestOTLP(t *testing.T) {
 	}
 	assert.Contains(t, names, "system_memory_usage_bytes")
 
-	// The metrics page says what was sent: the spans and the traces' envelopes to the item, the others at least that,
-	// because the host's metrics go on.
+	// The metrics of the host are sent all the time: only logs and spans have exact counts.
 	metric := func(name string, labels ...string) float64 {
 		return c.metric(name, append(labels, "exporter", "loggregator")...)
 	}
@@ -411,7 +410,7 @@ service: {pipelines: {logs: {receivers: [otlp], exporters: [loggregator]}}}
 	}
 }
 
-// The examples are right.
+// Each example passes validate.
 func TestExamplesValidate(t *testing.T) {
 	s := startSink(t) // For its certificates.
 	examples, err := filepath.Glob("../examples/*/config.yaml")

@@ -196,7 +196,7 @@ func TestExampleAppGateway(t *testing.T) {
 	pushLogs(t, conn, logs)
 	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
 
-	// Whoever does not say which application it is writes as the gateway, whatever else it says.
+	// Data without an application gets the source ID of the gateway.
 	metrics, want := ourMetrics()
 	pushMetrics(t, conn, metrics)
 	traces, wantTraces := ourTraces()
@@ -210,7 +210,7 @@ func TestExampleAppGateway(t *testing.T) {
 	}
 	requireEnvelopes(t, want, s.waitFor("app-gateway", len(want)))
 
-	// Without a certificate nobody gets in.
+	// The gateway refuses a client without a certificate.
 	stranger := dialTLS(t, port, &tls.Config{RootCAs: pool, ServerName: "metron"})
 	_, err = plogotlp.NewGRPCClient(stranger).Export(t.Context(), plogotlp.NewExportRequestFromLogs(logs))
 	require.Error(t, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// While a command is silent, lines come, until it ends.
+// progress.sh prints lines while a command is silent.
 func TestProgress(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
@@ -46,7 +46,7 @@ func TestProgressBuild(t *testing.T) {
 	assert.FileExists(t, binary)
 }
 
-// A command that fails says why, and its exit code is kept.
+// progress.sh prints the output of a command that fails, and exits with its code.
 func TestProgressFailure(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "../tools/progress.sh", "the work", "2 min", "bash", "-c", "echo no such thing; exit 7").CombinedOutput()
 	var exit *exec.ExitError

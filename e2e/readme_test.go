@@ -54,8 +54,7 @@ func readmeCommands(t *testing.T) []string {
 	return slices.Sorted(maps.Keys(commands))
 }
 
-// Each command of the README works as it is written, but for ports and for how long it takes. A command that this test does not
-// know fails it.
+// Each command of the README works as written, but for ports and durations. An unknown command fails the test.
 func TestReadmeCommands(t *testing.T) {
 	ci, err := os.ReadFile("../.ci/run")
 	require.NoError(t, err)

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// While the agent hangs, a reload takes the 10 s that the signals of an exporter have together, and the rest of the collector
-// hardly any. The log says what was lost, and the collector sends again when the agent is back.
+// While the agent stalls, a reload takes the 10 s that the signals of an exporter share. The log says what was dropped, and the
+// collector sends again when the agent resumes.
 func TestReloadDuringStall(t *testing.T) {
 	const ready, lost = "Everything is ready.", "Dropped what could not be sent before the shutdown"
 	s := startSink(t)

@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// What the examples have is what an editor takes by config.schema.json; what the collector refuses is mostly refused there as well.
+// config.schema.json accepts the examples and refuses most of what the collector refuses.
 func TestConfigSchema(t *testing.T) {
 	content, err := os.ReadFile("../config.schema.json")
 	require.NoError(t, err)

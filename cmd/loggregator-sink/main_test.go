@@ -36,7 +36,7 @@ import (
 // asCommand makes the binary of the tests be the command itself.
 const asCommand = "LOGGREGATOR_SINK_AS_COMMAND"
 
-// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+// waitAtMost is the timeout of every wait in these tests: far more than any should take.
 const waitAtMost = time.Minute
 
 func TestMain(m *testing.M) {
@@ -60,7 +60,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// certsFolder is the folder of the certificates of all tests, because to make them takes a while.
+// certsFolder is the folder of the certificates of all tests: making keys takes a while.
 var certsFolder string
 
 // output is a writer that anyone may read at any time.
@@ -209,7 +209,7 @@ func TestStream(t *testing.T) {
 	stream, err := s.client.BatchSender(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, stream.Send(&loggregator_v2.EnvelopeBatch{Batch: []*loggregator_v2.Envelope{logOf("a"), logOf("b")}}))
-	// A stream is not acknowledged; so it is a condition to wait for.
+	// A stream is not acknowledged.
 	require.Eventually(t, func() bool { return strings.Count(s.printed(t), "\n") == 2 }, waitAtMost, time.Millisecond)
 }
 
@@ -352,7 +352,7 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// As in loggregator-sink | head. Only a process of its own has a stdout that can end it with a signal.
+// As in loggregator-sink | head. In a process of its own a closed stdout raises a signal.
 func TestStdoutClosed(t *testing.T) {
 	cmd := command(t, "-listen", "127.0.0.1:0", "-certs", certsFolder)
 	stdout, err := cmd.StdoutPipe()
@@ -377,7 +377,7 @@ func TestStdoutClosed(t *testing.T) {
 	assert.Contains(t, stderr.String(), "\n3 envelopes in 3 batches: 3 LOG\n")
 }
 
-// The same in this process, where a broken pipe is an error and no signal.
+// In this process a closed stdout is an error.
 func TestStdoutError(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
@@ -455,7 +455,7 @@ func TestNoColorsInPipe(t *testing.T) {
 	assert.Equal(t, "00:00:00.000 LOG      app OUT hello\n", string(got))
 }
 
-// The binary is no test: what it links has no package of tests in it.
+// The binary does not link package testing.
 func TestImports(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	require.NoError(t, err)

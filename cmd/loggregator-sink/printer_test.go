@@ -55,7 +55,7 @@ func tagged(e *loggregator_v2.Envelope, tags map[string]string) *loggregator_v2.
 	return with(e, func(e *loggregator_v2.Envelope) { e.Tags = tags })
 }
 
-// noon is 12:34:56.789 UTC of some day, and a bit.
+// noon is 12:34:56.789999999 UTC of some day.
 const noon = 1_700_051_696_789_999_999
 
 // lines are envelopes, and what they look like as text.
@@ -170,7 +170,7 @@ func TestJSONLineIsStable(t *testing.T) {
 		`"counter":{"name":"requests","delta":"1","total":"2"}}`, string(jsonLine(e)))
 }
 
-// hostile has this text wherever an envelope has text.
+// hostile returns an envelope with this text in every string.
 func hostile(text string) *loggregator_v2.Envelope {
 	return &loggregator_v2.Envelope{
 		SourceId: text, InstanceId: text, Tags: map[string]string{text: text, "source_type": text},

@@ -62,7 +62,7 @@ func TestEachKindArrives(t *testing.T) {
 	assert.Positive(t, sender.attempts[0].Duration)
 }
 
-// rawCodec does not decode messages, and claims to be protobuf, as gRPC's servers expect.
+// rawCodec does not decode messages. Its name is protobuf's, as gRPC's servers expect.
 type rawCodec struct{}
 
 func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
@@ -76,7 +76,7 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 
 func (rawCodec) Name() string { return "proto" }
 
-// A server that shows what is on the wire: the bytes, and what goes with them.
+// The server checks the bytes and the headers on the wire.
 func TestBytesOnTheWire(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, ingressserver.WriteCerts(dir))
@@ -102,7 +102,7 @@ func TestBytesOnTheWire(t *testing.T) {
 				return err
 			}
 			calls <- c
-			// Fields that a later version of the agent may answer with: nobody looks at them.
+			// Fields that a later version of the agent may respond with.
 			return stream.SendMsg(&[]byte{0x0a, 0x01, 'x'})
 		}),
 	)
@@ -144,14 +144,14 @@ func TestNoConnection(t *testing.T) {
 	stranger := t.TempDir()
 	require.NoError(t, ingressserver.WriteCerts(stranger))
 
-	// A port that nobody listens on.
+	// A port without a listener.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	nobody := listener.Addr().String()
 	require.NoError(t, listener.Close())
 
-	// With TLS 1.3 a client learns only after its handshake that the server does not take its certificate, or sees no more
-	// than a connection that breaks. Either way the message has to lead to the certificate.
+	// With TLS 1.3 a client learns only after its handshake that the server refuses its certificate, or sees only a broken
+	// connection. Either way the error has to name the certificate.
 	tests := []struct {
 		name   string
 		change func(*Config)
@@ -238,7 +238,7 @@ func TestTimeout(t *testing.T) {
 	cfg := configFor(server)
 	cfg.Timeout = 100 * time.Millisecond
 	client := connect(t, cfg)
-	// The first attempt pays for the connection, which may take longer than the timeout when the machine is busy.
+	// On a busy machine the connection may take longer than the timeout.
 	warm(t, client)
 
 	server.Stall()
@@ -306,7 +306,7 @@ func TestRateLimit(t *testing.T) {
 	elapsed := time.Since(start)
 	assert.Empty(t, tooEarly)
 	assert.Len(t, server.Envelopes(), senders*batches*perBatch)
-	// The burst is free, the rest comes at the rate. How much longer it takes is the machine's business.
+	// The burst is free, the rest comes at the rate or slower.
 	assert.GreaterOrEqual(t, elapsed, 399*time.Millisecond)
 }
 

@@ -27,14 +27,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+// waitAtMost is the timeout of every wait in these tests: far more than any should take.
 const waitAtMost = time.Minute
 
 var buildInfo = component.BuildInfo{Command: "otelcol-test", Version: "1.2.3"}
 
 func configFor(server *ingresstest.Capture) Config { return configWith(server.Addr(), server.Certs) }
 
-// configWith sends with these certificates, and tries again without a noticeable pause for as long as it takes.
+// configWith returns settings with these certificates and retries without end, 1 ms apart.
 func configWith(endpoint, certs string) Config {
 	cfg := Config{
 		GRPC:    configgrpc.NewDefaultClientConfig(),
@@ -102,7 +102,7 @@ func (s *observed) deliver(ctx context.Context, m *Message) []Outcome {
 // newMessage makes a message without limits.
 func newMessage() *Message { return NewMessage(math.MaxInt, math.MaxInt) }
 
-// warm waits for the connection, so that what follows takes no longer than it has to.
+// warm waits for the connection.
 func warm(t *testing.T, client *Client) {
 	t.Helper()
 	require.NoError(t, sendBytes(t.Context(), observe(client), buffers.Get(0)))
@@ -136,7 +136,7 @@ func messageOf(envelopes ...*loggregator_v2.Envelope) *Message {
 	return message
 }
 
-// send sends a message of these envelopes. Its error is that of the last of them that was not acknowledged.
+// send sends a message of these envelopes. It returns the error of the last that was not acknowledged.
 func send(ctx context.Context, s *observed, envelopes ...*loggregator_v2.Envelope) error {
 	var err error
 	for _, o := range s.deliver(ctx, messageOf(envelopes...)) {

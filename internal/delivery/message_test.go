@@ -82,7 +82,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 	assert.Equal(t, 4, message.Size())
 }
 
-// The halves have all that a message has: their own attempts, the rate limit, and the context.
+// Halves are retried as whole messages are.
 func TestHalvesAreRetried(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	client := connect(t, configFor(server))
@@ -138,7 +138,7 @@ func TestReceiveLimit(t *testing.T) {
 	assert.Len(t, sender.attempts, 1)
 	assert.Empty(t, server.Envelopes())
 
-	// The connection is none the worse.
+	// The connection still works.
 	require.NoError(t, send(t.Context(), sender, payload(limit-overhead)))
 	assert.Len(t, server.Envelopes(), 1)
 }
@@ -173,7 +173,7 @@ func TestDeliverBreak(t *testing.T) {
 	assert.Zero(t, m.Len())
 }
 
-// After a loop breaks, what was too large goes in halves, each with one attempt that nobody hears of.
+// After a loop breaks, a message refused as too large is sent in halves, each with one attempt that is not yielded.
 func TestDeliverBreakHalved(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
@@ -220,8 +220,8 @@ func TestFits(t *testing.T) {
 	}
 }
 
-// Random items, in random parts, over random messages, which are delivered in random pieces with random results: each item counts once,
-// and as acknowledged if and only if all its envelopes were.
+// Random items in random messages, delivered in random pieces with random results: each item counts once, and as acknowledged if and
+// only if all its envelopes were.
 func TestSettleModel(t *testing.T) {
 	for seed := range uint64(3000) {
 		random := rand.New(rand.NewPCG(seed, 0))
@@ -313,7 +313,7 @@ func settleAll(m *Message, err error) []Outcome {
 	return m.Outcomes()
 }
 
-// An item that lost an envelope fails for the reason of that envelope.
+// An item fails with the error of an envelope that failed.
 func TestSettleReason(t *testing.T) {
 	first, second := errors.New("first"), errors.New("second")
 	m := NewMessage(2, math.MaxInt)
@@ -329,7 +329,7 @@ func TestSettleReason(t *testing.T) {
 	assert.Equal(t, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1, Err: second}}, deliver(second))
 }
 
-// What was lost of an item that was then rejected is no failure of the next item, and the rejected one counts nowhere here.
+// The failed envelope of a rejected item does not fail the next item. The rejected item has no outcome.
 func TestEndItem(t *testing.T) {
 	lost := errors.New("lost")
 	for name, tt := range map[string]struct {

@@ -18,8 +18,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// While two signals flood, the third gets its turn: a sender has one message in line, and the line is served in the order in
-// which they came. So who comes finds at most one message of each other sender before its own.
+// While two senders flood, the third waits for at most one message of each: a sender has one message in the queue of the limiter,
+// which is first in, first out.
 func TestRateLimitFairness(t *testing.T) {
 	const perMessage, messages = 100, 20
 	server := ingresstest.StartCapture(t)
@@ -55,7 +55,7 @@ func TestRateLimitFairness(t *testing.T) {
 	t.Logf("at most %.0f envelopes in line; %d messages of the floods between our %d", longest, others, messages)
 }
 
-// A burst of 20,000 envelopes into a router arrives whole at the default rate, and not without one.
+// A router loses nothing of 20,000 envelopes at the default rate, and some of them without a limit.
 func TestRateLimitRouterBurst(t *testing.T) {
 	const envelopes = 20_000
 	for _, tt := range []struct {
@@ -88,7 +88,7 @@ func TestRateLimitRouterBurst(t *testing.T) {
 	}
 }
 
-// The rate limit does not hold while nothing can be sent.
+// Without a connection the rate limit does not apply.
 func TestRateLimitWithoutConnection(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Down()

@@ -55,7 +55,7 @@ func TestRouterStream(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// What Send returned for is there: the end of the stream acknowledges it.
+	// The end of a stream acknowledges its message: there is nothing to wait for.
 	assert.Len(t, server.Envelopes(), 60)
 	assert.LessOrEqual(t, server.Calls(), 30+3, "only who did not know it yet asked for Send")
 	assert.Len(t, log.FilterMessageSnippet("it is no agent").All(), 1)
@@ -133,7 +133,7 @@ func TestStreamRetry(t *testing.T) {
 	}
 }
 
-// What serves neither Send nor BatchSender is no ingress.
+// A server without Send and BatchSender is no ingress.
 func TestNoIngress(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Router()
@@ -234,7 +234,7 @@ func serve(t *testing.T, ingress loggregator_v2.IngressServer, options ...grpc.S
 	return cfg
 }
 
-// What a server has not read was not sent.
+// A stream that ends before its end was read acknowledges nothing.
 func TestStreamEndsEarly(t *testing.T) {
 	cfg := serve(t, early{})
 	cfg.Retry.Enabled = false
@@ -244,7 +244,7 @@ func TestStreamEndsEarly(t *testing.T) {
 	}
 }
 
-// lateBuffer is bytes that gRPC gets after the server has said what there is to say.
+// lateBuffer gives gRPC its bytes after the server has ended the stream.
 type lateBuffer struct{ mem.Buffer }
 
 func (b lateBuffer) Ref() {
@@ -263,7 +263,7 @@ func TestStreamRefusedBeforeWrite(t *testing.T) {
 	})
 }
 
-// A connection that ends while the answer of its server is being read takes with it what that says of the server.
+// A response says nothing about the server if its connection ended meanwhile.
 func TestRouterForgotten(t *testing.T) {
 	p := &peer{logger: zap.NewNop()}
 	ended := p.connectionsEnded()

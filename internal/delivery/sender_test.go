@@ -164,7 +164,7 @@ func TestGivingUp(t *testing.T) {
 	}
 }
 
-// What would be tried after the deadline of the context is given up at once, and what can be tried before it is tried.
+// A message is given up at once if its next attempt would come after the deadline of the context.
 func TestPauseAndDeadline(t *testing.T) {
 	for name, tt := range map[string]struct {
 		pause    time.Duration
@@ -215,7 +215,7 @@ func bubble(t *testing.T, ingress loggregator_v2.IngressServer, dialing time.Dur
 	}
 }
 
-// A pause is as long as it was said to be, however it is made up, unless the client has reconnected.
+// A pause is as long as announced, unless the client has reconnected.
 func TestPause(t *testing.T) {
 	const s = time.Second // The time is synctest's: it takes none.
 	for name, tt := range map[string]struct {
@@ -260,7 +260,7 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// A pause that the server asks for holds for the next message too, when the one that got it is given up.
+// A delay of the server holds for the next message too, when its message is given up.
 func TestServerDelayNextMessage(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
@@ -280,7 +280,7 @@ func TestServerDelayNextMessage(t *testing.T) {
 	assert.Less(t, time.Since(start), delay, "once")
 }
 
-// Neither a shutdown nor the end of the context waits for it.
+// Finish and the end of the context end a delay of the server.
 func TestServerDelayFinish(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
@@ -298,7 +298,7 @@ func TestServerDelayFinish(t *testing.T) {
 	require.NoError(t, await(t, "the last attempt", result))
 }
 
-// After an outage nothing waits for the rest of a pause.
+// Reconnecting ends a pause.
 func TestReconnectEndsBackoff(t *testing.T) {
 	for _, tt := range []struct {
 		balancer string
@@ -339,7 +339,7 @@ func TestMaxElapsedTime(t *testing.T) {
 	sender := observe(client)
 	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
 	attempts := sender.attempts
-	// Four pauses fit in. A busy machine may get fewer done, none gets more.
+	// At most four pauses fit in.
 	require.GreaterOrEqual(t, len(attempts), 2)
 	assert.LessOrEqual(t, len(attempts), 5)
 	last := len(attempts) - 1
@@ -393,7 +393,7 @@ func TestFinishDuringBackoff(t *testing.T) {
 			assert.Zero(t, await(t, "the last attempt of the other", others).RetryIn)
 			require.NoError(t, client.Context().Err())
 
-			// From then on each batch has one attempt.
+			// From then on each message has one attempt.
 			for range 3 {
 				server.Refuse(refusal(t, codes.Unavailable))
 				requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
@@ -419,7 +419,7 @@ func TestFinishDuringAttempt(t *testing.T) {
 	requireLogs(t, server, "in the middle")
 }
 
-// All senders of a client have one time to finish. It begins with the first call, and GiveUp ends it.
+// All senders of a client share the time to finish. It begins with the first call, and GiveUp ends it.
 func TestFinishEnds(t *testing.T) {
 	for name, finish := range map[string]func(*Client){
 		"in time":    func(c *Client) { c.Finish(10 * time.Millisecond); c.Finish(never) },
@@ -444,7 +444,7 @@ func TestFinishEnds(t *testing.T) {
 	}
 }
 
-// A later Finish does not shorten the time that the first has given.
+// Only the first Finish counts.
 func TestFinishOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Client{finishing: make(chan struct{})}
@@ -519,7 +519,7 @@ func warmLimit(t *testing.T, client *Client) {
 	require.NoError(t, send(t.Context(), observe(client), logEnvelopes(1)...))
 }
 
-// waitForLimit waits until a batch waits for the rate limit, which has then promised what it does not have yet.
+// waitForLimit waits until a message waits for the rate limit, which has negative tokens then.
 func waitForLimit(t *testing.T, client *Client) {
 	assert.Eventually(t, func() bool { return client.limiter.Tokens() < -0.5 }, waitAtMost, time.Millisecond)
 }
@@ -527,7 +527,7 @@ func waitForLimit(t *testing.T, client *Client) {
 func TestContextDuringAnAttempt(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	pausing := configFor(server)
-	// The server can notice the deadline first; another attempt would be too late all the same.
+	// If the server notices the deadline first, no other attempt follows.
 	pausing.Retry.InitialInterval = time.Hour
 	pausing.Retry.MaxInterval = time.Hour
 	pausing.Retry.MaxElapsedTime = 0
@@ -569,7 +569,7 @@ func TestContextDuringAnAttempt(t *testing.T) {
 	}
 }
 
-// endedContext has ended when over is set, although its channel says nothing yet.
+// endedContext has an error when over is set, although its channel is not closed yet.
 type endedContext struct {
 	context.Context
 	over *atomic.Bool
@@ -582,7 +582,7 @@ func (c endedContext) Err() error {
 	return nil
 }
 
-// An acknowledgement that comes as the context ends is yielded.
+// An acknowledgement is yielded although the context has ended meanwhile.
 func TestContextDuringAcknowledgement(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	var over atomic.Bool
@@ -656,7 +656,7 @@ func TestConnectionLossDuringAttempt(t *testing.T) {
 			assert.True(t, e.Retryable)
 		}
 	}
-	// What a connection carried when it broke may have been taken, so a log may be there twice; but each is there.
+	// A message on a broken connection may have arrived, so a log may arrive twice.
 	arrived := map[string]bool{}
 	for _, e := range server.Envelopes() {
 		arrived[string(e.GetLog().GetPayload())] = true

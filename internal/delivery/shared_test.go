@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 )
 
-// connectNowhere makes clients of an address that is never there.
+// connectNowhere makes clients of an address where nothing listens.
 func connectNowhere() (*Client, error) {
 	cfg := Config{GRPC: configgrpc.NewDefaultClientConfig()}
 	cfg.GRPC.Endpoint = "127.0.0.1:1"

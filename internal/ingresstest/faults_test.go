@@ -71,7 +71,7 @@ func TestDownAndUp(t *testing.T) {
 	assert.Equal(t, []string{"back"}, payloads(server))
 }
 
-// A message of more than the connection carries never arrives, and a smaller one does.
+// A message larger than the connection carries does not arrive.
 func TestCutAfter(t *testing.T) {
 	server, client := start(t)
 	send(t, client, "whole")
@@ -90,7 +90,7 @@ func TestHalfOpen(t *testing.T) {
 	server.HalfOpen()
 	calls := server.Calls()
 	result := sendAsync(t, client, "held back")
-	// Another client does not get further than a connection.
+	// A second client only gets a connection.
 	other := dial(t, server.Addr(), clientTLS(t, certs))
 	late := sendAsync(t, other, "held back")
 	server.WaitFor(t, "the connections", func() bool { return server.Connections() == 2 })
@@ -133,7 +133,7 @@ func TestExpire(t *testing.T) {
 	sendEventually(t, client, "yes")
 }
 
-// A stream ends as that of a router does: a client that has ended its side knows then that all was taken.
+// A stream ends as with a router: with an error that tells the client that everything was read.
 func TestStreamEnd(t *testing.T) {
 	server, client := start(t)
 	stream, err := client.BatchSender(t.Context())

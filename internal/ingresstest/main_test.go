@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// certs is a folder of certificates for all tests that have no need for others, because to make them takes a while.
+// certs is a folder of certificates for the tests that need no other: making keys takes a while.
 var certs string
 
 // clientTLS is what a client of the server with the certificates in a folder needs.

@@ -215,7 +215,7 @@ func TestStallStreams(t *testing.T) {
 	stream, err := client.BatchSender(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, stream.Send(batch("late")))
-	// The stream of a server that stalls does not keep Send from hanging either.
+	// Send stalls beside the stream.
 	result := sendAsync(t, client, "late as well")
 	server.WaitFor(t, "both", func() bool { return server.Calls() == 2 })
 	assert.Empty(t, server.Envelopes())

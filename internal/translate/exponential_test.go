@@ -240,8 +240,7 @@ func TestExponentialHistograms(t *testing.T) {
 // smallest is 2^-1024, which is smaller than the smallest normal double.
 var smallest = strconv.FormatFloat(math.Ldexp(1, -1024), 'g', -1, 64)
 
-// Observations of all magnitudes, in the buckets that an SDK would put them in: what a bucket says of them is true, however
-// often the scale was lowered.
+// Each bucket counts the observations up to its bound, of any magnitude, however often the scale was lowered.
 func TestExponentialHistogramCounts(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 2))

@@ -194,7 +194,7 @@ func TestHistogramNames(t *testing.T) {
 	}
 }
 
-// The tags of all envelopes of a point are cut alike, so that they stay one series, and the point is cut once.
+// All envelopes of a point get the same truncated tags, so that they stay one series, and the point counts once.
 func TestHistogramTooLarge(t *testing.T) {
 	metrics, metric := oneMetric()
 	p := histogramPoint(metric, []float64{1, 2}, 3, 4, 5)
@@ -210,7 +210,7 @@ func TestHistogramTooLarge(t *testing.T) {
 	assert.Equal(t, 1, out.items)
 }
 
-// A histogram with as many buckets as anyone has completes its item with the last envelope.
+// The last envelope of a histogram completes its item, however many buckets it has.
 func TestHistogramIsOneItem(t *testing.T) {
 	metrics, metric := oneMetric()
 	var bounds []float64

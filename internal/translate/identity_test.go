@@ -14,7 +14,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
-// levels are attributes, keys and values in turn.
+// levels has attributes of a resource, a scope and a record: keys and values in turn.
 type levels struct{ resource, scope, record []any }
 
 func (l levels) logs() plog.Logs {
@@ -219,7 +219,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// Nothing of a resource, a scope or a record reaches the next one.
+// The identity of a resource, a scope or a record does not reach the next one.
 func TestIdentityPerScope(t *testing.T) {
 	logs := plog.NewLogs()
 	for _, resource := range []string{"a", "", "b"} {

@@ -148,7 +148,7 @@ func FuzzDepth(f *testing.F) {
 	})
 }
 
-// No depth takes more stack than a fixed one.
+// No depth takes more than a bounded stack.
 func TestDepthStack(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(256 << 10))
 	for place, translate := range nestedPlaces {
@@ -158,7 +158,7 @@ func TestDepthStack(t *testing.T) {
 	}
 }
 
-// What an item costs is bounded by the largest envelope, not by what its resource has.
+// The memory of an item is bounded by the largest envelope, not by the size of its resource.
 func TestItemMemory(t *testing.T) {
 	const size = 16 << 20
 	resource := levels{resource: []any{"huge", strings.Repeat("v", size)}}
@@ -181,7 +181,7 @@ func TestItemMemory(t *testing.T) {
 	assert.Less(t, cap(m.common), size/8)
 }
 
-// Gauges that wait for others to share an envelope with take bounded memory, however large the tags of their resource are.
+// Gauges that wait for others in the same envelope take bounded memory, however large their tags are.
 func TestGaugeGroupMemory(t *testing.T) {
 	const points = 1000
 	metrics, metric := oneMetric()
@@ -202,7 +202,7 @@ func TestGaugeGroupMemory(t *testing.T) {
 	assert.Less(t, held, 2*gaugesAtMost)
 }
 
-// A large map is dropped, not cleared: that would take as long for every later use as filling it did.
+// A large map is dropped: clearing it would take as long in every later use as filling it did.
 func TestLargeMapsAreDropped(t *testing.T) {
 	var s keySet
 	fill := func(n int) {
@@ -221,7 +221,7 @@ func TestLargeMapsAreDropped(t *testing.T) {
 	assert.Equal(t, -1, s.find("32"))
 }
 
-// Parts of a payload whose time is the last there is do not go back to the year 1677.
+// The timestamps of parts do not overflow.
 func TestLogSplitLatestTimestamp(t *testing.T) {
 	logs, record := oneLog()
 	record.SetTimestamp(1<<63 - 1)
@@ -233,7 +233,7 @@ func TestLogSplitLatestTimestamp(t *testing.T) {
 	}
 }
 
-// A source type that is shortened with other tags stays ASCII: it becomes part of a PROCID.
+// A source type that is truncated with other tags stays ASCII: it becomes part of a PROCID.
 func TestSourceTypeTruncatedWithOtherTags(t *testing.T) {
 	logs, record := oneLog()
 	record.Body().SetStr(strings.Repeat("a", 60<<10))
@@ -319,8 +319,8 @@ func seriesOf(t *testing.T, kind int, attrs pcommon.Map) map[string]bool {
 	return series
 }
 
-// FuzzSeriesStayApart gives two points of one metric the same attribute keys and different values: no number of the one leaves as the
-// series of the other. Keys are short enough to need no hash, and values have no semicolon, by which they are joined.
+// FuzzSeriesStayApart gives two points of one metric the same attribute keys and different values: they must not share a series. Keys
+// are too short for a hash, and values have no semicolon, which joins values.
 func FuzzSeriesStayApart(f *testing.F) {
 	f.Add(byte(1), []byte{0, 1, 1, 2, 1, 1, 0, 3, 1})
 	for seed := range uint64(12) {
@@ -353,7 +353,7 @@ func FuzzSeriesStayApart(f *testing.F) {
 	})
 }
 
-// What syslog makes of an envelope is bounded, whatever has to be escaped where.
+// FuzzSyslogSize checks that the syslog message of an envelope is bounded, escapes included.
 func FuzzSyslogSize(f *testing.F) {
 	for kind := range byte(5) {
 		f.Add(kind, `"`, uint16(33_300), uint16(10), byte(3))

@@ -128,7 +128,7 @@ func TestLogPayload(t *testing.T) {
 	}
 }
 
-// The attributes of scope and resource are no body.
+// The attributes of scope and resource do not become the body.
 func TestEmptyLogWithResource(t *testing.T) {
 	logs := levels{resource: []any{"a", "1"}, scope: []any{"b", "2"}}.logs()
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
@@ -419,7 +419,7 @@ func TestLogSplitMap(t *testing.T) {
 	)
 }
 
-// An item that is split is cut, or rejected, once.
+// A record that is split is truncated, or rejected, once.
 func TestLogSplitTooLarge(t *testing.T) {
 	logs, record := oneLog()
 	record.Body().SetStr(strings.Repeat("a", 200_000))

@@ -458,7 +458,7 @@ func TestGaugeGroupSize(t *testing.T) {
 
 func TestDeltaFractions(t *testing.T) {
 	metrics := NewMetrics(defaults())
-	// next translates one point of the stream and gives the delta that comes of it.
+	// next translates one point of the stream and returns its delta.
 	next := func(name string, value float64, attrs ...any) uint64 {
 		data, metric := oneMetric()
 		metric.SetName(name)
@@ -528,7 +528,7 @@ func TestDeltaFractions(t *testing.T) {
 	})
 }
 
-// Points without a time have that of the push, so that they can share an envelope although time goes on.
+// Points without a timestamp get the same one in a batch, so that they can share an envelope.
 func TestPointsWithoutTimestamp(t *testing.T) {
 	opts := defaults()
 	clock := time.Unix(0, now)

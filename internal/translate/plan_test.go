@@ -56,7 +56,7 @@ func planValue(r *rand.Rand, v pcommon.Value) {
 	}
 }
 
-// planAttributes are those of keys, in their order, sometimes one more or less.
+// planAttributes puts attributes with these keys, in order, sometimes one more or less.
 func planAttributes(r *rand.Rand, m pcommon.Map, keys []string) {
 	for _, key := range keys {
 		if r.IntN(30) > 0 {
@@ -76,7 +76,7 @@ func someKeys(r *rand.Rand) []string {
 	return keys
 }
 
-// An item says the same whether its plan is cached or compiled for it alone: in a batch with others, and in one of its own.
+// An item becomes the same envelopes with a cached plan, in a batch with others, as with one compiled for it alone.
 func TestPlanReuse(t *testing.T) {
 	envelopes := 0
 	for seed := range uint64(250) {
@@ -177,7 +177,7 @@ func forEachSpan(traces ptrace.Traces, f func(ptrace.Traces)) {
 	}
 }
 
-// pointsOfTheirOwn is metrics with a resource for each point of a gauge, sum or histogram.
+// pointsOfTheirOwn returns metrics with a resource for each point.
 func pointsOfTheirOwn(metrics pmetric.Metrics) pmetric.Metrics {
 	all := pmetric.NewMetrics()
 	for _, rm := range metrics.ResourceMetrics().All() {
@@ -237,7 +237,7 @@ func numbersOf(out *recorder) map[string]int {
 	return numbers
 }
 
-// planMetrics are points of all kinds with the attributes of logs.
+// planMetrics returns points of all kinds with the attributes of logs.
 func planMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
 	metrics := pmetric.NewMetrics()
 	for _, rl := range logs.ResourceLogs().All() {
@@ -275,7 +275,7 @@ func planMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
 	return metrics
 }
 
-// Plans of a few lists of keys are cached, and nothing is allocated for an item then.
+// Plans of a few lists of keys are cached. Items with a cached plan allocate nothing.
 func TestPlanCache(t *testing.T) {
 	cached := func(change func(i int, r plog.LogRecord)) int {
 		logs := plog.NewLogs()
@@ -309,7 +309,7 @@ func TestPlanCache(t *testing.T) {
 	require.Zero(t, allocations)
 }
 
-// Nor is anything allocated for small batches, of which each is of its own resource.
+// Small batches, each with its own resource, allocate nothing either.
 func TestSmallBatchAllocations(t *testing.T) {
 	data := levels{resource: manyAttributes(10), record: manyAttributes(10)}
 	logs, metrics, traces := data.logs(), data.metrics(), data.traces()
@@ -332,7 +332,7 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// A key may be a part of a large string, as those are that are parsed out of a body. What is cached must not hold that.
+// A key may be a part of a large string, such as a body that it was parsed from. The cache must not hold that string.
 func TestKeyCacheHoldsNoData(t *testing.T) {
 	for _, safe := range []bool{false, true} {
 		logs := NewLogs(Options{MaxPayload: 60 << 10, SyslogSafe: safe})
@@ -350,7 +350,7 @@ func TestKeyCacheHoldsNoData(t *testing.T) {
 	}
 }
 
-// Tags that no envelope has room for are not cached in plans.
+// Plans do not cache tags that fit into no envelope.
 func TestPlanCacheBytes(t *testing.T) {
 	metrics := NewMetrics(Options{PrometheusNames: true})
 	data := pmetric.NewMetrics()

@@ -24,26 +24,26 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The round trips: envelopes that were made OpenTelemetry data by others come back through the translators as they were.
-// There are two that make such data, the forwarder agent of Cloud Foundry and the cloudfoundryreceiver of the collector.
+// Round trips: the forwarder agent of Cloud Foundry and the collector's cloudfoundryreceiver make OpenTelemetry data of envelopes, and
+// the translators make the same envelopes of it.
 
 // roundTrip is one way from envelopes to envelopes.
 type roundTrip struct {
-	// convert stands in for those who make OpenTelemetry data of envelopes.
+	// convert makes OpenTelemetry data of envelopes.
 	convert func([]*loggregator_v2.Envelope) converted
 	options func(*Options)
 	// kinds are the messages that come back.
 	kinds []string
-	// differences are all that is allowed to be different, in the order in which they come about.
+	// differences are the differences that are allowed, in the order in which they arise.
 	differences []difference
 	compare     comparison
-	// labels is whether the exporter makes names for PromQL. Then tag keys are such that they stay as they are, and of
-	// metrics only source ID, instance ID, tags and time are compared.
+	// labels reports whether the exporter makes names for PromQL. Then tag keys are labels already, and of metrics only source
+	// ID, instance ID, tags and time are compared.
 	labels bool
 }
 
-// comparison is how Gauges are compared: as they are, or metric by metric, because what was one Gauge can come back as
-// several, or several as one.
+// comparison is how Gauges are compared: as they are, or metric by metric, because one Gauge can come back as several, or several
+// as one.
 type comparison int
 
 const (
@@ -383,7 +383,7 @@ var noMetrics = difference{
 	},
 }
 
-// cloneOf is a copy of e that can take tags. It goes over the wire, because proto.Clone makes 0 of -0.
+// cloneOf returns a copy of e with a map of tags. It marshals e, because proto.Clone makes 0 of -0.
 func cloneOf(e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
 	b, err := proto.Marshal(e)
 	if err != nil {
@@ -989,7 +989,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// On a second trip nothing changes any more.
+// A second trip changes nothing.
 func TestRoundTripTwice(t *testing.T) {
 	trip := roundTrips["forwarder agent, batches as large as its own"]
 	for seed := range uint64(50) {

@@ -410,7 +410,7 @@ func manyTags(n int) []string {
 	return tags
 }
 
-// Past the keys that are remembered, keys are made the same way.
+// A full cache does not change how keys are made.
 func TestKeyCacheFull(t *testing.T) {
 	traces := NewTraces(defaults())
 	for i := range cachedKeys + 10 {
@@ -482,8 +482,8 @@ func TestTruncate(t *testing.T) {
 	}
 }
 
-// Nothing is done for each item of a scope whose tags alone are too large: that would take minutes here. Other scopes are not
-// touched by it.
+// The items of a scope with too large tags are rejected without any work on each, which would take minutes here. Other scopes are
+// not affected.
 func TestScopeTagsTooLarge(t *testing.T) {
 	const n = 50_000
 	large := pcommon.NewMap()
@@ -523,7 +523,7 @@ func TestScopeTagsTooLarge(t *testing.T) {
 	}
 }
 
-// Long keys are not remembered: there may be ever new ones.
+// Long keys are not cached: there may be ever new ones.
 func TestKeyCacheLongKeys(t *testing.T) {
 	logs := NewLogs(defaults())
 	for i := range 100 {
@@ -586,7 +586,7 @@ func TestTooLarge(t *testing.T) {
 	})
 }
 
-// Around the limit, byte by byte: the envelope is never above it, and nothing is cut or rejected that fits.
+// Around the limit, byte by byte, no envelope is above it, and nothing is truncated or rejected that fits.
 func TestSizeLimit(t *testing.T) {
 	for _, kind := range []string{"log", "parts", "event", "gauge", "counter", "histogram", "span"} {
 		t.Run(kind, func(t *testing.T) {

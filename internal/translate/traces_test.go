@@ -227,7 +227,7 @@ func TestSpanEvents(t *testing.T) {
 	assert.Equal(t, 2, out.items, "an event is no item")
 }
 
-// A span event that is too large is left out and counted as a cut of its span. The rest of the span is there.
+// A span event that is too large is left out. Its span counts as truncated.
 func TestSpanEventTooLarge(t *testing.T) {
 	traces, span := oneSpan()
 	span.Events().AppendEmpty().SetName("small")
@@ -243,7 +243,7 @@ func TestSpanEventTooLarge(t *testing.T) {
 	out.requireRejected(nil)
 }
 
-// A span that is too large is rejected, once, though its events are out.
+// A span that is too large is rejected once, although its events were yielded.
 func TestSpanTooLargeWithEvents(t *testing.T) {
 	traces, span := oneSpan()
 	span.SetName(strings.Repeat("n", 70_000))
@@ -255,7 +255,7 @@ func TestSpanTooLargeWithEvents(t *testing.T) {
 	out.requireRejected(rejectedOnce(ReasonTooLarge))
 }
 
-// However much of an item was shortened, it counts once, and not at all when it is rejected.
+// A truncated item counts once, and not at all if it is rejected.
 func TestTruncatedSpanCountsOnce(t *testing.T) {
 	opts := defaults()
 	opts.SpanEvents = true

@@ -34,11 +34,11 @@ import (
 const (
 	// at is the time of the items that the tests translate, unless a row says otherwise.
 	at = 1767225600_000000001
-	// now is what the translators take for the present.
+	// now is the time of the translators' clock.
 	now = 1767229200_000000007
 )
 
-// defaults are the options that the default configuration comes to.
+// defaults returns the options of the default configuration.
 func defaults() Options {
 	return Options{
 		SourceID: Identity{
@@ -146,7 +146,7 @@ func rejectedOnce(reason Reason) map[Reason]int { return map[Reason]int{reason: 
 // stale flags a point as one without a value.
 var stale = pmetric.DefaultDataPointFlags.WithNoRecordedValue(true)
 
-// readable is for people: JSON, and the payloads of logs as text.
+// readable returns envelopes as JSON, with the payloads of logs as text.
 func readable(envelopes []*loggregator_v2.Envelope) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d envelopes:", len(envelopes))
@@ -159,7 +159,7 @@ func readable(envelopes []*loggregator_v2.Envelope) string {
 	return b.String()
 }
 
-// newEnvelope is what is expected of an item without identity at the time at. tags are keys and values in turn.
+// newEnvelope returns the envelope expected of an item without identity at the time at. tags are keys and values in turn.
 func newEnvelope(message proto.Message, tags ...string) *loggregator_v2.Envelope {
 	e := &loggregator_v2.Envelope{Timestamp: at, SourceId: "otelcol", InstanceId: "0", Tags: map[string]string{}}
 	for pair := range slices.Chunk(tags, 2) {
@@ -308,7 +308,7 @@ func TestDefaultClock(t *testing.T) {
 	assert.LessOrEqual(t, out.envelopes[0].GetTimestamp(), after)
 }
 
-// A translator keeps buffers from one batch to the next, and nothing of the data.
+// A translator keeps buffers, but no data, from one batch to the next.
 func TestTranslatorReuse(t *testing.T) {
 	t.Run("logs", func(t *testing.T) { signalLogs.reuse(t, defaults(), func(translatorOf[plog.Logs]) {}) })
 	t.Run("traces", func(t *testing.T) { signalTraces.reuse(t, options(spanEvents), func(translatorOf[ptrace.Traces]) {}) })
@@ -339,7 +339,7 @@ func TestCollectorTestdata(t *testing.T) {
 	}
 }
 
-// A sequence that is left is not gone on with, and leaves nothing behind for the next one.
+// A loop that breaks ends the translation, and leaves nothing behind for the next batch.
 func TestTranslateBreak(t *testing.T) {
 	gauges, metric := oneMetric()
 	for i := range 5 {
@@ -440,7 +440,7 @@ func (s *script) timestamp() pcommon.Timestamp {
 	return pcommon.Timestamp(s.uint64())
 }
 
-// telling are the strings that the mapping treats in a way of their own.
+// telling are the strings that the mapping treats specially.
 var telling = []string{
 	"cloudfoundry.app.id", "cloudfoundry.app.name", "cloudfoundry.process.type", "cloudfoundry.app.instance.id",
 	"org.cloudfoundry.source_id", "org.cloudfoundry.", "org.cloudfoundry.app_id", "source_id", "instance_id", "service.name",
@@ -467,7 +467,7 @@ func (s *script) text() string {
 	if s.below(3) > 0 {
 		return "value"
 	}
-	// Valid and invalid by turns, because the ones are cut and the others are mended.
+	// Valid and invalid pieces, because the mapping truncates the ones and replaces the others.
 	var b strings.Builder
 	for range 1 + s.below(3) {
 		piece := []string{"a", "é", "世", "line\n", "\x00", "\xff", "\xff\xfea", "\xf0\x9f\x98", "=]\" "}[s.below(9)]
@@ -774,7 +774,7 @@ func FuzzTranslateMetrics(f *testing.F) { signalMetrics.fuzz(f) }
 
 func FuzzTranslateTraces(f *testing.F) { signalTraces.fuzz(f) }
 
-// requireFit checks what every envelope must keep to, so that it gets through syslog to Log Cache.
+// requireFit checks that envelopes get through syslog to Log Cache.
 func requireFit(t *testing.T, envelopes []*loggregator_v2.Envelope) {
 	t.Helper()
 	for _, e := range envelopes {
