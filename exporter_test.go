@@ -89,12 +89,6 @@ func (f *fixture) settings() exporter.Settings {
 	return set
 }
 
-// startLogs starts an exporter of logs. The test has to shut it down.
-func (f *fixture) startLogs() logsExporter {
-	f.t.Helper()
-	return f.start("logs").Component.(logsExporter)
-}
-
 // sum returns the value of a counter or gauge over all attribute sets that have the given attributes.
 func (f *fixture) sum(name string, having ...attribute.KeyValue) int {
 	f.t.Helper()
@@ -185,24 +179,6 @@ func (h *statusHost) statuses() []componentstatus.Status {
 	var s []componentstatus.Status
 	for _, e := range h.events {
 		s = append(s, e.Status())
-	}
-	return s
-}
-
-// newLogs is a batch of records with bodies from first on.
-func newLogs(first, n int) plog.Logs {
-	logs := plog.NewLogs()
-	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
-	for i := range n {
-		records.AppendEmpty().Body().SetStr(strconv.Itoa(first + i))
-	}
-	return logs
-}
-
-func payloads(envelopes []*loggregator_v2.Envelope) []string {
-	var s []string
-	for _, e := range envelopes {
-		s = append(s, string(e.GetLog().GetPayload()))
 	}
 	return s
 }
@@ -328,34 +304,38 @@ func signalOf(e *loggregator_v2.Envelope) string {
 	}
 }
 
+// numberOf returns the number of the item of a feed that became this envelope.
+func (f *fixture) numberOf(e *loggregator_v2.Envelope) int {
+	f.t.Helper()
+	n, err := strconv.Atoi(e.GetTags()["number"])
+	require.NoError(f.t, err)
+	return n
+}
+
 // numbers returns how often each item of a signal has arrived, by its number.
 func (f *fixture) numbers(signal string) map[int]int {
 	f.t.Helper()
 	arrived := map[int]int{}
 	for _, e := range f.ingress.Envelopes() {
-		if signalOf(e) != signal {
-			continue
+		if signalOf(e) == signal {
+			arrived[f.numberOf(e)]++
 		}
-		n, err := strconv.Atoi(e.GetTags()["number"])
-		require.NoError(f.t, err)
-		arrived[n]++
 	}
 	return arrived
 }
 
 func TestLogsArriveInOrder(t *testing.T) {
 	f := newFixture(t)
-	e := f.startLogs()
-	var want []string
+	e := f.start("logs")
 	for i := range 50 {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(7*i, 7)))
-		for k := range 7 {
-			want = append(want, strconv.Itoa(7*i+k))
-		}
+		e.push(7*i, 7, 0)
 	}
 	got := f.ingress.WaitForEnvelopes(t, 350)
 	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Equal(t, want, payloads(got))
+	require.Len(t, got, 350)
+	for i, envelope := range got {
+		require.Equal(t, i, f.numberOf(envelope))
+	}
 	assert.Equal(t, 350, f.sum("exporter_sent_log_records"))
 	assert.Equal(t, 350, f.sum("exporter_loggregator_envelopes", attribute.String("signal", "logs")))
 	f.checkIdentity("logs", 350)
@@ -398,20 +378,14 @@ func TestStalledIngress(t *testing.T) {
 			f.ingress.Resume()
 			got := f.ingress.WaitForEnvelopes(t, stay)
 			require.NoError(t, e.Shutdown(t.Context()))
-			var numbers, want []int
-			for _, envelope := range got {
-				n, err := strconv.Atoi(envelope.GetTags()["number"])
-				require.NoError(t, err)
-				numbers = append(numbers, n)
-			}
-			for i := range stay {
-				if i < perBatch {
-					want = append(want, i) // What was on its way.
-				} else {
-					want = append(want, (tt.kept-1)*perBatch+i)
+			require.Len(t, got, stay)
+			for i, envelope := range got {
+				want := i // What was on its way.
+				if i >= perBatch {
+					want += (tt.kept - 1) * perBatch
 				}
+				require.Equal(t, want, f.numberOf(envelope))
 			}
-			assert.Equal(t, want, numbers)
 			assert.Equal(t, stay, f.sum("exporter_sent_log_records"))
 			assert.Zero(t, f.sum("exporter_loggregator_waiting_items"))
 			f.checkIdentity("logs", tt.pushes*perBatch)
@@ -431,12 +405,12 @@ func TestConcurrentPushAccounting(t *testing.T) {
 	const pushers, pushes, perBatch = 8, 300, 3
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 10
-	e := f.startLogs()
+	e := f.start("logs")
 	var wg sync.WaitGroup
 	for p := range pushers {
 		wg.Go(func() {
 			for i := range pushes {
-				assert.NoError(t, e.ConsumeLogs(t.Context(), newLogs(p*pushes+i, perBatch)))
+				e.push(p*pushes+i, perBatch, 0)
 			}
 		})
 	}
@@ -451,7 +425,7 @@ func TestConcurrentPushAccounting(t *testing.T) {
 func TestInitialMetrics(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit.EnvelopesPerSecond = 1234.5
-	e := f.startLogs()
+	e := f.start("logs")
 	for _, name := range []string{
 		"exporter_sent_log_records", "exporter_send_failed_log_records", "exporter_enqueue_failed_log_records",
 		"exporter_loggregator_dropped_items", "exporter_loggregator_truncated_items",
@@ -472,12 +446,10 @@ func TestInitialMetrics(t *testing.T) {
 func TestLossLogInterval(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
-	e := f.startLogs()
 	start := time.Now()
-	for i := range 1000 {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i, 1)))
+	e := f.startStalled("logs", 0, 1, 0)
+	for i := 1; i < 1000; i++ {
+		e.push(i, 1, 0)
 	}
 	f.ingress.Resume()
 	require.NoError(t, e.Shutdown(t.Context()))
@@ -584,11 +556,11 @@ func TestPushAllocations(t *testing.T) {
 
 func TestRejectedItems(t *testing.T) {
 	f := newFixture(t)
-	e := f.startLogs()
-	logs := newLogs(1, 1)
+	e := f.start("logs")
+	logs := numberedLogs(1, 1, 0)
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().AppendEmpty() // Nothing in it.
-	require.NoError(t, e.ConsumeLogs(t.Context(), logs))
-	require.NoError(t, e.ConsumeLogs(t.Context(), plog.NewLogs()))
+	require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), logs))
+	e.push(0, 0, 0)
 	f.ingress.WaitForEnvelopes(t, 1)
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, 1, f.sum("exporter_loggregator_rejected_items",
@@ -618,14 +590,14 @@ func TestItemInSeveralMessages(t *testing.T) {
 				}
 				return nil
 			})
-			e := f.startLogs()
-			logs := newLogs(0, 2)
+			e := f.start("logs")
+			logs := numberedLogs(0, 2, 0)
 			records := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
 			ones := "1111111111111111111111111111111111111111111111111111111111111111"
 			twos := "2222222222222222222222222222222222222222222222222222222222222222"
 			records.At(0).Body().SetStr(ones + twos + "3")
 			records.At(1).Body().SetStr("z")
-			require.NoError(t, e.ConsumeLogs(t.Context(), logs))
+			require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), logs))
 			require.NoError(t, e.Shutdown(t.Context()))
 			assert.Equal(t, tt.sent, f.sum("exporter_sent_log_records"))
 			assert.Equal(t, tt.failed, f.sum("exporter_send_failed_log_records"))

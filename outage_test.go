@@ -410,18 +410,18 @@ func TestRouter(t *testing.T) {
 func TestPermanentError(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
-		if string(batch[0].GetLog().GetPayload()) == "1" {
+		if batch[0].GetTags()["number"] == "1" {
 			return status.Error(codes.InvalidArgument, "not this one")
 		}
 		return nil
 	})
-	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(1, 3)))
+	e := f.start("logs")
+	e.push(1, 3, 0)
 	f.ingress.WaitFor(t, "the first call", func() bool { return f.ingress.Calls() == 1 })
 	require.Eventually(t, func() bool { return f.counts("logs").failed == 3 }, waitAtMost, time.Millisecond)
 	refused := time.Now()
 	require.Eventually(t, func() bool { return time.Since(refused) > outageGrace }, waitAtMost, time.Millisecond)
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(4, 2)))
+	e.push(4, 2, 0)
 	f.ingress.WaitForEnvelopes(t, 2)
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, 2, f.ingress.Calls(), "a permanent error is not retried")

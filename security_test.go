@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -107,7 +108,7 @@ func TestSecrets(t *testing.T) {
 	f.cfg.RetryConfig.MaxElapsedTime = 200 * time.Millisecond
 	e := f.start("logs")
 	push := func(n int) {
-		logs := newLogs(0, n)
+		logs := numberedLogs(0, n, 0)
 		for _, record := range logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().All() {
 			record.Body().SetStr(payload)
 			record.Attributes().PutStr("password", payload)
@@ -127,8 +128,8 @@ func TestSecrets(t *testing.T) {
 			push(2)
 		}
 		push(11) // Above max_items.
-		empty := newLogs(0, 1)
-		empty.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
+		empty := plog.NewLogs()
+		empty.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
 		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), empty))
 		require.Eventually(t, func() bool { return e.waiting() == 0 }, waitAtMost, time.Millisecond)
 	}
