@@ -92,6 +92,7 @@ var lines = []struct {
 	}), "00:00:00.000 GAUGE    app/1 a +Inf, b NaN"},
 	{"timer", timerOf(1_000_000_000, 2_500_000_000), "00:00:00.000 TIMER    app/1 http 1.5s"},
 	{"timer that runs backwards", timerOf(5, 2), "00:00:00.000 TIMER    app/1 http -3ns"},
+	{"no message", &loggregator_v2.Envelope{SourceId: "app", InstanceId: "1"}, "00:00:00.000 EMPTY    app/1 "},
 	{"event", eventOf("deployed", "version 2"), "00:00:00.000 EVENT    app/1 deployed: version 2"},
 	{"tags", tagged(eventOf("t", "b"), map[string]string{
 		"z": "1", "b": "two words", "c": "", "d": `say "x"`, "e": "a=b", "f": "{}", "g": "ü", "h": "a,b:c/d",
@@ -110,12 +111,6 @@ func TestTextLines(t *testing.T) {
 	for i, line := range lines {
 		t.Run(line.name, func(t *testing.T) { assert.Equal(t, line.want, got[i]) })
 	}
-}
-
-func TestTextLineWithoutMessage(t *testing.T) {
-	s := startSink(t)
-	s.send(t, &loggregator_v2.Envelope{SourceId: "app", InstanceId: "1"})
-	assert.Equal(t, "00:00:00.000 EMPTY    app/1", strings.TrimRight(s.printed(t), " \n"))
 }
 
 func TestTextLineColors(t *testing.T) {
