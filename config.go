@@ -123,8 +123,8 @@ type IdentityConfig struct {
 type IDConfig struct {
 	// Value is the ID of every item, whatever the data says.
 	Value string `mapstructure:"value"`
-	// Attributes is the attributes that may have the ID: the first that is not empty counts, each looked up on the record, its
-	// scope and its resource.
+	// Attributes is the list of attributes that may have the ID: the first that is not empty counts, each looked up on the
+	// record, its scope and its resource.
 	Attributes []string `mapstructure:"attributes"`
 	// Default is the ID of items without any of these.
 	Default string `mapstructure:"default"`
@@ -205,8 +205,7 @@ const (
 	agentEndpoint = "127.0.0.1:3458"
 	// agentName is the name in the agent's certificate, which has neither its address nor localhost.
 	agentName = "metron"
-	// keepaliveTime is that of Loggregator's own clients. The agent closes connections on which pings come more often than
-	// every 10 s.
+	// keepaliveTime is that of Loggregator's own clients. The agent closes connections with pings more often than every 10 s.
 	keepaliveTime    = 15 * time.Second
 	minKeepaliveTime = 10 * time.Second
 
@@ -398,7 +397,7 @@ const leastDuration = time.Millisecond
 
 func unitMissing(d time.Duration) bool { return d > 0 && d < leastDuration }
 
-// validateDurations refuses durations whose unit seems to be missing, also in the collector's own settings.
+// validateDurations refuses durations that seem to lack a unit, also in the collector's own settings.
 func (cfg *Config) validateDurations() error {
 	conf := confmap.New()
 	if err := conf.Marshal(cfg); err != nil {

@@ -111,7 +111,7 @@ func (l *Logs) appendAttributes(r plog.LogRecord, set ownKeys) *plan {
 	return p
 }
 
-// appendSourceType appends the tag source_type of a Log: that of the attributes or, without one, of the process.
+// appendSourceType appends the tag source_type of a Log: from the attributes, else from the process.
 func (l *Logs) appendSourceType(p *plan, attrs pcommon.Map) {
 	sourceType := ""
 	switch {
@@ -174,8 +174,8 @@ func cleanSourceType(sourceType string, syslogSafe bool) (clean string, truncate
 	return clean, clean != sourceType
 }
 
-// event reports whether a record is an event: one with an event name, or one whose body is a map of two strings, title and
-// body, which is what the forwarder agent makes of an Event envelope.
+// event reports whether a record is an event: one with an event name, or with a body that is a map of two strings, title and body,
+// as the forwarder agent makes of an Event envelope.
 func (l *Logs) event(r plog.LogRecord) (title, body string, ok bool) {
 	if r.EventName() != "" {
 		return r.EventName(), l.text(r.Body()), true

@@ -57,7 +57,7 @@ func (m *Metrics) translate(metrics pmetric.Metrics) {
 	}
 }
 
-// metricKey is what name makes the name of a metric of.
+// metricKey has what the name of a metric in envelopes depends on.
 type metricKey struct {
 	name, unit string
 	kind       pmetric.MetricType
@@ -371,7 +371,7 @@ type fractions struct {
 	stream        uint64 // that carried was last asked for
 }
 
-// rememberedStreams is half of the counters of which the agent keeps totals.
+// rememberedStreams is half of the number of counters that the agent keeps totals of.
 const rememberedStreams = 5000
 
 func newFractions() fractions {

@@ -112,9 +112,9 @@ type assigned struct {
 	joined    []int
 }
 
-// assign finds the tags of attributes. Of attributes whose keys become the same tag key, the first in byte order wins; or their
-// values are joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. own is the
-// key of a tag that only the exporter sets, or empty: an attribute that becomes it is exported.
+// assign finds the tags of attributes. Of attributes with the same tag key, the first in byte order wins; or their values are joined
+// by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. own is that of the plan: an
+// attribute with this key gets the prefix exported_.
 func (a *assignment) assign(keys *keyCleaner, attrs pcommon.Map, own string) {
 	a.reset()
 	a.tags, a.attributes = a.tags[:0], a.attributes[:0]
@@ -203,7 +203,7 @@ func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 // keyCleaner makes tag keys of attribute keys. It caches the keys that it has made.
 type keyCleaner struct {
 	made cache[string, *cleanKey]
-	// labels makes Prometheus labels of keys. It also joins the values of attributes whose keys become the same; else the first wins.
+	// labels makes Prometheus labels of keys. It also joins the values of attributes with the same tag key; else the first wins.
 	labels     bool
 	syslogSafe bool
 }

@@ -26,7 +26,7 @@ type Options struct {
 	// SyslogSafe makes tag keys that the syslog agent and Log Cache can carry.
 	SyslogSafe bool
 
-	// SourceType is the tag source_type of logs whose process is not known.
+	// SourceType is the tag source_type of logs without a process type.
 	SourceType string
 	// MaxPayload is the longest log payload, in bytes, that is not split.
 	MaxPayload int
@@ -49,7 +49,7 @@ type Options struct {
 type Envelope struct {
 	// Encoded is valid until the next Envelope is asked for. It is nil when the items are rejected.
 	Encoded []byte
-	// Items is how many items end with this Envelope. One without belongs to the item that ends with the next one that has any.
+	// Items is how many items it completes. An Envelope that completes none belongs to the item that the next one completes first.
 	Items int
 	// Truncated is how many of them were truncated.
 	Truncated int
@@ -74,7 +74,7 @@ const (
 	ReasonOutOfRange Reason = "out_of_range"
 	// ReasonStale: a data point flagged as no recorded value.
 	ReasonStale Reason = "stale"
-	// ReasonTemporality: deltas of which Loggregator keeps no sum. The deltatocumulative processor makes them fit.
+	// ReasonTemporality: deltas that Loggregator does not add up. The deltatocumulative processor makes totals of them.
 	ReasonTemporality Reason = "temporality"
 	// ReasonTooLarge: an envelope that is above [envelope.MaxSize] even with its tag values truncated.
 	ReasonTooLarge Reason = "too_large"
@@ -82,7 +82,7 @@ const (
 	ReasonZeroDelta Reason = "zero_delta"
 )
 
-// translator is what the three signals share: the work on a resource, a scope and an item, and the buffers for it.
+// translator has what the three signals share: the work on a resource, a scope and an item, and the buffers for it.
 type translator struct {
 	opts     Options
 	yield    func(Envelope) bool // of the batch in work
@@ -92,7 +92,7 @@ type translator struct {
 
 	resourceAttributes pcommon.Map
 	resource           tagSet
-	// base is the scope's tags and those of the resource that the scope does not have.
+	// base has the tags of the scope, and those of the resource that the scope does not have.
 	base  tagSet
 	plans plans
 	sorts bool // tags are in the order of their keys
