@@ -21,8 +21,8 @@ import (
 
 // nest makes v a value of nested maps and lists, so many deep; kinds decides, bit by bit, which of the two each is.
 func nest(v pcommon.Value, depth int, kinds uint64) {
-	for level := range depth {
-		if kinds>>(level%64)&1 == 0 {
+	for i := range depth {
+		if kinds>>(i%64)&1 == 0 {
 			v = v.SetEmptyMap().PutEmpty("k")
 		} else {
 			v = v.SetEmptySlice().AppendEmpty()
@@ -161,7 +161,7 @@ func TestDepthStack(t *testing.T) {
 // The memory of an item is bounded by the largest envelope, not by the size of its resource.
 func TestItemMemory(t *testing.T) {
 	const size = 16 << 20
-	resource := levels{resource: []any{"huge", strings.Repeat("v", size)}}
+	resource := scoped{resource: []any{"huge", strings.Repeat("v", size)}}
 
 	logs := resource.logs()
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("hello")

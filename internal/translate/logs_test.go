@@ -130,7 +130,7 @@ func TestLogPayload(t *testing.T) {
 
 // The attributes of scope and resource do not become the body.
 func TestEmptyLogWithResource(t *testing.T) {
-	logs := levels{resource: []any{"a", "1"}, scope: []any{"b", "2"}}.logs()
+	logs := scoped{resource: []any{"a", "1"}, scope: []any{"b", "2"}}.logs()
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
 	out := translateLogs(t, defaults(), logs)
 	out.requireEnvelopes()
@@ -249,46 +249,46 @@ func TestLogIDs(t *testing.T) {
 func TestLogSourceType(t *testing.T) {
 	for name, row := range map[string]struct {
 		options func(*Options)
-		data    levels
+		data    scoped
 		want    []string
 	}{
 		"none":       {want: []string{"source_type", "OTEL"}},
 		"configured": {options: func(o *Options) { o.SourceType = "MINE" }, want: []string{"source_type", "MINE"}},
 		"attribute of the record": {
-			data: levels{record: []any{"source_type", "APP/TASK/x", "process_type", "web"}},
+			data: scoped{record: []any{"source_type", "APP/TASK/x", "process_type", "web"}},
 			want: []string{"source_type", "APP/TASK/x", "process_type", "web"},
 		},
 		"attribute of the resource": {
-			data: levels{resource: []any{"source_type", "RTR"}},
+			data: scoped{resource: []any{"source_type", "RTR"}},
 			want: []string{"source_type", "RTR"},
 		},
 		"attribute of the cloudfoundryreceiver": {
-			data: levels{resource: []any{"org.cloudfoundry.source_type", "RTR"}},
+			data: scoped{resource: []any{"org.cloudfoundry.source_type", "RTR"}},
 			want: []string{"source_type", "RTR"},
 		},
 		"process type of the semantic conventions": {
-			data: levels{resource: []any{"cloudfoundry.process.type", "web"}},
+			data: scoped{resource: []any{"cloudfoundry.process.type", "web"}},
 			want: []string{"source_type", "APP/PROC/WEB", "process_type", "web"},
 		},
 		"process type of the platform": {
-			data: levels{scope: []any{"process_type", "worker-1"}},
+			data: scoped{scope: []any{"process_type", "worker-1"}},
 			want: []string{"source_type", "APP/PROC/WORKER-1", "process_type", "worker-1"},
 		},
 		"too long for a PROCID of syslog": {
-			data: levels{record: []any{"source_type", strings.Repeat("x", 90)}},
+			data: scoped{record: []any{"source_type", strings.Repeat("x", 90)}},
 			want: []string{"source_type", strings.Repeat("x", 89)},
 		},
 		"not fit for a PROCID of syslog": {
-			data: levels{record: []any{"source_type", "My Größe"}},
+			data: scoped{record: []any{"source_type", "My Größe"}},
 			want: []string{"source_type", "My_Gr__e"},
 		},
 		"which need not be fit": {
 			options: func(o *Options) { o.SyslogSafe = false },
-			data:    levels{record: []any{"source_type", "My Größe"}},
+			data:    scoped{record: []any{"source_type", "My Größe"}},
 			want:    []string{"source_type", "My Größe"},
 		},
 		"empty process type": {
-			data: levels{resource: []any{"cloudfoundry.process.type", ""}},
+			data: scoped{resource: []any{"cloudfoundry.process.type", ""}},
 			want: []string{"source_type", "OTEL", "process_type", ""},
 		},
 	} {

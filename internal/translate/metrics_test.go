@@ -283,29 +283,29 @@ func asCounter(m pmetric.Metric) pmetric.NumberDataPointSlice { return monotonic
 func TestInstanceIDTag(t *testing.T) {
 	for name, row := range map[string]struct {
 		options  func(*Options)
-		data     levels
+		data     scoped
 		instance string
 		tags     []string
 	}{
 		"the default": {instance: "0", tags: []string{"instance_id", "0"}},
 		"of an attribute": {
-			data: levels{resource: []any{"service.instance.id", "7"}}, instance: "7",
+			data: scoped{resource: []any{"service.instance.id", "7"}}, instance: "7",
 			tags: []string{"instance_id", "7", "service_instance_id", "7"},
 		},
 		"of the attribute that is no tag": {
-			data: levels{record: []any{"instance_id", "7"}}, instance: "7",
+			data: scoped{record: []any{"instance_id", "7"}}, instance: "7",
 			tags: []string{"instance_id", "7"},
 		},
 		"of the attribute of the semantic conventions": {
-			data: levels{resource: []any{"cloudfoundry.app.instance.id", "7"}}, instance: "7",
+			data: scoped{resource: []any{"cloudfoundry.app.instance.id", "7"}}, instance: "7",
 			tags: []string{"instance_id", "7"},
 		},
 		"as it is in the envelope": {
-			data: levels{record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}}, instance: "__" + strings.Repeat("i", 34),
+			data: scoped{record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}}, instance: "__" + strings.Repeat("i", 34),
 			tags: []string{"instance_id", "__" + strings.Repeat("i", 34)},
 		},
 		"beside an attribute that becomes it": {
-			data: levels{record: []any{"instance.id", "x", "source.id", "y"}}, instance: "0",
+			data: scoped{record: []any{"instance.id", "x", "source.id", "y"}}, instance: "0",
 			tags: []string{"instance_id", "0", "exported_instance_id", "x", "exported_source_id", "y"},
 		},
 		"none": {options: func(o *Options) { o.InstanceID.Default = "" }},
@@ -328,7 +328,7 @@ func TestInstanceIDTag(t *testing.T) {
 
 // Logs and spans have the instance ID as a field only.
 func TestNoInstanceIDTagElsewhere(t *testing.T) {
-	data := levels{resource: []any{"instance_id", "7"}}
+	data := scoped{resource: []any{"instance_id", "7"}}
 	requireTags(t, []string{"source_type", "OTEL"}, translateLogs(t, defaults(), data.logs()))
 	requireTags(t, nil, translateTraces(t, defaults(), data.traces()))
 }

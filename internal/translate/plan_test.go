@@ -311,7 +311,7 @@ func TestPlanCache(t *testing.T) {
 
 // Small batches, each with its own resource, allocate nothing either.
 func TestSmallBatchAllocations(t *testing.T) {
-	data := levels{resource: manyAttributes(10), record: manyAttributes(10)}
+	data := scoped{resource: manyAttributes(10), record: manyAttributes(10)}
 	logs, metrics, traces := data.logs(), data.metrics(), data.traces()
 	metric := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
 	point(monotonic(metric).DataPoints(), data.record...).SetIntValue(1)

@@ -26,7 +26,7 @@ import (
 // tagRow says what tags a span with these attributes has. A span without anything else has none of the exporter's own.
 type tagRow struct {
 	options        func(*Options)
-	data           levels
+	data           scoped
 	scope, version string
 	want           []string
 }
@@ -84,12 +84,12 @@ func requireDifferentKeys(t *testing.T, encoded []byte) {
 func TestTagsOfScopes(t *testing.T) {
 	for name, row := range map[string]tagRow{
 		"none": {},
-		"all levels": {
-			data: levels{resource: []any{"r", "1"}, scope: []any{"s", "2"}, record: []any{"i", "3"}},
+		"all scopes": {
+			data: scoped{resource: []any{"r", "1"}, scope: []any{"s", "2"}, record: []any{"i", "3"}},
 			want: []string{"r", "1", "s", "2", "i", "3"},
 		},
 		"record over scope over resource": {
-			data: levels{
+			data: scoped{
 				resource: []any{"a", "resource", "b", "resource", "c", "resource"},
 				scope:    []any{"a", "scope", "b", "scope"},
 				record:   []any{"a", "record"},
@@ -97,7 +97,7 @@ func TestTagsOfScopes(t *testing.T) {
 			want: []string{"a", "record", "b", "scope", "c", "resource"},
 		},
 		"an empty value wins too": {
-			data: levels{resource: []any{"a", "resource"}, record: []any{"a", ""}},
+			data: scoped{resource: []any{"a", "resource"}, record: []any{"a", ""}},
 			want: []string{"a", ""},
 		},
 		"scope name and version": {
@@ -108,11 +108,11 @@ func TestTagsOfScopes(t *testing.T) {
 		"only a scope version": {version: "1.2", want: []string{"otel_scope_version", "1.2"}},
 		"scope name over an attribute of the resource": {
 			scope: "lib",
-			data:  levels{resource: []any{"otel_scope_name", "r"}, scope: []any{"otel_scope_name", "s"}},
+			data:  scoped{resource: []any{"otel_scope_name", "r"}, scope: []any{"otel_scope_name", "s"}},
 			want:  []string{"otel_scope_name", "lib"},
 		},
 		"attributes that are the identity stay tags if they are more than that": {
-			data: levels{resource: []any{
+			data: scoped{resource: []any{
 				"service.name", "s", "service.instance.id", "1", "cloudfoundry.system.id", "c", "cloudfoundry.system.instance.id", "2",
 			}},
 			want: []string{
@@ -174,7 +174,7 @@ func TestTagValues(t *testing.T) {
 		"any language":        {"世界 😀 é", "世界 😀 é"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tagRow{data: levels{record: []any{"k", row.value}}, want: []string{"k", row.want}}.run(t)
+			tagRow{data: scoped{record: []any{"k", row.value}}, want: []string{"k", row.want}}.run(t)
 		})
 	}
 }
@@ -207,9 +207,9 @@ func TestCloudFoundryTagKeys(t *testing.T) {
 			if want != "" {
 				tags = []string{want, "x"}
 			}
-			tagRow{data: levels{resource: []any{key, "x"}}, want: tags}.run(t)
-			tagRow{data: levels{scope: []any{key, "x"}}, want: tags}.run(t)
-			tagRow{data: levels{record: []any{key, "x"}}, want: tags}.run(t)
+			tagRow{data: scoped{resource: []any{key, "x"}}, want: tags}.run(t)
+			tagRow{data: scoped{scope: []any{key, "x"}}, want: tags}.run(t)
+			tagRow{data: scoped{record: []any{key, "x"}}, want: tags}.run(t)
 		})
 	}
 }
@@ -237,7 +237,7 @@ func TestMetricTagKeys(t *testing.T) {
 		"as it is, but safe":                   {options: otelNames, key: "http method", want: "http_method"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out := translateMetrics(t, options(row.options), levels{record: []any{row.key, "x"}}.metrics())
+			out := translateMetrics(t, options(row.options), scoped{record: []any{row.key, "x"}}.metrics())
 			requireTags(t, []string{row.want, "x", "instance_id", "0"}, out)
 		})
 	}
@@ -248,7 +248,7 @@ func unsafeKeys(o *Options) { o.SyslogSafe = false }
 func otelNames(o *Options) { o.PrometheusNames = false }
 
 func TestTagKeysStayNamesInLogsAndTraces(t *testing.T) {
-	data := levels{record: []any{"http.method", "x"}}
+	data := scoped{record: []any{"http.method", "x"}}
 	requireTags(t, []string{"http.method", "x", "source_type", "OTEL"}, translateLogs(t, defaults(), data.logs()))
 	requireTags(t, []string{"http.method", "x"}, translateTraces(t, defaults(), data.traces()))
 }
@@ -273,7 +273,7 @@ func TestSyslogSafeKeys(t *testing.T) {
 		"exactly 32 after renaming": {"org.cloudfoundry." + strings.Repeat("k", 32), strings.Repeat("k", 32)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tagRow{data: levels{record: []any{row.key, "x"}}, want: []string{row.want, "x"}}.run(t)
+			tagRow{data: scoped{record: []any{row.key, "x"}}, want: []string{row.want, "x"}}.run(t)
 		})
 	}
 }
@@ -289,17 +289,17 @@ func fnv1a(s string) string {
 func TestSyslogUnsafeKeys(t *testing.T) {
 	long := strings.Repeat("k", 200)
 	for name, row := range map[string]tagRow{
-		"any character": {data: levels{record: []any{"a =]\"é\n", "x"}}, want: []string{"a =]\"é\n", "x"}},
-		"any length":    {data: levels{record: []any{long, "x"}}, want: []string{long, "x"}},
-		"empty":         {data: levels{record: []any{"", "x"}}, want: []string{"", "x"}},
-		"renamed":       {data: levels{record: []any{"cloudfoundry.app.id", "x"}}, want: []string{"app_id", "x"}},
-		"not UTF-8":     {data: levels{record: []any{"a\xff", "x"}}, want: []string{"a\uFFFD", "x"}},
+		"any character": {data: scoped{record: []any{"a =]\"é\n", "x"}}, want: []string{"a =]\"é\n", "x"}},
+		"any length":    {data: scoped{record: []any{long, "x"}}, want: []string{long, "x"}},
+		"empty":         {data: scoped{record: []any{"", "x"}}, want: []string{"", "x"}},
+		"renamed":       {data: scoped{record: []any{"cloudfoundry.app.id", "x"}}, want: []string{"app_id", "x"}},
+		"not UTF-8":     {data: scoped{record: []any{"a\xff", "x"}}, want: []string{"a\uFFFD", "x"}},
 		"not UTF-8, and the same once mended": {
-			data: levels{resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}},
+			data: scoped{resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}},
 			want: []string{"a\uFFFD", "record"},
 		},
-		"not UTF-8, and the same once mended, on one level": {
-			data: levels{record: []any{"a\xfe", "first in byte order", "a\xff", "second"}},
+		"not UTF-8, and the same once mended, in one scope": {
+			data: scoped{record: []any{"a\xfe", "first in byte order", "a\xff", "second"}},
 			want: []string{"a\uFFFD", "first in byte order"},
 		},
 	} {
@@ -313,74 +313,74 @@ func TestSyslogUnsafeKeys(t *testing.T) {
 func TestTagKeyCollisions(t *testing.T) {
 	for name, row := range map[string]tagRow{
 		"record over resource": {
-			data: levels{resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}},
+			data: scoped{resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}},
 			want: []string{"a_b", "record"},
 		},
 		"record over resource, against the byte order": {
-			data: levels{resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}},
+			data: scoped{resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}},
 			want: []string{"a_b", "scope"},
 		},
 		"first in byte order": {
-			data: levels{record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}},
+			data: scoped{record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}},
 			want: []string{"a_b", "space"},
 		},
 		"first in byte order, last in the data": {
-			data: levels{record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}},
+			data: scoped{record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}},
 			want: []string{"a_b", "space"},
 		},
 		"first in byte order on the resource": {
-			data: levels{resource: []any{"a_b", "underscore", "a b", "space"}},
+			data: scoped{resource: []any{"a_b", "underscore", "a b", "space"}},
 			want: []string{"a_b", "space"},
 		},
 		"by renaming: the order of the original keys": {
-			data: levels{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"}},
+			data: scoped{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"}},
 			want: []string{"app_id", "plain"},
 		},
 		"by renaming: the record over the resource": {
-			data: levels{resource: []any{"app_id", "resource"}, record: []any{"org.cloudfoundry.app_id", "record"}},
+			data: scoped{resource: []any{"app_id", "resource"}, record: []any{"org.cloudfoundry.app_id", "record"}},
 			want: []string{"app_id", "record"},
 		},
 		"the original key shadowed by the record": {
-			data: levels{resource: []any{"a b", "resource space", "a=b", "resource equals"}, record: []any{"a=b", "record"}},
+			data: scoped{resource: []any{"a b", "resource space", "a=b", "resource equals"}, record: []any{"a=b", "record"}},
 			want: []string{"a_b", "record"},
 		},
 		"among many": {
-			data: levels{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
+			data: scoped{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
 			want: append([]string{"a_b", "space"}, manyTags(20)...),
 		},
 	} {
 		t.Run(name, row.run)
 	}
 	for name, row := range map[string]struct {
-		data levels
+		data scoped
 		want []string
 	}{
 		"joined in byte order of the keys": {
-			data: levels{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}},
+			data: scoped{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}},
 			want: []string{"a_b", "dash;dot;underscore"},
 		},
 		"joined on the resource": {
-			data: levels{resource: []any{"a_b", "x", "a.b", "a"}},
+			data: scoped{resource: []any{"a_b", "x", "a.b", "a"}},
 			want: []string{"a_b", "a;x"},
 		},
 		"several at once": {
-			data: levels{record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"}},
+			data: scoped{record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"}},
 			want: []string{"a_b", "1;4", "c_d", "2;5", "e", "3"},
 		},
 		"joined after renaming": {
-			data: levels{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}},
+			data: scoped{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}},
 			want: []string{"app_id", "plain;cf"},
 		},
 		"joined with what became an exported key": {
-			data: levels{record: []any{"instance.id", "dot", "exported.instance.id", "exported"}},
+			data: scoped{record: []any{"instance.id", "dot", "exported.instance.id", "exported"}},
 			want: []string{"exported_instance_id", "exported;dot"},
 		},
 		"joined, an empty value": {
-			data: levels{record: []any{"a.b", "", "a_b", "x"}},
+			data: scoped{record: []any{"a.b", "", "a_b", "x"}},
 			want: []string{"a_b", ";x"},
 		},
 		"joined among many": {
-			data: levels{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
+			data: scoped{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
 			want: append([]string{"a_b", "space;underscore"}, manyTags(20)...),
 		},
 	} {
@@ -389,7 +389,7 @@ func TestTagKeyCollisions(t *testing.T) {
 		})
 	}
 	t.Run("of metrics, as they are", func(t *testing.T) {
-		data := levels{record: []any{"a_b", "underscore", "a b", "space"}}
+		data := scoped{record: []any{"a_b", "underscore", "a b", "space"}}
 		requireTags(t, []string{"a_b", "space", "instance_id", "0"}, translateMetrics(t, options(otelNames), data.metrics()))
 	})
 }
@@ -415,7 +415,7 @@ func TestKeyCacheFull(t *testing.T) {
 	traces := NewTraces(defaults())
 	for i := range cachedKeys + 10 {
 		key := fmt.Sprintf("k %d", i)
-		out := recordAll(t, traces.Translate(levels{record: []any{key, "x"}}.traces()))
+		out := recordAll(t, traces.Translate(scoped{record: []any{key, "x"}}.traces()))
 		require.Equal(t, "x", out.envelopes[0].GetTags()[fmt.Sprintf("k_%d", i)])
 	}
 	require.LessOrEqual(t, len(traces.keys.made), cachedKeys)
@@ -447,7 +447,7 @@ func TestTruncate(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			traces := levels{record: row.record}.traces()
+			traces := scoped{record: row.record}.traces()
 			out := translateTraces(t, defaults(), traces)
 			require.Len(t, out.envelopes, 1)
 			out.requireRejected(nil)
@@ -553,8 +553,8 @@ func TestTooLarge(t *testing.T) {
 	record.SetEventName("e")
 	record.Body().SetStr(huge)
 	for name, out := range map[string]*recorder{
-		"too many tags":     translateTraces(t, defaults(), levels{record: manyShort}.traces()),
-		"the tags of a log": translateLogs(t, defaults(), levels{record: manyShort}.logs()),
+		"too many tags":     translateTraces(t, defaults(), scoped{record: manyShort}.traces()),
+		"the tags of a log": translateLogs(t, defaults(), scoped{record: manyShort}.logs()),
 		"an event":          translateLogs(t, defaults(), event),
 		"the name of a gauge": metric(func(m pmetric.Metric) {
 			point(m.SetEmptyGauge().DataPoints()).SetIntValue(1)
@@ -612,7 +612,7 @@ func TestSizeLimit(t *testing.T) {
 // translateOneOf translates one item of a kind that has a tag with this value.
 func translateOneOf(t *testing.T, kind, value string) *recorder {
 	t.Helper()
-	switch data := (levels{resource: []any{"k", value}}); kind {
+	switch data := (scoped{resource: []any{"k", value}}); kind {
 	case "log", "event", "parts":
 		logs := data.logs()
 		record := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
