@@ -22,10 +22,10 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
 
-	"github.com/loggregatorexporter/loggregatorexporter/diodes"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/validate"
 )
 
 // Config is the configuration of the exporter. The README explains every key. As in the other structs here, the blank field prevents
@@ -76,17 +76,13 @@ type DropPolicy string
 
 // The drop policies.
 const (
-	DropOldest DropPolicy = "oldest" // the batch that has waited longest
-	DropNewest DropPolicy = "newest" // the batch that is pushed
+	DropOldest DropPolicy = queue.DropOldest // the batch that has waited longest
+	DropNewest DropPolicy = queue.DropNewest // the batch that is pushed
 )
 
 // bounds returns the settings of the queue.
 func (cfg DiodeConfig) bounds() queue.Bounds {
-	b := queue.Bounds{Capacity: cfg.Capacity, MaxItems: cfg.MaxItems, MaxBytes: cfg.MaxBytes}
-	if cfg.DropPolicy == DropNewest {
-		b.Policy = diodes.DropNewest
-	}
-	return b
+	return queue.Bounds{Capacity: cfg.Capacity, MaxItems: cfg.MaxItems, MaxBytes: cfg.MaxBytes, DropPolicy: string(cfg.DropPolicy)}
 }
 
 // BatchConfig bounds one message to Loggregator.
@@ -312,20 +308,17 @@ func (cfg Config) Marshal(conf *confmap.Conf) error {
 func (cfg *Config) Validate() error {
 	return errors.Join(
 		cfg.validateConnection(),
-		cfg.validateDurations(),
-		cfg.validateRetry(),
-		inRange("diode::capacity", cfg.Diode.Capacity, 1, diodes.MaxSize),
-		notNegative("diode::max_items", cfg.Diode.MaxItems),
-		notNegative("diode::max_bytes", cfg.Diode.MaxBytes),
-		oneOf("diode::drop_policy", cfg.Diode.DropPolicy, DropOldest, DropNewest),
-		inRange("batch::max_envelopes", cfg.Batch.MaxEnvelopes, 1, math.MaxInt32),
-		inRange("batch::max_bytes", cfg.Batch.MaxBytes, minMessageBytes, maxMessageBytes),
+		validate.Durations(cfg),
+		validate.Retry("retry_on_failure", cfg.RetryConfig),
+		cfg.Diode.bounds().Validate("diode::"),
+		validate.InRange("batch::max_envelopes", cfg.Batch.MaxEnvelopes, 1, math.MaxInt32),
+		validate.InRange("batch::max_bytes", cfg.Batch.MaxBytes, minMessageBytes, maxMessageBytes),
 		cfg.validateRateLimit(),
 		cfg.validateIdentity(),
-		inRange("logs::max_payload_bytes", cfg.Logs.MaxPayloadBytes, minPayloadBytes, maxPayloadBytes),
-		oneOf("logs::events_as", cfg.Logs.EventsAs, EventsAsEvent, EventsAsLog),
-		oneOf("metrics::naming", cfg.Metrics.Naming, NamingPrometheus, NamingOTel),
-		oneOf("metrics::double_sums", cfg.Metrics.DoubleSums, DoubleSumsCounter, DoubleSumsGauge),
+		validate.InRange("logs::max_payload_bytes", cfg.Logs.MaxPayloadBytes, minPayloadBytes, maxPayloadBytes),
+		validate.OneOf("logs::events_as", cfg.Logs.EventsAs, EventsAsEvent, EventsAsLog),
+		validate.OneOf("metrics::naming", cfg.Metrics.Naming, NamingPrometheus, NamingOTel),
+		validate.OneOf("metrics::double_sums", cfg.Metrics.DoubleSums, DoubleSumsCounter, DoubleSumsGauge),
 	)
 }
 
@@ -347,7 +340,7 @@ func (cfg *Config) validateConnection() error {
 	if cfg.Compression.IsCompressed() {
 		refuse("compression: %q is not possible, because Loggregator decompresses nothing; leave it out", cfg.Compression)
 	}
-	if keepalive := cfg.Keepalive.Get(); keepalive != nil && keepalive.Time < minKeepaliveTime && !unitMissing(keepalive.Time) {
+	if keepalive := cfg.Keepalive.Get(); keepalive != nil && keepalive.Time < minKeepaliveTime && !validate.UnitMissing(keepalive.Time) {
 		refuse("keepalive::time: must be at least %s, or the Loggregator agent closes the connection; it is %s", minKeepaliveTime, keepalive.Time)
 	}
 	errs = append(errs, validateTLS(&cfg.TLS))
@@ -391,38 +384,6 @@ func validateTLS(cfg *configtls.ClientConfig) error {
 	return nil
 }
 
-// leastDuration is below what any duration in the configuration can sensibly be. A number without a unit, which the collector
-// takes as nanoseconds, is even less.
-const leastDuration = time.Millisecond
-
-func unitMissing(d time.Duration) bool { return d > 0 && d < leastDuration }
-
-// validateDurations refuses durations that seem to lack a unit, also in the collector's own settings.
-func (cfg *Config) validateDurations() error {
-	conf := confmap.New()
-	if err := conf.Marshal(cfg); err != nil {
-		return err
-	}
-	var errs []error
-	for _, key := range conf.AllKeys() {
-		if d, ok := conf.Get(key).(time.Duration); ok && unitMissing(d) {
-			unit := "s"
-			if d >= 1000 {
-				unit = "ms"
-			}
-			errs = append(errs, fmt.Errorf("%s: must be 0s, or %s or more, not %s; is the unit missing? write %d%s", key, leastDuration, d, d, unit))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (cfg *Config) validateRetry() error {
-	if retry := cfg.RetryConfig; retry.Enabled && retry.Multiplier >= 0 && retry.Multiplier < 1 { // The collector refuses what is below 0.
-		return fmt.Errorf("retry_on_failure::multiplier: must be at least 1, or each pause is shorter than the one before; it is %v", retry.Multiplier)
-	}
-	return nil
-}
-
 func (cfg *Config) validateRateLimit() error {
 	limit := cfg.RateLimit
 	if limit.EnvelopesPerSecond < 0 || math.IsNaN(limit.EnvelopesPerSecond) || math.IsInf(limit.EnvelopesPerSecond, 0) {
@@ -448,31 +409,6 @@ func (cfg *Config) validateIdentity() error {
 		errs = append(errs, errors.New("identity::instance_id::attributes: must not contain an empty key"))
 	}
 	return errors.Join(errs...)
-}
-
-func inRange(key string, value, least, most int) error {
-	if value < least || value > most {
-		return fmt.Errorf("%s: must be from %d to %d, not %d", key, least, most, value)
-	}
-	return nil
-}
-
-func notNegative(key string, value int) error {
-	if value < 0 {
-		return fmt.Errorf("%s: must be 0 (no bound) or more, not %d", key, value)
-	}
-	return nil
-}
-
-func oneOf[S ~string](key string, value S, allowed ...S) error {
-	if slices.Contains(allowed, value) {
-		return nil
-	}
-	quoted := make([]string, len(allowed))
-	for i, a := range allowed {
-		quoted[i] = fmt.Sprintf("%q", a)
-	}
-	return fmt.Errorf("%s: must be %s, not %q", key, strings.Join(quoted, " or "), value)
 }
 
 // delivery returns the settings of where and how to send.

@@ -8,17 +8,16 @@ import (
 	"errors"
 	"iter"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/exporter"
-	"go.opentelemetry.io/collector/pipeline"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/telemetry"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
@@ -26,26 +25,15 @@ import (
 // shuts them down one after the other, with a context that has no deadline.
 const shutdownTimeout = 10 * time.Second
 
-// signal is what differs between logs, metrics and traces.
-type signal[D comparable] struct {
-	name  pipeline.Signal
-	count func(D) int // items: log records, data points, spans
-	size  func(D) int // bytes, as encoded in OTLP
-	// ref keeps pdata from being reused after consume has returned, until unref.
-	ref, unref func(D)
-	translate  func(D) iter.Seq[translate.Envelope]
-}
-
 // signalExporter is the exporter of one signal. A batch goes through consume, the queue, and drain.
 type signalExporter[D comparable] struct {
-	signal  signal[D]
-	cfg     *Config
-	set     exporter.Settings
-	clients *delivery.Shared[*Config]
-	queue   *queue.Queue[D]
-	report  *report.Report
+	translate func(D) iter.Seq[translate.Envelope]
+	cfg       *Config
+	set       exporter.Settings
+	clients   *delivery.Shared[*Config]
+	queue     *queue.Queue[D]
+	report    *telemetry.Exporter
 
-	closing  atomic.Bool // the queue is closed, or about to be
 	shutOnce sync.Once
 	// Since Start:
 	client  *delivery.Client // shared by the signals of the exporter ID
@@ -53,15 +41,16 @@ type signalExporter[D comparable] struct {
 	drained chan struct{} // closed when the drain has ended
 }
 
-func newSignalExporter[D comparable](set exporter.Settings, cfg *Config, clients *delivery.Shared[*Config], s signal[D]) (*signalExporter[D], error) {
-	e := &signalExporter[D]{signal: s, cfg: cfg, set: set, clients: clients, queue: queue.New[D](cfg.Diode.bounds())}
-	var err error
-	e.report, err = report.New(set, report.Settings{
-		Signal:             s.name,
+func newSignalExporter[D comparable](
+	set exporter.Settings, cfg *Config, clients *delivery.Shared[*Config], s queue.Signal[D], t func(D) iter.Seq[translate.Envelope],
+) (*signalExporter[D], error) {
+	e := &signalExporter[D]{translate: t, cfg: cfg, set: set, clients: clients, report: telemetry.New(set.Logger)}
+	e.queue = queue.New(s, cfg.Diode.bounds(), e.report.Report)
+	return e, e.report.Register(set, telemetry.Settings{
+		Signal:             s.Name,
 		MaxItems:           cfg.Diode.MaxItems,
 		EnvelopesPerSecond: cfg.RateLimit.EnvelopesPerSecond,
 	}, e.queue)
-	return e, err
 }
 
 // Capabilities says that the exporter only reads the data.
@@ -70,60 +59,33 @@ func (*signalExporter[D]) Capabilities() consumer.Capabilities {
 }
 
 // consume puts a batch into the queue. It runs on the pipeline's goroutines, and never makes them wait. When the queue is full, the
-// oldest batches give way or, with the drop policy newest, this one. After Shutdown this one does.
-func (e *signalExporter[D]) consume(data D) {
-	items := e.signal.count(data)
-	if items == 0 {
-		return
-	}
-	e.signal.ref(data)
-	e.report.Accepted(items)
-	pushed := queue.Batch[D]{Data: data, Items: items}
-	if e.cfg.Diode.MaxBytes > 0 {
-		pushed.Bytes = e.signal.size(data)
-	}
-	e.queue.Push(pushed, func(dropped queue.Batch[D]) {
-		if dropped == pushed && e.closing.Load() {
-			e.drop(dropped, report.DropShutdown)
-		} else {
-			e.drop(dropped, report.DropOverflow)
-		}
-	})
-}
-
-// drop counts a batch that is given up, and releases its data.
-func (e *signalExporter[D]) drop(b queue.Batch[D], reason report.DropReason) {
-	e.report.Dropped(reason, b.Items)
-	e.signal.unref(b.Data)
-}
+// oldest batches are dropped or, with the drop policy newest, this one. After Shutdown this one is.
+func (e *signalExporter[D]) consume(data D) { e.queue.Push(data) }
 
 // drain translates the batches of the queue, packs their envelopes into messages and delivers these, until the queue is closed and empty.
-// Once ctx is done it drops the batches.
+// Once ctx is done the queue drops them.
 func (e *signalExporter[D]) drain(ctx context.Context) {
 	defer close(e.drained)
 	sender := e.client.NewSender()
 	message := delivery.NewMessage(e.cfg.Batch.MaxEnvelopes, e.cfg.Batch.MaxBytes)
-	for batch, ok := range e.queue.All() {
-		switch {
-		case !ok: // Nothing waits: the message goes although it is not full.
+	for batch, ok := range e.queue.All(ctx) {
+		if !ok { // Nothing waits: the message goes although it is not full.
 			e.deliver(ctx, sender, message)
-		case ctx.Err() != nil:
-			e.drop(batch, report.DropShutdown)
-		default:
-			for envelope := range e.signal.translate(batch.Data) {
-				e.report.Truncated(envelope.Truncated)
-				if envelope.Reason != "" {
-					e.report.Rejected(envelope.Reason, envelope.Items)
-					message.EndItem()
-					continue
-				}
-				if !message.Fits(envelope.Encoded) {
-					e.deliver(ctx, sender, message)
-				}
-				message.Append(envelope.Encoded, envelope.Items)
-			}
-			e.signal.unref(batch.Data)
+			continue
 		}
+		for envelope := range e.translate(batch.Data) {
+			e.report.Truncated(envelope.Truncated)
+			if envelope.Reason != "" {
+				e.report.Rejected(envelope.Reason, envelope.Items)
+				message.EndItem()
+				continue
+			}
+			if !message.Fits(envelope.Encoded) {
+				e.deliver(ctx, sender, message)
+			}
+			message.Append(envelope.Encoded, envelope.Items)
+		}
+		e.queue.Release(batch)
 	}
 }
 
@@ -172,12 +134,9 @@ func (e *signalExporter[D]) Shutdown(ctx context.Context) error {
 
 func (e *signalExporter[D]) shutDown(ctx context.Context) error {
 	defer e.report.Shutdown()
-	e.closing.Store(true)
 	e.queue.Close()
 	if e.drained == nil { // Not started.
-		for b, ok := e.queue.TryNext(); ok; b, ok = e.queue.TryNext() {
-			e.drop(b, report.DropShutdown)
-		}
+		e.queue.DropAll()
 		return nil
 	}
 	e.report.StopStatus()

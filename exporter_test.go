@@ -36,6 +36,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 )
 
 // fixture is an exporter's surroundings.
@@ -652,9 +653,10 @@ func TestBatchRelease(t *testing.T) {
 	feed := f.create("logs")
 	e := feed.Component.(logsExporter)
 	var held, released atomic.Int64
-	ref, unref := e.signal.ref, e.signal.unref
-	e.signal.ref = func(data plog.Logs) { held.Add(1); ref(data) }
-	e.signal.unref = func(data plog.Logs) { released.Add(1); unref(data) }
+	counted := queue.Logs
+	counted.Ref = func(data plog.Logs) { held.Add(1); queue.Logs.Ref(data) }
+	counted.Unref = func(data plog.Logs) { released.Add(1); queue.Logs.Unref(data) }
+	e.queue = queue.New(counted, f.cfg.Diode.bounds(), e.report.Report)
 	require.NoError(t, e.Start(t.Context(), f.host))
 	feed.push(0, 1, 1)
 	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })

@@ -11,11 +11,10 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
-	"go.opentelemetry.io/collector/pdata/xpdata/pref"
-	"go.opentelemetry.io/collector/pipeline"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
@@ -39,40 +38,19 @@ type factory struct {
 
 func (f *factory) createLogs(_ context.Context, set exporter.Settings, cfg component.Config) (exporter.Logs, error) {
 	c := cfg.(*Config)
-	e, err := newSignalExporter(set, c, &f.clients, signal[plog.Logs]{
-		name:      pipeline.SignalLogs,
-		count:     plog.Logs.LogRecordCount,
-		size:      (&plog.ProtoMarshaler{}).LogsSize,
-		ref:       pref.RefLogs,
-		unref:     pref.UnrefLogs,
-		translate: translate.NewLogs(c.translation()).Translate,
-	})
+	e, err := newSignalExporter(set, c, &f.clients, queue.Logs, translate.NewLogs(c.translation()).Translate)
 	return logsExporter{e}, err
 }
 
 func (f *factory) createMetrics(_ context.Context, set exporter.Settings, cfg component.Config) (exporter.Metrics, error) {
 	c := cfg.(*Config)
-	e, err := newSignalExporter(set, c, &f.clients, signal[pmetric.Metrics]{
-		name:      pipeline.SignalMetrics,
-		count:     pmetric.Metrics.DataPointCount,
-		size:      (&pmetric.ProtoMarshaler{}).MetricsSize,
-		ref:       pref.RefMetrics,
-		unref:     pref.UnrefMetrics,
-		translate: translate.NewMetrics(c.translation()).Translate,
-	})
+	e, err := newSignalExporter(set, c, &f.clients, queue.Metrics, translate.NewMetrics(c.translation()).Translate)
 	return metricsExporter{e}, err
 }
 
 func (f *factory) createTraces(_ context.Context, set exporter.Settings, cfg component.Config) (exporter.Traces, error) {
 	c := cfg.(*Config)
-	e, err := newSignalExporter(set, c, &f.clients, signal[ptrace.Traces]{
-		name:      pipeline.SignalTraces,
-		count:     ptrace.Traces.SpanCount,
-		size:      (&ptrace.ProtoMarshaler{}).TracesSize,
-		ref:       pref.RefTraces,
-		unref:     pref.UnrefTraces,
-		translate: translate.NewTraces(c.translation()).Translate,
-	})
+	e, err := newSignalExporter(set, c, &f.clients, queue.Traces, translate.NewTraces(c.translation()).Translate)
 	return tracesExporter{e}, err
 }
 

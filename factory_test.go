@@ -64,7 +64,7 @@ func patient(t *testing.T) exporter.Factory {
 			e, err := f.CreateLogs(ctx, set, cfg)
 			require.NoError(t, err)
 			consume, err := consumer.NewLogs(func(ctx context.Context, data plog.Logs) error {
-				defer wait(e.(logsExporter).report)
+				defer wait(e.(logsExporter).report.Report)
 				return e.ConsumeLogs(ctx, data)
 			})
 			return struct {
@@ -76,7 +76,7 @@ func patient(t *testing.T) exporter.Factory {
 			e, err := f.CreateMetrics(ctx, set, cfg)
 			require.NoError(t, err)
 			consume, err := consumer.NewMetrics(func(ctx context.Context, data pmetric.Metrics) error {
-				defer wait(e.(metricsExporter).report)
+				defer wait(e.(metricsExporter).report.Report)
 				return e.ConsumeMetrics(ctx, data)
 			})
 			return struct {
@@ -88,7 +88,7 @@ func patient(t *testing.T) exporter.Factory {
 			e, err := f.CreateTraces(ctx, set, cfg)
 			require.NoError(t, err)
 			consume, err := consumer.NewTraces(func(ctx context.Context, data ptrace.Traces) error {
-				defer wait(e.(tracesExporter).report)
+				defer wait(e.(tracesExporter).report.Report)
 				return e.ConsumeTraces(ctx, data)
 			})
 			return struct {

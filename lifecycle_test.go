@@ -88,19 +88,6 @@ func TestConsumeAfterShutdown(t *testing.T) {
 	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
 }
 
-// Until Shutdown closes the diode, what the diode drops counts as overflow.
-func TestOverflowBeforeShutdown(t *testing.T) {
-	f := newFixture(t)
-	f.cfg.Diode.Capacity = 1
-	feed := f.create("logs")
-	feed.push(0, 1, 1)
-	feed.Component.(logsExporter).closing.Store(true)
-	feed.push(1, 2, 1)
-	require.NoError(t, feed.Shutdown(t.Context()))
-	assert.Equal(t, 1, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "overflow")))
-	assert.Equal(t, 2, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
-}
-
 func TestShutdownWithoutStart(t *testing.T) {
 	f := newFixture(t)
 	e := f.create("logs")

@@ -44,8 +44,8 @@ import (
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/telemetry"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
@@ -340,8 +340,8 @@ func TestRetryTranslatesOnce(t *testing.T) {
 	e := f.create("logs")
 	exporter := e.Component.(logsExporter).signalExporter
 	var translated atomic.Int32
-	original := exporter.signal.translate
-	exporter.signal.translate = func(data plog.Logs) iter.Seq[translate.Envelope] {
+	original := exporter.translate
+	exporter.translate = func(data plog.Logs) iter.Seq[translate.Envelope] {
 		translated.Add(1)
 		return original(data)
 	}
@@ -889,8 +889,9 @@ func logOfEverything(t *testing.T) []logged {
 
 	// Losses that need no server.
 	f := newFixture(t)
-	r, err := report.New(f.settings(), report.Settings{Signal: pipeline.SignalLogs}, queue.New[int](queue.Bounds{Capacity: 1}))
-	require.NoError(t, err)
+	set := f.settings()
+	r := telemetry.New(set.Logger)
+	require.NoError(t, r.Register(set, telemetry.Settings{Signal: pipeline.SignalLogs}, nil))
 	for _, reason := range []report.DropReason{report.DropOverflow, report.DropShutdown} {
 		r.Dropped(reason, 100)
 	}
@@ -931,17 +932,17 @@ func collect(all map[string]logged, f *fixture) {
 	}
 }
 
-// The README explains every line of the log from level info on.
-func TestReadmeExplainsLogLines(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
+// docs/operations.md explains every line of the log from level info on.
+func TestPageExplainsLogLines(t *testing.T) {
+	page, err := os.ReadFile("docs/operations.md")
 	require.NoError(t, err)
 	for _, line := range logOfEverything(t) {
 		if line.level < zap.InfoLevel {
 			continue
 		}
 		first, _, _ := strings.Cut(line.message, ". ")
-		if !strings.Contains(string(readme), strings.TrimSuffix(first, ".")) { // assert would print all of it.
-			t.Errorf("the README does not explain: %s", line.message)
+		if !strings.Contains(string(page), strings.TrimSuffix(first, ".")) { // assert would print all of it.
+			t.Errorf("docs/operations.md does not explain: %s", line.message)
 		}
 	}
 }

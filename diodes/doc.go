@@ -1,8 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package diodes implements ring buffers that never block a writer. A full ring drops an element, and the Set that dropped it
-// returns it to the caller, who can count and release it.
+// Package diodes implements ring buffers that never block a writer. A full ring drops an element: the Set that drops it returns it
+// to the caller, who can count and release it.
 //
 //	d := diodes.NewManyToOne[[]byte](1000, nil)
 //
@@ -16,7 +16,11 @@
 //		send(record)
 //	}
 //
-// [OneToOne] has one writer and one reader. [ManyToOne] has many writers; a [Writer] makes their Sets cheaper. [OneToMany] has
-// many readers: each [Poller] gets every element. A ring of n elements drops none before it holds n, and then one a Set.
-// README.md helps to choose and size a diode, and compares it with channels and Cloud Foundry's go-diodes.
+// [OneToOne] has one writer and one reader. [ManyToOne] has many writers; a [Writer] makes their Sets cheaper. [OneToMany] has many
+// readers: each [Poller] gets every element. A diode of size n drops nothing until it holds n elements; then each Set drops one.
+//
+// A full diode drops its oldest element, or, with [DropNewest], the element that is being set. Every element is accounted for: it is
+// read, returned as dropped or evicted, or in the ring. To make writers wait instead, use a channel.
+//
+// README.md helps to choose and size a diode, and compares diodes with channels and Cloud Foundry's go-diodes.
 package diodes

@@ -78,7 +78,7 @@ func ExampleManyToOne_Writer() {
 	// Output: 40 of 100
 }
 
-// A bound in bytes: the oldest give way until the newest fits.
+// A bound in bytes: the oldest are evicted until the newest fits.
 func ExampleManyToOne_Evict() {
 	const maxBytes = 10
 	var bytes atomic.Int64

@@ -18,9 +18,9 @@ const initialWriters = 4 // Sets and Evicts at the same time before one allocate
 // Every element comes out exactly once: from the reader's methods, from Evict, or from the Set that dropped it. The ring
 // then holds no reference to it. The elements of one writer are read in the order of its Sets.
 //
-// One goroutine at a time, the reader, may call TryNext, Next and NextContext; any may call the other methods. Next and
-// NextContext block without using the processor. A goroutine descheduled inside a method delays no other Set and no read, except
-// by a sleeping reader that it was about to wake; the next Set wakes that reader too. The zero value is not usable.
+// One goroutine at a time, the reader, may call TryNext, Next and NextContext. Any number may call the other methods, concurrently. A
+// goroutine descheduled inside a method delays no Set of another, and no read unless it was about to wake the sleeping reader;
+// then the next Set wakes it. The zero value is not usable.
 type ManyToOne[T any] struct {
 	queue[T]
 
@@ -42,8 +42,8 @@ type sharedWriter[T any] struct {
 
 func (w *sharedWriter[T]) hold() bool { return w.held.Load() == 0 && w.held.CompareAndSwap(0, 1) }
 
-// NewManyToOne returns a diode for exactly size elements, from 1 to [MaxSize], else it panics. The alerter, which may be nil, is
-// told of each dropped element. The policy is [DropOldest] unless given.
+// NewManyToOne returns a diode for exactly size elements. It panics if size is not from 1 to [MaxSize]. The alerter, which may be
+// nil, is told of each dropped element. The policy is [DropOldest] by default.
 func NewManyToOne[T any](size int, alerter Alerter, policy ...DropPolicy) *ManyToOne[T] {
 	d := &ManyToOne[T]{}
 	d.init(size, initialWriters, alerter, policy)
@@ -59,12 +59,12 @@ func NewManyToOne[T any](size int, alerter Alerter, policy ...DropPolicy) *ManyT
 	return d
 }
 
-// Set puts x into the ring. If that dropped an element, Set alerts and returns it and true: the oldest element if the ring was
-// full, or x if it was full under [DropNewest], or after Close.
+// Set puts x into the ring. If that dropped an element, Set alerts and returns the element and true: the oldest if the ring was
+// full, or x if the ring was full under [DropNewest] or closed.
 //
-// Set is wait-free. It backs off for 2–3 µs after a lost race, once or twice, then for a fraction of that. After 65,536 lost
-// races (some tens of ms), or if hundreds of thousands of Sets run at once, it drops x. Alert delays it, and to wake the
-// reader it takes the runtime's lock of a channel. It allocates only if more Sets and Evicts than ever before run at once.
+// Set is wait-free, apart from the Alerter, and from the lock of a channel that it takes to wake the reader. After a lost race it
+// backs off for 2–3 µs, once or twice, then for a fraction of that. After 65,536 lost races in a row (some tens of ms), or if hundreds of
+// thousands of Sets run at once, it drops x. It allocates only when more Sets and Evicts than ever before run at once.
 func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 	w := d.current.Load()
 	if !w.held.CompareAndSwap(0, 1) {
@@ -82,8 +82,9 @@ func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 	return dropped, ok
 }
 
-// Evict takes the oldest element as a writer, and alerts. It returns false if the ring is empty, or where Set gives up. It bounds
-// a ring in other units: evict until x fits, then set. It loads log2(size) slots, and is wait-free and allocates as Set.
+// Evict removes the oldest element, alerts, and returns the element and true. It returns false if the ring is empty, or after as many
+// lost races as make Set drop x. It is for a bound in another unit, such as bytes: evict until x fits, then set. Evict is wait-free and
+// allocates as Set does. It takes O(log size) steps.
 func (d *ManyToOne[T]) Evict() (x T, ok bool) {
 	if w := d.borrow(); w != nil {
 		x, ok = d.evict(&w.writer, nil)
@@ -133,8 +134,8 @@ func (d *ManyToOne[T]) borrow() *sharedWriter[T] {
 	}
 }
 
-// Writer returns a handle for a goroutine that sets often: it saves two atomic operations a Set. Writer takes a lock that no
-// Set takes. It panics when 8 million, less the size of the ring, are in use.
+// Writer returns a handle for a goroutine that sets often; it saves two atomic operations a Set. Release it after use. Writer takes a
+// lock that no Set takes. It panics if more than [MaxSize] less the size of the ring are in use.
 func (d *ManyToOne[T]) Writer() *Writer[T] {
 	d.handles.Lock()
 	defer d.handles.Unlock()
@@ -154,7 +155,7 @@ func (d *ManyToOne[T]) Writer() *Writer[T] {
 	return w
 }
 
-// A Writer sets into a [ManyToOne] without allocating. One goroutine at a time may use it. The zero value is not usable.
+// A Writer sets elements of a [ManyToOne] and never allocates. One goroutine at a time may use it. The zero value is not usable.
 type Writer[T any] struct {
 	_      [cacheLine]byte
 	writer writer[T]
@@ -168,7 +169,7 @@ func (w *Writer[T]) Set(x T) (dropped T, ok bool) { return w.d.set(&w.writer, x,
 // Evict is [ManyToOne.Evict].
 func (w *Writer[T]) Evict() (T, bool) { return w.d.evict(&w.writer, w.d.alerter) }
 
-// Release returns the memory of w to the diode. w can't be used after it. A second Release does nothing.
+// Release returns the memory of w to the diode. No other method may be called after it. A second Release does nothing.
 func (w *Writer[T]) Release() {
 	if w.d == nil {
 		return

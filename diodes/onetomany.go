@@ -17,11 +17,13 @@ import (
 //	q.TryNext       c              2 missed: a and b
 //
 // There is no [DropPolicy]: to keep the oldest elements, one slow or abandoned poller would stop the broadcast to all.
-// One goroutine at a time may call Set and Evict; any may call the other methods. The zero value is not usable.
 //
-// A poller announces its copy, then loads the slot again. The writer replaces the element, then loads the announcements. So
-// the poller sees that it is late, or the writer retires the node, and the last to read the element clears the cell.
+// One goroutine at a time, the writer, may call Set and Evict. Any number may call the other methods, concurrently. The zero value is
+// not usable.
 type OneToMany[T any] struct {
+	// A poller announces its copy, then loads the slot again. The writer replaces the element, then loads the announcements. So
+	// the poller sees that it is late, or the writer retires the node, and the last to read the element clears the cell.
+
 	ring
 	arena   arena[T]
 	alerter Alerter
@@ -46,8 +48,8 @@ type retired struct {
 	free atomicBool   // publishes, to the writer, that the cell is clear
 }
 
-// NewOneToMany returns a diode for exactly size elements, from 1 to [MaxSize], else it panics. The alerter, which may be nil, is
-// told by pollers what they missed, and by Set of an element dropped after Close.
+// NewOneToMany returns a diode for exactly size elements. It panics if size is not from 1 to [MaxSize]. The alerter, which may be
+// nil, is told by each poller how many elements it missed, and by Set of an element dropped after Close.
 func NewOneToMany[T any](size int, alerter Alerter) *OneToMany[T] {
 	d := &OneToMany[T]{alerter: alerter}
 	d.init(size, DropOldest)
@@ -57,10 +59,11 @@ func NewOneToMany[T any](size int, alerter Alerter) *OneToMany[T] {
 	return d
 }
 
-// Set puts x into the ring. It returns the element that left the ring and true: the oldest if the ring was full, or x after
+// Set puts x into the ring. If an element left the ring, Set returns it and true: the oldest if the ring was full, or x after
 // Close. A poller that is copying the element may still return it, so do not reuse its memory.
-// Set is wait-free: one step, and one a poller if any sleeps or has not read the element that left. To wake one it takes the
-// runtime's lock of a channel. It allocates only if more pollers than ever before copy elements that left at once.
+//
+// Set is wait-free, apart from the lock of a channel that it takes to wake a poller. It takes one step, and one for each poller if any
+// sleeps or has not read the element that left. It allocates only when more pollers than ever before copy such elements at once.
 func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 	w := &d.writer
 	w.cell.set(x)
@@ -85,7 +88,8 @@ func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 	return d.letGo(at.lapBefore()), true
 }
 
-// Evict removes the oldest element as Set does. It returns false if the ring is empty. It loads log2(size) slots.
+// Evict removes the oldest element, as a Set into a full ring does, and returns it and true. It returns false if the ring is empty. It
+// takes O(log size) steps.
 func (d *OneToMany[T]) Evict() (x T, ok bool) {
 	if at, ok := d.evict(&d.writer.filler); ok {
 		return d.letGo(at), true
@@ -178,8 +182,9 @@ func (d *OneToMany[T]) Close() {
 	d.wakeAll()
 }
 
-// NewPoller returns a poller that starts with the oldest element in the ring, or [FromNewest]; if none, with the next Set.
-// The writer serves it until Close. NewPoller panics when 8 million, less the size of the ring, are open.
+// NewPoller returns a poller that starts with the oldest element in the ring, or with the newest if from is [FromNewest]. If the ring is
+// empty it starts with the next Set. Close it after use: until then it costs the writer time. NewPoller panics if more than [MaxSize]
+// less the size of the ring are open.
 func (d *OneToMany[T]) NewPoller(from ...StartFrom) *Poller[T] {
 	start := option(from, FromNewest)
 	p := &Poller[T]{d: d, ready: newEventcount(&d.asleep)}

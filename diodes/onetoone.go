@@ -5,8 +5,8 @@ package diodes
 
 // OneToOne is a [ManyToOne] with one writer, and the fastest diode. The reader gets the elements in the order of the Sets.
 //
-// One goroutine at a time may call Set and Evict, and one TryNext, Next and NextContext; any may call the other methods.
-// The zero value is not usable.
+// One goroutine at a time, the writer, may call Set and Evict, and one, the reader, may call TryNext, Next and NextContext. Any number
+// may call the other methods, concurrently. The zero value is not usable.
 type OneToOne[T any] struct {
 	queue[T]
 	writer writer[T] // the writer's

@@ -17,9 +17,10 @@ const (
 	FromNewest
 )
 
-// A Poller reads a [OneToMany] in the order of the Sets. Each element from its start on is read, missed or waiting.
+// A Poller reads a [OneToMany] in the order of the Sets. From its start on, it reads or misses each element.
 //
-// One goroutine at a time may call TryNext, Next and NextContext; any may call the other methods. The zero value is not usable.
+// One goroutine at a time may call TryNext, Next and NextContext. Any number may call the other methods, concurrently. The zero value is
+// not usable.
 type Poller[T any] struct {
 	d *OneToMany[T]
 
@@ -46,9 +47,9 @@ func copies(p position) uint64 { return p.pack() * (placeFlags + 1) }
 
 func ahead61(a, b uint64) bool { return int64(a-b) > 0 }
 
-// TryNext returns the next element, or false if there is none or the poller is closed. It alerts if it missed elements. It is
-// lock-free, repeating a step only after the writer lapped it again, and does not allocate. But in a race with Close it takes
-// the lock of NewPoller and Close, and allocates a list.
+// TryNext returns the next element and true, or false if there is none or the poller is closed. It alerts if it missed elements.
+// It is lock-free: it repeats a step only after the writer lapped it again. It does not allocate. Only if Close is called at the same time
+// it takes the lock of NewPoller and Close, and allocates.
 func (p *Poller[T]) TryNext() (T, bool) {
 	x, ok, _ := p.tryNext()
 	return x, ok
@@ -110,7 +111,7 @@ func (p *Poller[T]) miss(n uint64) {
 	}
 }
 
-// Next is TryNext, but blocks, without using the processor, until there is an element, or the diode or poller is closed.
+// Next is TryNext, but blocks until there is an element, or until the diode or the poller is closed.
 func (p *Poller[T]) Next() (T, bool) { return p.NextContext(context.Background()) }
 
 // NextContext is Next, but also returns false if there is no element and ctx is done.
@@ -121,10 +122,10 @@ func (p *Poller[T]) NextContext(ctx context.Context) (T, bool) {
 	return wait(ctx, &p.ready, p.tryNext)
 }
 
-// Missed returns the number of elements lapped or evicted, as of the last read.
+// Missed returns the number of elements that p missed, because the writer lapped it or evicted them, as of the last read.
 func (p *Poller[T]) Missed() uint64 { return p.missed.Load() }
 
-// Len returns the number of elements to read: exact while the diode is idle, from 0 to its Cap otherwise.
+// Len returns the number of elements that p has not read: exact while the diode is idle, otherwise from 0 to its Cap.
 func (p *Poller[T]) Len() int {
 	place := unpackPosition(p.place.Load() / (placeFlags + 1))
 	head, _ := p.d.head()
@@ -132,7 +133,8 @@ func (p *Poller[T]) Len() int {
 	return int(min(place.distance(head, p.d.size()), uint64(p.d.Len())))
 }
 
-// Close makes Next and TryNext return false, also a waiting Next. Unread elements are not missed. A second Close does nothing.
+// Close makes TryNext, Next and NextContext return false, also calls that wait. Unread elements do not count as missed. A second Close
+// does nothing.
 func (p *Poller[T]) Close() {
 	was := p.place.Or(closedPoller)
 	if was&closedPoller != 0 {

@@ -44,11 +44,12 @@ func (q *queue[T]) set(w *writer[T], x T, alerter Alerter) (dropped T, ok bool) 
 		}
 		w.spare = old.node()
 		w.cell = q.arena.at(w.spare)
-	}
-	// Also when refused: the writer that filled the ring may be descheduled just before its wake-up.
-	q.ready.wake()
-	if filled && !old.full() {
-		return dropped, false
+		q.ready.wake()
+		if !old.full() {
+			return dropped, false
+		}
+	} else { // The writer that filled the ring may be descheduled just before its wake-up.
+		q.ready.wake()
 	}
 	// The writer's cell holds the dropped element: the slot's, or x.
 	dropped = w.cell.take()
@@ -85,17 +86,17 @@ func (q *queue[T]) tryNext() (x T, ok, ended bool) {
 	}
 }
 
-// TryNext takes the oldest element. It returns false if the ring is empty. It never allocates. It is lock-free: it repeats a
-// step only after a drop, an Evict or a Close.
+// TryNext removes the oldest element and returns it and true. It returns false if the ring is empty. It is lock-free: it repeats a
+// step only after a drop, an Evict or a Close. It never allocates.
 func (q *queue[T]) TryNext() (T, bool) {
 	x, ok, _ := q.tryNext()
 	return x, ok
 }
 
-// Next is TryNext, but blocks while the ring is empty. It returns false once the diode is closed and empty.
+// Next is TryNext, but blocks while the ring is empty. It returns false when the diode is closed and empty.
 func (q *queue[T]) Next() (T, bool) { return q.NextContext(context.Background()) }
 
-// NextContext is Next, but also returns false if the ring is empty and ctx is done.
+// NextContext is Next, but also returns false when the ring is empty and ctx is done.
 func (q *queue[T]) NextContext(ctx context.Context) (T, bool) {
 	if x, ok, ended := q.tryNext(); ok || ended {
 		return x, ok
@@ -103,7 +104,7 @@ func (q *queue[T]) NextContext(ctx context.Context) (T, bool) {
 	return wait(ctx, &q.ready, q.tryNext)
 }
 
-// Close makes later Sets drop their elements. The reader still gets those in the ring. A second Close does nothing.
+// Close makes later Sets drop their elements. The reader still gets the elements in the ring. A second Close does nothing.
 func (q *queue[T]) Close() {
 	q.close()
 	q.ready.wake()

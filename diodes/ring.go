@@ -180,7 +180,7 @@ func (r *ring) close() {
 	}
 }
 
-// Len returns the number of elements in the ring: exact while the diode is idle, else from 0 to Cap. It loads log2(size) slots.
+// Len returns the number of elements in the ring: exact while the diode is idle, otherwise from 0 to Cap. It takes O(log size) steps.
 func (r *ring) Len() int {
 	head, _ := r.head()
 	at, _, ok := r.oldest(head)

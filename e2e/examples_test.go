@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -359,6 +360,48 @@ func TestExampleRouters(t *testing.T) {
 		for _, e := range router.Envelopes() {
 			assert.True(t, known[e.String()], e)
 		}
+	}
+}
+
+// A proxy in the environment is asked for the name of a router, not for an agent on loopback.
+func TestProxyInTheEnvironment(t *testing.T) {
+	s := startSink(t)
+	asked := make(chan string, 16)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.Host
+		router, err := net.Dial("tcp", s.addr)
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer router.Close()
+		client, _, err := http.NewResponseController(w).Hijack()
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer client.Close()
+		_, _ = io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
+		go io.Copy(router, client)     // Until one of them ends.
+		_, _ = io.Copy(client, router) // Likewise.
+	}))
+	defer proxy.Close()
+	for _, tt := range []struct{ name, address, want string }{
+		{"loopback", s.addr, ""},
+		{"router", "doppler.service.cf.internal:8082", "CONNECT doppler.service.cf.internal:8082"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.forget()
+			port := freePorts(t, 1)[0]
+			startOn(t, "../examples/cloudfoundry/config.yaml", []string{"CERTS=" + s.certs, "HTTPS_PROXY=" + proxy.URL, "NO_PROXY="},
+				endpoint("receivers::otlp::protocols::grpc", loopback(port)), endpoint("exporters::loggregator", tt.address))
+			logs, want := ourLogs()
+			pushLogs(t, dial(t, port), logs)
+			requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+			if tt.want == "" {
+				assert.Empty(t, asked)
+				return
+			}
+			assert.Equal(t, tt.want, <-asked)
+		})
 	}
 }
 

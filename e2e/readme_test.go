@@ -6,9 +6,12 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"maps"
 	"os"
 	"os/exec"
+	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,79 +23,209 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 )
 
-// The README's code blocks of commands, and the commands within its text.
+// Blocks of code, the commands within text, links, headings, and addresses of files of this repository.
 var (
-	shellBlock   = regexp.MustCompile("(?s)```sh\n(.*?)```")
-	consoleBlock = regexp.MustCompile("(?s)```console\n(.*?)```")
-	inlineCode   = regexp.MustCompile("`((?:make|docker|go) [^`]+)`")
+	codeBlock  = regexp.MustCompile("(?ms)^ *```(\\w*)\n(.*?)^ *```")
+	inlineCode = regexp.MustCompile("`((?:[A-Z0-9]+=\\S+ )*(?:make|docker|go) [^`]+)`")
+	link       = regexp.MustCompile(`\]\(([^)\s]*)\)`)
+	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	ownAddress = regexp.MustCompile(`https://(?:github\.com/` + owner + `/(?:blob|tree)|raw\.githubusercontent\.com/` + owner + `)/main/([^\s")\\]+)`)
+	notInSlug  = regexp.MustCompile(`[^\p{L}\p{N}\-_ ]`)
 )
 
-// readmeCommands are the commands of the README, each once.
-func readmeCommands(t *testing.T) []string {
+const owner = "loggregatorexporter/loggregatorexporter"
+
+// pages returns the text of each page, by its path in the repository.
+func pages(t *testing.T) map[string]string {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
-	require.NoError(t, err)
-	commands := map[string]bool{}
-	for _, block := range shellBlock.FindAllSubmatch(readme, -1) {
-		for line := range strings.Lines(string(block[1])) {
-			command, _, _ := strings.Cut(line, "   #")
-			commands[strings.TrimSpace(command)] = true
+	texts := map[string]string{}
+	for _, pattern := range []string{"*.md", "*/*.md", "deploy/*/*.md"} {
+		files, err := filepath.Glob("../" + pattern)
+		require.NoError(t, err)
+		for _, file := range files {
+			texts[strings.TrimPrefix(filepath.ToSlash(file), "../")] = read(t, file)
 		}
 	}
-	for _, block := range consoleBlock.FindAllSubmatch(readme, -1) {
-		for line := range strings.Lines(string(block[1])) {
-			if command, ok := strings.CutPrefix(line, "$ "); ok {
-				commands[strings.TrimSpace(command)] = true
+	require.Greater(t, len(texts), 9)
+	return texts
+}
+
+// commands returns those of a page: each line of a block, or the whole block if its lines belong together.
+func commands(page string) []string {
+	var found []string
+	for _, block := range codeBlock.FindAllStringSubmatch(page, -1) {
+		switch text := strings.TrimSpace(block[2]); {
+		case block[1] == "sh" && strings.Contains(text, "\n  "):
+			found = append(found, text)
+		case block[1] == "sh":
+			for line := range strings.Lines(text) {
+				found = append(found, strings.TrimSpace(line))
+			}
+		case block[1] == "console":
+			for line := range strings.Lines(text) {
+				if command, ok := strings.CutPrefix(line, "$ "); ok {
+					found = append(found, strings.TrimSpace(command))
+				}
 			}
 		}
 	}
-	for _, code := range inlineCode.FindAllSubmatch(readme, -1) {
-		commands[string(code[1])] = true
+	for _, code := range inlineCode.FindAllStringSubmatch(codeBlock.ReplaceAllString(page, ""), -1) {
+		found = append(found, code[1])
 	}
-	return slices.Sorted(maps.Keys(commands))
+	return found
 }
 
-// Each command of the README works as written, but for ports and durations. An unknown command fails the test.
-func TestReadmeCommands(t *testing.T) {
-	ci, err := os.ReadFile("../.ci/run")
-	require.NoError(t, err)
+// Each command of each page works as it is written, but for ports and for how long it takes. The first pattern that matches says how it is
+// tried; a command without one fails the test.
+func TestCommands(t *testing.T) {
+	ci := read(t, "../.ci/run")
 	r := &readmeRun{t: t}
-	inCI := func(command string) { assert.Contains(t, string(ci), "\n"+command+"\n") }
-	known := map[string]func(command string){
-		"make run":  r.start,
-		"make test": inCI,
-		"make e2e":  inCI, // Which runs this.
-		"docker build -f deploy/docker/Dockerfile -t otelcol-loggregator .": func(string) {}, // TestDockerfile
-		"make collector":                func(command string) { shell(t, command) },
-		"make demo-outage":              func(command string) { shell(t, command+` DEMO="-before 1s -stall 2s -after 1s"`) },
-		"make run OTLP_GRPC_PORT=14317": func(string) { r.mustBeRunning() }, // By this test, with another port.
-		`examples/local/log.sh "hello from $USER"`: func(command string) {
-			r.mustBeRunning()
-			shell(t, "OTLP_HTTP_PORT="+r.otlpHTTP+" "+command)
-			r.waitFor("hello from ")
-		},
-		"go run github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen@v0.161.0 traces --otlp-insecure --traces 3": func(command string) {
-			r.mustBeRunning()
-			shell(t, command+" --otlp-endpoint localhost:"+r.otlp) // As the README says for another port.
-			r.waitFor("lets-go")
-		},
+	bin := t.TempDir()
+	dryRun := func(command string) { shell(t, strings.Replace(command, "make ", "make -n ", 1)) }
+	syntax := func(command string) { shell(t, "bash -n <<'end'\n"+command+"\nend") }
+	generate := func(command string) {
+		require.NotNil(t, r.cmd, "make run comes first")
+		shell(t, strings.ReplaceAll(command, "--otlp-insecure", "--otlp-insecure --otlp-endpoint localhost:"+r.otlp))
+		for _, text := range []string{"[OTEL/0] telemetrygen OUT the message {app=server", "GAUGE    telemetrygen/0 gen 0 {instance_id=0 service_name=telemetrygen}",
+			"TIMER    telemetrygen/0 okey-dokey-0 123µs {", "TIMER    telemetrygen/0 lets-go 123µs {"} {
+			assert.Contains(t, read(t, "../README.md"), text)
+			r.waitFor(text)
+		}
 	}
-	commands := readmeCommands(t)
-	require.Greater(t, len(commands), 6)
-	// The collector has to run before something is sent to it.
-	slices.SortStableFunc(commands, func(a, b string) int {
-		return strings.Compare(strconv.FormatBool(b == "make run"), strconv.FormatBool(a == "make run"))
-	})
-	for _, command := range commands {
-		run, ok := known[command]
-		if assert.True(t, ok, "the README has a command that nothing tries: %s", command) {
-			t.Logf("%s", command)
-			run(command)
+	type try struct {
+		pattern string
+		run     func(command string)
+	}
+	tries := []try{
+		{`^git clone https://github.com/` + owner + ` && cd loggregatorexporter$`, func(command string) {
+			root, err := filepath.Abs("..")
+			require.NoError(t, err)
+			at := filepath.Join(t.TempDir(), "loggregatorexporter")
+			shell(t, strings.Replace(command, "https://github.com/"+owner+" && cd loggregatorexporter", root+" "+at+" && cd "+at+" && test -f Makefile", 1))
+		}},
+		{`^make run$`, r.start},
+		{`telemetrygen@\S+ \\\n +\$signal --otlp-insecure `, generate},
+		{`go install \S+/telemetrygen@`, func(command string) { shell(t, "GOBIN="+bin+" GOFLAGS= "+command) }},
+		{`^make collector$`, func(command string) { shell(t, command) }},
+		{`^make demo-outage$`, func(command string) { shell(t, command+` DEMO="-before 1s -stall 2s -after 1s"`) }},
+		{`^docker build -f deploy/docker/Dockerfile -t \S+ \.$`, func(string) {}}, // TestDockerfile
+		{`^key=`, func(command string) { shell(t, `[ "$(`+command+`)" = http.request.header.con_7c4d350b ]`) }},
+		// What CI runs, or takes too long: the target or the test is there, with these flags.
+		{`^make `, dryRun},
+		{`^(GOARCH=386 )?(CGO_ENABLED=0 )?go test `, func(command string) {
+			if !strings.Contains(ci, "\n"+command+"\n") {
+				shell(t, strings.Replace(command, "-race ", "", 1)+" -list .")
+			}
+		}},
+		// What needs a Cloud Foundry, or a release.
+		{`^(bosh|cf|export|\./telemetrygen|go mod) `, syntax},
+	}
+	found := map[string]string{}
+	for page, text := range pages(t) {
+		for _, command := range commands(text) {
+			found[command] = page
+		}
+	}
+	require.Greater(t, len(found), 30)
+	for _, command := range slices.SortedFunc(maps.Keys(found), func(a, b string) int {
+		// The collector has to run before something is sent to it.
+		return cmp.Or(strings.Compare(strconv.FormatBool(b == "make run"), strconv.FormatBool(a == "make run")), strings.Compare(a, b))
+	}) {
+		known := slices.IndexFunc(tries, func(try try) bool { return regexp.MustCompile(try.pattern).MatchString(command) })
+		if assert.NotEqual(t, -1, known, "%s has a command that nothing tries: %s", found[command], command) {
+			t.Logf("%s: %s", found[command], command)
+			tries[known].run(command)
 		}
 	}
 	r.stop()
+}
+
+// Each configuration in a page is what the collector takes: a part of one on top of an example, a whole one by itself. If that has the
+// exporter, it delivers.
+func TestConfigurations(t *testing.T) {
+	s := startSink(t)
+	const example = "../examples/cloudfoundry/config.yaml"
+	assert.Contains(t, read(t, "../README.md"), "```yaml\n"+read(t, example)+"```")
+	started := 0
+	for page, text := range pages(t) {
+		for i, block := range codeBlock.FindAllStringSubmatch(text, -1) {
+			var config struct {
+				Receivers, Exporters map[string]any
+				Service              struct{ Pipelines map[string]any }
+			}
+			if block[1] != "yaml" || page == "docs/mapping.md" || strings.Contains(block[2], "gomod:") { // TestMapping, TestBuildIntoYourCollector
+				continue
+			}
+			require.NoError(t, yaml.Unmarshal([]byte(block[2]), &config), page)
+			t.Run(page+"/"+strconv.Itoa(i), func(t *testing.T) {
+				file := filepath.Join(t.TempDir(), "config.yaml")
+				require.NoError(t, os.WriteFile(file, []byte(block[2]), 0o600))
+				if config.Service.Pipelines == nil {
+					cmd := exec.CommandContext(t.Context(), collectorBinary, "validate", "--config", example, "--config", file,
+						"--feature-gates=+extension.healthcheck.useComponentStatus")
+					cmd.Env = append(os.Environ(), "CERTS="+s.certs)
+					out, err := cmd.CombinedOutput()
+					require.NoErrorf(t, err, "%s", out)
+					return
+				}
+				started++
+				port := freePorts(t, 1)[0]
+				settings := []string{endpoint("receivers::otlp::protocols::grpc", loopback(port))}
+				if config.Exporters["loggregator"] != nil {
+					settings = append(settings, endpoint("exporters::loggregator", s.addr))
+				}
+				c := startOn(t, file, []string{"CERTS=" + s.certs}, settings...)
+				c.eventually("the start", func() bool { return strings.Contains(c.output(), "Everything is ready") })
+				if config.Exporters["loggregator"] != nil {
+					s.forget()
+					logs, want := ourLogs()
+					pushLogs(t, dial(t, port), logs)
+					requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+				}
+			})
+		}
+	}
+	assert.Positive(t, started)
+}
+
+// Each link to a file of this repository, and to a heading in it, leads there.
+func TestLinks(t *testing.T) {
+	anchors := map[string]map[string]bool{}
+	texts := pages(t)
+	for page, text := range texts {
+		anchors[page] = map[string]bool{"": true}
+		for _, h := range heading.FindAllStringSubmatch(codeBlock.ReplaceAllString(text, ""), -1) {
+			title := link.ReplaceAllString(strings.ReplaceAll(h[1], "[", ""), "")
+			anchors[page][strings.ReplaceAll(notInSlug.ReplaceAllString(strings.ToLower(title), ""), " ", "-")] = true
+		}
+	}
+	check := func(from, target string) {
+		file, anchor, _ := strings.Cut(target, "#")
+		_, err := os.Stat(filepath.Join("..", filepath.FromSlash(file)))
+		assert.NoError(t, err, "%s: %s", from, target)
+		if known, ok := anchors[file]; ok {
+			assert.True(t, known[anchor], "%s: no such heading: %s", from, target)
+		}
+	}
+	for _, file := range []string{"deploy/prometheus/alerts.yaml", "deploy/grafana/dashboard.json"} {
+		texts[file] = read(t, filepath.Join("..", file))
+	}
+	for page, text := range texts {
+		for _, own := range ownAddress.FindAllStringSubmatch(text, -1) {
+			check(page, own[1])
+		}
+		for _, l := range link.FindAllStringSubmatch(codeBlock.ReplaceAllString(text, ""), -1) {
+			switch target := l[1]; {
+			case strings.HasPrefix(target, "#"):
+				check(page, page+target)
+			case !strings.Contains(target, ":"):
+				check(page, path.Join(path.Dir(page), target))
+			}
+		}
+	}
 }
 
 // shell runs a command in the root of the repository.
@@ -141,14 +274,9 @@ func (r *readmeRun) start(command string) {
 	}()
 	r.t.Cleanup(r.stop)
 	// What the README shows of it.
-	for _, text := range []string{"system_memory_usage_bytes", "system_cpu_load_average_1m", "line 1 from examples/local/run.sh", "Ctrl-C ends both"} {
+	for _, text := range []string{"system_cpu_load_average_1m", "line 1 from examples/local/run.sh", "system_network_io_bytes_total", "Ctrl-C ends both"} {
 		r.waitFor(text)
 	}
-}
-
-func (r *readmeRun) mustBeRunning() {
-	r.t.Helper()
-	require.NotNil(r.t, r.cmd, "make run comes first")
 }
 
 func (r *readmeRun) waitFor(text string) {

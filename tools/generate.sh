@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 links=$(mktemp -d)
 trap 'rm -rf "$links"' EXIT
 ln -s "$PWD" "$links/loggregatorexporter"
-go tool -modfile=tools/go.mod mdatagen "$links/loggregatorexporter/metadata.yaml"
+for dir in . diodeconnector; do
+  go tool -modfile=tools/go.mod mdatagen "$links/loggregatorexporter/$dir/metadata.yaml"
+done
 go run -C tools ./mappingdoc -root "$PWD"
 go run -C tools ./settingsdoc -root "$PWD"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Moves the repository to other versions of the collector, in every file that names one, and writes the README's table of them.
+# Moves the repository to other versions of the collector, in every file that names one, and writes the table of them in docs/operations.md.
 #
 #	upgrade.sh collector [build]
 #
@@ -15,6 +15,7 @@ stable=$core/component             # numbered as the stable modules are
 configs=(builder-config.yaml examples/local/builder-config.yaml)
 begin='<!-- versions: written by make upgrade -->'
 end='<!-- end of versions -->'
+page=docs/operations.md
 
 fail() {
   echo "upgrade.sh: $1" >&2
@@ -83,10 +84,10 @@ for move in "$from_newest $newest" "$from_newest_stable $newest_stable" "$from_b
 done
 git ls-files -z -- '*.md' 'deploy/*.yml' 'deploy/*.yaml' ':!CHANGELOG.md' | xargs -0 sed -E -i "$moves"
 
-grep -qF "$begin" README.md && grep -qF "$end" README.md || fail "README.md has no place for the versions"
+grep -qF "$begin" $page && grep -qF "$end" $page || fail "$page has no place for the versions"
 row() { echo "| $1 | $2 ($3 of the stable modules) | $4 |"; }
-readme=$(
-  sed "/^$begin/q" README.md
+text=$(
+  sed "/^$begin/q" $page
   echo '| collector | version | tested |'
   echo '| --- | --- | --- |'
   row "the oldest, required by \`go.mod\`" "$oldest" "$oldest_stable" 'unit tests; builds in a module of its own'
@@ -98,6 +99,6 @@ readme=$(
     row 'the newest' "$newest" "$newest_stable" \
       "unit tests; builds beside \`prometheusreceiver\` and \`prometheusremotewriteexporter\`"
   fi
-  sed -n "/^$end/,\$p" README.md
+  sed -n "/^$end/,\$p" $page
 )
-echo "$readme" >README.md
+echo "$text" >$page

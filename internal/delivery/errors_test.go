@@ -317,9 +317,9 @@ func TestErrorText(t *testing.T) {
 	assert.Equal(t, "Internal: x"+strings.Repeat("é", maxErrorText/2-1)+"…", e.Error())
 }
 
-// The README explains each hint, up to its colon.
-func TestReadmeExplainsHints(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// docs/operations.md explains each hint, up to its colon.
+func TestPageExplainsHints(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
 	require.NoError(t, err)
 	hints := []string{wrongCAHint, noCAHint, strings.TrimPrefix(readOnceHint, "; "), plaintextHint, refusedHint, noCertificateHint, handshakeHint, credentialsHint, identityHint, proxyHint, noIngressHint, tooLargeHint, brokenHint}
 	for _, f := range connectionFaults {
@@ -327,8 +327,8 @@ func TestReadmeExplainsHints(t *testing.T) {
 	}
 	for _, hint := range hints {
 		words, _, _ := strings.Cut(strings.TrimPrefix(hint, "if it stays like that: "), ": ")
-		if !strings.Contains(string(readme), words) { // assert would print all of it.
-			t.Errorf("the README does not have: %s", words)
+		if !strings.Contains(string(page), words) { // assert would print all of it.
+			t.Errorf("docs/operations.md does not have: %s", words)
 		}
 	}
 }

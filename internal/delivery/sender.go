@@ -9,8 +9,9 @@ import (
 	"iter"
 	"time"
 
-	"github.com/cenkalti/backoff/v7"
 	"google.golang.org/grpc/mem"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/retry"
 )
 
 // Sender sends the messages of one signal over a [Client]. It belongs to one goroutine at a time.
@@ -79,17 +80,10 @@ func (s *Sender) deliver(ctx context.Context, m *Message, encoded *buffer, parts
 // send sends one message of so many envelopes. It returns nil when the message is acknowledged, the last attempt's error when it is
 // given up, and ctx's error when there was no attempt.
 func (s *Sender) send(ctx context.Context, message *buffer, envelopes int, attempted func(Attempt) (retry bool)) error {
-	retry := s.client.cfg.Retry
-	delays := backoff.ExponentialBackOff{
-		InitialInterval:     retry.InitialInterval,
-		RandomizationFactor: retry.RandomizationFactor,
-		Multiplier:          retry.Multiplier,
-		MaxInterval:         retry.MaxInterval,
-	}
 	if wait := time.Until(s.notBefore); wait > 0 {
 		s.sleep(ctx, wait, nil)
 	}
-	start := time.Now()
+	pauses := retry.New(s.client.cfg.Retry)
 	var last *Error
 	for {
 		if err := s.client.waitForRate(ctx, envelopes); err != nil {
@@ -109,15 +103,13 @@ func (s *Sender) send(ctx context.Context, message *buffer, envelopes int, attem
 			s.notBefore = time.Now().Add(last.delay)
 		}
 		attempt.Halved = last.Scope == ScopeSize && envelopes > 1
-		if last.Retryable && retry.Enabled && ctx.Err() == nil && !s.finishing() {
-			delay := max(delays.NextBackOff(), last.delay, 1) // 0 would say that none follows.
-			deadline, bounded := ctx.Deadline()
-			inTime := !bounded || delay < time.Until(deadline)
-			if inTime && (retry.MaxElapsedTime == 0 || delay <= retry.MaxElapsedTime-time.Since(start)) {
-				attempt.RetryIn = delay
+		if last.Retryable && ctx.Err() == nil && !s.finishing() {
+			pause, ok := pauses.Next(last.delay)
+			if deadline, bounded := ctx.Deadline(); ok && (!bounded || pause < time.Until(deadline)) {
+				attempt.RetryIn = pause
 			}
 		}
-		if retry := attempted(attempt); !retry || attempt.RetryIn == 0 {
+		if again := attempted(attempt); !again || attempt.RetryIn == 0 {
 			return last
 		}
 		s.pause(ctx, attempt, ended)

@@ -4,343 +4,79 @@
 package queue
 
 import (
-	"fmt"
-	"math/rand/v2"
-	"sync"
-	"sync/atomic"
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
-	"github.com/loggregatorexporter/loggregatorexporter/diodes"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 )
 
-// A bounded diode of numbers: what gives way for what, with small sizes.
-func TestPush(t *testing.T) {
-	type step struct {
-		push  Batch[int]
-		drops []int // the data of what gives way
+// numbers is a signal whose data are numbers: their items, and a tenth of their bytes. It keeps which are referenced.
+type numbers map[*int]int
+
+func (n numbers) signal() Signal[*int] {
+	return Signal[*int]{
+		Items: func(x *int) int { return *x },
+		Bytes: func(x *int) int { return *x * 10 },
+		Ref:   func(x *int) { n[x]++ },
+		Unref: func(x *int) { n[x]-- },
 	}
-	b := func(data, items, bytes int) Batch[int] { return Batch[int]{Data: data, Items: items, Bytes: bytes} }
+}
+
+func (n numbers) held() (items int) {
+	for x, references := range n {
+		items += *x * references
+	}
+	return items
+}
+
+func number(n int) *int { return &n }
+
+func TestQueueCounts(t *testing.T) {
 	for name, tt := range map[string]struct {
-		cfg   Bounds
-		steps []step
-		left  []int
+		bounds             Bounds
+		use                func(q *Queue[*int])
+		accepted, held     int
+		overflow, shutdown int64
 	}{
-		"no bounds": {Bounds{Capacity: 2, Policy: diodes.DropOldest}, []step{
-			{b(1, 1e9, 0), nil}, {b(2, 1e9, 0), nil}, {b(3, 1, 0), []int{1}},
-		}, []int{2, 3}},
-		"items, oldest": {Bounds{Capacity: 10, MaxItems: 10, Policy: diodes.DropOldest}, []step{
-			{b(1, 4, 0), nil}, {b(2, 3, 0), nil}, {b(3, 3, 0), nil}, // Just full.
-			{b(4, 1, 0), []int{1}},
-			{b(5, 8, 0), []int{2, 3}}, // As many as it takes.
-			{b(6, 10, 0), []int{4, 5}},
-		}, []int{6}},
-		"items, newest": {Bounds{Capacity: 10, MaxItems: 10, Policy: diodes.DropNewest}, []step{
-			{b(1, 4, 0), nil}, {b(2, 7, 0), []int{2}}, {b(3, 6, 0), nil}, {b(4, 1, 0), []int{4}},
-		}, []int{1, 3}},
-		"bytes, oldest": {Bounds{Capacity: 10, MaxBytes: 1000, Policy: diodes.DropOldest}, []step{
-			{b(1, 1, 600), nil}, {b(2, 1, 400), nil}, {b(3, 1, 1), []int{1}}, {b(4, 1, 600), []int{2}},
-		}, []int{3, 4}},
-		"bytes, newest": {Bounds{Capacity: 10, MaxBytes: 1000, Policy: diodes.DropNewest}, []step{
-			{b(1, 1, 600), nil}, {b(2, 1, 401), []int{2}}, {b(3, 1, 400), nil},
-		}, []int{1, 3}},
-		"both, newest: what the second refuses does not count in the first": {
-			Bounds{Capacity: 10, MaxItems: 10, MaxBytes: 1000, Policy: diodes.DropNewest}, []step{
-				{b(1, 5, 900), nil}, {b(2, 5, 200), []int{2}}, {b(3, 5, 100), nil},
-			}, []int{1, 3}},
-		"capacity and items": {Bounds{Capacity: 2, MaxItems: 10, Policy: diodes.DropOldest}, []step{
-			{b(1, 1, 0), nil}, {b(2, 1, 0), nil}, {b(3, 10, 0), []int{1, 2}},
-		}, []int{3}},
-		"above items, oldest: all gives way to it, and it to the next": {
-			Bounds{Capacity: 10, MaxItems: 10, Policy: diodes.DropOldest}, []step{
-				{b(1, 4, 0), nil}, {b(2, 6, 0), nil}, {b(3, 11, 0), []int{1, 2}}, {b(4, 1, 0), []int{3}}, {b(5, 1000, 0), []int{4}}, {b(6, 1000, 0), []int{5}},
-			}, []int{6}},
-		"above items, newest: taken when nothing waits": {
-			Bounds{Capacity: 10, MaxItems: 10, Policy: diodes.DropNewest}, []step{
-				{b(1, 11, 0), nil}, {b(2, 1, 0), []int{2}}, {b(3, 1000, 0), []int{3}},
-			}, []int{1}},
-		"above items, newest: refused when something waits": {
-			Bounds{Capacity: 10, MaxItems: 10, Policy: diodes.DropNewest}, []step{
-				{b(1, 1, 0), nil}, {b(2, 11, 0), []int{2}}, {b(3, 9, 0), nil},
-			}, []int{1, 3}},
-		"above bytes, oldest": {Bounds{Capacity: 10, MaxItems: 10, MaxBytes: 1000, Policy: diodes.DropOldest}, []step{
-			{b(1, 1, 500), nil}, {b(2, 1, 5000), []int{1}}, {b(3, 1, 1), []int{2}},
-		}, []int{3}},
-		"above bytes, newest": {Bounds{Capacity: 10, MaxItems: 10, MaxBytes: 1000, Policy: diodes.DropNewest}, []step{
-			{b(1, 1, 5000), nil}, {b(2, 1, 1), []int{2}},
-		}, []int{1}},
-		"above both": {Bounds{Capacity: 10, MaxItems: 10, MaxBytes: 1000, Policy: diodes.DropOldest}, []step{
-			{b(1, 1, 1), nil}, {b(2, 11, 1001), []int{1}}, {b(3, 10, 1000), []int{2}},
-		}, []int{3}},
-		"above items, one slot": {Bounds{Capacity: 1, MaxItems: 10, Policy: diodes.DropOldest}, []step{
-			{b(1, 11, 0), nil}, {b(2, 11, 0), []int{1}}, {b(3, 1, 0), []int{2}},
-		}, []int{3}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			q := New[int](tt.cfg)
-			for _, s := range tt.steps {
-				var drops []int
-				q.Push(s.push, func(b Batch[int]) { drops = append(drops, b.Data) })
-				assert.Equal(t, s.drops, drops, "for %+v", s.push)
-			}
-			var left []int
-			for b, ok := q.TryNext(); ok; b, ok = q.TryNext() {
-				left = append(left, b.Data)
-			}
-			assert.Equal(t, tt.left, left)
-			assert.Zero(t, q.items.reserved.Load())
-			assert.Zero(t, q.bytes.reserved.Load())
-		})
-	}
-}
-
-// However pushes and the reader meet: every batch comes out once, the bounds are exceeded by no more than what is being pushed and
-// kept when all is quiet, no push works for long for others, and the diode is not emptied further than by a batch a pusher.
-func TestPushUnderStress(t *testing.T) {
-	const pushers, pushes, maxItems, maxBytes, largest = 8, 5000, 1000, 10_000, 20
-	for _, policy := range []diodes.DropPolicy{diodes.DropOldest, diodes.DropNewest} {
-		for _, tt := range []struct {
-			reading    bool
-			aboveBound int // one batch of so many is above a bound; 0: none
-		}{{true, 0}, {false, 0}, {true, 10}, {false, 10}, {true, 1}, {false, 1}} {
-			t.Run(fmt.Sprintf("%v/reading=%v/above=%d", policy, tt.reading, tt.aboveBound), func(t *testing.T) {
-				reading := tt.reading
-				room := int64(maxItems + pushers*largest) // that may be reserved
-				if tt.aboveBound > 0 {
-					room = maxItems * (pushers + 1)
-				}
-				q := New[int](Bounds{Capacity: 500, MaxItems: maxItems, MaxBytes: maxBytes, Policy: policy})
-				out := make([]atomic.Int32, pushers*pushes)
-				var items atomic.Int64 // that are out
-				var wg sync.WaitGroup
-				var total int64
-				var mu sync.Mutex
-				for p := range pushers {
-					wg.Go(func() {
-						sum := int64(0)
-						for i := range pushes {
-							n, bytes := 1+rand.IntN(largest), 10*rand.IntN(largest)
-							if tt.aboveBound > 0 && rand.IntN(tt.aboveBound) == 0 {
-								n += rand.IntN(2) * maxItems * 3
-								bytes += rand.IntN(2) * maxBytes * 3
-							}
-							sum += int64(n)
-							drops := 0
-							q.Push(Batch[int]{Data: p*pushes + i, Items: n, Bytes: bytes}, func(b Batch[int]) {
-								out[b.Data].Add(1)
-								items.Add(int64(b.Items))
-								drops++
-							})
-							if inside := q.items.reserved.Load(); inside > room {
-								t.Errorf("%d items are reserved", inside)
-							}
-							if drops > 500+pushers {
-								t.Errorf("a push dropped %d batches", drops)
-							}
-						}
-						mu.Lock()
-						total += sum
-						mu.Unlock()
-					})
-				}
-				read := make(chan struct{})
-				take := func(b Batch[int]) {
-					out[b.Data].Add(1)
-					items.Add(int64(b.Items))
-				}
-				go func() {
-					defer close(read)
-					if reading {
-						for b, ok := range q.All() {
-							if ok {
-								take(b)
-							}
-						}
-					}
-				}()
-				wg.Wait()
-				if !reading { // All is quiet, and the diode as full as it gets.
-					inside := q.items.reserved.Load()
-					assert.LessOrEqual(t, inside, int64(maxItems))
-					assert.LessOrEqual(t, q.bytes.reserved.Load(), int64(maxBytes))
-					if tt.aboveBound == 0 {
-						assert.Equal(t, total, items.Load()+inside)
-					}
-					assert.Positive(t, q.Len(), "not all has to give way")
-					if policy == diodes.DropOldest && tt.aboveBound == 0 {
-						assert.True(t, inside > maxItems-(pushers+1)*largest || q.bytes.reserved.Load() > maxBytes-(pushers+1)*10*largest,
-							"%d items and %d bytes in %d batches are left", inside, q.bytes.reserved.Load(), q.Len())
-					}
-				}
-				q.Close()
-				<-read
-				for b, ok := q.TryNext(); ok; b, ok = q.TryNext() {
-					take(b)
-				}
-				for i := range out {
-					require.EqualValues(t, 1, out[i].Load(), "batch %d", i)
-				}
-				assert.Equal(t, total, items.Load())
-				assert.Zero(t, q.items.reserved.Load())
-				assert.Zero(t, q.bytes.reserved.Load())
-			})
-		}
-	}
-}
-
-// Of batches above a bound that are pushed at the same time, exactly one stays, whatever was there before.
-func TestConcurrentPushesAboveABound(t *testing.T) {
-	const pushers, rounds = 8, 2000
-	for _, policy := range []diodes.DropPolicy{diodes.DropOldest, diodes.DropNewest} {
-		t.Run(policy.String(), func(t *testing.T) {
-			q := New[int](Bounds{Capacity: 100, MaxItems: 10, Policy: policy})
-			for range rounds {
-				var drops atomic.Int32
-				start := make(chan struct{})
-				var wg sync.WaitGroup
-				for p := range pushers {
-					wg.Go(func() {
-						<-start
-						q.Push(Batch[int]{Data: p, Items: 11 + p}, func(Batch[int]) { drops.Add(1) })
-					})
-				}
-				close(start)
-				wg.Wait()
-				require.EqualValues(t, pushers-1, drops.Load())
-				require.Equal(t, 1, q.Len())
-				require.EqualValues(t, 10, q.items.reserved.Load())
-				_, ok := q.TryNext()
-				require.True(t, ok)
-				require.Zero(t, q.items.reserved.Load())
-			}
-		})
-	}
-}
-
-// What is pushed after Close takes nothing away from what waits.
-func TestPushAfterClose(t *testing.T) {
-	const pushers, pushes, perBatch = 8, 1000, 10
-	q := New[int](Bounds{Capacity: 1000, MaxItems: 100 * perBatch, Policy: diodes.DropOldest})
-	for i := range 100 { // Just full.
-		q.Push(Batch[int]{Data: -i - 1, Items: perBatch}, func(b Batch[int]) { t.Errorf("dropped %+v", b) })
-	}
-	q.Close()
-	var wg sync.WaitGroup
-	for p := range pushers {
-		wg.Go(func() {
-			for i := range pushes {
-				pushed, drops := Batch[int]{Data: p*pushes + i, Items: perBatch}, 0
-				q.Push(pushed, func(b Batch[int]) {
-					drops++
-					assert.Equal(t, pushed, b)
-				})
-				assert.Equal(t, 1, drops)
-			}
-		})
-	}
-	wg.Wait()
-	assert.Equal(t, 100, q.Len())
-	assert.EqualValues(t, 100*perBatch, q.items.reserved.Load())
-}
-
-// All says each time that nothing is left, once, and before it waits or ends.
-func TestAll(t *testing.T) {
-	q := New[int](Bounds{Capacity: 10, MaxItems: 10})
-	push := func(data int) {
-		q.Push(Batch[int]{Data: data, Items: 1}, func(b Batch[int]) { t.Errorf("dropped %+v", b) })
-	}
-	push(1)
-	push(2)
-	var got []int // 0: nothing is left
-	for b, ok := range q.All() {
-		got = append(got, b.Data)
-		assert.Equal(t, b.Data != 0, ok)
-		switch len(got) {
-		case 3:
-			go push(3) // It waits for this one.
-		case 5:
-			push(4)
+		"a batch waits": {Bounds{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)) }, 3, 3, 0, 0},
+		"nothing":       {Bounds{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(0)) }, 0, 0, 0, 0},
+		"drop-oldest":   {Bounds{Capacity: 1}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 4, 3, 0},
+		"drop-newest":   {Bounds{Capacity: 1, DropPolicy: DropNewest}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 3, 4, 0},
+		"bytes":         {Bounds{Capacity: 9, MaxBytes: 60}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 4, 3, 0},
+		"after Close":   {Bounds{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)); q.Close(); q.Push(number(4)) }, 7, 3, 0, 4},
+		"until the diode is closed, a full one drops because it is full": {Bounds{Capacity: 1}, func(q *Queue[*int]) {
+			q.Push(number(3))
+			q.closing.Store(true)
+			q.Push(number(4))
+		}, 7, 4, 3, 0},
+		"DropAll": {Bounds{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)); q.DropAll() }, 7, 0, 0, 7},
+		"All until its context is done": {Bounds{Capacity: 3}, func(q *Queue[*int]) {
+			q.Push(number(3))
+			q.Push(number(4))
+			q.Push(number(5))
 			q.Close()
-		}
-	}
-	assert.Equal(t, []int{1, 2, 0, 3, 0, 4, 0}, got)
-	assert.Zero(t, q.items.reserved.Load())
-	for range q.All() {
-		break
-	}
-}
-
-func TestAccount(t *testing.T) {
-	for name, tt := range map[string]struct {
-		reserved int64
-		add      int
-		over     int64 // by how much add exceeds the limit of 10
-		exceeded bool
-	}{
-		"room":                      {5, 4, -1, false},
-		"just full":                 {5, 5, 0, false},
-		"above":                     {5, 7, 2, true},
-		"above by others, not more": {15, 2, 2, true},
-		"above alone":               {0, 100, 0, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			a := account{limit: 10}
-			a.reserved.Store(tt.reserved)
-			require.Equal(t, tt.over, a.add(tt.add))
-			require.Equal(t, tt.exceeded, a.exceeded())
-		})
-	}
-}
-
-// Of concurrent calls of tryAdd, each that returns true has reserved room of its own. The calls go on until enough of them have met,
-// however busy the machine is, or the room is used up.
-func TestTryAddAtOnce(t *testing.T) {
-	const callers, meetings = 4, 100_000
-	a := account{limit: 50_000_000}
-	var added, met atomic.Int64
-	start := make(chan struct{})
-	var wg sync.WaitGroup
-	for range callers {
-		wg.Go(func() {
-			<-start
-			n := int64(0)
-			for before := a.reserved.Load(); met.Load() < meetings && a.tryAdd(1); {
-				n++
-				after := a.reserved.Load()
-				if after != before+1 {
-					met.Add(1)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			for b, ok := range q.All(ctx) {
+				if ok {
+					q.Release(b)
+					cancel()
 				}
-				before = after
 			}
-			added.Add(n)
-		})
-	}
-	close(start)
-	wg.Wait()
-	require.Equal(t, added.Load(), a.reserved.Load())
-}
-
-// A push evicts what it exceeds a bound by itself, and leaves the rest to the push in progress that reserved it.
-func TestPushEvictsItsOwnPart(t *testing.T) {
-	for name, tt := range map[string]struct {
-		bounds Bounds
-		bound  func(*Queue[int]) *account
-	}{
-		"items": {Bounds{MaxItems: 10}, func(q *Queue[int]) *account { return &q.items }},
-		"bytes": {Bounds{MaxBytes: 10}, func(q *Queue[int]) *account { return &q.bytes }},
+		}, 12, 0, 0, 9},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tt.bounds.Capacity, tt.bounds.Policy = 10, diodes.DropOldest
-			q := New[int](tt.bounds)
-			for i := range 3 {
-				q.Push(Batch[int]{Data: i, Items: 3, Bytes: 3}, func(b Batch[int]) { t.Errorf("%d was dropped", b.Data) })
-			}
-			tt.bound(q).reserved.Add(10) // By a push that has not set its batch yet.
-			var drops []int
-			q.Push(Batch[int]{Data: 3, Items: 2, Bytes: 2}, func(b Batch[int]) { drops = append(drops, b.Data) })
-			require.Equal(t, []int{0}, drops)
+			n := numbers{}
+			r := report.New(zap.NewNop(), report.Messages{}, nil)
+			q := New(n.signal(), tt.bounds, r)
+			tt.use(q)
+			assert.EqualValues(t, tt.accepted, r.AcceptedItems(), "accepted")
+			assert.Equal(t, tt.held, n.held(), "referenced")
+			assert.Equal(t, tt.overflow, r.DroppedItems(report.DropOverflow), "overflow")
+			assert.Equal(t, tt.shutdown, r.DroppedItems(report.DropShutdown), "shutdown")
 		})
 	}
 }

@@ -7,9 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
 // logInterval is the least time between two lines that say the same with other numbers.
@@ -17,22 +14,9 @@ const logInterval = 10 * time.Second
 
 // losses are what the drain has lost since the last log of losses.
 type losses struct {
-	rejected map[translate.Reason]int
-	failed   int
-	failure  *delivery.Error // the latest
-	halved   int             // messages
-	tooLarge *delivery.Error // the latest
-}
-
-// rejectHints say what to do about items that were rejected.
-var rejectHints = map[translate.Reason]string{
-	translate.ReasonEmpty:       "a log record has no body and no attributes, or a point has no number; look at who sends it",
-	translate.ReasonMalformed:   "the parts of a histogram or summary don't fit together, or a number has no name; look at who sends it",
-	translate.ReasonNegative:    "a monotonic sum is below zero; look at who sends it",
-	translate.ReasonNotFinite:   "Loggregator takes no NaN and no infinity; look at who sends it",
-	translate.ReasonOutOfRange:  "a monotonic sum does not fit into the 64 bits of a Counter",
-	translate.ReasonTemporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
-	translate.ReasonTooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
+	failed    int
+	failure   error // the latest
+	permanent bool  // reports whether no attempt could have helped against failure
 }
 
 // logLossesAt logs losses: at once, and then at most every logInterval. It returns the time until the
@@ -57,39 +41,20 @@ func (r *Report) logLosses() {
 		return r.loggedLosses[c] - before
 	}
 	if items := since(overflowItems); items > 0 {
-		r.logger.Warn("The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.",
-			zap.Int64("dropped_batches", since(overflowBatches)), zap.Int64("dropped_items", items))
+		r.logger.Warn(r.messages.Overflow, zap.Int64("dropped_batches", since(overflowBatches)), zap.Int64("dropped_items", items))
 	}
 	if items := since(shutdownItems); items > 0 {
-		r.logger.Warn("Dropped what could not be sent before the shutdown. All signals of an exporter together have 10 s for that.", zap.Int64("dropped_items", items))
+		r.logger.Warn(r.messages.Shutdown, zap.Int64("dropped_items", items))
+	}
+	if r.others != nil {
+		r.others()
 	}
 
 	r.mu.Lock()
 	l := r.losses
 	r.losses = losses{}
 	r.mu.Unlock()
-	for reason, items := range l.rejected {
-		r.logRejected(reason, items)
-	}
-	if l.halved > 0 {
-		r.logger.Warn("Loggregator refused messages as too large. They were sent again in halves.",
-			zap.Int("refused_messages", l.halved), zap.Error(l.tooLarge))
-	}
 	if l.failed > 0 {
-		r.logger.Error("Gave up sending: Loggregator did not acknowledge. These items are lost.",
-			zap.Int("failed_items", l.failed), zap.Error(l.failure), zap.Bool("permanent", !l.failure.Retryable))
+		r.logger.Error(r.messages.Failed, zap.Int("failed_items", l.failed), zap.Error(l.failure), zap.Bool("permanent", l.permanent))
 	}
-}
-
-func (r *Report) logRejected(reason translate.Reason, items int) {
-	fields := []zap.Field{zap.String("reason", string(reason)), zap.Int("rejected_items", items)}
-	// A scrape target that went away makes stale points, and an idle counter makes deltas of 0: nothing is wrong.
-	if reason == translate.ReasonStale || reason == translate.ReasonZeroDelta {
-		r.logger.Debug("There is nothing to send of some items.", fields...)
-		return
-	}
-	if hint := rejectHints[reason]; hint != "" {
-		fields = append(fields, zap.String("hint", hint))
-	}
-	r.logger.Warn("Rejected items that have no form in Loggregator. They are lost.", fields...)
 }

@@ -9,21 +9,28 @@ import (
 
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.uber.org/zap"
-
-	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
 )
 
-// outageGrace is how long Loggregator has to be unreachable before the status is an error: connections break and come back.
+// outageGrace is how long the peer has to be unreachable before the status is an error: connections break and come back.
 const outageGrace = time.Second
+
+// Attempt is an attempt to pass data on.
+type Attempt struct {
+	Err     error         // nil: the data was taken
+	Outage  bool          // reports whether any other data would have had the same error
+	Kind    string        // of Err: each is logged once an outage
+	RetryIn time.Duration // the next attempt follows at the latest then; 0: none follows
+}
 
 // outage follows the attempts. An outage begins with an attempt that failed as any other would have, and ends when the server responds,
 // even if it refuses the message: data that is refused is no status. The status is OK with the next success.
 type outage struct {
-	logger *zap.Logger
+	logger   *zap.Logger
+	messages *Messages
 
 	since    time.Time // when the outage began; zero: there is none
 	attempts int       // that failed in it
-	err      *delivery.Error
+	err      error
 	warned   []string // what was logged of it
 	lastWarn time.Time
 
@@ -33,8 +40,8 @@ type outage struct {
 }
 
 // attempted records an attempt, and logs the beginning and the end of an outage. It reports whether the status may have to change.
-func (o *outage) attempted(a delivery.Attempt, now time.Time) bool {
-	if a.Err != nil && a.Err.Scope == delivery.ScopeEndpoint {
+func (o *outage) attempted(a Attempt, now time.Time) bool {
+	if a.Outage {
 		began := o.since.IsZero()
 		if began {
 			o.since = now
@@ -52,7 +59,7 @@ func (o *outage) attempted(a delivery.Attempt, now time.Time) bool {
 // reached records that the server responded, and logs the recovery if an outage was logged.
 func (o *outage) reached(now time.Time) {
 	if len(o.warned) > 0 {
-		o.logger.Info("Loggregator takes envelopes again.",
+		o.logger.Info(o.messages.Recovered,
 			zap.Duration("outage", now.Sub(o.since)), zap.Int("failed_attempts", o.attempts))
 	}
 	o.since, o.attempts, o.warned = time.Time{}, 0, nil
@@ -77,17 +84,15 @@ func (o *outage) due(now time.Time) (*componentstatus.Event, time.Duration) {
 }
 
 // warn logs an outage when it begins, and each further reason for it, at most every logInterval.
-func (o *outage) warn(a delivery.Attempt, now time.Time) {
-	reason := a.Err.Type() + a.Err.Hint
-	if slices.Contains(o.warned, reason) || now.Sub(o.lastWarn) < logInterval {
+func (o *outage) warn(a Attempt, now time.Time) {
+	if slices.Contains(o.warned, a.Kind) || now.Sub(o.lastWarn) < logInterval {
 		return
 	}
-	o.lastWarn, o.warned = now, append(o.warned, reason)
+	o.lastWarn, o.warned = now, append(o.warned, a.Kind)
 	fields := []zap.Field{zap.Error(a.Err), zap.Int("failed_attempts", o.attempts)}
 	if a.RetryIn == 0 {
-		o.logger.Warn("Loggregator does not take envelopes. This message is given up: its items are lost.", fields...)
+		o.logger.Warn(o.messages.OutageLoses, fields...)
 		return
 	}
-	o.logger.Warn("Loggregator does not take envelopes. New data waits in the diode.",
-		append(fields, zap.Duration("retry_in", a.RetryIn))...)
+	o.logger.Warn(o.messages.Outage, append(fields, zap.Duration("retry_in", a.RetryIn))...)
 }

@@ -4,6 +4,7 @@
 package report
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -15,17 +16,10 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/exporter"
-	"go.opentelemetry.io/collector/exporter/exportertest"
-	"go.opentelemetry.io/collector/pipeline"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
-
-	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -49,33 +43,18 @@ func (h *statusHost) all() []componentstatus.Status {
 	return slices.Clone(h.statuses)
 }
 
-// noQueue is a queue of nothing.
-type noQueue struct{}
-
-func (noQueue) Len() int { return 0 }
-func (noQueue) Cap() int { return 0 }
-
-// newReport makes a report of logs with a log of its own.
-func newReport(t *testing.T, change ...func(*exporter.Settings)) (*Report, *observer.ObservedLogs) {
-	t.Helper()
+// newReport makes a report with a log of its own.
+func newReport(others ...func()) (*Report, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.DebugLevel)
-	set := exportertest.NewNopSettings(metadata.Type)
-	for _, c := range change {
-		c(&set)
-	}
-	set.Logger = zap.New(core)
-	r, err := New(set, Settings{Signal: pipeline.SignalLogs}, noQueue{})
-	require.NoError(t, err)
-	return r, logs
+	return New(zap.New(core), Messages{"overflow", "shutdown", "failed", "outage", "outage loses", "recovered"}, append(others, nil)[0]), logs
 }
 
 // Attempts, as the rows of TestStatus have them.
 var (
-	unreached = delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeEndpoint, Retryable: true}, RetryIn: time.Second}
-	denied    = delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeEndpoint}}
-	refused   = delivery.Attempt{Err: &delivery.Error{}}
-	halved    = delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeSize}, Halved: true}
-	success   = delivery.Attempt{}
+	unreached = Attempt{Err: errors.New("unreached"), Outage: true, RetryIn: time.Second}
+	denied    = Attempt{Err: errors.New("denied"), Outage: true}
+	refused   = Attempt{Err: errors.New("refused")}
+	success   = Attempt{}
 )
 
 const (
@@ -87,7 +66,7 @@ const (
 func TestStatus(t *testing.T) {
 	type step struct {
 		after   time.Duration
-		attempt delivery.Attempt
+		attempt Attempt
 	}
 	const moment = 10 * time.Millisecond
 	for name, tt := range map[string]struct {
@@ -104,7 +83,6 @@ func TestStatus(t *testing.T) {
 		"all are":                                  {slices.Repeat([]step{{outageGrace / 2, refused}}, 5), time.Hour, nil},
 		"all are, each after a while":              {slices.Repeat([]step{{time.Minute, refused}}, 2), 0, nil},
 		"every second one is":                      {slices.Concat(slices.Repeat([]step{{0, refused}}, 1), []step{{time.Second, success}, {time.Second, refused}, {time.Second, success}}), 0, nil},
-		"a large one goes in halves":               {slices.Concat(slices.Repeat([]step{{time.Second, halved}}, 9), []step{{0, success}}), 0, nil},
 		"a moment's failure, long after a refusal": {[]step{{0, refused}, {time.Hour, unreached}, {moment, success}}, time.Minute, nil},
 		"a failure, and then a refusal":            {[]step{{0, unreached}, {moment, refused}}, time.Hour, nil},
 		"a refusal after an outage":                {[]step{{0, unreached}, {time.Minute, refused}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok}},
@@ -112,14 +90,13 @@ func TestStatus(t *testing.T) {
 		"denied":                                   {slices.Repeat([]step{{time.Second, denied}}, 3), 0, []componentstatus.Status{recoverable}},
 		"denied, for long":                         {slices.Repeat([]step{{time.Second, denied}}, 40), time.Hour, []componentstatus.Status{recoverable}},
 		"denied, and then let in":                  {slices.Concat(slices.Repeat([]step{{time.Second, denied}}, 40), []step{{0, success}}), 0, []componentstatus.Status{recoverable, ok}},
-		"a large one, after a failure":             {[]step{{0, unreached}, {outageGrace / 2, halved}, {outageGrace, success}}, 0, nil},
 		"a success, and at once a failure":         {[]step{{0, unreached}, {time.Minute, success}, {0, unreached}, {moment, success}}, time.Minute, []componentstatus.Status{recoverable, ok}},
 		"a second outage is one":                   {[]step{{0, unreached}, {time.Minute, success}, {0, unreached}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok, recoverable, ok}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				host := &statusHost{Host: componenttest.NewNopHost()}
-				r, _ := newReport(t)
+				r, _ := newReport()
 				r.Start(host)
 				for _, s := range tt.steps {
 					time.Sleep(s.after)
@@ -138,9 +115,9 @@ func TestStatus(t *testing.T) {
 func TestOneClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := &statusHost{Host: componenttest.NewNopHost()}
-		r, logs := newReport(t)
+		r, logs := newReport()
 		r.Start(host)
-		lines := func() int { return logs.FilterMessageSnippet("The diode is full").Len() }
+		lines := func() int { return logs.FilterMessage("overflow").Len() }
 		r.Dropped(DropOverflow, 1)
 		synctest.Wait()
 		assert.Equal(t, 1, lines(), "at once")
@@ -164,7 +141,7 @@ func TestOneClock(t *testing.T) {
 		r.Dropped(DropOverflow, 16)
 		r.Shutdown()
 		var dropped []map[string]any
-		for _, line := range logs.FilterMessageSnippet("The diode is full").All() {
+		for _, line := range logs.FilterMessage("overflow").All() {
 			dropped = append(dropped, line.ContextMap())
 		}
 		assert.Equal(t, []map[string]any{ // Each since the line before.
@@ -178,33 +155,24 @@ func TestOneClock(t *testing.T) {
 
 // Each loss alone is logged at once, with what it was, and once.
 func TestEachLossIsLogged(t *testing.T) {
-	tooLarge := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}
-	gaveUp := &delivery.Error{Retryable: true, Hint: "wait"}
+	gaveUp := errors.New("gave up")
 	for name, tt := range map[string]struct {
 		lose func(*Report)
 		line string
 		want map[string]any
 	}{
-		"a batch of the diode": {func(r *Report) { r.Dropped(DropOverflow, 3) }, "The diode is full",
+		"a batch of the diode": {func(r *Report) { r.Dropped(DropOverflow, 3) }, "overflow",
 			map[string]any{"dropped_batches": int64(1), "dropped_items": int64(3)}},
-		"at the shutdown": {func(r *Report) { r.Dropped(DropShutdown, 3) }, "could not be sent before the shutdown",
+		"at the shutdown": {func(r *Report) { r.Dropped(DropShutdown, 3) }, "shutdown",
 			map[string]any{"dropped_items": int64(3)}},
-		"a message in halves": {func(r *Report) { r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true}) }, "refused messages as too large",
-			map[string]any{"refused_messages": int64(1), "error": tooLarge.Error()}},
-		"items that failed": {func(r *Report) { r.Failed(gaveUp, 3) }, "Gave up sending",
-			map[string]any{"failed_items": int64(3), "error": gaveUp.Error(), "permanent": false}},
-		"items that failed for good": {func(r *Report) { r.Failed(tooLarge, 3) }, "Gave up sending",
-			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
-		"rejected items": {func(r *Report) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
-			map[string]any{"reason": "out_of_range", "rejected_items": int64(3), "hint": rejectHints[translate.ReasonOutOfRange]}},
-		"there was nothing to send of a counter": {func(r *Report) { r.Rejected(translate.ReasonZeroDelta, 3) }, "There is nothing to send",
-			map[string]any{"reason": "zero_delta", "rejected_items": int64(3)}},
-		"there was nothing to send": {func(r *Report) { r.Rejected(translate.ReasonStale, 3) }, "There is nothing to send",
-			map[string]any{"reason": "stale", "rejected_items": int64(3)}},
+		"items that failed": {func(r *Report) { r.Failed(gaveUp, false, 3) }, "failed",
+			map[string]any{"failed_items": int64(3), "error": "gave up", "permanent": false}},
+		"items that failed for good": {func(r *Report) { r.Failed(gaveUp, true, 3) }, "failed",
+			map[string]any{"failed_items": int64(3), "error": "gave up", "permanent": true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, logs := newReport(t)
+				r, logs := newReport()
 				r.Start(&statusHost{Host: componenttest.NewNopHost()})
 				synctest.Wait()
 				for range 2 {
@@ -216,7 +184,7 @@ func TestEachLossIsLogged(t *testing.T) {
 				lines := logs.All()
 				require.Len(t, lines, 2)
 				for i, line := range lines {
-					assert.Contains(t, line.Message, tt.line)
+					assert.Equal(t, tt.line, line.Message)
 					assert.Equal(t, tt.want, line.ContextMap())
 					assert.Equal(t, 2*logInterval, lines[1].Time.Sub(lines[0].Time), "at once, line %d", i)
 				}
@@ -225,41 +193,32 @@ func TestEachLossIsLogged(t *testing.T) {
 	}
 }
 
-// What is lost between two lines adds up. Of errors the latest counts.
+// What is lost between two lines adds up. Of errors the latest counts. Other losses are logged with them.
 func TestLossesAddUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tooLarge, another := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}, &delivery.Error{Retryable: true, Hint: "wait"}
-		r, logs := newReport(t)
+		others := 0
+		r, logs := newReport(func() { others++ })
 		r.Start(&statusHost{Host: componenttest.NewNopHost()})
 		r.Dropped(DropShutdown, 1)
 		synctest.Wait()
 		logs.TakeAll() // The next lines come after an interval.
-		r.Failed(tooLarge, 3)
-		r.Failed(another, 4)
-		r.Failed(tooLarge, 0) // Part of an item.
-		r.Rejected(translate.ReasonOutOfRange, 5)
-		r.Rejected(translate.ReasonOutOfRange, 6)
-		r.Attempted(delivery.Attempt{Err: another, Halved: true})
-		r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true})
+		r.Failed(errors.New("one"), true, 3)
+		r.Failed(errors.New("another"), false, 4)
+		r.Lost()
 		time.Sleep(logInterval)
 		synctest.Wait()
-		var got []map[string]any
-		for _, line := range logs.All() {
-			got = append(got, line.ContextMap())
-		}
-		assert.Equal(t, []map[string]any{
-			{"reason": "out_of_range", "rejected_items": int64(11), "hint": rejectHints[translate.ReasonOutOfRange]},
-			{"refused_messages": int64(2), "error": tooLarge.Error()},
-			{"failed_items": int64(7), "error": another.Error(), "permanent": false},
-		}, got)
+		require.Equal(t, 1, logs.Len())
+		assert.Equal(t, map[string]any{"failed_items": int64(7), "error": "another", "permanent": false}, logs.All()[0].ContextMap())
+		assert.Equal(t, 2, others)
 		r.Shutdown()
+		assert.Equal(t, 3, others)
 	})
 }
 
 // logSlowly makes a report that calls during before it logs its first line.
 func logSlowly(t *testing.T, during func()) (*Report, *observer.ObservedLogs) {
 	t.Helper()
-	r, logs := newReport(t)
+	r, logs := newReport()
 	var once sync.Once
 	r.logger = r.logger.WithOptions(zap.Hooks(func(zapcore.Entry) error {
 		once.Do(during)
@@ -277,7 +236,7 @@ func TestLossDuringTheLog(t *testing.T) {
 		r.Dropped(DropOverflow, 1)
 		time.Sleep(logInterval)
 		synctest.Wait()
-		assert.Equal(t, 2, logs.FilterMessageSnippet("The diode is full").Len())
+		assert.Equal(t, 2, logs.FilterMessage("overflow").Len())
 		r.Shutdown()
 	})
 }
@@ -307,7 +266,7 @@ func TestShutdownWaitsForTheLog(t *testing.T) {
 // What was reached counts, whatever follows before the status is reported.
 func TestRefusalAfterASuccess(t *testing.T) {
 	now := time.Now()
-	o := outage{logger: zap.NewNop()}
+	o := outage{logger: zap.NewNop(), messages: &Messages{}}
 	o.attempted(unreached, now)
 	now = now.Add(outageGrace)
 	event, _ := o.due(now)
@@ -323,7 +282,7 @@ func TestRefusalAfterASuccess(t *testing.T) {
 // What the log says of an outage is about the outage.
 func TestOutageInTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, logs := newReport(t)
+		r, logs := newReport()
 		r.Start(&statusHost{Host: componenttest.NewNopHost()})
 		r.Attempted(refused)
 		time.Sleep(time.Hour)
@@ -337,17 +296,16 @@ func TestOutageInTheLog(t *testing.T) {
 		r.Attempted(denied)
 		time.Sleep(time.Minute)
 		r.Attempted(success)
-		ends := logs.FilterMessageSnippet("takes envelopes again").All()
+		ends := logs.FilterMessage("recovered").All()
 		if assert.Len(t, ends, 2) {
 			assert.Equal(t, map[string]any{"outage": 3 * time.Second, "failed_attempts": int64(3)}, ends[0].ContextMap())
 			assert.Equal(t, map[string]any{"outage": time.Minute, "failed_attempts": int64(1)}, ends[1].ContextMap())
 		}
-		begins := logs.FilterMessageSnippet("does not take envelopes").All()
-		if assert.Len(t, begins, 2) {
-			assert.Contains(t, begins[0].Message, "New data waits")
+		if begins := logs.FilterMessage("outage").All(); assert.Len(t, begins, 1) {
 			assert.Equal(t, time.Second, begins[0].ContextMap()["retry_in"])
-			assert.Contains(t, begins[1].Message, "is given up")
-			assert.NotContains(t, begins[1].ContextMap(), "retry_in")
+		}
+		if begins := logs.FilterMessage("outage loses").All(); assert.Len(t, begins, 1) {
+			assert.NotContains(t, begins[0].ContextMap(), "retry_in")
 		}
 		r.Shutdown()
 	})
@@ -356,15 +314,15 @@ func TestOutageInTheLog(t *testing.T) {
 // An outage is logged once for each reason, at most every interval.
 func TestOutageReasonsInTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, logs := newReport(t)
-		hinted := func(hint string) delivery.Attempt {
-			return delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeEndpoint, Hint: hint}, RetryIn: time.Second}
+		r, logs := newReport()
+		kind := func(kind string) Attempt {
+			return Attempt{Err: errors.New(kind), Outage: true, Kind: kind, RetryIn: time.Second}
 		}
 		for i := range 60 {
-			r.Attempted(hinted([]string{"one", "two"}[i%2]))
+			r.Attempted(kind([]string{"one", "two"}[i%2]))
 			time.Sleep(time.Second)
 		}
-		lines := logs.FilterMessageSnippet("does not take envelopes").All()
+		lines := logs.FilterMessage("outage").All()
 		require.Len(t, lines, 2)
 		assert.Contains(t, lines[0].ContextMap()["error"], "one")
 		assert.Contains(t, lines[1].ContextMap()["error"], "two")
@@ -375,7 +333,7 @@ func TestOutageReasonsInTheLog(t *testing.T) {
 func TestNoStatusAfterStopStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := &statusHost{Host: componenttest.NewNopHost()}
-		r, logs := newReport(t)
+		r, logs := newReport()
 		r.Start(host)
 		r.Attempted(unreached)
 		time.Sleep(outageGrace)
@@ -386,7 +344,7 @@ func TestNoStatusAfterStopStatus(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		assert.Equal(t, []componentstatus.Status{recoverable}, host.all())
-		assert.Equal(t, 1, logs.FilterMessageSnippet("takes envelopes again").Len(), "the log goes on")
+		assert.Equal(t, 1, logs.FilterMessage("recovered").Len(), "the log goes on")
 		r.Shutdown()
 	})
 }

@@ -1,11 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report counts what becomes of items, logs losses and outages, and reports the status of the component.
-//
-// At every quiet moment
-//
-//	accepted = sent + send_failed + dropped + rejected + waiting
+// Package report counts the items of a queue from the push until they are out, logs losses and outages, and reports the status of
+// the component. The exporter and the connector have it in common.
 package report
 
 import (
@@ -15,42 +12,35 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
-	"go.opentelemetry.io/collector/exporter"
-	"go.opentelemetry.io/collector/pipeline"
 	"go.uber.org/zap"
-
-	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
-// DropReason says why items were given up before they were sent. Its values are those of the attribute reason.
+// DropReason says why items were dropped. Its values are those of the attribute reason.
 type DropReason string
 
 // Why items are dropped.
 const (
 	DropOverflow DropReason = "overflow" // the queue was full
-	DropShutdown DropReason = "shutdown" // the exporter was shut down
+	DropShutdown DropReason = "shutdown" // the component was shut down
 )
 
-// Settings are the signal of an exporter, and those of its settings that are metrics.
-type Settings struct {
-	Signal             pipeline.Signal
-	MaxItems           int
-	EnvelopesPerSecond float64
+// Messages are the lines of the log. The peer is what data is passed on to.
+type Messages struct {
+	Overflow    string // the queue dropped batches
+	Shutdown    string // the shutdown dropped items
+	Failed      string // items were given up after the last attempt
+	Outage      string // the peer is unreachable; another attempt follows
+	OutageLoses string // the peer is unreachable; no attempt follows
+	Recovered   string // the peer is reachable again
 }
 
-// Queue is a queue whose length and capacity are metrics.
-type Queue interface {
-	Len() int
-	Cap() int
-}
-
-// Report is the report of an exporter of one signal. Any goroutine may call Accepted and Dropped at any time. The other methods that
-// count belong to one goroutine at a time, the drain's.
+// Report is the report of a queue and its drain. Any goroutine may call Accepted, Dropped and the methods that return numbers at any
+// time. The other methods that count belong to one goroutine at a time, the drain's.
 type Report struct {
-	metrics *metrics
-	logger  *zap.Logger
-	pushes  pushes
+	logger   *zap.Logger
+	messages Messages
+	others   func() // logs further losses
+	pushes   pushes
 
 	_ [cacheLine]byte
 	// news reports whether there are losses that were not logged. A push reads it, and writes it at most once an interval.
@@ -75,13 +65,14 @@ type Report struct {
 	outage outage
 }
 
-// New makes a report. It counts from then on, and logs and reports a status after Start.
-func New(set exporter.Settings, s Settings, q Queue) (*Report, error) {
-	r := &Report{logger: set.Logger, pushes: newPushes(), wake: make(chan struct{}, 1)}
-	r.outage.logger = set.Logger
-	var err error
-	r.metrics, err = newMetrics(set, s, q, r)
-	return r, err
+// New makes a report. It counts from then on, and logs and reports a status after Start. others, which may be nil, logs the losses
+// that [Report.Lost] announced.
+func New(logger *zap.Logger, messages Messages, others func()) *Report {
+	return &Report{
+		logger: logger, messages: messages, others: others,
+		pushes: newPushes(), wake: make(chan struct{}, 1),
+		outage: outage{logger: logger, messages: &messages},
+	}
 }
 
 // Start starts the goroutine that logs losses and reports the status: no push waits for a log or for the collector.
@@ -98,8 +89,7 @@ func (r *Report) StopStatus() {
 	r.outage.ended = true
 }
 
-// Shutdown ends the goroutine, and logs the losses that were not logged yet. The callbacks of the metrics stay registered: the last export,
-// when the collector ends, includes what was dropped until then.
+// Shutdown ends the goroutine, and logs the losses that were not logged yet.
 func (r *Report) Shutdown() {
 	if r.quit != nil {
 		close(r.quit)
@@ -143,11 +133,22 @@ func (r *Report) wakeUp() {
 	}
 }
 
-// lost schedules the log of losses. The losses have to be counted before the call.
-func (r *Report) lost() {
+// Lost schedules the log of losses. The losses have to be counted before the call.
+func (r *Report) Lost() {
 	if !r.news.Load() && r.news.CompareAndSwap(false, true) {
 		r.wakeUp()
 	}
+}
+
+// AcceptedItems returns the number of items that were accepted.
+func (r *Report) AcceptedItems() int64 { return r.pushes.sum(acceptedItems) }
+
+// DroppedItems returns the number of items that were dropped for a reason.
+func (r *Report) DroppedItems(reason DropReason) int64 {
+	if reason == DropOverflow {
+		return r.pushes.sum(overflowItems)
+	}
+	return r.pushes.sum(shutdownItems)
 }
 
 // Waiting returns the number of items that were accepted and not counted out yet.
@@ -159,7 +160,7 @@ func (r *Report) Waiting() int64 {
 // Accepted counts items in, before they are in the queue.
 func (r *Report) Accepted(items int) { r.pushes.add(acceptedItems, items) }
 
-// Dropped counts items out that were given up before they were sent: a batch of the queue, or items that have left it.
+// Dropped counts items out that were dropped: a batch of the queue, or items that have left it.
 func (r *Report) Dropped(reason DropReason, items int) {
 	if reason == DropOverflow {
 		r.pushes.add(overflowBatches, 1)
@@ -167,61 +168,26 @@ func (r *Report) Dropped(reason DropReason, items int) {
 	} else {
 		r.pushes.add(shutdownItems, items)
 	}
-	r.lost()
+	r.Lost()
 }
 
-// Rejected counts items out that can't be translated.
-func (r *Report) Rejected(reason translate.Reason, items int) {
-	r.countedOut.Add(int64(items))
-	r.metrics.ExporterLoggregatorRejectedItems.Add(background, int64(items), r.metrics.byReason(string(reason)))
-	r.mu.Lock()
-	if r.losses.rejected == nil {
-		r.losses.rejected = map[translate.Reason]int{}
-	}
-	r.losses.rejected[reason] += items
-	r.mu.Unlock()
-	r.lost()
-}
-
-// Truncated counts items that were shortened, beside how they are counted out.
-func (r *Report) Truncated(items int) {
-	if items > 0 {
-		r.metrics.ExporterLoggregatorTruncatedItems.Add(background, int64(items), r.metrics.bySignal)
-	}
-}
-
-// Sent counts items out that Loggregator acknowledged, and their envelopes.
-func (r *Report) Sent(o delivery.Outcome) {
-	r.countedOut.Add(int64(o.Items))
-	r.metrics.sentItems.Add(background, int64(o.Items), r.metrics.byExporter)
-	r.metrics.ExporterLoggregatorEnvelopes.Add(background, int64(o.Envelopes), r.metrics.bySignal)
-	r.metrics.ExporterLoggregatorBytes.Add(background, int64(o.Bytes), r.metrics.bySignal)
-}
+// Out counts items out otherwise.
+func (r *Report) Out(items int) { r.countedOut.Add(int64(items)) }
 
 // Failed counts items out whose last attempt failed.
-func (r *Report) Failed(err *delivery.Error, items int) {
-	if items == 0 {
-		return // They are counted with the rest of their item.
-	}
-	r.countedOut.Add(int64(items))
-	r.metrics.failedItems.Add(background, int64(items), r.metrics.byError(err.Type(), !err.Retryable))
+func (r *Report) Failed(err error, permanent bool, items int) {
+	r.Out(items)
 	r.mu.Lock()
 	r.losses.failed += items
-	r.losses.failure = err
+	r.losses.failure, r.losses.permanent = err, permanent
 	r.mu.Unlock()
-	r.lost()
+	r.Lost()
 }
 
-// Attempted records an attempt, and whether Loggregator could be reached.
-func (r *Report) Attempted(a delivery.Attempt) {
-	r.metrics.ExporterLoggregatorSendDuration.Record(background, a.Duration.Seconds(), r.metrics.bySignal)
+// Attempted records whether an attempt reached the peer.
+func (r *Report) Attempted(a Attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a.Halved {
-		r.losses.halved++
-		r.losses.tooLarge = a.Err
-		r.lost()
-	}
 	if r.outage.attempted(a, time.Now()) {
 		r.wakeUp()
 	}

@@ -12,22 +12,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/exporter"
-	"go.opentelemetry.io/collector/pipeline"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
-
-	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/metadatatest"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
 // However counts meet: in the end all of them add up.
 func TestCounts(t *testing.T) {
 	const pushers, pushes = 16, 1000
-	telemetry := componenttest.NewTelemetry()
-	r, logs := newReport(t, func(set *exporter.Settings) { set.TelemetrySettings = telemetry.NewTelemetrySettings() })
+	r, logs := newReport()
 	r.Start(&statusHost{Host: componenttest.NewNopHost()})
 	var wg sync.WaitGroup
 	for range pushers {
@@ -43,26 +33,24 @@ func TestCounts(t *testing.T) {
 	wg.Go(func() {
 		for range pushers * pushes / 10 {
 			r.Accepted(3)
-			r.Sent(delivery.Outcome{Envelopes: 1, Items: 1})
-			r.Failed(refused.Err, 1)
-			r.Rejected(translate.ReasonEmpty, 1)
+			r.Out(2)
+			r.Failed(refused.Err, false, 1)
 		}
 	})
 	wg.Wait()
 	assert.EqualValues(t, 5*pushers*pushes, r.Waiting())
 	r.Shutdown()
 	dropped := int64(0)
-	for _, line := range logs.FilterMessageSnippet("The diode is full").All() {
+	for _, line := range logs.FilterMessage("overflow").All() {
 		dropped += line.ContextMap()["dropped_items"].(int64)
 	}
 	assert.EqualValues(t, 3*pushers*pushes, dropped, "the log says it to the item")
-	require.NoError(t, telemetry.Shutdown(t.Context()))
 }
 
 // An item is accepted before it is counted out, and Waiting looks in the other order. It is called until pushes have met enough
 // calls, however busy the machine is.
 func TestWaitingIsNotNegative(t *testing.T) {
-	r, _ := newReport(t)
+	r, _ := newReport()
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 2 {
@@ -87,35 +75,8 @@ func TestWaitingIsNotNegative(t *testing.T) {
 	wg.Wait()
 }
 
-// fullQueue has a length and a capacity of its own.
-type fullQueue struct{}
-
-func (fullQueue) Len() int { return 3 }
-func (fullQueue) Cap() int { return 7 }
-
-func TestMetricsOfTheQueue(t *testing.T) {
-	telemetry := componenttest.NewTelemetry()
-	r, err := New(metadatatest.NewSettings(telemetry), Settings{Signal: pipeline.SignalTraces}, fullQueue{})
-	require.NoError(t, err)
-	r.Dropped(DropOverflow, 5)
-	r.Dropped(DropShutdown, 11)
-	id := attribute.String("exporter", "loggregator")
-	point := func(value int64, attributes ...attribute.KeyValue) metricdata.DataPoint[int64] {
-		return metricdata.DataPoint[int64]{Attributes: attribute.NewSet(append(attributes, id)...), Value: value}
-	}
-	type points = []metricdata.DataPoint[int64]
-	dataType, signal := attribute.String("data_type", "traces"), attribute.String("signal", "traces")
-	metadatatest.AssertEqualExporterQueueSize(t, telemetry, points{point(3, dataType)}, metricdatatest.IgnoreTimestamp())
-	metadatatest.AssertEqualExporterQueueCapacity(t, telemetry, points{point(7, dataType)}, metricdatatest.IgnoreTimestamp())
-	metadatatest.AssertEqualExporterEnqueueFailedSpans(t, telemetry, points{point(5)}, metricdatatest.IgnoreTimestamp())
-	metadatatest.AssertEqualExporterLoggregatorDroppedItems(t, telemetry, points{
-		point(5, signal, attribute.String("reason", "overflow")), point(11, signal, attribute.String("reason", "shutdown")),
-	}, metricdatatest.IgnoreTimestamp())
-	require.NoError(t, telemetry.Shutdown(t.Context()))
-}
-
 func TestCountingAllocatesNothing(t *testing.T) {
-	r, _ := newReport(t)
+	r, _ := newReport()
 	assert.Zero(t, testing.AllocsPerRun(1000, func() {
 		r.Accepted(1)
 		r.Dropped(DropOverflow, 1)

@@ -1,9 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command mappingdoc writes docs/mapping.md: the text of docs/mapping.md.tmpl, with the rows of the mapping and an example of
-// each in the places that the text has for them. The rows are those of testdata/translate/rows.yaml, the examples its cases,
-// which the tests hold true.
+// Command mappingdoc writes docs/mapping.md: the text of docs/mapping.md.tmpl, with the rules of testdata/translate/rows.yaml in the
+// places that the text has for them. The first case of a rule, which the tests hold true, is its example.
 package main
 
 import (
@@ -30,7 +29,7 @@ func main() {
 	}
 }
 
-// section is a table of the document.
+// section is a part of the document.
 type section struct {
 	Section string
 	Rows    []row
@@ -79,35 +78,28 @@ func write(root string) error {
 	return os.WriteFile(filepath.Join(root, "docs", "mapping.md"), b.Bytes(), 0o644) //nolint:gosec // Everybody may read it.
 }
 
-// markdown is a table of the rows, and then their examples, folded up.
+// markdown is the rules, each with an example folded behind it.
 func (s section) markdown(goldens string) (string, error) {
 	var b strings.Builder
-	b.WriteString("| OpenTelemetry | Loggregator |\n| --- | --- |\n")
 	for _, r := range s.Rows {
-		fmt.Fprintf(&b, "| %s | %s |\n", cell(r.OTel), cell(r.Loggregator))
-	}
-	b.WriteString("\nExamples:\n")
-	for _, r := range s.Rows {
-		fmt.Fprintf(&b, "\n<details><summary>%s</summary>\n", summary(r.OTel))
-		for _, name := range r.Cases {
-			example, err := example(filepath.Join(goldens, filepath.FromSlash(name)))
-			if err != nil {
-				return "", fmt.Errorf("%s: %w", name, err)
-			}
-			fmt.Fprintf(&b, "\n[%s](../testdata/translate/%s)\n%s", strings.ReplaceAll(filepath.Base(name), "_", " "), name, example)
+		example, err := example(filepath.Join(goldens, filepath.FromSlash(r.Cases[0])))
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", r.Cases[0], err)
 		}
-		b.WriteString("\n</details>\n")
+		var links []string
+		for _, name := range r.Cases {
+			links = append(links, fmt.Sprintf("[%s](../testdata/translate/%s)", strings.ReplaceAll(filepath.Base(name), "_", " "), name))
+		}
+		fmt.Fprintf(&b, "<details><summary><b>%s</b> → %s.</summary>\n\n%s\n%s\n</details>\n",
+			html(r.OTel), html(r.Loggregator), example, strings.Join(links, " · "))
 	}
 	return strings.TrimSuffix(b.String(), "\n"), nil
 }
 
-func cell(text string) string {
-	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", `\|`)
-}
-
-// summary is text for HTML, where backquotes mean nothing.
-func summary(text string) string {
-	parts := strings.Split(strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(cell(text)), "`")
+// html is text of one line for HTML, where backquotes mean nothing.
+func html(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	parts := strings.Split(strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text), "`")
 	var b strings.Builder
 	for i, part := range parts {
 		if i%2 == 1 {
@@ -118,17 +110,18 @@ func summary(text string) string {
 	return b.String()
 }
 
-// example is what goes into the exporter in a case, and what comes out.
+// example is the settings of a case, what goes into the exporter, and what comes out.
 func example(dir string) (string, error) {
 	var b strings.Builder
+	b.WriteString("```yaml\n")
 	if config, err := os.ReadFile(filepath.Join(dir, "config.yaml")); err == nil {
-		fmt.Fprintf(&b, "\nWith these settings:\n\n```yaml\n%s```\n", config)
+		fmt.Fprintf(&b, "# settings\n%s\n# OTLP\n", config)
 	}
 	input, err := os.ReadFile(filepath.Join(dir, "input.yaml"))
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&b, "\n```yaml\n%s```\n\nbecomes\n\n", input)
+	fmt.Fprintf(&b, "%s\n# envelopes\n", input)
 	content, err := os.ReadFile(filepath.Join(dir, "output.json"))
 	if err != nil {
 		return "", err
@@ -138,7 +131,7 @@ func example(dir string) (string, error) {
 		return "", err
 	}
 	envelopes, err := out.yaml()
-	fmt.Fprintf(&b, "```yaml\n%s```\n", envelopes)
+	fmt.Fprintf(&b, "%s```\n", envelopes)
 	return b.String(), err
 }
 

@@ -45,10 +45,13 @@ var suites = map[string][][]string{
 		{"-tags", "explore", "-run", "Explore", "-short", "./diodes", "-explore.changed"},
 		{"-short", "./diodes"},
 	},
-	"internal/queue":    {{"./internal/queue"}},
-	"internal/delivery": {{"./internal/delivery"}},
-	"internal/report":   {{"./internal/report"}, {"-short", "."}},
-	".":                 {{"-short", "-run", "Item|Batch|Bounds|Pooled|Drop|Shutdown", "."}, {"-short", "."}},
+	"internal/queue":     {{"./internal/queue"}, {"-short", "-run", "Item|Batch|Bounds|Pooled|Drop|Shutdown", "."}},
+	"internal/delivery":  {{"./internal/delivery"}},
+	"internal/report":    {{"./internal/report"}, {"-short", "."}},
+	"internal/retry":     {{"./internal/retry"}, {"./internal/delivery"}},
+	"diodeconnector":     {{"-short", "./diodeconnector"}},
+	"internal/telemetry": {{"./internal/telemetry"}, {"-short", "."}},
+	".":                  {{"-short", "-run", "Item|Batch|Bounds|Pooled|Drop|Shutdown", "."}, {"-short", "."}},
 }
 
 var (

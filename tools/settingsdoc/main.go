@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command settingsdoc writes what says how to configure the exporter: the table of settings in README.md, and
+// Command settingsdoc writes what says how to configure the exporter: the table of settings in docs/operations.md, and
 // config.schema.json, by which editors complete and check. Keys, types and defaults are those of the code; so are the words of
 // the exporter's own settings, which are the comments of config.go.
 package main
@@ -16,8 +16,9 @@ import (
 	"path/filepath"
 )
 
-// The table is between these lines of the README.
+// The table is between these lines of the page.
 const (
+	page  = "docs/operations.md"
 	begin = "<!-- settings: written by make generate -->\n"
 	end   = "<!-- end of settings -->"
 )
@@ -36,18 +37,18 @@ func write(root string) error {
 	if err != nil {
 		return err
 	}
-	readme := filepath.Join(root, "README.md")
-	text, err := os.ReadFile(readme)
+	file := filepath.Join(root, filepath.FromSlash(page))
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
 	before, rest, ok := bytes.Cut(text, []byte(begin))
 	_, after, ok2 := bytes.Cut(rest, []byte(end))
 	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for the settings", readme)
+		return fmt.Errorf("%s has no place for the settings", page)
 	}
 	text = bytes.Join([][]byte{before, []byte(begin), table(all), []byte(end), after}, nil)
-	if err := os.WriteFile(readme, text, 0o600); err != nil { //nolint:gosec // Whoever runs this says where.
+	if err := os.WriteFile(file, text, 0o600); err != nil { //nolint:gosec // Whoever runs this says where.
 		return err
 	}
 	encoded, err := json.MarshalIndent(schema(all), "", "  ")

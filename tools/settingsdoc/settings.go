@@ -188,12 +188,8 @@ func plain(v reflect.Value) any {
 // shownDefault is the default in Markdown.
 func (s setting) shownDefault() string {
 	value := plain(s.def)
-	if list, ok := value.([]any); ok {
-		var words []string
-		for _, v := range list {
-			words = append(words, fmt.Sprintf("`%v`", v))
-		}
-		return strings.Join(words, ", ")
+	if _, ok := value.([]any); ok { // Too wide for a table.
+		return "[a list](mapping.md#identity)"
 	}
 	if value == "" {
 		return "none"

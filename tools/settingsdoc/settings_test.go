@@ -5,8 +5,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,18 +59,35 @@ func TestLimits(t *testing.T) {
 // The generated files are up to date; `make generate` writes them.
 func TestUpToDate(t *testing.T) {
 	dir := t.TempDir()
-	for _, file := range []string{"config.go", "README.md"} {
+	require.NoError(t, os.Mkdir(filepath.Join(dir, filepath.Dir(page)), 0o700))
+	for _, file := range []string{"config.go", page} {
 		content, err := os.ReadFile(filepath.Join(root, file))
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, file), content, 0o600))
 	}
 	require.NoError(t, write(dir))
-	for _, file := range []string{"README.md", "config.schema.json"} {
+	for _, file := range []string{page, "config.schema.json"} {
 		want, err := os.ReadFile(filepath.Join(dir, file))
 		require.NoError(t, err)
 		got, err := os.ReadFile(filepath.Join(root, file))
 		require.NoError(t, err)
 		assert.Equal(t, string(want), string(got), file)
+	}
+}
+
+// The README has the defaults that the code has.
+func TestReadmeDefaults(t *testing.T) {
+	all, err := settings(filepath.Join(root, "config.go"))
+	require.NoError(t, err)
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	require.NoError(t, err)
+	_, rows, _ := strings.Cut(string(readme), "| key | default | change it |\n| --- | --- | --- |\n")
+	rows, _, _ = strings.Cut(rows, "\n\n")
+	require.Equal(t, 11, strings.Count(rows, "\n"))
+	for row := range strings.Lines(rows) {
+		assert.True(t, slices.ContainsFunc(all, func(s setting) bool {
+			return strings.HasPrefix(row, fmt.Sprintf("| `%s` | %s |", s.Key, s.shownDefault()))
+		}), row)
 	}
 }
 

@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package report
+package telemetry
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 )
 
 // background is the context of what is counted.
@@ -26,7 +27,7 @@ type metrics struct {
 	byExporter, bySignal   metric.MeasurementOption
 }
 
-func newMetrics(set exporter.Settings, s Settings, q Queue, r *Report) (*metrics, error) {
+func newMetrics(set exporter.Settings, s Settings, q Queue, r *report.Report) (*metrics, error) {
 	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, err
@@ -49,7 +50,7 @@ func newMetrics(set exporter.Settings, s Settings, q Queue, r *Report) (*metrics
 		m.sentItems, m.failedItems = builder.ExporterSentSpans, builder.ExporterSendFailedSpans
 	}
 	byDataType := m.with(attribute.String("data_type", s.Signal.String()))
-	overflow, shutdown := m.byReason(string(DropOverflow)), m.byReason(string(DropShutdown))
+	overflow, shutdown := m.byReason(string(report.DropOverflow)), m.byReason(string(report.DropShutdown))
 	for _, read := range []struct {
 		register func(metric.Int64Callback) error
 		observe  func(metric.Int64Observer)
@@ -58,12 +59,12 @@ func newMetrics(set exporter.Settings, s Settings, q Queue, r *Report) (*metrics
 		{builder.RegisterExporterQueueCapacityCallback, func(o metric.Int64Observer) { o.Observe(int64(q.Cap()), byDataType) }},
 		{builder.RegisterExporterLoggregatorMaxItemsCallback, func(o metric.Int64Observer) { o.Observe(int64(s.MaxItems), m.byExporter) }},
 		{builder.RegisterExporterLoggregatorWaitingItemsCallback, func(o metric.Int64Observer) { o.Observe(r.Waiting(), m.bySignal) }},
-		{builder.RegisterExporterLoggregatorAcceptedItemsCallback, func(o metric.Int64Observer) { o.Observe(r.pushes.sum(acceptedItems), m.bySignal) }},
+		{builder.RegisterExporterLoggregatorAcceptedItemsCallback, func(o metric.Int64Observer) { o.Observe(r.AcceptedItems(), m.bySignal) }},
 		{builder.RegisterExporterLoggregatorDroppedItemsCallback, func(o metric.Int64Observer) {
-			o.Observe(r.pushes.sum(overflowItems), overflow)
-			o.Observe(r.pushes.sum(shutdownItems), shutdown)
+			o.Observe(r.DroppedItems(report.DropOverflow), overflow)
+			o.Observe(r.DroppedItems(report.DropShutdown), shutdown)
 		}},
-		{enqueueFailed, func(o metric.Int64Observer) { o.Observe(r.pushes.sum(overflowItems), m.byExporter) }},
+		{enqueueFailed, func(o metric.Int64Observer) { o.Observe(r.DroppedItems(report.DropOverflow), m.byExporter) }},
 	} {
 		if err == nil {
 			err = read.register(func(_ context.Context, o metric.Int64Observer) error {

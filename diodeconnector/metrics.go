@@ -1,0 +1,85 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package diodeconnector
+
+import (
+	"context"
+
+	"go.opentelemetry.io/collector/connector"
+	"go.opentelemetry.io/collector/pipeline"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/loggregatorexporter/loggregatorexporter/diodeconnector/internal/metadata"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
+)
+
+// background is the context of what is counted.
+var background = context.Background()
+
+// metrics are the instruments of metadata.yaml. What a push counts is read when the metrics are; the drain counts the rest as it happens.
+type metrics struct {
+	*metadata.TelemetryBuilder
+	items            metric.MeasurementOption // of this connector and signal
+	permanent, retry metric.MeasurementOption // items, with the reason
+}
+
+// newMetrics registers the instruments. They stay registered after Shutdown: the last export, when the collector ends, includes what was
+// dropped until then.
+func newMetrics(set connector.Settings, signal pipeline.Signal, r *report.Report) (*metrics, error) {
+	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
+	if err != nil {
+		return nil, err
+	}
+	with := func(attrs ...attribute.KeyValue) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(append(attrs,
+			attribute.String("connector", set.ID.String()), attribute.String("signal", signal.String()))...))
+	}
+	because := func(reason string) metric.MeasurementOption { return with(attribute.String("reason", reason)) }
+	m := &metrics{TelemetryBuilder: builder, items: with(), permanent: because("permanent"), retry: because("retry")}
+	overflow, shutdown := because(string(report.DropOverflow)), because(string(report.DropShutdown))
+	for _, read := range []struct {
+		register func(metric.Int64Callback) error
+		observe  func(metric.Int64Observer)
+	}{
+		{builder.RegisterConnectorDiodeAcceptedItemsCallback, func(o metric.Int64Observer) { o.Observe(r.AcceptedItems(), m.items) }},
+		{builder.RegisterConnectorDiodeWaitingItemsCallback, func(o metric.Int64Observer) { o.Observe(r.Waiting(), m.items) }},
+		{builder.RegisterConnectorDiodeDroppedItemsCallback, func(o metric.Int64Observer) {
+			o.Observe(r.DroppedItems(report.DropOverflow), overflow)
+			o.Observe(r.DroppedItems(report.DropShutdown), shutdown)
+		}},
+	} {
+		if err == nil {
+			err = read.register(func(_ context.Context, o metric.Int64Observer) error {
+				read.observe(o)
+				return nil
+			})
+		}
+	}
+	if err != nil {
+		builder.Shutdown()
+		return nil, err
+	}
+	// Counters begin at zero so that rate() sees the first loss.
+	m.ConnectorDiodeForwardedItems.Add(background, 0, m.items)
+	m.ConnectorDiodeForwardFailedItems.Add(background, 0, m.permanent)
+	m.ConnectorDiodeForwardFailedItems.Add(background, 0, m.retry)
+	return m, nil
+}
+
+// forwarded counts items that the next component took.
+func (c *signalConnector[D]) forwarded(items int) {
+	c.report.Out(items)
+	c.metrics.ConnectorDiodeForwardedItems.Add(background, int64(items), c.metrics.items)
+}
+
+// failed counts items that were given up after the last attempt.
+func (c *signalConnector[D]) failed(err error, permanent bool, items int) {
+	reason := c.metrics.retry
+	if permanent {
+		reason = c.metrics.permanent
+	}
+	c.metrics.ConnectorDiodeForwardFailedItems.Add(background, int64(items), reason)
+	c.report.Failed(err, permanent, items)
+}

@@ -1,0 +1,139 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip" // The exporter compresses.
+)
+
+// backend is an OTLP receiver of logs whose bodies are numbers. While it stalls, no call returns.
+type backend struct {
+	plogotlp.UnimplementedGRPCServer
+	mu      sync.Mutex
+	stalled chan struct{} // closed when it goes on
+	numbers []int64
+}
+
+func startBackend(t *testing.T) (b *backend, addr string) {
+	t.Helper()
+	b = &backend{stalled: make(chan struct{})}
+	close(b.stalled)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := grpc.NewServer()
+	plogotlp.RegisterGRPCServer(server, b)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	return b, listener.Addr().String()
+}
+
+func (b *backend) stall() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stalled = make(chan struct{})
+}
+
+func (b *backend) goOn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.stalled)
+}
+
+func (b *backend) all() []int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]int64(nil), b.numbers...)
+}
+
+func (b *backend) Export(ctx context.Context, request plogotlp.ExportRequest) (plogotlp.ExportResponse, error) {
+	b.mu.Lock()
+	stalled := b.stalled
+	b.mu.Unlock()
+	select {
+	case <-stalled:
+	case <-ctx.Done():
+		return plogotlp.NewExportResponse(), ctx.Err()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, resource := range request.Logs().ResourceLogs().All() {
+		for _, scope := range resource.ScopeLogs().All() {
+			for _, record := range scope.LogRecords().All() {
+				b.numbers = append(b.numbers, record.Body().Int())
+			}
+		}
+	}
+	return plogotlp.NewExportResponse(), nil
+}
+
+// While the backend stalls, receivers take everything at once. When it goes on, it gets the batch that the exporter had tried, and then the
+// newest data. Every item is accounted for.
+func TestExampleFreshFirst(t *testing.T) {
+	const batch, maxItems, pushed = 100, 2000, 10_000
+	b, addr := startBackend(t)
+	ports := freePorts(t, 2)
+	c := &collector{metricsPort: ports[1]}
+	args := []string{"--config", "../examples/fresh-first/config.yaml"}
+	for _, setting := range []string{
+		endpoint("receivers::otlp::protocols::grpc", loopback(ports[0])),
+		fmt.Sprintf("connectors::diode::max_items: %d", maxItems),
+		"connectors::diode::retry_on_failure::initial_interval: 10ms",
+		"exporters::otlp_grpc::timeout: 500ms",
+		fmt.Sprintf("service::telemetry::metrics::readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: %d}}}}]", c.metricsPort),
+	} {
+		args = append(args, "--config", "yaml:"+setting)
+	}
+	c.process = start(t, []string{"BACKEND=" + addr}, nil, collectorBinary, args...)
+	conn := dial(t, ports[0])
+	var next int64
+	push := func() {
+		logs := plog.NewLogs()
+		records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
+		for range batch {
+			records.AppendEmpty().Body().SetInt(next)
+			next++
+		}
+		pushLogs(t, conn, logs)
+	}
+	count := func(what string) int {
+		return int(c.metric("otelcol_connector_diode_"+what+"_items", "signal", "logs"))
+	}
+
+	push()
+	c.eventually("the first batch", func() bool { return len(b.all()) == batch })
+	b.stall()
+	push()
+	c.eventually("a failed attempt", func() bool { return count("waiting") == batch && len(b.all()) == batch })
+	for next < pushed {
+		push() // It returns although nothing gets through.
+	}
+	assert.Len(t, b.all(), batch)
+	assert.Equal(t, pushed, count("accepted"))
+	assert.Equal(t, pushed-2*batch-maxItems, count("dropped"), "at that moment")
+	b.goOn()
+	c.eventually("the rest", func() bool { return count("waiting") == 0 })
+
+	arrived := b.all()
+	assert.Equal(t, count("forwarded"), len(arrived))
+	assert.Equal(t, pushed, len(arrived)+count("dropped")+count("forward_failed"))
+	assert.Zero(t, count("forward_failed"))
+	var want []int64
+	for n := range int64(pushed) {
+		if n < 2*batch || n >= pushed-maxItems {
+			want = append(want, n)
+		}
+	}
+	assert.Equal(t, want, arrived)
+}

@@ -1,0 +1,174 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"iter"
+	"sync/atomic"
+
+	"github.com/loggregatorexporter/loggregatorexporter/diodes"
+)
+
+// diode is a diode of batches that bounds their items and bytes too. A batch that alone is above a bound takes all of it, so it waits
+// alone.
+//
+// Any goroutine may call push and close at any time. all and tryNext belong to one goroutine at a time, the reader.
+type diode[D comparable] struct {
+	ring   *diodes.ManyToOne[Batch[D]]
+	policy diodes.DropPolicy
+
+	_ [cacheLine]byte
+	// A push reserves room before it sets, and whoever takes a batch out frees its room after that. So what is reserved is never
+	// less than what is in the diode, with a batch above a bound counted as the bound. Both accounts share one cache line: each
+	// push writes it.
+	items, bytes account
+	_            [cacheLine]byte
+}
+
+// cacheLine is twice the line of common processors, because they fetch lines in pairs.
+const cacheLine = 128
+
+// account is the room for items or bytes. Without a limit it counts nothing.
+type account struct {
+	limit    int64 // 0: none
+	reserved atomic.Int64
+}
+
+func newDiode[D comparable](b Bounds) *diode[D] {
+	d := &diode[D]{}
+	if b.DropPolicy == DropNewest {
+		d.policy = diodes.DropNewest
+	}
+	d.ring = diodes.NewManyToOne[Batch[D]](b.Capacity, nil, d.policy)
+	d.items.limit, d.bytes.limit = int64(b.MaxItems), int64(b.MaxBytes)
+	return d
+}
+
+// push puts b into the queue, and calls drop with each batch that gives way for it: the oldest ones until the bounds are kept, or
+// b itself, if the policy is [diodes.DropNewest] and there is no room, or after close. It never waits, allocates nothing, and evicts
+// no more batches than b has items or bytes.
+//
+// The bounds may be exceeded only by pushes in progress. Each push makes up for the part by which it exceeds them: of batches above
+// a bound that are pushed at the same time, exactly one stays. When several pushes evict at the same time, each may evict one batch
+// more than needed.
+//
+// Against a swarm of pushers it gives up, as the diode does: [diodes.ManyToOne.Set] hands b out after it has lost 65,536 races in a
+// row, and b is dropped although there is room. An eviction that loses as many leaves the bounds exceeded until the reader takes
+// batches out.
+func (d *diode[D]) push(b Batch[D], drop func(Batch[D])) {
+	items, bytes, ok := d.reserve(b)
+	if !ok {
+		drop(b)
+		return
+	}
+	out := func(x Batch[D]) {
+		d.free(x)
+		items -= d.items.share(x.Items)
+		bytes -= d.bytes.share(x.Bytes)
+		drop(x)
+	}
+	if dropped, ok := d.ring.Set(b); ok {
+		out(dropped)
+		if dropped == b {
+			return
+		}
+	}
+	for items > 0 && d.items.exceeded() || bytes > 0 && d.bytes.exceeded() {
+		evicted, ok := d.ring.Evict()
+		if !ok {
+			return // What is reserved is not in yet, or out already: the goroutine that reserved it makes up for it.
+		}
+		out(evicted)
+	}
+}
+
+// all yields the batches in the order in which they were pushed. Each time that none is left it yields false, and then waits for the next
+// one. It ends when the queue is closed and empty.
+func (d *diode[D]) all() iter.Seq2[Batch[D], bool] {
+	return func(yield func(Batch[D], bool) bool) {
+		for {
+			b, ok := d.tryNext()
+			if !ok {
+				if !yield(b, false) {
+					return
+				}
+				if b, ok = d.ring.Next(); !ok {
+					return
+				}
+				d.free(b)
+			}
+			if !yield(b, true) {
+				return
+			}
+		}
+	}
+}
+
+// tryNext takes the oldest batch out. It returns false when the queue is empty.
+func (d *diode[D]) tryNext() (Batch[D], bool) {
+	b, ok := d.ring.TryNext()
+	if ok {
+		d.free(b)
+	}
+	return b, ok
+}
+
+// close makes each later push drop its batch. The reader still gets what waits.
+func (d *diode[D]) close() { d.ring.Close() }
+
+// reserve makes room for b, and returns by how many items and bytes that exceeds the bounds. It returns false when there is no room and
+// the policy is to keep what waits.
+func (d *diode[D]) reserve(b Batch[D]) (items, bytes int64, ok bool) {
+	if d.policy == diodes.DropOldest {
+		return d.items.add(b.Items), d.bytes.add(b.Bytes), true
+	}
+	if !d.items.tryAdd(b.Items) {
+		return 0, 0, false
+	}
+	if !d.bytes.tryAdd(b.Bytes) {
+		d.items.sub(b.Items)
+		return 0, 0, false
+	}
+	return 0, 0, true
+}
+
+// free gives back the room of a batch that is out.
+func (d *diode[D]) free(b Batch[D]) {
+	d.items.sub(b.Items)
+	d.bytes.sub(b.Bytes)
+}
+
+// share is how much of the room n takes.
+func (a *account) share(n int) int64 { return min(int64(n), a.limit) }
+
+func (a *account) exceeded() bool { return a.reserved.Load() > a.limit }
+
+// add reserves room for n and returns by how much that exceeds the limit.
+func (a *account) add(n int) int64 {
+	share := a.share(n)
+	if share == 0 {
+		return 0 // Without a limit pushers share no memory here.
+	}
+	return min(share, a.reserved.Add(share)-a.limit)
+}
+
+func (a *account) sub(n int) {
+	if share := a.share(n); share != 0 {
+		a.reserved.Add(-share)
+	}
+}
+
+// tryAdd reserves room for n if there is any. Of concurrent calls at least one gets through, if it fits.
+func (a *account) tryAdd(n int) bool {
+	share := a.share(n)
+	for {
+		reserved := a.reserved.Load()
+		if reserved+share > a.limit {
+			return false
+		}
+		if share == 0 || a.reserved.CompareAndSwap(reserved, reserved+share) {
+			return true
+		}
+	}
+}

@@ -1,0 +1,168 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package telemetry has what the exporter reports beside what [report.Report] does: its metrics, and what happens to envelopes and messages.
+//
+// At every quiet moment
+//
+//	accepted = sent + send_failed + dropped + rejected + waiting
+package telemetry
+
+import (
+	"sync"
+
+	"go.opentelemetry.io/collector/exporter"
+	"go.opentelemetry.io/collector/pipeline"
+	"go.uber.org/zap"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
+)
+
+// messages are the lines that every report logs, in the words of this one.
+var messages = report.Messages{
+	Overflow:    "The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.",
+	Shutdown:    "Dropped what could not be sent before the shutdown. All signals of an exporter together have 10 s for that.",
+	Failed:      "Gave up sending: Loggregator did not acknowledge. These items are lost.",
+	Outage:      "Loggregator does not take envelopes. New data waits in the diode.",
+	OutageLoses: "Loggregator does not take envelopes. This message is given up: its items are lost.",
+	Recovered:   "Loggregator takes envelopes again.",
+}
+
+// Settings are the signal of an exporter, and those of its settings that are metrics.
+type Settings struct {
+	Signal             pipeline.Signal
+	MaxItems           int
+	EnvelopesPerSecond float64
+}
+
+// Queue is a queue whose length and capacity are metrics.
+type Queue interface {
+	Len() int
+	Cap() int
+}
+
+// Exporter is the report of an exporter of one signal. Its own methods belong to one goroutine at a time, the drain's.
+type Exporter struct {
+	*report.Report
+	logger  *zap.Logger
+	metrics *metrics
+
+	mu     sync.Mutex
+	losses losses
+}
+
+// losses are those since the last log of losses.
+type losses struct {
+	rejected map[translate.Reason]int
+	halved   int             // messages
+	tooLarge *delivery.Error // the latest
+}
+
+// New makes a report, which needs [Exporter.Register] before the drain starts.
+func New(logger *zap.Logger) *Exporter {
+	e := &Exporter{logger: logger}
+	e.Report = report.New(logger, messages, e.logLosses)
+	return e
+}
+
+// Register registers the metrics. They stay registered after Shutdown: the last export, when the collector ends, includes what was
+// dropped until then.
+func (e *Exporter) Register(set exporter.Settings, s Settings, q Queue) (err error) {
+	e.metrics, err = newMetrics(set, s, q, e.Report)
+	return err
+}
+
+// Rejected counts items out that can't be translated.
+func (e *Exporter) Rejected(reason translate.Reason, items int) {
+	e.Out(items)
+	e.metrics.ExporterLoggregatorRejectedItems.Add(background, int64(items), e.metrics.byReason(string(reason)))
+	e.mu.Lock()
+	if e.losses.rejected == nil {
+		e.losses.rejected = map[translate.Reason]int{}
+	}
+	e.losses.rejected[reason] += items
+	e.mu.Unlock()
+	e.Lost()
+}
+
+// Truncated counts items that were shortened, beside how they are counted out.
+func (e *Exporter) Truncated(items int) {
+	if items > 0 {
+		e.metrics.ExporterLoggregatorTruncatedItems.Add(background, int64(items), e.metrics.bySignal)
+	}
+}
+
+// Sent counts items out that Loggregator acknowledged, and their envelopes.
+func (e *Exporter) Sent(o delivery.Outcome) {
+	e.Out(o.Items)
+	e.metrics.sentItems.Add(background, int64(o.Items), e.metrics.byExporter)
+	e.metrics.ExporterLoggregatorEnvelopes.Add(background, int64(o.Envelopes), e.metrics.bySignal)
+	e.metrics.ExporterLoggregatorBytes.Add(background, int64(o.Bytes), e.metrics.bySignal)
+}
+
+// Failed counts items out whose last attempt failed.
+func (e *Exporter) Failed(err *delivery.Error, items int) {
+	if items == 0 {
+		return // They are counted with the rest of their item.
+	}
+	e.metrics.failedItems.Add(background, int64(items), e.metrics.byError(err.Type(), !err.Retryable))
+	e.Report.Failed(err, !err.Retryable, items)
+}
+
+// Attempted records an attempt to send a message.
+func (e *Exporter) Attempted(a delivery.Attempt) {
+	e.metrics.ExporterLoggregatorSendDuration.Record(background, a.Duration.Seconds(), e.metrics.bySignal)
+	attempt := report.Attempt{RetryIn: a.RetryIn}
+	if a.Err != nil {
+		attempt.Err, attempt.Kind = a.Err, a.Err.Type()+a.Err.Hint
+		attempt.Outage = a.Err.Scope == delivery.ScopeEndpoint
+	}
+	e.Report.Attempted(attempt)
+	if a.Halved {
+		e.mu.Lock()
+		e.losses.halved++
+		e.losses.tooLarge = a.Err
+		e.mu.Unlock()
+		e.Lost()
+	}
+}
+
+// rejectHints say what to do about items that were rejected.
+var rejectHints = map[translate.Reason]string{
+	translate.ReasonEmpty:       "a log record has no body and no attributes, or a point has no number; look at who sends it",
+	translate.ReasonMalformed:   "the parts of a histogram or summary don't fit together, or a number has no name; look at who sends it",
+	translate.ReasonNegative:    "a monotonic sum is below zero; look at who sends it",
+	translate.ReasonNotFinite:   "Loggregator takes no NaN and no infinity; look at who sends it",
+	translate.ReasonOutOfRange:  "a monotonic sum does not fit into the 64 bits of a Counter",
+	translate.ReasonTemporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
+	translate.ReasonTooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
+}
+
+func (e *Exporter) logLosses() {
+	e.mu.Lock()
+	l := e.losses
+	e.losses = losses{}
+	e.mu.Unlock()
+	for reason, items := range l.rejected {
+		e.logRejected(reason, items)
+	}
+	if l.halved > 0 {
+		e.logger.Warn("Loggregator refused messages as too large. They were sent again in halves.",
+			zap.Int("refused_messages", l.halved), zap.Error(l.tooLarge))
+	}
+}
+
+func (e *Exporter) logRejected(reason translate.Reason, items int) {
+	fields := []zap.Field{zap.String("reason", string(reason)), zap.Int("rejected_items", items)}
+	// A scrape target that went away makes stale points, and an idle counter makes deltas of 0: nothing is wrong.
+	if reason == translate.ReasonStale || reason == translate.ReasonZeroDelta {
+		e.logger.Debug("There is nothing to send of some items.", fields...)
+		return
+	}
+	if hint := rejectHints[reason]; hint != "" {
+		fields = append(fields, zap.String("hint", hint))
+	}
+	e.logger.Warn("Rejected items that have no form in Loggregator. They are lost.", fields...)
+}

@@ -1,0 +1,202 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/exporter/exportertest"
+	"go.opentelemetry.io/collector/pipeline"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/metadatatest"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fullQueue has a length and a capacity of its own.
+type fullQueue struct{}
+
+func (fullQueue) Len() int { return 3 }
+func (fullQueue) Cap() int { return 7 }
+
+// newExporter makes a report of logs with a log of its own.
+func newExporter(t *testing.T) (*Exporter, *observer.ObservedLogs) {
+	t.Helper()
+	core, logs := observer.New(zap.DebugLevel)
+	e := New(zap.New(core))
+	require.NoError(t, e.Register(exportertest.NewNopSettings(metadata.Type), Settings{Signal: pipeline.SignalLogs}, fullQueue{}))
+	return e, logs
+}
+
+func TestMetricsOfTheQueue(t *testing.T) {
+	telemetry := componenttest.NewTelemetry()
+	r := New(zap.NewNop())
+	require.NoError(t, r.Register(metadatatest.NewSettings(telemetry), Settings{Signal: pipeline.SignalTraces}, fullQueue{}))
+	r.Dropped(report.DropOverflow, 5)
+	r.Dropped(report.DropShutdown, 11)
+	id := attribute.String("exporter", "loggregator")
+	point := func(value int64, attributes ...attribute.KeyValue) metricdata.DataPoint[int64] {
+		return metricdata.DataPoint[int64]{Attributes: attribute.NewSet(append(attributes, id)...), Value: value}
+	}
+	type points = []metricdata.DataPoint[int64]
+	dataType, signal := attribute.String("data_type", "traces"), attribute.String("signal", "traces")
+	metadatatest.AssertEqualExporterQueueSize(t, telemetry, points{point(3, dataType)}, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExporterQueueCapacity(t, telemetry, points{point(7, dataType)}, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExporterEnqueueFailedSpans(t, telemetry, points{point(5)}, metricdatatest.IgnoreTimestamp())
+	metadatatest.AssertEqualExporterLoggregatorDroppedItems(t, telemetry, points{
+		point(5, signal, attribute.String("reason", "overflow")), point(11, signal, attribute.String("reason", "shutdown")),
+	}, metricdatatest.IgnoreTimestamp())
+	require.NoError(t, telemetry.Shutdown(t.Context()))
+}
+
+// Each way out counts an item out.
+func TestItemsOut(t *testing.T) {
+	e, _ := newExporter(t)
+	e.Accepted(10)
+	e.Sent(delivery.Outcome{Envelopes: 1, Items: 1})
+	assert.EqualValues(t, 9, e.Waiting())
+	e.Failed(&delivery.Error{}, 2)
+	assert.EqualValues(t, 7, e.Waiting())
+	e.Rejected(translate.ReasonEmpty, 3)
+	assert.EqualValues(t, 4, e.Waiting())
+}
+
+// Each loss alone is logged at once, with what it was, and once.
+func TestEachLossIsLogged(t *testing.T) {
+	tooLarge := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}
+	gaveUp := &delivery.Error{Retryable: true, Hint: "wait"}
+	for name, tt := range map[string]struct {
+		lose func(*Exporter)
+		line string
+		want map[string]any
+	}{
+		"a message in halves": {func(r *Exporter) { r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true}) }, "refused messages as too large",
+			map[string]any{"refused_messages": int64(1), "error": tooLarge.Error()}},
+		"items that failed": {func(r *Exporter) { r.Failed(gaveUp, 3) }, "Gave up sending",
+			map[string]any{"failed_items": int64(3), "error": gaveUp.Error(), "permanent": false}},
+		"items that failed for good": {func(r *Exporter) { r.Failed(tooLarge, 3) }, "Gave up sending",
+			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
+		"rejected items": {func(r *Exporter) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
+			map[string]any{"reason": "out_of_range", "rejected_items": int64(3), "hint": rejectHints[translate.ReasonOutOfRange]}},
+		"there was nothing to send of a counter": {func(r *Exporter) { r.Rejected(translate.ReasonZeroDelta, 3) }, "There is nothing to send",
+			map[string]any{"reason": "zero_delta", "rejected_items": int64(3)}},
+		"there was nothing to send": {func(r *Exporter) { r.Rejected(translate.ReasonStale, 3) }, "There is nothing to send",
+			map[string]any{"reason": "stale", "rejected_items": int64(3)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, logs := newExporter(t)
+				r.Start(componenttest.NewNopHost())
+				synctest.Wait()
+				for range 2 {
+					tt.lose(r)
+					synctest.Wait()
+					time.Sleep(2 * time.Minute)
+				}
+				r.Shutdown()
+				lines := logs.All()
+				require.Len(t, lines, 2)
+				for i, line := range lines {
+					assert.Contains(t, line.Message, tt.line)
+					assert.Equal(t, tt.want, line.ContextMap())
+					assert.Equal(t, 2*time.Minute, lines[1].Time.Sub(lines[0].Time), "at once, line %d", i)
+				}
+			})
+		})
+	}
+}
+
+// What is lost between two lines adds up. Of errors the latest counts.
+func TestLossesAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tooLarge, another := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}, &delivery.Error{Retryable: true, Hint: "wait"}
+		r, logs := newExporter(t)
+		r.Start(componenttest.NewNopHost())
+		r.Dropped(report.DropShutdown, 1)
+		synctest.Wait()
+		logs.TakeAll() // The next lines come after an interval.
+		r.Failed(tooLarge, 3)
+		r.Failed(another, 4)
+		r.Failed(tooLarge, 0) // Part of an item.
+		r.Rejected(translate.ReasonOutOfRange, 5)
+		r.Rejected(translate.ReasonOutOfRange, 6)
+		r.Attempted(delivery.Attempt{Err: another, Halved: true})
+		r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		var got []map[string]any
+		for _, line := range logs.All() {
+			got = append(got, line.ContextMap())
+		}
+		assert.Equal(t, []map[string]any{
+			{"reason": "out_of_range", "rejected_items": int64(11), "hint": rejectHints[translate.ReasonOutOfRange]},
+			{"refused_messages": int64(2), "error": tooLarge.Error()},
+			{"failed_items": int64(7), "error": another.Error(), "permanent": false},
+		}, got)
+		r.Shutdown()
+	})
+}
+
+type statusHost struct {
+	component.Host
+	statuses chan componentstatus.Status
+}
+
+func (h statusHost) Report(e *componentstatus.Event) { h.statuses <- e.Status() }
+
+// Only an error of the endpoint is an outage.
+func TestOutage(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err    *delivery.Error
+		outage bool
+	}{
+		"endpoint": {&delivery.Error{Scope: delivery.ScopeEndpoint}, true},
+		"message":  {&delivery.Error{Scope: delivery.ScopeMessage}, false},
+		"size":     {&delivery.Error{Scope: delivery.ScopeSize}, false},
+		"none":     {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				host := statusHost{componenttest.NewNopHost(), make(chan componentstatus.Status, 10)}
+				e, logs := newExporter(t)
+				e.Start(host)
+				e.Attempted(delivery.Attempt{Err: tt.err, RetryIn: time.Second})
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				assert.Equal(t, tt.outage, len(host.statuses) == 1)
+				assert.Equal(t, tt.outage, logs.FilterMessage(messages.Outage).Len() == 1)
+				e.Shutdown()
+			})
+		})
+	}
+}
+
+// An outage is logged for each code and hint.
+func TestOutageKinds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, logs := newExporter(t)
+		for _, hint := range []string{"one", "two", "one"} {
+			e.Attempted(delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeEndpoint, Hint: hint}, RetryIn: time.Second})
+			time.Sleep(time.Minute)
+		}
+		assert.Equal(t, 2, logs.FilterMessage(messages.Outage).Len())
+	})
+}

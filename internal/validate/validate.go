@@ -1,0 +1,78 @@
+// Copyright The loggregatorexporter Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package validate checks settings. Its errors name the key and what is allowed.
+package validate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/config/configretry"
+	"go.opentelemetry.io/collector/confmap"
+)
+
+// leastDuration is below what any duration in the configuration can sensibly be. A number without a unit, which the collector
+// takes as nanoseconds, is even less.
+const leastDuration = time.Millisecond
+
+// UnitMissing reports whether d seems to be a number without a unit.
+func UnitMissing(d time.Duration) bool { return d > 0 && d < leastDuration }
+
+// Durations refuses durations in cfg whose unit seems to be missing, also in the collector's own settings.
+func Durations(cfg any) error {
+	conf := confmap.New()
+	if err := conf.Marshal(cfg); err != nil {
+		return err
+	}
+	var errs []error
+	for _, key := range conf.AllKeys() {
+		if d, ok := conf.Get(key).(time.Duration); ok && UnitMissing(d) {
+			unit := "s"
+			if d >= 1000 {
+				unit = "ms"
+			}
+			errs = append(errs, fmt.Errorf("%s: must be 0s, or %s or more, not %s; is the unit missing? write %d%s", key, leastDuration, d, d, unit))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Retry refuses a multiplier that makes pauses shorter.
+func Retry(key string, retry configretry.BackOffConfig) error {
+	if retry.Enabled && retry.Multiplier >= 0 && retry.Multiplier < 1 { // The collector refuses what is below 0.
+		return fmt.Errorf("%s::multiplier: must be at least 1, or each pause is shorter than the one before; it is %v", key, retry.Multiplier)
+	}
+	return nil
+}
+
+// InRange refuses a value that is not from least to most.
+func InRange(key string, value, least, most int) error {
+	if value < least || value > most {
+		return fmt.Errorf("%s: must be from %d to %d, not %d", key, least, most, value)
+	}
+	return nil
+}
+
+// NotNegative refuses a bound below 0, which is none.
+func NotNegative(key string, value int) error {
+	if value < 0 {
+		return fmt.Errorf("%s: must be 0 (no bound) or more, not %d", key, value)
+	}
+	return nil
+}
+
+// OneOf refuses a value that is not allowed.
+func OneOf[S ~string](key string, value S, allowed ...S) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	quoted := make([]string, len(allowed))
+	for i, a := range allowed {
+		quoted[i] = fmt.Sprintf("%q", a)
+	}
+	return fmt.Errorf("%s: must be %s, not %q", key, strings.Join(quoted, " or "), value)
+}
