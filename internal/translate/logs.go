@@ -19,7 +19,7 @@ import (
 type Logs struct {
 	translator
 	batches[plog.Logs]
-	splits []int // where the payload in work is split
+	parts [][]byte // of the payload in work
 }
 
 // NewLogs makes a translator of logs.
@@ -95,7 +95,7 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	p := l.appendAttributes(r, set|sourceTypeName.set())
 	l.appendSourceType(p, r.Attributes())
 	if len(payload) > l.opts.MaxPayload {
-		l.parts(timestamp, payload, stream(r, p))
+		l.putParts(timestamp, payload, stream(r, p))
 		return
 	}
 	logPayload(l, timestamp, payload, stream(r, p))
@@ -248,24 +248,25 @@ func logPayload[P string | []byte](l *Logs, timestamp int64, payload P, stream e
 // partInterval is the time between two parts of a payload, in nanoseconds: the least that syslog can tell apart.
 const partInterval = 1000
 
-// parts yields several Logs for a long payload. Part k of n has the tag part with the value k/n, and comes k microseconds after the
+// putParts yields several Logs for a long payload. Part k of n has the tag part with the value k/n, and comes k microseconds after the
 // record's time, so that the parts sort.
-func (l *Logs) parts(timestamp int64, payload []byte, stream envelope.LogType) {
+func (l *Logs) putParts(timestamp int64, payload []byte, stream envelope.LogType) {
 	l.split(payload)
+	defer clear(l.parts) // They are data.
 	longest := 0
-	for k, end := range l.splits {
-		longest = max(longest, end-l.partStart(k))
+	for _, part := range l.parts {
+		longest = max(longest, len(part))
 	}
-	n := strconv.Itoa(len(l.splits))
+	n := strconv.Itoa(len(l.parts))
 	if !l.fit(envelope.Size(longest)+logRoom+tagSize(len(partTag), 2*len(n)+1), longest) {
 		l.reject(ReasonTooLarge, 1)
 		return
 	}
-	timestamp = min(timestamp, math.MaxInt64-int64(len(l.splits))*partInterval)
-	for k, end := range l.splits {
-		l.message = envelope.AppendLog(l.message[:0], payload[l.partStart(k):end], stream)
+	timestamp = min(timestamp, math.MaxInt64-int64(len(l.parts))*partInterval)
+	for k, part := range l.parts {
+		l.message = envelope.AppendLog(l.message[:0], part, stream)
 		items := 0
-		if k == len(l.splits)-1 {
+		if k == len(l.parts)-1 {
 			items = 1
 		}
 		l.emit(timestamp+int64(k+1)*partInterval, partTag, strconv.Itoa(k+1)+"/"+n, items)
@@ -277,26 +278,17 @@ const (
 	logRoom = 10 // what a Log takes beside its payload
 )
 
-func (l *Logs) partStart(k int) int {
-	if k == 0 {
-		return 0
-	}
-	return l.splits[k-1]
-}
-
-// split finds where the parts of a payload end: after a line end if there is one in the last quarter of the part, else
-// between two characters.
+// split makes the parts of a payload. Each ends after a line end if there is one in the last quarter of the part, else between two
+// characters.
 func (l *Logs) split(payload []byte) {
-	l.splits = l.splits[:0]
-	start := 0
-	for limit := l.opts.MaxPayload; len(payload)-start > limit; {
-		part := payload[start : start+limit+1] // one more, to see whether a character begins there
-		end := bytes.LastIndexByte(part[:limit], '\n') + 1
+	l.parts = l.parts[:0]
+	for limit := l.opts.MaxPayload; len(payload) > limit; {
+		end := bytes.LastIndexByte(payload[:limit], '\n') + 1
 		if end <= limit-limit/4 {
-			end = runeStart(part, limit)
+			end = runeStart(payload[:limit+1], limit) // One more, to see whether a character begins there.
 		}
-		start += end
-		l.splits = append(l.splits, start)
+		l.parts = append(l.parts, payload[:end])
+		payload = payload[end:]
 	}
-	l.splits = append(l.splits, len(payload))
+	l.parts = append(l.parts, payload)
 }

@@ -5,6 +5,7 @@ package translate
 
 import (
 	"math"
+	"sort"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -113,17 +114,10 @@ func (s *tagSet) truncate(budget int, escape bool) bool {
 	if !s.fits(len(ellipsis), budget, escape) {
 		return false
 	}
-	// The largest length that fits, by bisection.
-	low, high := len(ellipsis), max(budget, len(ellipsis))
-	for low < high {
-		if middle := (low + high + 1) / 2; s.fits(middle, budget, escape) {
-			low = middle
-		} else {
-			high = middle - 1
-		}
-	}
+	most := max(budget, len(ellipsis))
+	tooLong := sort.Search(most+1, func(length int) bool { return length > len(ellipsis) && !s.fits(length, budget, escape) })
 	for i := range s.tags {
-		s.tags[i].value = s.tags[i].truncatedValue(low)
+		s.tags[i].value = s.tags[i].truncatedValue(tooLong - 1)
 	}
 	return true
 }
