@@ -28,7 +28,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/validate"
 )
 
-// Config is the configuration of the exporter. The README explains every key.
+// Config is the configuration of the exporter. The README explains every key. As in the other structs here, the blank field prevents
+// unkeyed literals.
 type Config struct {
 	// The connection: the fields of [configgrpc.ClientConfig], such as Endpoint, TLS and Keepalive, are fields of Config.
 	clientConfig `mapstructure:",squash"`
@@ -46,7 +47,6 @@ type Config struct {
 	Metrics  MetricsConfig  `mapstructure:"metrics"`
 	Traces   TracesConfig   `mapstructure:"traces"`
 
-	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
@@ -56,33 +56,31 @@ type clientConfig = configgrpc.ClientConfig
 
 // DiodeConfig is the ring buffer that each signal has.
 type DiodeConfig struct {
-	// Capacity is how many batches of the pipeline can wait, for each signal.
+	// Capacity is how many batches can wait, for each signal.
 	Capacity int `mapstructure:"capacity"`
 	// MaxItems is how many log records, metric points or spans can wait, for each signal; `0` is no bound. A larger batch waits
 	// alone.
 	MaxItems int `mapstructure:"max_items"`
-	// MaxBytes is how many bytes can wait, for each signal, in the size that they have in OTLP; `0` is no bound. A larger
-	// batch waits alone. To measure them costs a push some time.
+	// MaxBytes is how many bytes, encoded in OTLP, can wait, for each signal; `0` is no bound. A larger batch waits alone.
+	// Measuring a batch costs its push some time.
 	MaxBytes int `mapstructure:"max_bytes"`
-	// DropPolicy is which batch gives way when the diode is full: `oldest`, the one that has waited longest, or `newest`, the
-	// one that was pushed.
+	// DropPolicy is which batch to drop when the diode is full: `oldest`, the one that has waited longest, or `newest`, the one
+	// that is pushed.
 	DropPolicy DropPolicy `mapstructure:"drop_policy"`
 
-	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
-// DropPolicy says which batch gives way when the diode is full.
+// DropPolicy says which batch to drop when the diode is full.
 type DropPolicy string
 
+// The drop policies.
 const (
-	// DropOldest drops the batch that has waited longest, and keeps what is new.
-	DropOldest DropPolicy = queue.DropOldest
-	// DropNewest drops the batch that was pushed, and keeps what waits.
-	DropNewest DropPolicy = queue.DropNewest
+	DropOldest DropPolicy = queue.DropOldest // the batch that has waited longest
+	DropNewest DropPolicy = queue.DropNewest // the batch that is pushed
 )
 
-// bounds are the settings of the queue.
+// bounds returns the settings of the queue.
 func (cfg DiodeConfig) bounds() queue.Bounds {
 	return queue.Bounds{Capacity: cfg.Capacity, MaxItems: cfg.MaxItems, MaxBytes: cfg.MaxBytes, DropPolicy: string(cfg.DropPolicy)}
 }
@@ -91,24 +89,21 @@ func (cfg DiodeConfig) bounds() queue.Bounds {
 type BatchConfig struct {
 	// MaxEnvelopes is how many envelopes a message has at most.
 	MaxEnvelopes int `mapstructure:"max_envelopes"`
-	// MaxBytes is how large a message is at most, in bytes, because readers behind the router refuse more.
+	// MaxBytes is how many bytes a message has at most: readers behind the router refuse larger ones.
 	MaxBytes int `mapstructure:"max_bytes"`
 
-	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
-// RateLimitConfig bounds what the signals of the exporter send together. A router loses envelopes without a word when more
-// than about 900 arrive in any 100 ms, and earlier on a busy machine; in that time Burst + EnvelopesPerSecond/10 can be sent.
+// RateLimitConfig limits what the signals of the exporter send together.
 type RateLimitConfig struct {
-	// EnvelopesPerSecond is how fast to send, all signals of the exporter together; `0` is no limit. A busy router loses
-	// envelopes of bursts that are faster than the default.
+	// EnvelopesPerSecond is how fast to send, all signals together; `0` is no limit. A busy router loses envelopes of bursts that
+	// are faster than the default.
 	EnvelopesPerSecond float64 `mapstructure:"envelopes_per_second"`
-	// Burst is how many envelopes may go at once; at least `batch.max_envelopes`. A router keeps about 900 in any 100 ms, so
+	// Burst is how many envelopes to send at once; at least `batch.max_envelopes`. A router keeps about 900 in any 100 ms, so
 	// `burst` + `envelopes_per_second` / 10 should not be more.
 	Burst int `mapstructure:"burst"`
 
-	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
@@ -117,52 +112,48 @@ type IdentityConfig struct {
 	SourceID   IDConfig `mapstructure:"source_id"`
 	InstanceID IDConfig `mapstructure:"instance_id"`
 
-	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
 // IDConfig says where an ID comes from: the first of these that is not empty.
 type IDConfig struct {
-	// Value is the ID of everything, whatever the data says.
+	// Value is the ID of every item, whatever the data says.
 	Value string `mapstructure:"value"`
-	// Attributes is where else it comes from: the first of these that is not empty, each looked up on the record, its scope and
-	// its resource.
+	// Attributes is the list of attributes that may have the ID: the first that is not empty counts, each looked up on the
+	// record, its scope and its resource.
 	Attributes []string `mapstructure:"attributes"`
-	// Default is the ID of what has none of these.
+	// Default is the ID of items without any of these.
 	Default string `mapstructure:"default"`
 
-	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
 // TagsConfig is about the tags of all envelopes.
 type TagsConfig struct {
-	// SyslogSafe is whether tag keys are made such that they get through the syslog agent: 32 bytes of printable ASCII at most,
-	// a longer one ends in a hash.
+	// SyslogSafe makes tag keys that get through the syslog agent: at most 32 bytes of printable ASCII; a longer key ends in a
+	// hash.
 	SyslogSafe bool `mapstructure:"syslog_safe"`
 
-	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
 // LogsConfig is about logs.
 type LogsConfig struct {
-	// SourceType is the tag `source_type` of logs that have no such attribute and no process type.
+	// SourceType is the tag `source_type` of logs without such an attribute and without a process type.
 	SourceType string `mapstructure:"source_type"`
-	// MaxPayloadBytes is where a longer log is split into parts.
+	// MaxPayloadBytes is how many bytes a log may have before it is split into parts.
 	MaxPayloadBytes int `mapstructure:"max_payload_bytes"`
-	// EventsAs is what becomes of log records that are events, with an event name or a body of the strings `title` and `body`:
-	// `event` or `log`.
+	// EventsAs is what events become: `event` or `log`. An event is a log record with an event name or with a body of the strings
+	// `title` and `body`.
 	EventsAs EventsAs `mapstructure:"events_as"`
 
-	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
-// EventsAs says what becomes of log records that are events.
+// EventsAs says what log records that are events become.
 type EventsAs string
 
-// What can become of events.
+// What events become.
 const (
 	EventsAsEvent EventsAs = "event" // Event envelopes
 	EventsAsLog   EventsAs = "log"   // Log envelopes
@@ -170,17 +161,16 @@ const (
 
 // MetricsConfig is about metrics.
 type MetricsConfig struct {
-	// Naming is how names and labels are made: `prometheus` makes those that PromQL can ask for, `otel` leaves them as they are.
+	// Naming is how to name metrics and labels: `prometheus` makes names that PromQL can ask for, `otel` leaves them as they are.
 	Naming Naming `mapstructure:"naming"`
-	// DoubleSums is what becomes of monotonic cumulative sums of doubles: `counter` truncates them to whole numbers, `gauge` makes
+	// DoubleSums is what monotonic cumulative sums of doubles become: `counter` truncates them to whole numbers, `gauge` makes
 	// Gauges.
 	DoubleSums DoubleSums `mapstructure:"double_sums"`
 
-	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
-// Naming says how metrics and their tags are called.
+// Naming says how to name metrics and their tags.
 type Naming string
 
 // The ways to name metrics.
@@ -189,10 +179,10 @@ const (
 	NamingOTel       Naming = "otel"       // as they are
 )
 
-// DoubleSums says what becomes of monotonic cumulative sums of doubles.
+// DoubleSums says what monotonic cumulative sums of doubles become.
 type DoubleSums string
 
-// What can become of sums of doubles.
+// What sums of doubles become.
 const (
 	DoubleSumsCounter DoubleSums = "counter" // Counter envelopes, truncated
 	DoubleSumsGauge   DoubleSums = "gauge"   // Gauge envelopes
@@ -200,10 +190,9 @@ const (
 
 // TracesConfig is about traces.
 type TracesConfig struct {
-	// SpanEvents is whether each span event becomes an Event envelope.
+	// SpanEvents makes an Event envelope of each span event.
 	SpanEvents bool `mapstructure:"span_events"`
 
-	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
@@ -212,13 +201,12 @@ const (
 	agentEndpoint = "127.0.0.1:3458"
 	// agentName is the name in the agent's certificate, which has neither its address nor localhost.
 	agentName = "metron"
-	// keepaliveTime is that of Loggregator's own clients. The agent closes connections on which pings come more often than
-	// every 10 s.
+	// keepaliveTime is that of Loggregator's own clients. The agent closes connections with pings more often than every 10 s.
 	keepaliveTime    = 15 * time.Second
 	minKeepaliveTime = 10 * time.Second
 
-	// writeBufferBytes is that of the collector's otlp exporter. A message of 100 envelopes goes with one write, and a third of
-	// the processor time less than with gRPC's 32 KiB (docs/benchmarks.md).
+	// writeBufferBytes is that of the collector's otlp exporter. It sends a message of 100 envelopes with one write, in a third less
+	// processor time than gRPC's 32 KiB (docs/benchmarks.md).
 	writeBufferBytes = 512 << 10
 
 	// maxMessageBytes is what readers behind the router with gRPC's default limit take.
@@ -423,7 +411,7 @@ func (cfg *Config) validateIdentity() error {
 	return errors.Join(errs...)
 }
 
-// delivery is the part of the configuration that says where and how to send.
+// delivery returns the settings of where and how to send.
 func (cfg *Config) delivery() delivery.Config {
 	return delivery.Config{
 		GRPC:               cfg.clientConfig,
@@ -434,7 +422,7 @@ func (cfg *Config) delivery() delivery.Config {
 	}
 }
 
-// translation is the part of the configuration that says how to translate.
+// translation returns the settings of how to translate.
 func (cfg *Config) translation() translate.Options {
 	return translate.Options{
 		SourceID:           cfg.Identity.SourceID.translation(),

@@ -36,6 +36,17 @@ func load(t *testing.T, yaml, id string) (*Config, error) {
 	return cfg, confmap.Validate(cfg)
 }
 
+// loadTestdata reads one exporter of testdata/config.yaml with certificates that it writes to certs.
+func loadTestdata(t *testing.T, certs, id string) *Config {
+	t.Helper()
+	require.NoError(t, ingressserver.WriteCerts(certs))
+	yaml, err := os.ReadFile(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	cfg, err := load(t, strings.ReplaceAll(string(yaml), "${CERTS}", certs), id)
+	require.NoError(t, err)
+	return cfg
+}
+
 func TestDefaultConfig(t *testing.T) {
 	cfg := createDefaultConfig().(*Config)
 	require.NoError(t, componenttest.CheckConfigStruct(cfg))
@@ -61,17 +72,8 @@ func TestDefaultConfig(t *testing.T) {
 
 func TestLoadConfig(t *testing.T) {
 	certs := t.TempDir()
-	require.NoError(t, ingressserver.WriteCerts(certs))
-	yaml, err := os.ReadFile(filepath.Join("testdata", "config.yaml"))
-	require.NoError(t, err)
-	text := strings.ReplaceAll(string(yaml), "${CERTS}", certs)
-
-	cfg, err := load(t, text, "loggregator")
-	require.NoError(t, err)
-	assert.Equal(t, createDefaultConfig(), cfg)
-
-	cfg, err = load(t, text, "loggregator/all")
-	require.NoError(t, err)
+	assert.Equal(t, createDefaultConfig(), loadTestdata(t, certs, "loggregator"))
+	cfg := loadTestdata(t, certs, "loggregator/all")
 	want := createDefaultConfig().(*Config)
 	want.Endpoint = "dns:///agents.example.com:3458"
 	want.BalancerName = "pick_first"
@@ -96,11 +98,11 @@ func TestLoadConfig(t *testing.T) {
 	assert.Equal(t, want, cfg)
 }
 
-// invalid is a setting that can't work, and what the error says. Where the collector checks, it is only the word that the error names:
-// the rest of its message differs between versions.
+// invalid is a setting that can't work, and a part of its error. Of the collector's own errors that is one word only: the rest differs
+// between versions.
 type invalid struct{ yaml, want string }
 
-// invalidConfigs are such settings by what is wrong. certs is a folder with certificates, and a file garbage.crt that has none.
+// invalidConfigs returns settings that can't work, by what is wrong. It writes certificates and a file of garbage to certs.
 func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 	t.Helper()
 	require.NoError(t, ingressserver.WriteCerts(certs))
@@ -155,7 +157,7 @@ func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 	}
 }
 
-// Each wrong value is refused with its key and what is allowed.
+// The error for a wrong value names its key and what is allowed.
 func TestInvalidConfig(t *testing.T) {
 	for name, tt := range invalidConfigs(t, t.TempDir()) {
 		t.Run(name, func(t *testing.T) {
@@ -166,7 +168,7 @@ func TestInvalidConfig(t *testing.T) {
 	}
 }
 
-// The table knows no key of the exporter's own as one of others, and names none that it does not have.
+// The table has no key of the exporter's own, and recommends only keys that exist.
 func TestForeignKeys(t *testing.T) {
 	set := func(key string) error {
 		return confmap.NewFromStringMap(map[string]any{key: nil}).Unmarshal(createDefaultConfig())
@@ -184,20 +186,9 @@ func TestValidateReportsAllErrors(t *testing.T) {
 	}
 }
 
-func TestPlaintextOnlyWhenAskedFor(t *testing.T) {
-	cfg, err := load(t, `loggregator: {tls: {insecure: true}}`, "loggregator")
-	require.NoError(t, err)
-	assert.True(t, cfg.TLS.Insecure)
-}
-
-// What is read is what is written, the connection included: the collector prints its configuration by that.
+// Marshal and Unmarshal are inverse, the connection included: the collector prints its configuration with Marshal.
 func TestMarshalConfig(t *testing.T) {
-	yaml, err := os.ReadFile(filepath.Join("testdata", "config.yaml"))
-	require.NoError(t, err)
-	certs := t.TempDir()
-	require.NoError(t, ingressserver.WriteCerts(certs))
-	cfg, err := load(t, strings.ReplaceAll(string(yaml), "${CERTS}", certs), "loggregator/all")
-	require.NoError(t, err)
+	cfg := loadTestdata(t, t.TempDir(), "loggregator/all")
 	conf := confmap.New()
 	require.NoError(t, conf.Marshal(cfg))
 	again := createDefaultConfig().(*Config)

@@ -20,8 +20,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// What a collector does with the exporter: it makes one of a configuration, starts it, pushes, and shuts it down, which sends what
-// waits.
+// A collector creates the exporter from a configuration, starts it, pushes, and shuts it down, which sends what waits.
 func ExampleNewFactory() {
 	address, certs, stop := startAgent()
 	defer stop()

@@ -5,8 +5,6 @@ package loggregatorexporter
 
 import (
 	"context"
-	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,7 +79,7 @@ func connect(cfg *Config, ingress *ingresstest.Capture) {
 	cfg.TLS.KeyFile = ingress.File(ingressserver.ClientKeyFile)
 }
 
-// settings are the same for all exporters of a fixture, with one log.
+// settings returns the same settings, with the same log, for all exporters of a fixture.
 func (f *fixture) settings() exporter.Settings {
 	set := exportertest.NewNopSettings(metadata.Type)
 	set.TelemetrySettings = f.telemetry.NewTelemetrySettings()
@@ -90,13 +88,7 @@ func (f *fixture) settings() exporter.Settings {
 	return set
 }
 
-// startLogs starts an exporter of logs, which the test has to shut down.
-func (f *fixture) startLogs() logsExporter {
-	f.t.Helper()
-	return f.start("logs").Component.(logsExporter)
-}
-
-// sum is the value of a counter or gauge over all attribute sets that have the given ones.
+// sum returns the value of a counter or gauge over all attribute sets that have the given attributes.
 func (f *fixture) sum(name string, having ...attribute.KeyValue) int {
 	f.t.Helper()
 	m, err := f.telemetry.GetMetric("otelcol_" + name)
@@ -131,7 +123,7 @@ func (f *fixture) lines(message string) []observer.LoggedEntry {
 	return f.logs.FilterMessageSnippet(message).All()
 }
 
-// counts is what became of the items of a signal.
+// counts has the items of a signal by outcome.
 type counts struct{ sent, failed, dropped, rejected, waiting int }
 
 func (f *fixture) counts(signal string) counts {
@@ -146,7 +138,7 @@ func (f *fixture) counts(signal string) counts {
 	}
 }
 
-// checkIdentity checks that what was accepted is what was counted out or waits.
+// checkIdentity checks that accepted = sent + failed + dropped + rejected + waiting.
 func (f *fixture) checkIdentity(signal string, accepted int) {
 	f.t.Helper()
 	by := attribute.String("signal", signal)
@@ -159,13 +151,12 @@ func (f *fixture) checkIdentity(signal string, accepted int) {
 }
 
 const (
-	// lossInterval is the least time between two lines on losses, and outageGrace how long Loggregator has to be unreachable before the
-	// status is an error.
+	// lossInterval is the least time between two lines on losses. After outageGrace without a success the status is an error.
 	lossInterval = 10 * time.Second
 	outageGrace  = time.Second
 )
 
-// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+// waitAtMost is the timeout of every wait in these tests: far more than any should take.
 const waitAtMost = time.Minute
 
 // statusHost keeps the component status events.
@@ -191,24 +182,6 @@ func (h *statusHost) statuses() []componentstatus.Status {
 	return s
 }
 
-// newLogs is a batch of records with bodies from first on.
-func newLogs(first, n int) plog.Logs {
-	logs := plog.NewLogs()
-	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
-	for i := range n {
-		records.AppendEmpty().Body().SetStr(strconv.Itoa(first + i))
-	}
-	return logs
-}
-
-func payloads(envelopes []*loggregator_v2.Envelope) []string {
-	var s []string
-	for _, e := range envelopes {
-		s = append(s, string(e.GetLog().GetPayload()))
-	}
-	return s
-}
-
 // itemNames are the names of the items of each signal in metrics.
 var itemNames = map[string]string{"logs": "log_records", "metrics": "metric_points", "traces": "spans"}
 
@@ -222,7 +195,7 @@ type feed struct {
 	waiting func() int64
 }
 
-// start starts an exporter of a signal, which the test has to shut down.
+// start starts an exporter of a signal. The test has to shut it down.
 func (f *fixture) start(signal string) feed {
 	f.t.Helper()
 	feed := f.create(signal)
@@ -258,16 +231,38 @@ func (f *fixture) create(signal string) feed {
 	}
 }
 
+// startStalled starts an exporter of a signal with a stalled ingress and no timeout. When it returns, n items of at least size bytes
+// each are in an attempt, and nothing else leaves the diode.
+func (f *fixture) startStalled(signal string, first, n, size int) feed {
+	f.t.Helper()
+	f.cfg.TimeoutConfig.Timeout = 0
+	f.ingress.Stall()
+	calls := f.ingress.Calls()
+	e := f.start(signal)
+	e.push(first, n, size)
+	f.ingress.WaitFor(f.t, "the first message", func() bool { return f.ingress.Calls() > calls })
+	return e
+}
+
+// retryInAnHour makes every pause between attempts longer than the test.
+func (f *fixture) retryInAnHour() {
+	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval, f.cfg.RetryConfig.MaxElapsedTime = time.Hour, time.Hour, 0
+}
+
 func numberedLogs(first, n, size int) plog.Logs {
 	data := plog.NewLogs()
 	records := data.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
 	for i := range n {
 		r := records.AppendEmpty()
 		r.Body().SetStr("log")
-		r.Attributes().PutStr("number", strconv.Itoa(first+i))
-		r.Attributes().PutStr("padding", strings.Repeat("x", size))
+		number(r.Attributes(), first+i, size)
 	}
 	return data
+}
+
+func number(attrs pcommon.Map, n, size int) {
+	attrs.PutStr("number", strconv.Itoa(n))
+	attrs.PutStr("padding", strings.Repeat("x", size))
 }
 
 func numberedMetrics(first, n, size int) pmetric.Metrics {
@@ -280,8 +275,7 @@ func numberedMetrics(first, n, size int) pmetric.Metrics {
 	for i := range n {
 		p := sum.DataPoints().AppendEmpty()
 		p.SetIntValue(1)
-		p.Attributes().PutStr("number", strconv.Itoa(first+i))
-		p.Attributes().PutStr("padding", strings.Repeat("x", size))
+		number(p.Attributes(), first+i, size)
 	}
 	return data
 }
@@ -292,13 +286,12 @@ func numberedTraces(first, n, size int) ptrace.Traces {
 	for i := range n {
 		s := spans.AppendEmpty()
 		s.SetName("span")
-		s.Attributes().PutStr("number", strconv.Itoa(first+i))
-		s.Attributes().PutStr("padding", strings.Repeat("x", size))
+		number(s.Attributes(), first+i, size)
 	}
 	return data
 }
 
-// signalOf is the signal that an envelope of a feed comes from.
+// signalOf returns the signal of an envelope of a feed.
 func signalOf(e *loggregator_v2.Envelope) string {
 	switch e.GetMessage().(type) {
 	case *loggregator_v2.Envelope_Log:
@@ -310,34 +303,38 @@ func signalOf(e *loggregator_v2.Envelope) string {
 	}
 }
 
-// numbers are those of the items of a signal that have arrived, and how often.
+// numberOf returns the number of the item of a feed that became this envelope.
+func (f *fixture) numberOf(e *loggregator_v2.Envelope) int {
+	f.t.Helper()
+	n, err := strconv.Atoi(e.GetTags()["number"])
+	require.NoError(f.t, err)
+	return n
+}
+
+// numbers returns how often each item of a signal has arrived, by its number.
 func (f *fixture) numbers(signal string) map[int]int {
 	f.t.Helper()
 	arrived := map[int]int{}
 	for _, e := range f.ingress.Envelopes() {
-		if signalOf(e) != signal {
-			continue
+		if signalOf(e) == signal {
+			arrived[f.numberOf(e)]++
 		}
-		n, err := strconv.Atoi(e.GetTags()["number"])
-		require.NoError(f.t, err)
-		arrived[n]++
 	}
 	return arrived
 }
 
 func TestLogsArriveInOrder(t *testing.T) {
 	f := newFixture(t)
-	e := f.startLogs()
-	var want []string
+	e := f.start("logs")
 	for i := range 50 {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(7*i, 7)))
-		for k := range 7 {
-			want = append(want, strconv.Itoa(7*i+k))
-		}
+		e.push(7*i, 7, 0)
 	}
 	got := f.ingress.WaitForEnvelopes(t, 350)
 	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Equal(t, want, payloads(got))
+	require.Len(t, got, 350)
+	for i, envelope := range got {
+		require.Equal(t, i, f.numberOf(envelope))
+	}
 	assert.Equal(t, 350, f.sum("exporter_sent_log_records"))
 	assert.Equal(t, 350, f.sum("exporter_loggregator_envelopes", attribute.String("signal", "logs")))
 	f.checkIdentity("logs", 350)
@@ -346,94 +343,73 @@ func TestLogsArriveInOrder(t *testing.T) {
 	}
 }
 
-// While the ingress stalls, the pipeline feels nothing, the oldest batches give way, and all is counted to the item.
+// While the ingress stalls, no push waits; the oldest or the newest batches are dropped and counted to the item.
 func TestStalledIngress(t *testing.T) {
-	const capacity, pushes, perBatch = 100, 10_000, 100 // as many records as a message takes envelopes
-	f := newFixture(t)
-	f.cfg.Diode.Capacity = capacity
-	f.cfg.TimeoutConfig.Timeout = 0 // The stall outlasts everything.
-	f.ingress.Stall()
-	e := f.startLogs()
+	const perBatch = 100 // as many records as a message takes envelopes
+	for policy, tt := range map[DropPolicy]struct {
+		capacity, pushes int
+		kept             int // the first push that stays in the diode
+	}{
+		DropOldest: {capacity: 100, pushes: 10_000, kept: 10_000 - 100},
+		DropNewest: {capacity: 10, pushes: 100, kept: 1},
+	} {
+		t.Run(string(policy), func(t *testing.T) {
+			f := newFixture(t)
+			f.cfg.Diode.Capacity, f.cfg.Diode.DropPolicy = tt.capacity, policy
+			e := f.startStalled("logs", 0, perBatch, 0)
+			// Nothing leaves the diode now.
+			for i := 1; i < tt.pushes; i++ {
+				e.push(i*perBatch, perBatch, 0)
+			}
 
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, perBatch)))
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
-	// From here on nothing leaves the diode, and each push has to come back without that.
-	for i := 1; i < pushes; i++ {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*perBatch, perBatch)))
+			byType := attribute.String("data_type", "logs")
+			assert.Equal(t, tt.capacity, f.sum("exporter_queue_size", byType))
+			assert.Equal(t, tt.capacity, f.sum("exporter_queue_capacity", byType))
+			stay := (1 + tt.capacity) * perBatch // With the batch on its way.
+			dropped := tt.pushes*perBatch - stay
+			assert.Equal(t, dropped, f.sum("exporter_enqueue_failed_log_records"))
+			assert.Equal(t, dropped, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "overflow")))
+			assert.Equal(t, stay, f.sum("exporter_loggregator_waiting_items"))
+			assert.Zero(t, f.sum("exporter_sent_log_records"))
+			f.checkIdentity("logs", tt.pushes*perBatch)
+			assert.Empty(t, f.ingress.Envelopes())
+
+			f.ingress.Resume()
+			got := f.ingress.WaitForEnvelopes(t, stay)
+			require.NoError(t, e.Shutdown(t.Context()))
+			require.Len(t, got, stay)
+			for i, envelope := range got {
+				want := i // What was on its way.
+				if i >= perBatch {
+					want += (tt.kept - 1) * perBatch
+				}
+				require.Equal(t, want, f.numberOf(envelope))
+			}
+			assert.Equal(t, stay, f.sum("exporter_sent_log_records"))
+			assert.Zero(t, f.sum("exporter_loggregator_waiting_items"))
+			f.checkIdentity("logs", tt.pushes*perBatch)
+
+			lines := f.lines("The diode is full")
+			require.NotEmpty(t, lines)
+			logged := 0
+			for _, line := range lines {
+				logged += int(line.ContextMap()["dropped_items"].(int64))
+			}
+			assert.Equal(t, dropped, logged, "the log says it to the item too")
+		})
 	}
-
-	byType := attribute.String("data_type", "logs")
-	assert.Equal(t, capacity, f.sum("exporter_queue_size", byType))
-	assert.Equal(t, capacity, f.sum("exporter_queue_capacity", byType))
-	inFlight := perBatch
-	assert.Equal(t, pushes*perBatch, f.sum("exporter_enqueue_failed_log_records")+capacity*perBatch+inFlight)
-	assert.Equal(t, capacity*perBatch+inFlight, f.sum("exporter_loggregator_waiting_items"))
-	assert.Zero(t, f.sum("exporter_sent_log_records"))
-	f.checkIdentity("logs", pushes*perBatch)
-	assert.Empty(t, f.ingress.Envelopes())
-
-	f.ingress.Resume()
-	got := payloads(f.ingress.WaitForEnvelopes(t, (1+capacity)*perBatch))
-	require.NoError(t, e.Shutdown(t.Context()))
-	var want []string
-	for i := range perBatch { // What was on its way.
-		want = append(want, strconv.Itoa(i))
-	}
-	for i := (pushes - capacity) * perBatch; i < pushes*perBatch; i++ { // The newest.
-		want = append(want, strconv.Itoa(i))
-	}
-	assert.Equal(t, want, got)
-	assert.Equal(t, (1+capacity)*perBatch, f.sum("exporter_sent_log_records"))
-	assert.Zero(t, f.sum("exporter_loggregator_waiting_items"))
-	f.checkIdentity("logs", pushes*perBatch)
-
-	lines := f.lines("The diode is full")
-	require.NotEmpty(t, lines)
-	dropped := int64(0)
-	for _, line := range lines {
-		dropped += line.ContextMap()["dropped_items"].(int64)
-	}
-	assert.EqualValues(t, (pushes-capacity-1)*perBatch, dropped, "the log says it to the item too")
-}
-
-// With drop_policy newest, what waits stays, and what is pushed gives way.
-func TestStalledIngressDropNewest(t *testing.T) {
-	const capacity, pushes, perBatch = 10, 100, 100
-	f := newFixture(t)
-	f.cfg.Diode = DiodeConfig{Capacity: capacity, DropPolicy: DropNewest}
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
-	e := f.startLogs()
-
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, perBatch)))
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
-	for i := 1; i < pushes; i++ {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*perBatch, perBatch)))
-	}
-	assert.Equal(t, (pushes-capacity-1)*perBatch, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "overflow")))
-	f.checkIdentity("logs", pushes*perBatch)
-
-	f.ingress.Resume()
-	got := payloads(f.ingress.WaitForEnvelopes(t, (1+capacity)*perBatch))
-	require.NoError(t, e.Shutdown(t.Context()))
-	var want []string
-	for i := range (1 + capacity) * perBatch {
-		want = append(want, strconv.Itoa(i))
-	}
-	assert.Equal(t, want, got)
-	f.checkIdentity("logs", pushes*perBatch)
 }
 
 func TestConcurrentPushAccounting(t *testing.T) {
 	const pushers, pushes, perBatch = 8, 300, 3
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 10
-	e := f.startLogs()
+	e := f.start("logs")
 	var wg sync.WaitGroup
 	for p := range pushers {
 		wg.Go(func() {
 			for i := range pushes {
-				assert.NoError(t, e.ConsumeLogs(t.Context(), newLogs(p*pushes+i, perBatch)))
+				e.push(p*pushes+i, perBatch, 0)
 			}
 		})
 	}
@@ -444,11 +420,11 @@ func TestConcurrentPushAccounting(t *testing.T) {
 	assert.Len(t, f.ingress.Envelopes(), f.sum("exporter_sent_log_records"))
 }
 
-// A counter that is not there yet hides its first increase from a rate.
-func TestMetricsBeforeTheFirstLoss(t *testing.T) {
+// Counters start at zero, so that rate() sees the first loss.
+func TestInitialMetrics(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit.EnvelopesPerSecond = 1234.5
-	e := f.startLogs()
+	e := f.start("logs")
 	for _, name := range []string{
 		"exporter_sent_log_records", "exporter_send_failed_log_records", "exporter_enqueue_failed_log_records",
 		"exporter_loggregator_dropped_items", "exporter_loggregator_truncated_items",
@@ -466,15 +442,13 @@ func TestMetricsBeforeTheFirstLoss(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
-func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
+func TestLossLogInterval(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
-	e := f.startLogs()
 	start := time.Now()
-	for i := range 1000 {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i, 1)))
+	e := f.startStalled("logs", 0, 1, 0)
+	for i := 1; i < 1000; i++ {
+		e.push(i, 1, 0)
 	}
 	f.ingress.Resume()
 	require.NoError(t, e.Shutdown(t.Context()))
@@ -483,7 +457,7 @@ func TestLossesAreLoggedAtMostEveryInterval(t *testing.T) {
 	f.checkIdentity("logs", 1000)
 }
 
-// The exporter keeps the bounds while Loggregator stalls, and counts to the item what it dropped.
+// The queue keeps its bounds while Loggregator stalls, and counts what it drops to the item.
 func TestQueueBounds(t *testing.T) {
 	const perBatch, pushes = 100, 50
 	size := (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(1000, perBatch, 50))
@@ -504,11 +478,7 @@ func TestQueueBounds(t *testing.T) {
 					f.cfg.Diode.Capacity = 1000
 				}
 				f.cfg.Diode.DropPolicy = policy
-				f.cfg.TimeoutConfig.Timeout = 0
-				f.ingress.Stall()
-				e := f.start("logs")
-				e.push(1000, perBatch, 50)
-				f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+				e := f.startStalled("logs", 1000, perBatch, 50)
 				for i := 1; i < pushes; i++ {
 					e.push(1000+i*perBatch, perBatch, 50)
 				}
@@ -531,9 +501,8 @@ func TestQueueBounds(t *testing.T) {
 	}
 }
 
-// A batch that alone is above a bound waits alone: with the policy oldest all else is dropped for it, with newest it is taken when
-// nothing waits.
-func TestBatchAboveABound(t *testing.T) {
+// A batch above a bound waits alone: with the policy oldest it replaces all others, with newest it is accepted when nothing waits.
+func TestOversizedBatch(t *testing.T) {
 	for _, bound := range []string{"items", "bytes"} {
 		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 			t.Run(bound+"/"+string(policy), func(t *testing.T) {
@@ -544,10 +513,7 @@ func TestBatchAboveABound(t *testing.T) {
 				} else {
 					f.cfg.Diode.MaxItems, f.cfg.Diode.MaxBytes = 0, (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(100, 10, 0))
 				}
-				f.ingress.Stall()
-				e := f.start("logs")
-				e.push(0, 1, 0) // This one is on its way, and no longer in the diode.
-				f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+				e := f.startStalled("logs", 0, 1, 0)
 				e.push(100, 1000, 0) // Nothing waits: taken.
 				assert.Equal(t, 1001, f.counts("logs").waiting)
 				e.push(2000, 4, 0)
@@ -573,8 +539,8 @@ func TestBatchAboveABound(t *testing.T) {
 	}
 }
 
-// A push allocates nothing, also when it drops.
-func TestPushAllocatesNothing(t *testing.T) {
+// A push allocates nothing, even when it drops.
+func TestPushAllocations(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 10
 	e := f.create("logs")
@@ -587,13 +553,13 @@ func TestPushAllocatesNothing(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
-func TestRejectedItemsAreCountedWithReason(t *testing.T) {
+func TestRejectedItems(t *testing.T) {
 	f := newFixture(t)
-	e := f.startLogs()
-	logs := newLogs(1, 1)
+	e := f.start("logs")
+	logs := numberedLogs(1, 1, 0)
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().AppendEmpty() // Nothing in it.
-	require.NoError(t, e.ConsumeLogs(t.Context(), logs))
-	require.NoError(t, e.ConsumeLogs(t.Context(), plog.NewLogs()))
+	require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), logs))
+	e.push(0, 0, 0)
 	f.ingress.WaitForEnvelopes(t, 1)
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, 1, f.sum("exporter_loggregator_rejected_items",
@@ -602,7 +568,7 @@ func TestRejectedItemsAreCountedWithReason(t *testing.T) {
 	require.Len(t, f.lines("Rejected items"), 1)
 }
 
-// An item whose envelopes went in several messages counts once, and as sent only if all of these were.
+// An item in several messages counts once, and as sent only if all of them were acknowledged.
 func TestItemInSeveralMessages(t *testing.T) {
 	for name, tt := range map[string]struct {
 		refuse       string // the payload whose message is refused
@@ -623,14 +589,14 @@ func TestItemInSeveralMessages(t *testing.T) {
 				}
 				return nil
 			})
-			e := f.startLogs()
-			logs := newLogs(0, 2)
+			e := f.start("logs")
+			logs := numberedLogs(0, 2, 0)
 			records := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
 			ones := "1111111111111111111111111111111111111111111111111111111111111111"
 			twos := "2222222222222222222222222222222222222222222222222222222222222222"
 			records.At(0).Body().SetStr(ones + twos + "3")
 			records.At(1).Body().SetStr("z")
-			require.NoError(t, e.ConsumeLogs(t.Context(), logs))
+			require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), logs))
 			require.NoError(t, e.Shutdown(t.Context()))
 			assert.Equal(t, tt.sent, f.sum("exporter_sent_log_records"))
 			assert.Equal(t, tt.failed, f.sum("exporter_send_failed_log_records"))
@@ -640,7 +606,7 @@ func TestItemInSeveralMessages(t *testing.T) {
 	}
 }
 
-// What was lost of an item that was then rejected is no failure of the next one. The event of a span goes before the span.
+// The failed envelope of an item that is then rejected does not fail the next item. The event of a span goes before the span.
 func TestRejectedItemInSeveralMessages(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Traces.SpanEvents = true
@@ -666,7 +632,7 @@ func TestRejectedItemInSeveralMessages(t *testing.T) {
 	f.checkIdentity("traces", 2)
 }
 
-func TestEmptyBatchTakesNoRoom(t *testing.T) {
+func TestEmptyBatch(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
 	feed := f.create("logs")
@@ -678,8 +644,8 @@ func TestEmptyBatchTakesNoRoom(t *testing.T) {
 	f.checkIdentity("logs", 1)
 }
 
-// Each batch is released once: after its translation, or when it is dropped.
-func TestEachBatchIsReleased(t *testing.T) {
+// Each batch is released once: after its translation or when it is dropped.
+func TestBatchRelease(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 1
 	f.cfg.TimeoutConfig.Timeout = 0
@@ -705,38 +671,37 @@ func TestEachBatchIsReleased(t *testing.T) {
 	assert.EqualValues(t, 5, released.Load())
 }
 
-// pooled pushes items as the collector does with pooling: decoded from bytes, and let go of right after the push, so that
-// the next ones are decoded into the same memory unless the exporter holds a reference.
+// pooled pushes items as the collector does with pooling: decoded from bytes and released right after the push, so that the next
+// batch is decoded into the same memory unless the exporter holds a reference.
 var pooled = map[string]func(t *testing.T, e feed, first, n int){
 	"logs": func(t *testing.T, e feed, first, n int) {
-		encoded, err := (&plog.ProtoMarshaler{}).MarshalLogs(numberedLogs(first, n, 10))
-		require.NoError(t, err)
-		data, err := (&plog.ProtoUnmarshaler{}).UnmarshalLogs(encoded)
-		require.NoError(t, err)
-		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), data))
-		pref.UnrefLogs(data)
+		pushPooled(t, numberedLogs(first, n, 10), (&plog.ProtoMarshaler{}).MarshalLogs, (&plog.ProtoUnmarshaler{}).UnmarshalLogs,
+			e.Component.(logsExporter).ConsumeLogs, pref.UnrefLogs)
 	},
 	"metrics": func(t *testing.T, e feed, first, n int) {
-		encoded, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(numberedMetrics(first, n, 10))
-		require.NoError(t, err)
-		data, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(encoded)
-		require.NoError(t, err)
-		require.NoError(t, e.Component.(metricsExporter).ConsumeMetrics(t.Context(), data))
-		pref.UnrefMetrics(data)
+		pushPooled(t, numberedMetrics(first, n, 10), (&pmetric.ProtoMarshaler{}).MarshalMetrics, (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics,
+			e.Component.(metricsExporter).ConsumeMetrics, pref.UnrefMetrics)
 	},
 	"traces": func(t *testing.T, e feed, first, n int) {
-		encoded, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(numberedTraces(first, n, 10))
-		require.NoError(t, err)
-		data, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(encoded)
-		require.NoError(t, err)
-		require.NoError(t, e.Component.(tracesExporter).ConsumeTraces(t.Context(), data))
-		pref.UnrefTraces(data)
+		pushPooled(t, numberedTraces(first, n, 10), (&ptrace.ProtoMarshaler{}).MarshalTraces, (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces,
+			e.Component.(tracesExporter).ConsumeTraces, pref.UnrefTraces)
 	},
 }
 
-// Nothing is used after it was released: what waits in the diode arrives as it was pushed, and what was dropped from it, which
-// the exporter lets go of, is not mixed into it.
-func TestPooledDataIsReferenced(t *testing.T) {
+func pushPooled[D any](t *testing.T, numbered D, marshal func(D) ([]byte, error), unmarshal func([]byte) (D, error),
+	consume func(context.Context, D) error, unref func(D),
+) {
+	t.Helper()
+	encoded, err := marshal(numbered)
+	require.NoError(t, err)
+	data, err := unmarshal(encoded)
+	require.NoError(t, err)
+	require.NoError(t, consume(t.Context(), data))
+	unref(data)
+}
+
+// The exporter uses no data after releasing it: what waits in the diode arrives as it was pushed.
+func TestPooledData(t *testing.T) {
 	gate := pref.UseProtoPooling.ID()
 	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))
 	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
@@ -765,59 +730,5 @@ func TestPooledDataIsReferenced(t *testing.T) {
 			assert.Equal(t, want, f.numbers(signal))
 			f.checkIdentity(signal, batches*perBatch)
 		})
-	}
-}
-
-// attributes are so many of a length that is usual.
-func attributes(m pcommon.Map, n int) {
-	for i := range n {
-		m.PutStr(fmt.Sprintf("http.request.attribute.%d", i), fmt.Sprintf("a value of %d", i))
-	}
-}
-
-// BenchmarkConsume is a push of 1,000 items into a full diode, with and without a bound for bytes, which makes each push measure
-// its data.
-func BenchmarkConsume(b *testing.B) {
-	const items = 1000
-	logs, metrics, traces := numberedLogs(0, items, 0), numberedMetrics(0, items, 0), numberedTraces(0, items, 0)
-	for i := range items {
-		attributes(logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(i).Attributes(), 12)
-		attributes(metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints().At(i).Attributes(), 6)
-		attributes(traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(i).Attributes(), 10)
-	}
-	for _, bound := range []struct {
-		name  string
-		bytes int
-	}{{"items", 0}, {"items and bytes", math.MaxInt}} {
-		cfg := createDefaultConfig().(*Config)
-		cfg.Diode.MaxBytes = bound.bytes
-		factory, set := NewFactory(), exportertest.NewNopSettings(metadata.Type)
-		l, err := factory.CreateLogs(b.Context(), set, cfg)
-		require.NoError(b, err)
-		m, err := factory.CreateMetrics(b.Context(), set, cfg)
-		require.NoError(b, err)
-		t, err := factory.CreateTraces(b.Context(), set, cfg)
-		require.NoError(b, err)
-		for _, push := range []struct {
-			signal string
-			push   func()
-		}{
-			{"logs", func() { _ = l.ConsumeLogs(b.Context(), logs) }},
-			{"metrics", func() { _ = m.ConsumeMetrics(b.Context(), metrics) }},
-			{"traces", func() { _ = t.ConsumeTraces(b.Context(), traces) }},
-		} {
-			for range 100 { // Full.
-				push.push()
-			}
-			b.Run(fmt.Sprintf("bound=%s/%s", bound.name, push.signal), func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					push.push()
-				}
-			})
-		}
-		require.NoError(b, l.Shutdown(b.Context()))
-		require.NoError(b, m.Shutdown(b.Context()))
-		require.NoError(b, t.Shutdown(b.Context()))
 	}
 }

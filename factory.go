@@ -56,7 +56,7 @@ func (f *factory) createTraces(_ context.Context, set exporter.Settings, cfg com
 
 type logsExporter struct{ *signalExporter[plog.Logs] }
 
-// ConsumeLogs takes logs into the diode. It never blocks and always returns nil.
+// ConsumeLogs puts logs into the diode. It never blocks and always returns nil.
 func (e logsExporter) ConsumeLogs(_ context.Context, logs plog.Logs) error {
 	e.consume(logs)
 	return nil
@@ -66,7 +66,7 @@ type metricsExporter struct {
 	*signalExporter[pmetric.Metrics]
 }
 
-// ConsumeMetrics takes metrics into the diode. It never blocks and always returns nil.
+// ConsumeMetrics puts metrics into the diode. It never blocks and always returns nil.
 func (e metricsExporter) ConsumeMetrics(_ context.Context, metrics pmetric.Metrics) error {
 	e.consume(metrics)
 	return nil
@@ -74,7 +74,7 @@ func (e metricsExporter) ConsumeMetrics(_ context.Context, metrics pmetric.Metri
 
 type tracesExporter struct{ *signalExporter[ptrace.Traces] }
 
-// ConsumeTraces takes traces into the diode. It never blocks and always returns nil.
+// ConsumeTraces puts traces into the diode. It never blocks and always returns nil.
 func (e tracesExporter) ConsumeTraces(_ context.Context, traces ptrace.Traces) error {
 	e.consume(traces)
 	return nil

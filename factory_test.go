@@ -5,7 +5,6 @@ package loggregatorexporter
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -30,8 +29,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 )
 
-// TestConsumeContract runs the collector's own contract of exporters: each item arrives once, what failed for a while is
-// sent again, what failed for good is not.
+// TestConsumeContract runs the collector's own contract of exporters: each item arrives once; retryable errors are retried, permanent
+// ones are not.
 func TestConsumeContract(t *testing.T) {
 	for _, signal := range []pipeline.Signal{pipeline.SignalLogs, pipeline.SignalMetrics, pipeline.SignalTraces} {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -53,61 +52,54 @@ func TestConsumeContract(t *testing.T) {
 	}
 }
 
-// patient makes exporters whose Consume returns when all that was accepted is counted out. The contract looks at what has
-// arrived at a fixed time after the last push, and fails for good if that is too early.
+// patient makes exporters with a Consume that returns when nothing waits any more. The contract checks what has arrived at a fixed
+// time after the last push, which may be too early.
 func patient(t *testing.T) exporter.Factory {
 	wait := func(r *report.Report) {
-		require.Eventually(t, func() bool { return r.Waiting() == 0 }, time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { return r.Waiting() == 0 }, waitAtMost, time.Millisecond)
 	}
 	f := NewFactory()
 	return exporter.NewFactory(f.Type(), f.CreateDefaultConfig,
 		exporter.WithLogs(func(ctx context.Context, set exporter.Settings, cfg component.Config) (exporter.Logs, error) {
 			e, err := f.CreateLogs(ctx, set, cfg)
-			return patientLogs{e.(logsExporter), wait}, err
+			require.NoError(t, err)
+			consume, err := consumer.NewLogs(func(ctx context.Context, data plog.Logs) error {
+				defer wait(e.(logsExporter).report.Report)
+				return e.ConsumeLogs(ctx, data)
+			})
+			return struct {
+				component.Component
+				consumer.Logs
+			}{e, consume}, err
 		}, component.StabilityLevelDevelopment),
 		exporter.WithMetrics(func(ctx context.Context, set exporter.Settings, cfg component.Config) (exporter.Metrics, error) {
 			e, err := f.CreateMetrics(ctx, set, cfg)
-			return patientMetrics{e.(metricsExporter), wait}, err
+			require.NoError(t, err)
+			consume, err := consumer.NewMetrics(func(ctx context.Context, data pmetric.Metrics) error {
+				defer wait(e.(metricsExporter).report.Report)
+				return e.ConsumeMetrics(ctx, data)
+			})
+			return struct {
+				component.Component
+				consumer.Metrics
+			}{e, consume}, err
 		}, component.StabilityLevelDevelopment),
 		exporter.WithTraces(func(ctx context.Context, set exporter.Settings, cfg component.Config) (exporter.Traces, error) {
 			e, err := f.CreateTraces(ctx, set, cfg)
-			return patientTraces{e.(tracesExporter), wait}, err
+			require.NoError(t, err)
+			consume, err := consumer.NewTraces(func(ctx context.Context, data ptrace.Traces) error {
+				defer wait(e.(tracesExporter).report.Report)
+				return e.ConsumeTraces(ctx, data)
+			})
+			return struct {
+				component.Component
+				consumer.Traces
+			}{e, consume}, err
 		}, component.StabilityLevelDevelopment),
 	)
 }
 
-type patientLogs struct {
-	logsExporter
-	wait func(*report.Report)
-}
-
-func (e patientLogs) ConsumeLogs(ctx context.Context, data plog.Logs) error {
-	defer e.wait(e.report.Report)
-	return e.logsExporter.ConsumeLogs(ctx, data)
-}
-
-type patientMetrics struct {
-	metricsExporter
-	wait func(*report.Report)
-}
-
-func (e patientMetrics) ConsumeMetrics(ctx context.Context, data pmetric.Metrics) error {
-	defer e.wait(e.report.Report)
-	return e.metricsExporter.ConsumeMetrics(ctx, data)
-}
-
-type patientTraces struct {
-	tracesExporter
-	wait func(*report.Report)
-}
-
-func (e patientTraces) ConsumeTraces(ctx context.Context, data ptrace.Traces) error {
-	defer e.wait(e.report.Report)
-	return e.tracesExporter.ConsumeTraces(ctx, data)
-}
-
-// contractReceiver makes pdata of the envelopes that an ingress gets, and passes the consumer's errors back as the agent
-// would.
+// contractReceiver makes pdata of the envelopes that an ingress gets, and returns the consumer's errors as the agent would.
 func contractReceiver(ingress *ingresstest.Capture) receiver.Factory {
 	accept := func(consume func(id string) error) component.Component {
 		return &mockReceiver{ingress: ingress, accept: func(batch []*loggregator_v2.Envelope) error {
@@ -165,39 +157,12 @@ func (*mockReceiver) Shutdown(context.Context) error { return nil }
 
 func TestEachSignalArrives(t *testing.T) {
 	f := newFixture(t)
-	set := f.settings()
-	ctx := t.Context()
-	logs, err := f.factory.CreateLogs(ctx, set, f.cfg)
-	require.NoError(t, err)
-	metrics, err := f.factory.CreateMetrics(ctx, set, f.cfg)
-	require.NoError(t, err)
-	traces, err := f.factory.CreateTraces(ctx, set, f.cfg)
-	require.NoError(t, err)
-	for _, c := range []component.Component{logs, metrics, traces} {
-		require.NoError(t, c.Start(ctx, f.host))
-	}
-	assert.False(t, logs.Capabilities().MutatesData)
-
-	require.NoError(t, logs.ConsumeLogs(ctx, newLogs(1, 1)))
-	md := pmetric.NewMetrics()
-	m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
-	m.SetName("temperature")
-	m.SetEmptyGauge().DataPoints().AppendEmpty().SetDoubleValue(21.5)
-	require.NoError(t, metrics.ConsumeMetrics(ctx, md))
-	td := ptrace.NewTraces()
-	td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty().SetName("GET /")
-	require.NoError(t, traces.ConsumeTraces(ctx, td))
-
-	got := f.ingress.WaitForEnvelopes(t, 3)
-	for _, c := range []component.Component{logs, metrics, traces} {
-		require.NoError(t, c.Shutdown(ctx))
-	}
-	kinds := map[string]bool{}
-	for _, e := range got {
-		kinds[fmt.Sprintf("%T", e.GetMessage())] = true
-	}
-	assert.Len(t, kinds, 3)
 	for signal := range itemNames {
+		e := f.start(signal)
+		assert.False(t, e.Component.(interface{ Capabilities() consumer.Capabilities }).Capabilities().MutatesData)
+		e.push(0, 1, 0)
+		require.NoError(t, e.Shutdown(t.Context()))
+		assert.Len(t, f.numbers(signal), 1)
 		f.checkIdentity(signal, 1)
 		assert.Equal(t, 1, f.sum("exporter_sent_"+itemNames[signal]))
 	}
@@ -206,36 +171,25 @@ func TestEachSignalArrives(t *testing.T) {
 	assert.Len(t, duration.Data.(metricdata.Histogram[float64]).DataPoints, 3)
 }
 
-func TestSignalsShareOneConnection(t *testing.T) {
+func TestSharedConnection(t *testing.T) {
 	f := newFixture(t)
-	set := f.settings()
-	logs, err := f.factory.CreateLogs(t.Context(), set, f.cfg)
-	require.NoError(t, err)
-	traces, err := f.factory.CreateTraces(t.Context(), set, f.cfg)
-	require.NoError(t, err)
-	other := createDefaultConfig().(*Config)
-	*other = *f.cfg
-	another, err := f.factory.CreateLogs(t.Context(), set, other)
-	require.NoError(t, err)
-	td := ptrace.NewTraces()
-	td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
-
-	for _, c := range []component.Component{logs, traces} {
-		require.NoError(t, c.Start(t.Context(), f.host))
-	}
-	require.NoError(t, logs.ConsumeLogs(t.Context(), newLogs(1, 1)))
-	require.NoError(t, traces.ConsumeTraces(t.Context(), td))
+	logs, traces := f.start("logs"), f.start("traces")
+	other := *f.cfg
+	f.cfg = &other
+	another := f.create("logs")
+	logs.push(0, 1, 0)
+	traces.push(0, 1, 0)
 	f.ingress.WaitForEnvelopes(t, 2)
 	assert.Equal(t, 1, f.ingress.Connections(), "two signals of one exporter ID")
 
 	require.NoError(t, another.Start(t.Context(), f.host))
-	require.NoError(t, another.ConsumeLogs(t.Context(), newLogs(1, 1)))
+	another.push(0, 1, 0)
 	f.ingress.WaitForEnvelopes(t, 3)
 	assert.Equal(t, 2, f.ingress.Connections(), "another exporter ID")
 
 	require.NoError(t, another.Shutdown(t.Context()))
 	require.NoError(t, logs.Shutdown(t.Context()))
-	require.NoError(t, traces.ConsumeTraces(t.Context(), td))
+	traces.push(1, 1, 0)
 	f.ingress.WaitForEnvelopes(t, 4)
 	require.NoError(t, traces.Shutdown(t.Context()))
 	f.ingress.WaitFor(t, "the last user to close the connection", func() bool { return f.ingress.Connections() == 0 })

@@ -19,23 +19,20 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func TestStartFailsOnACertificateThatIsGone(t *testing.T) {
+func TestStartMissingCertificate(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TLS.CertFile = "/no/such/file"
-	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
-	require.NoError(t, err)
+	e := f.create("logs")
 	require.ErrorContains(t, e.Start(t.Context(), f.host), "/no/such/file")
 	require.NoError(t, e.Shutdown(t.Context()))
 }
 
 func TestShutdownSendsQueue(t *testing.T) {
 	f := newFixture(t)
-	f.ingress.Stall()
-	e := f.startLogs()
-	for i := range 20 {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+	e := f.startStalled("logs", 0, 100, 0)
+	for i := 1; i < 20; i++ {
+		e.push(i*100, 100, 0)
 	}
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
 	done := make(chan error)
 	go func() { done <- e.Shutdown(t.Context()) }()
 	f.ingress.Resume()
@@ -44,18 +41,16 @@ func TestShutdownSendsQueue(t *testing.T) {
 	f.checkIdentity("logs", 2000)
 }
 
-func TestShutdownWithADeadPeer(t *testing.T) {
+func TestShutdownDuringOutage(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.RetryConfig.InitialInterval = time.Hour
-	f.cfg.RetryConfig.MaxInterval = time.Hour
-	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.retryInAnHour()
 	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
-	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 100)))
+	e := f.start("logs")
+	e.push(0, 100, 0)
 	// The outage is logged when the first attempt is over.
 	require.Eventually(t, func() bool { return len(f.lines("is not accepting envelopes")) == 1 }, waitAtMost, time.Millisecond)
 	for i := 1; i < 5; i++ {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+		e.push(i*100, 100, 0)
 	}
 	require.NoError(t, e.Shutdown(t.Context()), "an hour's pause does not hold it up")
 	assert.Equal(t, 6, f.ingress.Calls(), "a last attempt for the first message, one for each other")
@@ -66,21 +61,15 @@ func TestShutdownWithADeadPeer(t *testing.T) {
 
 func TestShutdownDeadlineDropsQueue(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
-	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 100)))
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
+	e := f.startStalled("logs", 0, 100, 0)
 	for i := 1; i < 5; i++ {
-		require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(i*100, 100)))
+		e.push(i*100, 100, 0)
 	}
 	empty := plog.NewLogs()
 	empty.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
-	require.NoError(t, e.ConsumeLogs(t.Context(), empty))
-	ctx, cancel := context.WithCancel(t.Context())
-	deadline, cancel2 := context.WithTimeout(ctx, time.Hour)
-	defer cancel2()
-	cancel() // The deadline is over.
+	require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), empty))
+	deadline, cancel := context.WithTimeout(t.Context(), time.Hour)
+	cancel() // It is over.
 	require.NoError(t, e.Shutdown(deadline))
 	assert.Equal(t, 100, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Canceled")), "what was on its way")
 	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
@@ -90,25 +79,24 @@ func TestShutdownDeadlineDropsQueue(t *testing.T) {
 	require.Len(t, f.lines("Dropped items that could not be sent before shutdown"), 1)
 }
 
-func TestConsumeAfterShutdownIsCounted(t *testing.T) {
+func TestConsumeAfterShutdown(t *testing.T) {
 	f := newFixture(t)
-	e := f.startLogs()
+	e := f.start("logs")
 	require.NoError(t, e.Shutdown(t.Context()))
 	require.NoError(t, e.Shutdown(t.Context()), "twice")
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
+	e.push(0, 7, 0)
 	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
 }
 
 func TestShutdownWithoutStart(t *testing.T) {
 	f := newFixture(t)
-	e, err := f.factory.CreateLogs(t.Context(), f.settings(), f.cfg)
-	require.NoError(t, err)
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(0, 7)))
+	e := f.create("logs")
+	e.push(0, 7, 0)
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
 }
 
-func TestShutdownOfNothing(t *testing.T) {
+func TestShutdownIdle(t *testing.T) {
 	f := newFixture(t)
 	for signal := range itemNames {
 		require.NoError(t, f.start(signal).Shutdown(t.Context()))
@@ -117,39 +105,16 @@ func TestShutdownOfNothing(t *testing.T) {
 	assert.Empty(t, f.logs.All())
 }
 
-// A peer that takes a message and never answers holds a shutdown up for no longer than its deadline.
-func TestShutdownWithAStalledPeer(t *testing.T) {
-	f := newFixture(t)
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
-	e := f.start("traces")
-	e.push(0, 100, 0)
-	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })
-	e.push(100, 1000, 0)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	require.NoError(t, e.Shutdown(ctx))
-	assert.GreaterOrEqual(t, time.Since(start), 300*time.Millisecond, "it gives what waits that chance")
-	assert.Less(t, time.Since(start), shutdownTimeout)
-	c := f.counts("traces")
-	assert.Equal(t, counts{failed: 100, dropped: 1000}, c)
-	f.checkIdentity("traces", 1100)
-}
-
-// The signals of an exporter ID share one deadline, that of the first Shutdown, although the collector shuts them down one after the
-// other: all send their last messages at the same time, and what comes late is counted.
-func TestShutdownOfThreeSignalsWithAStalledPeer(t *testing.T) {
+// The signals of an exporter ID share one deadline, that of the first Shutdown: they send their last messages at the same time,
+// although the collector shuts them down one after the other. A server that never responds delays them no longer. What is pushed
+// meanwhile is counted.
+func TestShutdownSharedDeadline(t *testing.T) {
 	signals := []string{"logs", "metrics", "traces"}
 	f := newFixture(t)
-	f.cfg.TimeoutConfig.Timeout = 0
-	f.ingress.Stall()
 	var exporters []feed
-	for i, signal := range signals {
-		e := f.start(signal)
+	for _, signal := range signals {
+		e := f.startStalled(signal, 0, 100, 0)
 		exporters = append(exporters, e)
-		e.push(0, 100, 0)
-		f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == i+1 })
 		e.push(100, 1000, 0)
 	}
 	start := time.Now()
@@ -174,11 +139,10 @@ func TestShutdownOfThreeSignalsWithAStalledPeer(t *testing.T) {
 	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
 }
 
-// From the first Shutdown on, no signal waits for another attempt.
-func TestShutdownEndsBackoffOfAllSignals(t *testing.T) {
+// From the first Shutdown on, no signal of the exporter ID waits before an attempt.
+func TestShutdownEndsBackoff(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
-	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.retryInAnHour()
 	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
 	logs, traces := f.start("logs"), f.start("traces")
 	traces.push(0, 10, 0)
@@ -194,9 +158,9 @@ func TestShutdownEndsBackoffOfAllSignals(t *testing.T) {
 	f.checkIdentity("traces", 20)
 }
 
-// The deadline comes while a batch of many messages is under way: what was acknowledged counts as sent, what was cut off as
-// failed, and the rest as dropped.
-func TestShutdownDeadlineInTheMiddleOfABatch(t *testing.T) {
+// When the deadline comes in the middle of a batch, acknowledged messages count as sent, the one in the attempt as failed, and the
+// rest as dropped.
+func TestShutdownDeadlineDuringBatch(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TimeoutConfig.Timeout = 0
 	f.cfg.Batch.MaxEnvelopes = 10
@@ -218,7 +182,7 @@ func TestShutdownDeadlineInTheMiddleOfABatch(t *testing.T) {
 	assert.Len(t, f.numbers("logs"), 60)
 }
 
-// The rate limit is no reason to stay longer than the deadline either.
+// Shutdown does not wait for the rate limit beyond its deadline.
 func TestShutdownDuringRateLimit(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 1, Burst: 100}
@@ -232,7 +196,7 @@ func TestShutdownDuringRateLimit(t *testing.T) {
 	f.checkIdentity("logs", 1000)
 }
 
-// Pushes go on while the exporter shuts down, and after it: each is counted, and none panics.
+// Pushes during and after Shutdown are counted, and none panics.
 func TestConsumeDuringShutdown(t *testing.T) {
 	for signal := range itemNames {
 		t.Run(signal, func(t *testing.T) {
@@ -269,12 +233,11 @@ func TestConsumeDuringShutdown(t *testing.T) {
 	}
 }
 
-// Nobody is there: each message has its one attempt, and the rate limit does not hold that up.
-func TestShutdownWithoutAConnection(t *testing.T) {
+// Without a connection each message has its one attempt, without waiting for the rate limit.
+func TestShutdownWithoutConnection(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 100, Burst: 100}
-	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
-	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.retryInAnHour()
 	f.ingress.Down()
 	e := f.start("metrics")
 	e.push(0, 100, 0)

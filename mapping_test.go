@@ -112,7 +112,7 @@ func TestMappingRows(t *testing.T) {
 	}
 }
 
-// goldenOptions are those of the default configuration with the settings in the file, if it is there.
+// goldenOptions returns the options of the default configuration with the settings in the file, if it exists.
 func goldenOptions(t *testing.T, path string) translate.Options {
 	t.Helper()
 	cfg := createDefaultConfig().(*Config)
@@ -175,7 +175,7 @@ func resolveTags(t *testing.T, node *yaml.Node) {
 	}
 }
 
-// nested is a value of maps and lists in turn, so many deep, with a string in the innermost.
+// nested returns a value of maps and lists in turn, nested depth deep, with a string in the innermost.
 func nested(depth int) (n yaml.Node) {
 	text := `{ stringValue: innermost }`
 	for i := range depth {

@@ -54,14 +54,14 @@ const (
 	ok          = componentstatus.StatusOK
 )
 
-// waitForStatuses waits until these statuses were reported, and no others.
+// waitForStatuses waits for exactly these statuses.
 func (f *fixture) waitForStatuses(want ...componentstatus.Status) {
 	f.t.Helper()
 	require.Eventually(f.t, func() bool { return len(f.host.statuses()) >= len(want) }, waitAtMost, time.Millisecond)
 	require.Equal(f.t, want, f.host.statuses())
 }
 
-// attempts is how often it was tried to send.
+// attempts returns the number of attempts so far.
 func (f *fixture) attempts() int {
 	m, err := f.telemetry.GetMetric("otelcol_exporter_loggregator_send_duration")
 	if err != nil {
@@ -94,11 +94,10 @@ func TestOutageAndRecovery(t *testing.T) {
 	f.checkIdentity("logs", 2)
 }
 
-// The next attempt can be long after the first: the outage is reported all the same.
-func TestOutageIsReportedBetweenAttempts(t *testing.T) {
+// An outage is reported although the next attempt is far away.
+func TestOutageReportedBetweenAttempts(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.RetryConfig.InitialInterval, f.cfg.RetryConfig.MaxInterval = time.Hour, time.Hour
-	f.cfg.RetryConfig.MaxElapsedTime = 0
+	f.retryInAnHour()
 	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
 	e := f.start("logs")
 	e.push(1, 1, 0)
@@ -111,8 +110,8 @@ func TestOutageIsReportedBetweenAttempts(t *testing.T) {
 	assert.Equal(t, []componentstatus.Status{recoverable}, f.host.statuses(), "the collector takes none from a component that it stops")
 }
 
-// An outage that begins with Shutdown is in the log and in the counts, and no status.
-func TestNoStatusInShutdown(t *testing.T) {
+// An outage that begins with Shutdown is logged and counted, and changes no status.
+func TestNoStatusDuringShutdown(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Stall()
 	f.cfg.TimeoutConfig.Timeout = 300 * time.Millisecond
@@ -128,7 +127,7 @@ func TestNoStatusInShutdown(t *testing.T) {
 	f.checkIdentity("logs", 2000)
 }
 
-func TestShortOutageIsNotReported(t *testing.T) {
+func TestShortOutage(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Refuse(status.Error(codes.Unavailable, "just a moment"))
 	e := f.start("logs")
@@ -144,26 +143,8 @@ func TestShortOutageIsNotReported(t *testing.T) {
 	}
 }
 
-// A message that is refused for what is in it is no outage.
-func TestRefusedMessageIsNoStatus(t *testing.T) {
-	f := newFixture(t)
-	f.ingress.Refuse(status.Error(codes.InvalidArgument, "not this one"))
-	e := f.start("logs")
-	e.push(1, 1, 0)
-	require.Eventually(t, func() bool { return f.counts("logs").failed == 1 }, waitAtMost, time.Millisecond)
-	refused := time.Now()
-	require.Eventually(t, func() bool { return time.Since(refused) > outageGrace }, waitAtMost, time.Millisecond)
-	f.ingress.Resume()
-	e.push(2, 1, 0)
-	f.ingress.WaitForEnvelopes(t, 1)
-	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Empty(t, f.host.statuses())
-	assert.Empty(t, f.lines("is not accepting envelopes"))
-	assert.Len(t, f.lines("Gave up sending"), 1)
-}
-
-// Data that is refused is no status, even if all of it is: it is counted, and the log says so.
-func TestEverythingRefusedIsNoStatus(t *testing.T) {
+// Refused data changes no status, even if all of it is refused: it is counted and logged.
+func TestRefusedDataIsNoStatus(t *testing.T) {
 	for _, code := range []codes.Code{codes.Internal, codes.Unknown, codes.NotFound, codes.FailedPrecondition, codes.ResourceExhausted, codes.InvalidArgument} {
 		t.Run(code.String(), func(t *testing.T) {
 			t.Parallel()
@@ -218,8 +199,8 @@ type extensionHost struct {
 
 func (h extensionHost) GetExtensions() map[component.ID]component.Component { return h.extensions }
 
-// Where tokens come from can be away for a while. Nothing is lost for that.
-func TestAuthWithoutAToken(t *testing.T) {
+// Without credentials from the auth extension nothing is sent, and nothing is lost.
+func TestAuthTokenMissing(t *testing.T) {
 	f := newFixture(t)
 	id, auth := component.MustNewID("oauth2client"), &tokens{}
 	f.cfg.Auth = configoptional.Some(configauth.Config{AuthenticatorID: id})
@@ -262,7 +243,7 @@ func TestPermissionDenied(t *testing.T) {
 	f.checkIdentity("logs", 7)
 }
 
-// A wrong certificate, on whichever side, is one clear line and a recoverable status: it is mended without a restart.
+// A wrong certificate on either side is one clear line and a recoverable status: it can be replaced without a restart.
 func TestCertificateFaults(t *testing.T) {
 	stranger := t.TempDir()
 	require.NoError(t, ingressserver.WriteCerts(stranger))
@@ -314,7 +295,7 @@ func TestCertificateFaults(t *testing.T) {
 	}
 }
 
-// writeClientCert replaces the certificate of the exporter by one that expires at that time.
+// writeClientCert replaces the certificate of the exporter with one that expires at that time.
 func (f *fixture) writeClientCert(expires time.Time) {
 	f.t.Helper()
 	pair, err := f.ingress.Authority.IssueUntil("otelcol", expires)
@@ -323,7 +304,7 @@ func (f *fixture) writeClientCert(expires time.Time) {
 	require.NoError(f.t, os.WriteFile(f.cfg.TLS.CertFile, pair.CertPEM, 0o600))
 }
 
-// With tls.reload_interval a certificate that expires is renewed by writing a new file.
+// With tls.reload_interval an expired certificate is replaced by writing a new file.
 func TestCertificateReload(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TLS.ReloadInterval = time.Millisecond
@@ -336,7 +317,7 @@ func TestCertificateReload(t *testing.T) {
 
 	require.Eventually(t, func() bool { return time.Now().After(expires) }, waitAtMost, time.Millisecond)
 	e.push(2, 1, 0)
-	// A connection outlives the certificate that it began with.
+	// An open connection outlives its certificate.
 	require.Eventually(t, func() bool { return f.counts("logs").sent == 2 }, waitAtMost, time.Millisecond)
 	f.ingress.CutConnections()
 	e.push(3, 1, 0)
@@ -351,8 +332,8 @@ func TestCertificateReload(t *testing.T) {
 	f.checkIdentity("logs", 3)
 }
 
-// What is to be sent again is kept as it is on the wire. Meanwhile the diode goes on taking and dropping.
-func TestRetryDoesNotTranslateAgain(t *testing.T) {
+// A retry sends the encoded message again. Meanwhile the diode accepts and drops batches.
+func TestRetryTranslatesOnce(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 3
 	f.ingress.Refuse(status.Error(codes.Unavailable, "not yet"))
@@ -382,7 +363,7 @@ func TestRetryDoesNotTranslateAgain(t *testing.T) {
 	f.checkIdentity("logs", 11)
 }
 
-// A message that is refused as too large goes in halves. Only the item that alone is too large is lost.
+// A message refused as too large is sent in halves. Only an item that alone is too large fails.
 func TestTooLargeMessageIsHalved(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
@@ -408,7 +389,7 @@ func TestTooLargeMessageIsHalved(t *testing.T) {
 	assert.Empty(t, f.host.statuses())
 }
 
-// To a router messages go by stream, and count as sent when the router has read them.
+// A router gets messages by stream. They count as sent when the router has read them.
 func TestRouter(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.Router()
@@ -426,18 +407,21 @@ func TestRouter(t *testing.T) {
 	assert.Empty(t, f.host.statuses())
 }
 
-func TestPermanentErrorIsCounted(t *testing.T) {
+func TestPermanentError(t *testing.T) {
 	f := newFixture(t)
 	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
-		if string(batch[0].GetLog().GetPayload()) == "1" {
+		if batch[0].GetTags()["number"] == "1" {
 			return status.Error(codes.InvalidArgument, "not this one")
 		}
 		return nil
 	})
-	e := f.startLogs()
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(1, 3)))
+	e := f.start("logs")
+	e.push(1, 3, 0)
 	f.ingress.WaitFor(t, "the first call", func() bool { return f.ingress.Calls() == 1 })
-	require.NoError(t, e.ConsumeLogs(t.Context(), newLogs(4, 2)))
+	require.Eventually(t, func() bool { return f.counts("logs").failed == 3 }, waitAtMost, time.Millisecond)
+	refused := time.Now()
+	require.Eventually(t, func() bool { return time.Since(refused) > outageGrace }, waitAtMost, time.Millisecond)
+	e.push(4, 2, 0)
 	f.ingress.WaitForEnvelopes(t, 2)
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, 2, f.ingress.Calls(), "a permanent error is not retried")
@@ -450,14 +434,13 @@ func TestPermanentErrorIsCounted(t *testing.T) {
 	f.checkIdentity("logs", 5)
 }
 
-// fault is something that goes wrong with Loggregator. What ends it is Resume and Up.
+// fault is something wrong with Loggregator. Resume and Up end it.
 type fault struct {
 	begin func(*fixture)
-	// loses is whether items fail, not only those that the diode drops.
-	loses bool
+	loses bool // items fail, beside those that the diode drops
 }
 
-// faultyMessage is how many bytes each item has where a fault is to hit a message in the middle.
+// faultyMessage is the size of an item, in bytes, with which a fault hits messages in the middle.
 const faultyMessage = 2000
 
 var faults = map[string]fault{
@@ -494,8 +477,7 @@ var faults = map[string]fault{
 	"ring like the router's": {begin: func(f *fixture) { f.ingress.Ring(1000, 100*time.Millisecond) }},
 }
 
-// Whatever goes wrong, pushes come back, every item is counted out once, what counts as sent has arrived, and what counts as
-// dropped has not.
+// Under every fault no push waits, every item counts once, sent items have arrived, and dropped items have not.
 func TestFaultAccounting(t *testing.T) {
 	const perBatch, before, during, after = 10, 5, 300, 5
 	for name, fault := range faults {
@@ -553,7 +535,7 @@ func TestFaultAccounting(t *testing.T) {
 	}
 }
 
-// One name for three agents, or three routers: messages spread, a dead one is left out, and is back when it is.
+// With round_robin messages spread over the addresses of one name, without the server that is down.
 func TestRoundRobin(t *testing.T) {
 	for name, router := range map[string]bool{"agents": false, "routers": true} {
 		t.Run(name, func(t *testing.T) {
@@ -640,7 +622,7 @@ func TestRoundRobin(t *testing.T) {
 
 var chaosDuration = flag.Duration("chaos.duration", 5*time.Second, "how long TestChaos makes faults")
 
-// chaos is what may happen to the server at any time.
+// chaos has the faults that TestChaos makes.
 var chaos = []func(*fixture){
 	func(f *fixture) { f.ingress.Stall() },
 	func(f *fixture) { f.ingress.Slow(rand.N(20 * time.Millisecond)) },
@@ -666,8 +648,8 @@ var chaos = []func(*fixture){
 	},
 }
 
-// Random faults, several at a time, while 16 goroutines push all signals. In the end every item is counted out once, and no push
-// has taken as long as an attempt that gets no answer: none waited for the peer.
+// Random faults, several at a time, while 16 goroutines push all signals. In the end every item counts once, and no push took as long
+// as an attempt without a response: none waited for the server.
 func TestChaos(t *testing.T) {
 	const (
 		pushers = 16
@@ -769,7 +751,7 @@ func TestChaos(t *testing.T) {
 		assert.Positive(t, c.sent)
 		assert.Positive(t, c.dropped)
 	}
-	// Each signal logs at most one line of a kind in an interval, and one when it ends.
+	// Each signal logs at most one line of a kind per interval, and one when it ends.
 	atMost := len(signals) * (2 + int(time.Since(start)/lossInterval))
 	kinds := map[string]int{}
 	for _, line := range f.logs.All() {
@@ -780,13 +762,13 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// arrivals are the numbers of the items of each signal that have arrived, in little memory.
+// arrivals is the set of the numbers that have arrived of each signal, in little memory.
 type arrivals struct {
 	mu   sync.Mutex
 	bits map[string][]uint64
 }
 
-// newArrivals makes the ingress of a fixture keep no more of what arrives than these.
+// newArrivals makes the ingress of a fixture keep nothing but these.
 func newArrivals(f *fixture) *arrivals {
 	a := &arrivals{bits: map[string][]uint64{}}
 	f.ingress.Divert(func(envelopes []*loggregator_v2.Envelope) {
@@ -818,8 +800,8 @@ func (a *arrivals) distinct(signal string) int {
 	return n
 }
 
-// TestMessages has every message that a user can meet, to be read one after the other in testdata/messages.txt: what happened, what
-// it means, what to do. It makes them all happen; `-update` writes the file anew.
+// TestMessages provokes every message that a user can see and compares them with testdata/messages.txt, where they can be read in a
+// row. `-update` writes the file.
 func TestMessages(t *testing.T) {
 	var out strings.Builder
 	out.WriteString("# What `validate --config` and the start of the collector say of a wrong value\n\n")
@@ -835,13 +817,6 @@ func TestMessages(t *testing.T) {
 		}
 		fmt.Fprintf(&out, "%s\n    %s\n", strings.ReplaceAll(invalid[name].yaml, certs, "CERTS"), strings.ReplaceAll(message, "\n", "\n    "))
 	}
-
-	f := newFixture(t)
-	require.NoError(t, os.Remove(f.cfg.TLS.CertFile))
-	gone := f.create("logs")
-	err := gone.Start(t.Context(), f.host)
-	require.ErrorContains(t, err, f.cfg.TLS.CertFile, "the start names a file that has gone since the validation")
-	require.NoError(t, gone.Shutdown(t.Context()))
 
 	out.WriteString("\n# What the log says\n\n")
 	for _, entry := range logOfEverything(t) {
@@ -866,72 +841,54 @@ type logged struct {
 	fields  []string
 }
 
-// What differs from run to run.
+// Texts that differ from run to run.
 var (
 	addresses = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
 	durations = regexp.MustCompile(`[0-9.]+(µs|ms|s)\b`)
 )
 
-// logOfEverything makes everything happen that the exporter logs, and returns each line once, without what differs from run to
-// run.
+// logOfEverything provokes everything that the exporter logs, and returns each line once, without what differs from run to run.
 func logOfEverything(t *testing.T) []logged {
 	t.Helper()
-	f := newFixture(t)
 	all := map[string]logged{}
-
-	// An exporter that pushes two records, until its end.
-	run := func(f *fixture, until func(*fixture)) {
-		e := f.start("logs")
-		e.push(0, 2, 0)
-		until(f)
-		require.NoError(t, e.Shutdown(t.Context()))
-		collect(all, f)
-	}
 	attempted := func(f *fixture) {
 		require.Eventually(t, func() bool { return f.attempts() > 0 }, waitAtMost, time.Millisecond)
 	}
 	arrived := func(f *fixture) { f.ingress.WaitForEnvelopes(t, 2) }
-
-	// An agent that is away, hangs, or does not like what it gets.
-	for _, failure := range []error{
-		status.Error(codes.PermissionDenied, "not you"),
-		status.Error(codes.Unauthenticated, "who are you?"),
-		status.Error(codes.Internal, "panic"),
-		status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)"),
-	} {
-		each := newFixture(t)
-		each.ingress.Refuse(failure)
-		run(each, attempted)
+	refuse := func(code codes.Code, message string) func(*fixture) {
+		return func(f *fixture) { f.ingress.Refuse(status.Error(code, message)) }
 	}
-	back := newFixture(t)
-	back.ingress.Refuse(status.Error(codes.Unavailable, "the agent shuts down"))
-	run(back, func(f *fixture) {
-		attempted(f)
-		f.ingress.Resume()
-		arrived(f)
-	})
-	away := newFixture(t)
-	away.ingress.Down()
-	run(away, attempted)
-
-	router := newFixture(t)
-	router.ingress.Router()
-	run(router, arrived)
-
 	stranger := t.TempDir()
 	require.NoError(t, ingressserver.WriteCerts(stranger))
-	wrong := newFixture(t)
-	wrong.cfg.TLS.CAFile = filepath.Join(stranger, ingressserver.CAFile)
-	run(wrong, attempted)
 
-	noCA := newFixture(t)
-	noCA.cfg.TLS.CAFile = ""
-	run(noCA, attempted)
-	plaintext := newFixture(t)
-	plaintext.cfg.TLS = configtls.ClientConfig{Insecure: true}
-	run(plaintext, attempted)
+	// In each row an exporter pushes two records, with something wrong, until a condition holds.
+	for _, tt := range []struct{ begin, until func(*fixture) }{
+		{refuse(codes.PermissionDenied, "not you"), attempted},
+		{refuse(codes.Unauthenticated, "who are you?"), attempted},
+		{refuse(codes.Internal, "panic"), attempted},
+		{refuse(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)"), attempted},
+		{refuse(codes.Unavailable, "the agent shuts down"), func(f *fixture) {
+			attempted(f)
+			f.ingress.Resume()
+			arrived(f)
+		}},
+		{func(f *fixture) { f.ingress.Down() }, attempted},
+		{func(f *fixture) { f.ingress.Router() }, arrived},
+		{func(f *fixture) { f.cfg.TLS.CAFile = filepath.Join(stranger, ingressserver.CAFile) }, attempted},
+		{func(f *fixture) { f.cfg.TLS.CAFile = "" }, attempted},
+		{func(f *fixture) { f.cfg.TLS = configtls.ClientConfig{Insecure: true} }, attempted},
+	} {
+		f := newFixture(t)
+		tt.begin(f)
+		e := f.start("logs")
+		e.push(0, 2, 0)
+		tt.until(f)
+		require.NoError(t, e.Shutdown(t.Context()))
+		collect(all, f)
+	}
 
-	// What is lost on this side.
+	// Losses that need no server.
+	f := newFixture(t)
 	set := f.settings()
 	r := telemetry.New(set.Logger)
 	require.NoError(t, r.Register(set, telemetry.Settings{Signal: pipeline.SignalLogs}, nil))
@@ -954,7 +911,7 @@ func logOfEverything(t *testing.T) []logged {
 	return lines
 }
 
-// collect takes the lines of a log that are not there yet.
+// collect adds the lines of a log that are not there yet.
 func collect(all map[string]logged, f *fixture) {
 	for _, entry := range f.logs.All() {
 		l := logged{level: entry.Level, message: entry.Message}
@@ -975,7 +932,7 @@ func collect(all map[string]logged, f *fixture) {
 	}
 }
 
-// docs/operations.md explains every line of the log that is no debugging.
+// docs/operations.md explains every line of the log from level info on.
 func TestPageExplainsLogLines(t *testing.T) {
 	page, err := os.ReadFile("docs/operations.md")
 	require.NoError(t, err)

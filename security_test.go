@@ -15,12 +15,13 @@ import (
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
-// Only insecure: true, in so many words, sends anything but TLS.
-func TestPlaintextOnlyWithInsecure(t *testing.T) {
+// Only insecure: true sends anything but TLS.
+func TestInsecure(t *testing.T) {
 	for name, tt := range map[string]struct {
 		tls  map[string]any
 		want byte
@@ -56,8 +57,8 @@ func TestPlaintextOnlyWithInsecure(t *testing.T) {
 	}
 }
 
-// With identity.source_id.value nothing that data says makes it another application's.
-func TestSourceIDCannotBeOverridden(t *testing.T) {
+// With identity.source_id.value no data can claim another source ID.
+func TestSourceIDValue(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Identity.SourceID.Value = "ours"
 	claim := func(attributes pcommon.Map) {
@@ -98,8 +99,8 @@ func TestSourceIDCannotBeOverridden(t *testing.T) {
 	}
 }
 
-// Neither the log, whatever goes wrong, nor the configuration as the collector shows it has a secret or a payload in it.
-func TestNoSecretsInLogOrConfig(t *testing.T) {
+// Neither the log under faults nor the configuration that the collector shows has a secret or a payload in it.
+func TestSecrets(t *testing.T) {
 	const secret, payload = "correct-horse-battery-staple", "the-body-of-a-log"
 	f := newFixture(t)
 	f.cfg.Headers = configopaque.MapList{{Name: "authorization", Value: secret}}
@@ -107,7 +108,7 @@ func TestNoSecretsInLogOrConfig(t *testing.T) {
 	f.cfg.RetryConfig.MaxElapsedTime = 200 * time.Millisecond
 	e := f.start("logs")
 	push := func(n int) {
-		logs := newLogs(0, n)
+		logs := numberedLogs(0, n, 0)
 		for _, record := range logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().All() {
 			record.Body().SetStr(payload)
 			record.Attributes().PutStr("password", payload)
@@ -127,8 +128,8 @@ func TestNoSecretsInLogOrConfig(t *testing.T) {
 			push(2)
 		}
 		push(11) // Above max_items.
-		empty := newLogs(0, 1)
-		empty.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
+		empty := plog.NewLogs()
+		empty.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
 		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), empty))
 		require.Eventually(t, func() bool { return e.waiting() == 0 }, waitAtMost, time.Millisecond)
 	}

@@ -69,7 +69,7 @@ func (s sample) selector() string {
 	return s.name + "{" + strings.Join(matchers, ",") + "}"
 }
 
-func TestMetricsCanBeAskedFor(t *testing.T) {
+func TestPromQLSelectors(t *testing.T) {
 	asked, cannot := 0, 0
 	for _, g := range readGoldens(t, "metrics") {
 		t.Run(g.name, func(t *testing.T) {
@@ -141,7 +141,7 @@ func (*seriesSet) Warnings() annotations.Annotations { return nil }
 // quantiles that are asked for. Of 0 Prometheus knows nothing when the lowest bucket is empty.
 var quantiles = []float64{0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1}
 
-func TestHistogramsAnswerQuantiles(t *testing.T) {
+func TestHistogramQuantile(t *testing.T) {
 	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1_000_000, Timeout: time.Minute})
 	t.Cleanup(func() { assert.NoError(t, engine.Close()) })
 	kinds := map[string]int{}

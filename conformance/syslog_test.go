@@ -161,7 +161,7 @@ func readInstanceID(m *parser.SyslogMessage) string {
 	return parts[len(parts)-1]
 }
 
-func TestGoldensGetThroughSyslog(t *testing.T) {
+func TestSyslogGoldens(t *testing.T) {
 	lost := 0
 	for _, g := range readGoldens(t, "*") {
 		t.Run(g.name, func(t *testing.T) {
@@ -299,8 +299,8 @@ func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser
 	require.Len(t, metrics, len(e.GetGauge().GetMetrics()), "metrics of the gauge")
 }
 
-// What the mapping protects from is really lost.
-func TestWhatSyslogLoses(t *testing.T) {
+// Syslog loses what the mapping avoids.
+func TestSyslogLoss(t *testing.T) {
 	for name, row := range map[string]struct {
 		change  func(*loggregator_v2.Envelope)
 		arrives bool
@@ -347,8 +347,8 @@ func TestWhatSyslogLoses(t *testing.T) {
 	}
 }
 
-// An instance ID with a slash, or with brackets at its ends, arrives as another one, and so does none at all in a log.
-func TestInstanceIDsThatSyslogChanges(t *testing.T) {
+// Syslog changes an instance ID with a slash or with brackets at its ends, and an empty one of a log.
+func TestSyslogInstanceID(t *testing.T) {
 	log := &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte("hello")}}
 	counter := &loggregator_v2.Envelope_Counter{Counter: &loggregator_v2.Counter{Name: "c", Total: 1}}
 	for name, row := range map[string]struct{ sent, ofLog, ofMetric string }{

@@ -23,9 +23,9 @@ const (
 	contrib = "github.com/open-telemetry/opentelemetry-collector-contrib"
 )
 
-// What the README says to add to a builder configuration builds with the oldest collector and with the newest, and takes no module of
-// another release there. The newest has Prometheus components beside the exporter, which share its translation of names.
-func TestBuildIntoYourCollector(t *testing.T) {
+// The builder configuration of the README builds with the oldest and with the newest collector, and raises no module to another
+// release. The newest has Prometheus components beside the exporter, which share its translation of names.
+func TestBuild(t *testing.T) {
 	_, section, ok := strings.Cut(read(t, "../README.md"), "\n## Build it into your collector\n")
 	require.True(t, ok)
 	section, _, _ = strings.Cut(section, "\n## ")

@@ -38,7 +38,7 @@ const (
 	sinkBinary      = "../build/bin/loggregator-sink"
 )
 
-// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+// waitAtMost is the timeout of every wait in these tests: far more than any should take.
 const waitAtMost = 2 * time.Minute
 
 // process is a program that runs until the test ends.
@@ -117,7 +117,7 @@ func (p *process) stop() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// kill ends the program without a chance to say anything more, and returns when all that it has said is read.
+// kill kills the program, and returns when all its output is read.
 func (p *process) kill() {
 	p.t.Helper()
 	p.killed.Store(true)
@@ -193,7 +193,7 @@ func (s *sink) keep(e *loggregator_v2.Envelope) {
 	s.envelopes = append(s.envelopes, e)
 }
 
-// all is what has arrived so far, or since it was last told to forget.
+// all returns what has arrived since forget, or so far.
 func (s *sink) all() []*loggregator_v2.Envelope {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +206,7 @@ func (s *sink) forget() {
 	s.envelopes = nil
 }
 
-// from is what has arrived so far from a source ID.
+// from returns what has arrived so far from a source ID.
 func (s *sink) from(sourceID string) []*loggregator_v2.Envelope {
 	var found []*loggregator_v2.Envelope
 	for _, e := range s.all() {
@@ -276,7 +276,7 @@ func freePorts(t *testing.T, n int) []int {
 	return ports
 }
 
-// get is the body of a page of the collector, or empty.
+// get returns the body of a page of the collector, or an empty string.
 func (c *collector) get(port int, path string) string {
 	if code, body := c.fetch(port, path); code == http.StatusOK {
 		return body
@@ -284,7 +284,7 @@ func (c *collector) get(port int, path string) string {
 	return ""
 }
 
-// fetch is what the collector answers, whatever it is; the code is 0 when there is no answer.
+// fetch returns any response of the collector; the code is 0 if there is none.
 func (c *collector) fetch(port int, path string) (code int, body string) {
 	client := http.Client{Timeout: 10 * time.Second}
 	resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
@@ -307,7 +307,7 @@ func (c *collector) page() outage.Page {
 	return page
 }
 
-// metric is the sum of all series of a metric that have these labels, given as name, value, name, value.
+// metric returns the sum of all series of a metric with these labels, given as name, value, name, value.
 func (c *collector) metric(name string, labels ...string) float64 {
 	return c.page().Sum(name, labels...)
 }

@@ -197,7 +197,7 @@ func TestExampleAppGateway(t *testing.T) {
 	pushLogs(t, conn, logs)
 	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
 
-	// Whoever does not say which application it is writes as the gateway, whatever else it says.
+	// Data without an application gets the source ID of the gateway.
 	metrics, want := ourMetrics()
 	pushMetrics(t, conn, metrics)
 	traces, wantTraces := ourTraces()
@@ -211,7 +211,7 @@ func TestExampleAppGateway(t *testing.T) {
 	}
 	requireEnvelopes(t, want, s.waitFor("app-gateway", len(want)))
 
-	// Without a certificate nobody gets in.
+	// The gateway refuses a client without a certificate.
 	stranger := dialTLS(t, port, &tls.Config{RootCAs: pool, ServerName: "metron"})
 	_, err = plogotlp.NewGRPCClient(stranger).Export(t.Context(), plogotlp.NewExportRequestFromLogs(logs))
 	require.Error(t, err)
@@ -421,14 +421,8 @@ func TestExampleTwoExporters(t *testing.T) {
 	assert.Equal(t, "alice logged in", string(audit[0].GetLog().GetPayload()))
 	assert.Equal(t, "AUDIT", audit[0].GetTags()["source_type"])
 
-	logs, want := ourLogs()
-	pushLogs(t, conn, logs)
-	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
-	metrics, want := ourMetrics()
-	pushMetrics(t, conn, metrics)
-	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
-	traces, want := ourTraces()
-	pushTraces(t, conn, traces)
-	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+	for _, want := range pushOurs(t, conn) {
+		requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+	}
 	require.Len(t, s.from("audit"), 1)
 }

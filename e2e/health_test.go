@@ -20,7 +20,7 @@ func (c *collector) eventuallyHealth(code int, status string) {
 	})
 }
 
-// The health check says when Loggregator is away, and when it is back.
+// The health check follows an outage.
 func TestHealthFollowsLoggregator(t *testing.T) {
 	forget := func(*loggregator_v2.Envelope) {}
 	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), forget)
@@ -35,8 +35,8 @@ func TestHealthFollowsLoggregator(t *testing.T) {
 	l.stop()
 }
 
-// A wrong certificate is a recoverable error: it is mended without a restart.
-func TestHealthOfAWrongCertificate(t *testing.T) {
+// A wrong certificate is a recoverable error.
+func TestHealthWrongCertificate(t *testing.T) {
 	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
 	other := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
 	other.addr = s.addr // With the certificates of another authority.

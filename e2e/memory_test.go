@@ -13,9 +13,8 @@ import (
 // mostMemory is what a small VM can spare for a collector, in MiB.
 const mostMemory = 512
 
-// With the default settings, a Loggregator that is away costs no more memory than the collector may have, however much
-// arrives: the diodes are full, and turn over.
-func TestMemoryWithADeadLoggregator(t *testing.T) {
+// With the default settings the memory of the collector is bounded during an outage, however much is pushed into the full diodes.
+func TestMemoryDuringOutage(t *testing.T) {
 	skipWithoutProc(t)
 	nobody := freePorts(t, 1)[0]
 	c := startCollectorWith(t, []string{"GOMEMLIMIT=400MiB"}, fmt.Sprintf("endpoint: 127.0.0.1:%d", nobody))

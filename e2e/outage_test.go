@@ -36,9 +36,8 @@ const (
 	outageMaxItems = 2000
 )
 
-// A pipeline does not feel a Loggregator that hangs, and every item is known for what became of it. What the run leaves in
-// the collector's metrics is what the dashboard and the alerts are held against: a metric that is renamed leaves one of
-// them with nothing.
+// A stalled Loggregator does not delay the pipeline, and every item counts once. The dashboard and the alerts are evaluated on the
+// metrics of the run: each has to return something.
 func TestOutage(t *testing.T) {
 	recorded := newRecording()
 	report, err := outage.Run(t.Context(), outage.Options{
@@ -127,7 +126,7 @@ func checkDashboard(t *testing.T, recorded *recording, report *outage.Report) {
 	assert.InEpsilon(t, float64(sum.Sent)/float64(sum.Sent+lost), numbers["Share delivered, share"], 0.1)
 }
 
-// checkSelectors asks each selector of a query alone. A query can return something although one of its metrics is no more.
+// checkSelectors asks each selector of a query alone: a query can return something although one of its metrics does not exist.
 func checkSelectors(t *testing.T, recorded *recording, of, expr string) {
 	t.Helper()
 	from, to := recorded.span()

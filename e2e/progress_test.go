@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// While a command is silent, lines come, until it ends.
+// progress.sh prints lines while a command is silent.
 func TestProgress(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
@@ -38,7 +38,7 @@ func TestProgress(t *testing.T) {
 	require.NoError(t, cmd.Wait())
 }
 
-func TestProgressOfABuild(t *testing.T) {
+func TestProgressBuild(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "sink")
 	out, err := exec.CommandContext(t.Context(), "../tools/progress.sh", "the sink", "10 s",
 		"build", "-C", "..", "-o", binary, "./cmd/loggregator-sink").CombinedOutput()
@@ -46,8 +46,8 @@ func TestProgressOfABuild(t *testing.T) {
 	assert.FileExists(t, binary)
 }
 
-// A command that fails says why, and its exit code is kept.
-func TestProgressOfAFailure(t *testing.T) {
+// progress.sh prints the output of a command that fails, and exits with its code.
+func TestProgressFailure(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "../tools/progress.sh", "the work", "2 min", "bash", "-c", "echo no such thing; exit 7").CombinedOutput()
 	var exit *exec.ExitError
 	require.ErrorAs(t, err, &exit)

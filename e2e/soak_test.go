@@ -26,7 +26,7 @@ var soakDuration = flag.Duration("soak.duration", 0, "how long TestSoak runs; 0 
 // soakSamples is how often TestSoak looks.
 const soakSamples = 20
 
-// A collector under steady load does not grow, whatever happens to Loggregator, and loses track of no item.
+// Under steady load and faults the collector does not grow, and every item counts once.
 func TestSoak(t *testing.T) {
 	if *soakDuration == 0 {
 		t.Skip("runs with -soak.duration only")

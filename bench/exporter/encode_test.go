@@ -6,6 +6,7 @@ package exporter
 
 import (
 	"fmt"
+	"iter"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -364,31 +365,30 @@ type input struct {
 	marshal                   func() int
 }
 
-func logsInput(name string, data plog.Logs) input {
-	logs, add, pdata := translate.NewLogs(options), (&messages{}).add, &plog.ProtoMarshaler{}
-	return input{name, data.LogRecordCount(), func() { logs.Translate(data)(add) }, func() { (&straightforward{}).logs(data) }, func() int {
-		encoded, err := pdata.MarshalLogs(data)
+func newInput[D any](name string, data D, items int, translated func(D) iter.Seq[translate.Envelope], straightforward func(D),
+	marshal func(D) ([]byte, error),
+) input {
+	add := (&messages{}).add
+	return input{name, items, func() { translated(data)(add) }, func() { straightforward(data) }, func() int {
+		encoded, err := marshal(data)
 		must(err)
 		return len(encoded)
 	}}
+}
+
+func logsInput(name string, data plog.Logs) input {
+	return newInput(name, data, data.LogRecordCount(), translate.NewLogs(options).Translate,
+		func(data plog.Logs) { (&straightforward{}).logs(data) }, (&plog.ProtoMarshaler{}).MarshalLogs)
 }
 
 func metricsInput(name string, data pmetric.Metrics) input {
-	metrics, add, pdata := translate.NewMetrics(options), (&messages{}).add, &pmetric.ProtoMarshaler{}
-	return input{name, data.DataPointCount(), func() { metrics.Translate(data)(add) }, func() { (&straightforward{}).metrics(data) }, func() int {
-		encoded, err := pdata.MarshalMetrics(data)
-		must(err)
-		return len(encoded)
-	}}
+	return newInput(name, data, data.DataPointCount(), translate.NewMetrics(options).Translate,
+		func(data pmetric.Metrics) { (&straightforward{}).metrics(data) }, (&pmetric.ProtoMarshaler{}).MarshalMetrics)
 }
 
 func tracesInput(name string, data ptrace.Traces) input {
-	traces, add, pdata := translate.NewTraces(options), (&messages{}).add, &ptrace.ProtoMarshaler{}
-	return input{name, data.SpanCount(), func() { traces.Translate(data)(add) }, func() { (&straightforward{}).traces(data) }, func() int {
-		encoded, err := pdata.MarshalTraces(data)
-		must(err)
-		return len(encoded)
-	}}
+	return newInput(name, data, data.SpanCount(), translate.NewTraces(options).Translate,
+		func(data ptrace.Traces) { (&straightforward{}).traces(data) }, (&ptrace.ProtoMarshaler{}).MarshalTraces)
 }
 
 func must(err error) {
@@ -445,14 +445,14 @@ func BenchmarkEncode(b *testing.B) {
 
 // BenchmarkEncodeGrowth is the same for logs of more and more records, and of records with more and more attributes.
 func BenchmarkEncodeGrowth(b *testing.B) {
+	grow := func(what string, n int, in input) {
+		b.Run(fmt.Sprintf("grow=%s/n=%d/peer=exporter", what, n), func(b *testing.B) { perItem(b, in.items, in.exporter) })
+		b.Run(fmt.Sprintf("grow=%s/n=%d/peer=ProtoMarshaler", what, n), func(b *testing.B) { perItem(b, in.items, func() { in.marshal() }) })
+	}
 	for _, records := range []int{1, 10, 100, 1000, 10_000} {
-		in := logsInput("", benchLogs(records, 1, 12))
-		b.Run(fmt.Sprintf("grow=records/n=%d/peer=exporter", records), func(b *testing.B) { perItem(b, records, in.exporter) })
-		b.Run(fmt.Sprintf("grow=records/n=%d/peer=ProtoMarshaler", records), func(b *testing.B) { perItem(b, records, func() { in.marshal() }) })
+		grow("records", records, logsInput("", benchLogs(records, 1, 12)))
 	}
 	for _, attributes := range []int{1, 4, 16, 64} {
-		in := logsInput("", benchLogs(items, 1, attributes))
-		b.Run(fmt.Sprintf("grow=attributes/n=%d/peer=exporter", attributes), func(b *testing.B) { perItem(b, items, in.exporter) })
-		b.Run(fmt.Sprintf("grow=attributes/n=%d/peer=ProtoMarshaler", attributes), func(b *testing.B) { perItem(b, items, func() { in.marshal() }) })
+		grow("attributes", attributes, logsInput("", benchLogs(items, 1, attributes)))
 	}
 }

@@ -36,7 +36,7 @@ import (
 // asCommand makes the binary of the tests be the command itself.
 const asCommand = "LOGGREGATOR_SINK_AS_COMMAND"
 
-// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+// waitAtMost is the timeout of every wait in these tests: far more than any should take.
 const waitAtMost = time.Minute
 
 func TestMain(m *testing.M) {
@@ -60,7 +60,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// certsFolder is the folder of the certificates of all tests, because to make them takes a while.
+// certsFolder is the folder of the certificates of all tests: making keys takes a while.
 var certsFolder string
 
 // output is a writer that anyone may read at any time.
@@ -204,16 +204,16 @@ func TestSummary(t *testing.T) {
 	})
 }
 
-func TestStreamsArePrintedToo(t *testing.T) {
+func TestStream(t *testing.T) {
 	s := startSink(t)
 	stream, err := s.client.BatchSender(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, stream.Send(&loggregator_v2.EnvelopeBatch{Batch: []*loggregator_v2.Envelope{logOf("a"), logOf("b")}}))
-	// A stream is not acknowledged; so it is a condition to wait for.
+	// A stream is not acknowledged.
 	require.Eventually(t, func() bool { return strings.Count(s.printed(t), "\n") == 2 }, waitAtMost, time.Millisecond)
 }
 
-func TestManyClients(t *testing.T) {
+func TestConcurrentClients(t *testing.T) {
 	s := startSink(t)
 	const clients, batches, perBatch = 4, 25, 4
 	var wg sync.WaitGroup
@@ -241,7 +241,7 @@ func TestManyClients(t *testing.T) {
 	assert.Contains(t, s.stderr.String(), "400 envelopes in 100 batches: 400 LOG")
 }
 
-func TestWrongUse(t *testing.T) {
+func TestInvalidFlags(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	damaged := t.TempDir()
@@ -294,7 +294,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-func TestFirstStartMakesCertificates(t *testing.T) {
+func TestFirstStart(t *testing.T) {
 	certs := filepath.Join(t.TempDir(), "certs")
 	s := startSink(t, "-certs", certs)
 	assert.Contains(t, s.stderr.String(), certs)
@@ -352,8 +352,8 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// As in loggregator-sink | head. Only a process of its own has a stdout that can end it with a signal.
-func TestReaderThatGoesAway(t *testing.T) {
+// As in loggregator-sink | head. In a process of its own a closed stdout raises a signal.
+func TestStdoutClosed(t *testing.T) {
 	cmd := command(t, "-listen", "127.0.0.1:0", "-certs", certsFolder)
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -377,8 +377,8 @@ func TestReaderThatGoesAway(t *testing.T) {
 	assert.Contains(t, stderr.String(), "\n3 envelopes in 3 batches: 3 LOG\n")
 }
 
-// The same in this process, where a broken pipe is an error and no signal.
-func TestStdoutThatFails(t *testing.T) {
+// In this process a closed stdout is an error.
+func TestStdoutError(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
 	require.NoError(t, reader.Close())
@@ -391,7 +391,7 @@ func TestStdoutThatFails(t *testing.T) {
 	assert.Contains(t, s.stderr.String(), "\n3 envelopes in 3 batches: 3 LOG\n")
 }
 
-func TestColorsAreForTerminals(t *testing.T) {
+func TestColors(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	require.NoError(t, err)
 	defer func() { _ = file.Close() }()
@@ -442,7 +442,7 @@ func TestColorsAreForTerminals(t *testing.T) {
 	}
 }
 
-func TestPipeGetsNoColors(t *testing.T) {
+func TestNoColorsInPipe(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
 	defer func() { _ = reader.Close() }()
@@ -455,8 +455,8 @@ func TestPipeGetsNoColors(t *testing.T) {
 	assert.Equal(t, "00:00:00.000 LOG      app OUT hello\n", string(got))
 }
 
-// The binary is no test: what it links has no package of tests in it.
-func TestBinaryLinksNoTesting(t *testing.T) {
+// The binary does not link package testing.
+func TestImports(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	require.NoError(t, err)
 	packages := strings.Fields(string(out))

@@ -23,7 +23,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// kind is a kind of envelope.
+// kind is a kind of envelope: the name of its message in the protocol, in capitals.
 type kind string
 
 const (
@@ -36,17 +36,9 @@ const (
 )
 
 func kindOf(e *loggregator_v2.Envelope) kind {
-	switch e.GetMessage().(type) {
-	case *loggregator_v2.Envelope_Log:
-		return kindLog
-	case *loggregator_v2.Envelope_Counter:
-		return kindCounter
-	case *loggregator_v2.Envelope_Gauge:
-		return kindGauge
-	case *loggregator_v2.Envelope_Timer:
-		return kindTimer
-	case *loggregator_v2.Envelope_Event:
-		return kindEvent
+	m := e.ProtoReflect()
+	if field := m.WhichOneof(m.Descriptor().Oneofs().ByName("message")); field != nil {
+		return kind(strings.ToUpper(string(field.Name())))
 	}
 	return kindNone
 }
@@ -118,7 +110,7 @@ func (p *printer) print(batch []*loggregator_v2.Envelope) {
 	_ = p.out.Flush()
 }
 
-// jsonLine is protojson without the spaces that protojson puts in at random.
+// jsonLine returns protojson without the spaces that protojson puts in at random, and without what steers a terminal.
 func jsonLine(e *loggregator_v2.Envelope) []byte {
 	line, err := protojson.Marshal(e)
 	if err != nil {
@@ -139,7 +131,7 @@ func jsonLine(e *loggregator_v2.Envelope) []byte {
 	return escaped.Bytes()
 }
 
-// textLine is time, kind or origin, source ID, content and tags.
+// textLine returns time, kind or source type, source and instance ID, content and tags.
 func (p *printer) textLine(e *loggregator_v2.Envelope) string {
 	k := kindOf(e)
 	label := string(k)
@@ -147,27 +139,24 @@ func (p *printer) textLine(e *loggregator_v2.Envelope) string {
 	if sourceType := tags["source_type"]; k == kindLog && sourceType != "" {
 		label = "[" + sourceType + "/" + e.GetInstanceId() + "]"
 	}
-	var line strings.Builder
-	line.WriteString(p.paint(dim, time.Unix(0, e.GetTimestamp()).Format("15:04:05.000")))
-	line.WriteByte(' ')
-	line.WriteString(p.paint(kindColors[k], fmt.Sprintf("%-8s", clean(label))))
-	line.WriteByte(' ')
-	line.WriteString(clean(e.GetSourceId()))
+	origin := clean(e.GetSourceId())
 	if k != kindLog {
-		line.WriteByte('/')
-		line.WriteString(clean(e.GetInstanceId()))
+		origin += "/" + clean(e.GetInstanceId())
 	}
-	line.WriteByte(' ')
-	line.WriteString(content(e))
+	line := []string{
+		p.paint(dim, time.Unix(0, e.GetTimestamp()).Format("15:04:05.000")),
+		p.paint(kindColors[k], fmt.Sprintf("%-8s", clean(label))),
+		origin,
+		content(e),
+	}
 	if len(tags) > 0 {
 		var pairs []string
 		for _, key := range slices.Sorted(maps.Keys(tags)) {
 			pairs = append(pairs, clean(key)+"="+quoteIfNeeded(tags[key]))
 		}
-		line.WriteByte(' ')
-		line.WriteString(p.paint(dim, "{"+strings.Join(pairs, " ")+"}"))
+		line = append(line, p.paint(dim, "{"+strings.Join(pairs, " ")+"}"))
 	}
-	return line.String()
+	return strings.Join(line, " ")
 }
 
 func (p *printer) paint(color, s string) string {
@@ -209,7 +198,7 @@ func content(e *loggregator_v2.Envelope) string {
 	return ""
 }
 
-// clean keeps a line a line, and what comes over the wire from steering the terminal.
+// clean escapes line ends and what steers a terminal.
 func clean(s string) string {
 	if strings.IndexFunc(s, unprintable) < 0 {
 		return s
@@ -227,7 +216,7 @@ func quoteIfNeeded(s string) string {
 	return s
 }
 
-// summary says what has arrived, and how fast.
+// summary prints what has arrived, and how fast.
 func (p *printer) summary(w io.Writer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -55,7 +55,7 @@ func tagged(e *loggregator_v2.Envelope, tags map[string]string) *loggregator_v2.
 	return with(e, func(e *loggregator_v2.Envelope) { e.Tags = tags })
 }
 
-// noon is 12:34:56.789 UTC of some day, and a bit.
+// noon is 12:34:56.789999999 UTC of some day.
 const noon = 1_700_051_696_789_999_999
 
 // lines are envelopes, and what they look like as text.
@@ -92,6 +92,7 @@ var lines = []struct {
 	}), "00:00:00.000 GAUGE    app/1 a +Inf, b NaN"},
 	{"timer", timerOf(1_000_000_000, 2_500_000_000), "00:00:00.000 TIMER    app/1 http 1.5s"},
 	{"timer that runs backwards", timerOf(5, 2), "00:00:00.000 TIMER    app/1 http -3ns"},
+	{"no message", &loggregator_v2.Envelope{SourceId: "app", InstanceId: "1"}, "00:00:00.000 EMPTY    app/1 "},
 	{"event", eventOf("deployed", "version 2"), "00:00:00.000 EVENT    app/1 deployed: version 2"},
 	{"tags", tagged(eventOf("t", "b"), map[string]string{
 		"z": "1", "b": "two words", "c": "", "d": `say "x"`, "e": "a=b", "f": "{}", "g": "ü", "h": "a,b:c/d",
@@ -112,13 +113,7 @@ func TestTextLines(t *testing.T) {
 	}
 }
 
-func TestTextLineOfNoMessage(t *testing.T) {
-	s := startSink(t)
-	s.send(t, &loggregator_v2.Envelope{SourceId: "app", InstanceId: "1"})
-	assert.Equal(t, "00:00:00.000 EMPTY    app/1", strings.TrimRight(s.printed(t), " \n"))
-}
-
-func TestTextLinesWithColors(t *testing.T) {
+func TestTextLineColors(t *testing.T) {
 	s := startSink(t, "-color", "always")
 	s.send(t,
 		tagged(logOf("hello"), map[string]string{"a": "b"}),
@@ -162,7 +157,7 @@ func TestJSONLines(t *testing.T) {
 	assert.NotContains(t, s.printed(t), "\x1b", "colours would not be JSON")
 }
 
-func TestJSONLineIsAlwaysTheSame(t *testing.T) {
+func TestJSONLineIsStable(t *testing.T) {
 	// protojson puts in spaces at random, for each build; a line has none.
 	e := tagged(counterOf(1, 2), map[string]string{"b": "2 ", "a": "1"})
 	e.Timestamp = noon
@@ -170,7 +165,7 @@ func TestJSONLineIsAlwaysTheSame(t *testing.T) {
 		`"counter":{"name":"requests","delta":"1","total":"2"}}`, string(jsonLine(e)))
 }
 
-// hostile has this text wherever an envelope has text.
+// hostile returns an envelope with this text in every string.
 func hostile(text string) *loggregator_v2.Envelope {
 	return &loggregator_v2.Envelope{
 		SourceId: text, InstanceId: text, Tags: map[string]string{text: text, "source_type": text},
@@ -208,7 +203,7 @@ var hostileTexts = []struct{ name, text string }{
 	{"next line in one character", "a\u0085b"},
 }
 
-func TestControlCharactersAreHarmless(t *testing.T) {
+func TestControlCharacters(t *testing.T) {
 	tests := []struct {
 		output   string
 		harmless func(rune) bool
@@ -238,7 +233,7 @@ func TestControlCharactersAreHarmless(t *testing.T) {
 	}
 }
 
-func TestTextLinesCantBeForgedOtherwise(t *testing.T) {
+func TestTextLineEscapes(t *testing.T) {
 	s := startSink(t)
 	tests := []struct{ name, text, want string }{
 		{"right to left", "a\u202eb", `a\u202eb`},

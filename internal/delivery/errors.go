@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"go.opentelemetry.io/collector/config/configgrpc"
 	"go.opentelemetry.io/collector/config/configtls"
@@ -51,11 +50,7 @@ const maxErrorText = 300
 func (e *Error) Error() string {
 	text := e.status.Message()
 	if len(text) > maxErrorText {
-		end := maxErrorText
-		for end > 0 && !utf8.RuneStart(text[end]) {
-			end--
-		}
-		text = text[:end] + "…"
+		text = strings.ToValidUTF8(text[:maxErrorText], "") + "…"
 	}
 	s := fmt.Sprintf("%s: %s", e.status.Code(), text)
 	if e.Hint != "" {

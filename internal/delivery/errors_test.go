@@ -28,7 +28,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// refusal is an error of a server; details say more about it.
+// refusal returns an error of a server, with details.
 func refusal(t *testing.T, code codes.Code, details ...protoadapt.MessageV1) error {
 	t.Helper()
 	s := status.New(code, "no")
@@ -57,7 +57,7 @@ func withTLS(settings configtls.Config) *configgrpc.ClientConfig {
 // lastCode is the last code that gRPC has.
 const lastCode = codes.Unauthenticated
 
-// retryableCodes says of each code without details whether another attempt may help.
+// retryableCodes has each code: whether it is retryable without details.
 var retryableCodes = map[codes.Code]bool{
 	codes.Canceled:           true,
 	codes.Unknown:            false,
@@ -77,7 +77,7 @@ var retryableCodes = map[codes.Code]bool{
 	codes.Unauthenticated:    false,
 }
 
-// codeHints are words of the hints, for the codes that have one.
+// codeHints has a part of the hint of each code that has one.
 var codeHints = map[codes.Code]string{
 	codes.PermissionDenied: "tls::cert_file",
 	codes.Unauthenticated:  "tls::cert_file",
@@ -139,7 +139,7 @@ func TestClassifyDetails(t *testing.T) {
 	}
 }
 
-// What is about one message must not look like an outage.
+// An error of one message must not count as an outage.
 func TestClassifyScope(t *testing.T) {
 	for code, want := range map[codes.Code]Scope{
 		codes.Unavailable: ScopeEndpoint, codes.DeadlineExceeded: ScopeEndpoint, codes.Canceled: ScopeEndpoint,
@@ -153,7 +153,7 @@ func TestClassifyScope(t *testing.T) {
 	assert.Equal(t, ScopeEndpoint, classify(noCredentials, plain).Scope)
 }
 
-// What is wrong with a certificate is in the text of crypto/tls and of gRPC: the client's own, and alerts of the server.
+// Certificate faults are classified by the text of crypto/tls and gRPC: the client's own, and alerts of the server.
 func TestClassifyClientFault(t *testing.T) {
 	const (
 		handshake = "connection error: desc = \"transport: authentication handshake failed: "
@@ -182,8 +182,8 @@ func TestClassifyClientFault(t *testing.T) {
 	}
 }
 
-// With TLS 1.2 a server that gets no client certificate says no more than that the handshake failed.
-func TestHandshakeFailureWithoutAClientCertificate(t *testing.T) {
+// With TLS 1.2 a server that gets no client certificate only says that the handshake failed.
+func TestClassifyHandshakeFailure(t *testing.T) {
 	for name, tt := range map[string]struct {
 		settings *configgrpc.ClientConfig
 		want     bool
@@ -197,7 +197,7 @@ func TestHandshakeFailureWithoutAClientCertificate(t *testing.T) {
 	}
 }
 
-// The same with servers: each version of TLS says it in its own words.
+// Each version of TLS has its own error for a missing client certificate.
 func TestMissingClientCertificate(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
@@ -225,8 +225,8 @@ func TestMissingClientCertificate(t *testing.T) {
 	}
 }
 
-// What is not set, and what is not read again, is said.
-func TestHintsDependOnSettings(t *testing.T) {
+// Hints name settings that are missing, and files that are not read again.
+func TestHintSettings(t *testing.T) {
 	unknownCA := status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority"`)
 	expired := status.Error(codes.Unavailable, "error reading server preface: remote error: tls: expired certificate")
 	const (
@@ -251,12 +251,12 @@ func TestHintsDependOnSettings(t *testing.T) {
 	}
 }
 
-// One side speaks TLS and the other does not. The words are those of real connections.
-func TestTLSOnOneSideOnly(t *testing.T) {
+// Only one side speaks TLS.
+func TestTLSMismatch(t *testing.T) {
 	hintOf := func(cfg Config) *Error {
 		cfg.Retry.Enabled = false
 		var failure *Error
-		require.ErrorAs(t, send(t.Context(), observe(connect(t, cfg), func(Attempt) {}), logEnvelopes(1)...), &failure)
+		require.ErrorAs(t, send(t.Context(), observe(connect(t, cfg)), logEnvelopes(1)...), &failure)
 		return failure
 	}
 	secured := ingresstest.StartCapture(t)
@@ -273,7 +273,7 @@ func TestTLSOnOneSideOnly(t *testing.T) {
 	assert.Empty(t, classify(ended, plain).Hint, "both do")
 }
 
-// What a server says of a connection of its own is nothing that this side can mend.
+// The text of a server about a connection of its own gets no hint.
 func TestClassifyForeignText(t *testing.T) {
 	for _, text := range []string{
 		"upstream: tls: failed to verify certificate: x509: certificate signed by unknown authority",
@@ -307,8 +307,8 @@ func TestClassifyTooLarge(t *testing.T) {
 	assert.Equal(t, ScopeEndpoint, classify(later.Err(), plain).Scope)
 }
 
-// A server may quote what it was sent, or say more than anybody wants to read.
-func TestErrorTextIsBounded(t *testing.T) {
+// The text of a server is bounded: it may quote what it was sent.
+func TestErrorText(t *testing.T) {
 	e := classify(status.Error(codes.Internal, strings.Repeat("é", 1000)), plain)
 	assert.Equal(t, "Internal: "+strings.Repeat("é", maxErrorText/2)+"…", e.Error())
 	longest := strings.Repeat("é", maxErrorText/2)

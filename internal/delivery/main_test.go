@@ -27,14 +27,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
+// waitAtMost is the timeout of every wait in these tests: far more than any should take.
 const waitAtMost = time.Minute
 
 var buildInfo = component.BuildInfo{Command: "otelcol-test", Version: "1.2.3"}
 
 func configFor(server *ingresstest.Capture) Config { return configWith(server.Addr(), server.Certs) }
 
-// configWith sends with these certificates, and tries again without a noticeable pause for as long as it takes.
+// configWith returns settings with these certificates and retries without end, 1 ms apart.
 func configWith(endpoint, certs string) Config {
 	cfg := Config{
 		GRPC:    configgrpc.NewDefaultClientConfig(),
@@ -63,18 +63,36 @@ func connect(t *testing.T, cfg Config) *Client {
 	return client
 }
 
-// observed is a sender of a test that learns of each attempt.
+// observed is a sender that records its attempts. It belongs to one goroutine at a time.
 type observed struct {
 	*Sender
-	attempted func(Attempt)
+	attempts []Attempt
+	hooks    []func(Attempt)
 }
 
-func observe(client *Client, attempted func(Attempt)) observed {
-	return observed{client.NewSender(), attempted}
+// observe makes a sender that calls hooks after each attempt.
+func observe(client *Client, hooks ...func(Attempt)) *observed {
+	return &observed{Sender: client.NewSender(), hooks: hooks}
+}
+
+func (s *observed) attempted(a Attempt) {
+	s.attempts = append(s.attempts, a)
+	for _, hook := range s.hooks {
+		hook(a)
+	}
+}
+
+// resumeAfter is a hook that ends the faults of a server after so many attempts.
+func resumeAfter(server *ingresstest.Capture, attempts int) func(Attempt) {
+	return func(Attempt) {
+		if attempts--; attempts == 0 {
+			server.Resume()
+		}
+	}
 }
 
 // deliver delivers a message and returns what became of it.
-func (s observed) deliver(ctx context.Context, m *Message) []Outcome {
+func (s *observed) deliver(ctx context.Context, m *Message) []Outcome {
 	for a := range s.Deliver(ctx, m) {
 		s.attempted(a)
 	}
@@ -84,10 +102,10 @@ func (s observed) deliver(ctx context.Context, m *Message) []Outcome {
 // newMessage makes a message without limits.
 func newMessage() *Message { return NewMessage(math.MaxInt, math.MaxInt) }
 
-// warm waits for the connection, so that what follows takes no longer than it has to.
+// warm waits for the connection.
 func warm(t *testing.T, client *Client) {
 	t.Helper()
-	require.NoError(t, sendBytes(t.Context(), observe(client, func(Attempt) {}), buffers.Get(0)))
+	require.NoError(t, sendBytes(t.Context(), observe(client), buffers.Get(0)))
 }
 
 func logEnvelope(payload string) *loggregator_v2.Envelope {
@@ -105,18 +123,23 @@ func logEnvelopes(n int) []*loggregator_v2.Envelope {
 	return envelopes
 }
 
-// send sends a message of these envelopes. Its error is that of the last of them that was not acknowledged.
-func send(ctx context.Context, s observed, envelopes ...*loggregator_v2.Envelope) error {
+// messageOf makes a message of these envelopes, each of which completes an item.
+func messageOf(envelopes ...*loggregator_v2.Envelope) *Message {
 	message := newMessage()
 	for _, e := range envelopes {
 		encoded, err := proto.Marshal(e)
 		if err != nil {
-			return fmt.Errorf("the test can't encode: %w", err)
+			panic(err)
 		}
 		message.Append(encoded, 1)
 	}
+	return message
+}
+
+// send sends a message of these envelopes. It returns the error of the last that was not acknowledged.
+func send(ctx context.Context, s *observed, envelopes ...*loggregator_v2.Envelope) error {
 	var err error
-	for _, o := range s.deliver(ctx, message) {
+	for _, o := range s.deliver(ctx, messageOf(envelopes...)) {
 		if o.Err != nil {
 			err = o.Err
 		}
@@ -125,7 +148,7 @@ func send(ctx context.Context, s observed, envelopes ...*loggregator_v2.Envelope
 }
 
 // sendBytes sends bytes as a message of one envelope.
-func sendBytes(ctx context.Context, s observed, message *[]byte) error {
+func sendBytes(ctx context.Context, s *observed, message *[]byte) error {
 	b := &buffer{mem.NewBuffer(message, &buffers)}
 	defer b.Free()
 	return s.send(ctx, b, 1, func(a Attempt) bool {
@@ -135,7 +158,7 @@ func sendBytes(ctx context.Context, s observed, message *[]byte) error {
 }
 
 // sendAsync sends from another goroutine; the channel gets the result.
-func sendAsync(ctx context.Context, s observed, envelopes ...*loggregator_v2.Envelope) <-chan error {
+func sendAsync(ctx context.Context, s *observed, envelopes ...*loggregator_v2.Envelope) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- send(ctx, s, envelopes...) }()
 	return result

@@ -46,15 +46,10 @@ func TestTooLargeIsHalved(t *testing.T) {
 		envelopes = append(envelopes, logEnvelope(payload))
 	}
 	refuseAbove(server, 100)
-	message := newMessage()
-	for _, e := range envelopes {
-		encoded, err := proto.Marshal(e)
-		require.NoError(t, err)
-		message.Append(encoded, 1)
-	}
+	message := messageOf(envelopes...)
 	size := message.Size()
-	var attempts []Attempt
-	outcomes := observe(client, func(a Attempt) { attempts = append(attempts, a) }).deliver(t.Context(), message)
+	sender := observe(client)
+	outcomes := sender.deliver(t.Context(), message)
 
 	requireLogs(t, server, "0", "1", "2", "3", "5", "6")
 	next, bytes := 0, 0
@@ -73,9 +68,9 @@ func TestTooLargeIsHalved(t *testing.T) {
 	assert.Equal(t, 7, next, "each envelope is settled, in order")
 	assert.Equal(t, size, bytes)
 	// 7 → 3 + 4 → (the 4) 2 + 2 → (the first 2) 1 + 1.
-	require.Len(t, attempts, 7)
+	require.Len(t, sender.attempts, 7)
 	halved := 0
-	for _, a := range attempts {
+	for _, a := range sender.attempts {
 		if a.Halved {
 			halved++
 			assert.NotNil(t, a.Err)
@@ -87,7 +82,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 	assert.Equal(t, 4, message.Size())
 }
 
-// The halves have all that a message has: their own attempts, the rate limit, and the context.
+// Halves are retried as whole messages are.
 func TestHalvesAreRetried(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	client := connect(t, configFor(server))
@@ -123,11 +118,10 @@ func TestHalvesEndWithTheContext(t *testing.T) {
 	}
 }
 
-func TestMessageLargerThanTheServerTakes(t *testing.T) {
+func TestReceiveLimit(t *testing.T) {
 	const limit = 10 << 20 // LOGGREGATOR.md
 	server := ingresstest.StartCapture(t)
-	attempts := 0
-	sender := observe(connect(t, configFor(server)), func(Attempt) { attempts++ })
+	sender := observe(connect(t, configFor(server)))
 
 	envelope := logEnvelope("")
 	payload := func(size int) *loggregator_v2.Envelope {
@@ -141,10 +135,10 @@ func TestMessageLargerThanTheServerTakes(t *testing.T) {
 	assert.Equal(t, ScopeSize, e.Scope)
 	assert.Contains(t, e.Error(), "received message larger than max")
 	assert.Contains(t, e.Hint, "batch::max_bytes")
-	assert.Equal(t, 1, attempts)
+	assert.Len(t, sender.attempts, 1)
 	assert.Empty(t, server.Envelopes())
 
-	// The connection is none the worse.
+	// The connection still works.
 	require.NoError(t, send(t.Context(), sender, payload(limit-overhead)))
 	assert.Len(t, server.Envelopes(), 1)
 }
@@ -157,7 +151,7 @@ func TestMessageEmpty(t *testing.T) {
 	assert.Empty(t, sender.deliver(t.Context(), m))
 	m.Append([]byte{0x08, 0x01}, 1)
 	client := connect(t, configFor(ingresstest.StartCapture(t)))
-	assert.Len(t, observe(client, func(Attempt) {}).deliver(t.Context(), m), 1)
+	assert.Len(t, observe(client).deliver(t.Context(), m), 1)
 	assert.Empty(t, sender.deliver(t.Context(), m), "the outcome of the delivery before counts once")
 }
 
@@ -179,8 +173,8 @@ func TestDeliverBreak(t *testing.T) {
 	assert.Zero(t, m.Len())
 }
 
-// After a loop breaks, what was too large goes in halves, each with one attempt that nobody hears of.
-func TestDeliverBreakAtAHalvedMessage(t *testing.T) {
+// After a loop breaks, a message refused as too large is sent in halves, each with one attempt that is not yielded.
+func TestDeliverBreakHalved(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
 	sender := connect(t, configFor(server)).NewSender()
@@ -226,9 +220,9 @@ func TestFits(t *testing.T) {
 	}
 }
 
-// Random items, in random parts, over random messages, which are delivered in random pieces with random results: each item counts once,
-// and as acknowledged if and only if all its envelopes were.
-func TestSettleAgainstAModel(t *testing.T) {
+// Random items in random messages, delivered in random pieces with random results: each item counts once, and as acknowledged if and
+// only if all its envelopes were.
+func TestSettleModel(t *testing.T) {
 	for seed := range uint64(3000) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		type item struct{ envelopes []int }
@@ -311,16 +305,19 @@ func TestSettleAgainstAModel(t *testing.T) {
 	}
 }
 
-// An item that lost an envelope fails for the reason of that envelope.
+// settleAll delivers a message in one piece, with this result.
+func settleAll(m *Message, err error) []Outcome {
+	size := len(*m.begin())
+	m.settle(m.Len(), size, err)
+	m.end()
+	return m.Outcomes()
+}
+
+// An item fails with the error of an envelope that failed.
 func TestSettleReason(t *testing.T) {
 	first, second := errors.New("first"), errors.New("second")
 	m := NewMessage(2, math.MaxInt)
-	deliver := func(err error) []Outcome {
-		size := len(*m.begin())
-		m.settle(m.Len(), size, err)
-		m.end()
-		return m.Outcomes()
-	}
+	deliver := func(err error) []Outcome { return settleAll(m, err) }
 	m.Append([]byte{1}, 1)
 	m.Append([]byte{2}, 0)
 	assert.Equal(t, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1, Err: first}}, deliver(first))
@@ -332,7 +329,7 @@ func TestSettleReason(t *testing.T) {
 	assert.Equal(t, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1, Err: second}}, deliver(second))
 }
 
-// What was lost of an item that was then rejected is no failure of the next item, and the rejected one counts nowhere here.
+// The failed envelope of a rejected item does not fail the next item. The rejected item has no outcome.
 func TestEndItem(t *testing.T) {
 	lost := errors.New("lost")
 	for name, tt := range map[string]struct {
@@ -374,14 +371,8 @@ func TestEndItem(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMessage()
-			deliver := func(err error) {
-				size := len(*m.begin())
-				m.settle(m.Len(), size, err)
-				m.end()
-			}
-			tt.fill(m, deliver)
-			deliver(nil)
-			assert.Equal(t, tt.want, m.Outcomes())
+			tt.fill(m, func(err error) { settleAll(m, err) })
+			assert.Equal(t, tt.want, settleAll(m, nil))
 		})
 	}
 }

@@ -18,9 +18,9 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// While two signals flood, the third gets its turn: a sender has one message in line, and the line is served in the order in
-// which they came. So who comes finds at most one message of each other sender before its own.
-func TestSendersShareTheRateFairly(t *testing.T) {
+// While two senders flood, the third waits for at most one message of each: a sender has one message in the queue of the limiter,
+// which is first in, first out.
+func TestRateLimitFairness(t *testing.T) {
 	const perMessage, messages = 100, 20
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
@@ -31,7 +31,7 @@ func TestSendersShareTheRateFairly(t *testing.T) {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 2 {
-		sender := observe(client, func(Attempt) {})
+		sender := observe(client)
 		wg.Go(func() {
 			for !stop.Load() {
 				assert.NoError(t, send(t.Context(), sender, logEnvelopes(perMessage)...))
@@ -40,7 +40,7 @@ func TestSendersShareTheRateFairly(t *testing.T) {
 	}
 	server.WaitFor(t, "the floods", func() bool { return len(server.Batches()) > 10 })
 
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	longest, others := 0.0, 0
 	for i := range messages {
 		before := len(server.Batches())
@@ -55,8 +55,8 @@ func TestSendersShareTheRateFairly(t *testing.T) {
 	t.Logf("at most %.0f envelopes in line; %d messages of the floods between our %d", longest, others, messages)
 }
 
-// A burst of 20,000 envelopes into a router arrives whole at the default rate, and not without one.
-func TestBurstIntoARouter(t *testing.T) {
+// A router loses nothing of 20,000 envelopes at the default rate, and some of them without a limit.
+func TestRateLimitRouterBurst(t *testing.T) {
 	const envelopes = 20_000
 	for _, tt := range []struct {
 		name       string
@@ -88,15 +88,15 @@ func TestBurstIntoARouter(t *testing.T) {
 	}
 }
 
-// The rate limit does not hold while nothing can be sent.
-func TestNoRateLimitWithoutAConnection(t *testing.T) {
+// Without a connection the rate limit does not apply.
+func TestRateLimitWithoutConnection(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Down()
 	cfg := configFor(server)
 	cfg.EnvelopesPerSecond, cfg.Burst = 0.001, 10
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	for range 20 { // At that rate it would take days.
 		require.Eventually(t, func() bool { return client.conn.GetState() == connectivity.TransientFailure }, waitAtMost, time.Millisecond)
 		requireError(t, send(t.Context(), sender, logEnvelopes(10)...), "Unavailable")

@@ -18,16 +18,16 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// numbered is a log whose payload is nothing but its number, so that each of its bytes tells where it comes from.
+// numbered returns a log with a payload that repeats its number, so that each byte shows where it comes from.
 func numbered(number uint64, size int) *loggregator_v2.Envelope {
 	e := logEnvelope("")
 	e.GetLog().Payload = bytes.Repeat(binary.BigEndian.AppendUint64(nil, number), size/8)
 	return e
 }
 
-// A batch that was given up may still be on its way out of gRPC when the next one is written to memory. The race detector
-// sees when it is the same memory, and the server when other bytes arrive than those that were sent.
-func TestMemoryOfAbandonedMessage(t *testing.T) {
+// gRPC may still write an abandoned message when the next one is encoded. If they shared memory, the race detector would report it, or
+// the server would get other bytes than were sent.
+func TestAbandonedMessageBuffer(t *testing.T) {
 	const iterations = 90
 	// The first is in memory that gRPC does not recycle; the last is more than a stream's window: it is given up half sent.
 	sizes := []int{512, 8 << 10, 200 << 10}
@@ -35,7 +35,7 @@ func TestMemoryOfAbandonedMessage(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	client := connect(t, configFor(server))
 	warm(t, client)
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	seen := map[*byte]bool{}
 	reused := 0
 	batch := func(envelope *loggregator_v2.Envelope) *[]byte {
@@ -64,7 +64,7 @@ func TestMemoryOfAbandonedMessage(t *testing.T) {
 		if i%2 == 0 {
 			server.WaitFor(t, "the call", func() bool { return server.Calls() > calls })
 		} else {
-			// Wherever it has got to.
+			// At any moment of the attempt.
 			for range i % 20 {
 				runtime.Gosched()
 			}
@@ -72,7 +72,7 @@ func TestMemoryOfAbandonedMessage(t *testing.T) {
 		cancel()
 		require.Error(t, await(t, "the end of Send", result))
 
-		// The next batches, while what was given up may still be there.
+		// The next batches, while gRPC may still write the abandoned one.
 		next := make([]*[]byte, 3)
 		for n := range next {
 			number++

@@ -41,7 +41,7 @@ func connectLogged(t *testing.T, cfg Config) (*Client, *observer.ObservedLogs) {
 	return client, logs
 }
 
-func TestRouterGetsStreams(t *testing.T) {
+func TestRouterStream(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Router()
 	client, log := connectLogged(t, configFor(server))
@@ -55,7 +55,7 @@ func TestRouterGetsStreams(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// What Send returned for is there: the end of the stream acknowledges it.
+	// The end of a stream acknowledges its message: there is nothing to wait for.
 	assert.Len(t, server.Envelopes(), 60)
 	assert.LessOrEqual(t, server.Calls(), 30+3, "only who did not know it yet asked for Send")
 	assert.Len(t, log.FilterMessageSnippet("it is not an agent").All(), 1)
@@ -63,11 +63,11 @@ func TestRouterGetsStreams(t *testing.T) {
 }
 
 // A new connection may be to an agent.
-func TestNewConnectionTriesSendAgain(t *testing.T) {
+func TestRouterReconnect(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Router()
 	client, log := connectLogged(t, configFor(server))
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	require.NoError(t, send(t.Context(), sender, logEnvelope("to a router")))
 	require.True(t, client.peer.router.Load())
 
@@ -89,7 +89,7 @@ func TestNewConnectionTriesSendAgain(t *testing.T) {
 	assert.Len(t, log.FilterMessageSnippet("it is not an agent").All(), 1, "in the life of a client")
 }
 
-func TestFaultsOfAStreamAreRetried(t *testing.T) {
+func TestStreamRetry(t *testing.T) {
 	tests := []struct {
 		name string
 		flaw func(*ingresstest.Capture)
@@ -115,7 +115,7 @@ func TestFaultsOfAStreamAreRetried(t *testing.T) {
 				cfg.Timeout = 100 * time.Millisecond
 			}
 			client := connect(t, cfg)
-			require.NoError(t, send(t.Context(), observe(client, func(Attempt) {}), logEnvelope("before")))
+			require.NoError(t, send(t.Context(), observe(client), logEnvelope("before")))
 			tt.flaw(server)
 			var failures []*Error
 			sender := observe(client, func(a Attempt) {
@@ -133,18 +133,18 @@ func TestFaultsOfAStreamAreRetried(t *testing.T) {
 	}
 }
 
-// What serves neither Send nor BatchSender is no ingress.
+// A server without Send and BatchSender is no ingress.
 func TestNoIngress(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Router()
 	server.Refuse(status.Error(codes.Unimplemented, "unknown service"))
-	attempts := 0
 	client := connect(t, configFor(server))
-	e := requireError(t, send(t.Context(), observe(client, func(Attempt) { attempts++ }), logEnvelopes(1)...), "Unimplemented")
+	sender := observe(client)
+	e := requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unimplemented")
 	assert.False(t, e.Retryable)
 	assert.Equal(t, ScopeEndpoint, e.Scope)
 	assert.Contains(t, e.Error(), "it must be a Loggregator agent or router")
-	assert.Equal(t, 1, attempts)
+	assert.Len(t, sender.attempts, 1)
 	assert.False(t, client.peer.router.Load())
 }
 
@@ -173,18 +173,16 @@ func TestStreamResult(t *testing.T) {
 	}
 }
 
-// early ends each stream without having read anything.
+// early ends each stream without having read anything, with an error or without.
 type early struct {
-	loggregator_v2.UnimplementedIngressServer
-}
-
-func (early) BatchSender(loggregator_v2.Ingress_BatchSenderServer) error { return nil }
-
-// byTheProtocol reads to the end and responds, and then ends with an error or without.
-type byTheProtocol struct {
 	loggregator_v2.UnimplementedIngressServer
 	err error
 }
+
+func (s early) BatchSender(loggregator_v2.Ingress_BatchSenderServer) error { return s.err }
+
+// byTheProtocol reads to the end and responds, and then ends with an error or without.
+type byTheProtocol struct{ early }
 
 func (s byTheProtocol) BatchSender(stream loggregator_v2.Ingress_BatchSenderServer) error {
 	for {
@@ -196,7 +194,7 @@ func (s byTheProtocol) BatchSender(stream loggregator_v2.Ingress_BatchSenderServ
 }
 
 // A response acknowledges if no error follows.
-func TestResponseOfAStream(t *testing.T) {
+func TestStreamResponse(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err  error
 		want codes.Code
@@ -204,9 +202,9 @@ func TestResponseOfAStream(t *testing.T) {
 		"kept":     {nil, codes.OK},
 		"not kept": {status.Error(codes.Unavailable, "could not keep it"), codes.Unavailable},
 	} {
-		cfg := serve(t, byTheProtocol{err: tt.err})
+		cfg := serve(t, byTheProtocol{early{err: tt.err}})
 		cfg.Retry.Enabled = false
-		sender := observe(connect(t, cfg), func(Attempt) {})
+		sender := observe(connect(t, cfg))
 		for range 10 {
 			err := send(t.Context(), sender, logEnvelopes(3)...)
 			if tt.want == codes.OK {
@@ -236,26 +234,17 @@ func serve(t *testing.T, ingress loggregator_v2.IngressServer, options ...grpc.S
 	return cfg
 }
 
-// What a server has not read was not sent.
-func TestStreamThatEndsEarlyAcknowledgesNothing(t *testing.T) {
+// A stream that ends before its end was read acknowledges nothing.
+func TestStreamEndsEarly(t *testing.T) {
 	cfg := serve(t, early{})
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
 	for range 10 {
-		requireError(t, send(t.Context(), observe(client, func(Attempt) {}), logEnvelopes(3)...), "Unavailable")
+		requireError(t, send(t.Context(), observe(client), logEnvelopes(3)...), "Unavailable")
 	}
 }
 
-// refusing refuses each stream.
-type refusing struct {
-	loggregator_v2.UnimplementedIngressServer
-}
-
-func (refusing) BatchSender(loggregator_v2.Ingress_BatchSenderServer) error {
-	return status.Error(codes.PermissionDenied, "no")
-}
-
-// lateBuffer is bytes that gRPC gets after the server has said what there is to say.
+// lateBuffer gives gRPC its bytes after the server has ended the stream.
 type lateBuffer struct{ mem.Buffer }
 
 func (b lateBuffer) Ref() {
@@ -264,9 +253,9 @@ func (b lateBuffer) Ref() {
 }
 
 // When the server ends a stream before the message is written, its status says why.
-func TestStreamThatEndsBeforeItIsWritten(t *testing.T) {
+func TestStreamRefusedBeforeWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, stop := bubble(t, refusing{}, 0)
+		conn, stop := bubble(t, early{err: status.Error(codes.PermissionDenied, "no")}, 0)
 		message := &buffer{lateBuffer{mem.SliceBuffer{0x0a, 0x00}}}
 		err := (&Client{conn: conn}).stream(t.Context(), message)
 		assert.Equal(t, codes.PermissionDenied, status.Code(err), "%v", err)
@@ -274,8 +263,8 @@ func TestStreamThatEndsBeforeItIsWritten(t *testing.T) {
 	})
 }
 
-// A connection that ends while the answer of its server is being read takes with it what that says of the server.
-func TestRouterIsForgottenWithItsConnection(t *testing.T) {
+// A response says nothing about the server if its connection ended meanwhile.
+func TestRouterForgotten(t *testing.T) {
 	p := &peer{logger: zap.NewNop()}
 	ended := p.connectionsEnded()
 	p.HandleConn(t.Context(), &stats.ConnEnd{})

@@ -33,14 +33,9 @@ func TestRetryUntilAcknowledged(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	client := connect(t, configFor(server))
 	server.Refuse(refusal(t, codes.Unavailable))
-	var attempts []Attempt
-	sender := observe(client, func(a Attempt) {
-		if attempts = append(attempts, a); len(attempts) == 2 {
-			server.Resume()
-		}
-	})
-
+	sender := observe(client, resumeAfter(server, 2))
 	require.NoError(t, send(t.Context(), sender, logEnvelope("once")))
+	attempts := sender.attempts
 	require.Len(t, attempts, 3)
 	for _, a := range attempts[:2] {
 		require.NotNil(t, a.Err)
@@ -58,14 +53,10 @@ func TestRetryableCodes(t *testing.T) {
 	client := connect(t, configFor(server))
 	for code := codes.Canceled; code <= lastCode; code++ {
 		t.Run(code.String(), func(t *testing.T) {
-			var attempts []Attempt
-			sender := observe(client, func(a Attempt) {
-				attempts = append(attempts, a)
-				server.Resume()
-			})
+			sender := observe(client, resumeAfter(server, 1))
 			server.Refuse(refusal(t, code))
 			err := send(t.Context(), sender, logEnvelopes(2)...)
-
+			attempts := sender.attempts
 			require.NotEmpty(t, attempts)
 			require.NotNil(t, attempts[0].Err)
 			assert.Equal(t, code.String(), attempts[0].Err.Type())
@@ -106,21 +97,17 @@ func TestBackoff(t *testing.T) {
 			cfg := configFor(server)
 			tt.change(&cfg)
 			server.Refuse(tt.refusal)
-			var got []time.Duration
-			sender := observe(connect(t, cfg), func(a Attempt) {
-				got = append(got, a.RetryIn)
-				if len(got) == len(tt.want) {
-					server.Resume()
-				}
-			})
+			sender := observe(connect(t, cfg), resumeAfter(server, len(tt.want)))
 			start := time.Now()
 			require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
 			elapsed := time.Since(start)
-			assert.Equal(t, append(tt.want, 0), got)
+			var got []time.Duration
 			var pauses time.Duration
-			for _, pause := range tt.want {
-				pauses += pause
+			for _, a := range sender.attempts {
+				got = append(got, a.RetryIn)
+				pauses += a.RetryIn
 			}
+			assert.Equal(t, append(tt.want, 0), got)
 			assert.GreaterOrEqual(t, elapsed, pauses)
 		})
 	}
@@ -132,14 +119,9 @@ func TestRetryWithoutPause(t *testing.T) {
 	cfg := configFor(server)
 	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = 0, 0
 	server.Refuse(refusal(t, codes.Unavailable))
-	attempts := 0
-	sender := observe(connect(t, cfg), func(Attempt) {
-		if attempts++; attempts == 2 {
-			server.Resume()
-		}
-	})
+	sender := observe(connect(t, cfg), resumeAfter(server, 2))
 	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
-	assert.Equal(t, 3, attempts)
+	assert.Len(t, sender.attempts, 3)
 }
 
 func TestGivingUp(t *testing.T) {
@@ -169,23 +151,21 @@ func TestGivingUp(t *testing.T) {
 			server.Refuse(tt.refusal)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			var attempts []Attempt
 			sender := observe(connect(t, cfg), func(a Attempt) {
-				attempts = append(attempts, a)
 				if a.RetryIn > 0 {
 					cancel() // So that a test that fails does not wait for it.
 				}
 			})
 			e := requireError(t, send(ctx, sender, logEnvelopes(1)...), tt.code.String())
 			assert.True(t, e.Retryable)
-			require.Len(t, attempts, 1)
-			assert.Zero(t, attempts[0].RetryIn)
+			require.Len(t, sender.attempts, 1)
+			assert.Zero(t, sender.attempts[0].RetryIn)
 		})
 	}
 }
 
-// What would be tried after the deadline of the context is given up at once, and what can be tried before it is tried.
-func TestPauseBesideADeadline(t *testing.T) {
+// A message is given up at once if its next attempt would come after the deadline of the context.
+func TestPauseAndDeadline(t *testing.T) {
 	for name, tt := range map[string]struct {
 		pause    time.Duration
 		attempts int
@@ -197,16 +177,14 @@ func TestPauseBesideADeadline(t *testing.T) {
 			server.Refuse(refusal(t, codes.Unavailable))
 			ctx, cancel := context.WithTimeout(t.Context(), waitAtMost)
 			defer cancel()
-			attempts := 0
 			sender := observe(connect(t, cfg), func(a Attempt) {
-				attempts++
 				if a.RetryIn == never {
 					cancel() // So that a test that fails does not wait for it.
 				}
 				server.Refuse(refusal(t, codes.Internal))
 			})
 			require.Error(t, send(ctx, sender, logEnvelopes(1)...))
-			assert.Equal(t, tt.attempts, attempts)
+			assert.Len(t, sender.attempts, tt.attempts)
 			assert.NoError(t, ctx.Err())
 		})
 	}
@@ -237,7 +215,7 @@ func bubble(t *testing.T, ingress loggregator_v2.IngressServer, dialing time.Dur
 	}
 }
 
-// A pause is as long as it was said to be, however it is made up, unless the client has reconnected.
+// A pause is as long as announced, unless the client has reconnected.
 func TestPause(t *testing.T) {
 	const s = time.Second // The time is synctest's: it takes none.
 	for name, tt := range map[string]struct {
@@ -282,15 +260,15 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// A pause that the server asks for holds for the next message too, when the one that got it is given up.
-func TestServerDelayHoldsForTheNextMessage(t *testing.T) {
+// A delay of the server holds for the next message too, when its message is given up.
+func TestServerDelayNextMessage(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Retry.Enabled = false
 	const delay = 300 * time.Millisecond
 	client := connect(t, cfg)
 	warm(t, client)
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	server.Refuse(refusal(t, codes.ResourceExhausted, retryIn(delay)))
 	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "ResourceExhausted")
 	refused := time.Now()
@@ -302,13 +280,13 @@ func TestServerDelayHoldsForTheNextMessage(t *testing.T) {
 	assert.Less(t, time.Since(start), delay, "once")
 }
 
-// Neither a shutdown nor the end of the context waits for it.
-func TestServerDelayEndsWithTheClient(t *testing.T) {
+// Finish and the end of the context end a delay of the server.
+func TestServerDelayFinish(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Retry.Enabled = false
 	client := connect(t, cfg)
-	sender := observe(client, func(Attempt) {})
+	sender := observe(client)
 	server.Refuse(refusal(t, codes.ResourceExhausted, retryIn(maxServerDelay)))
 	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "ResourceExhausted")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -320,7 +298,7 @@ func TestServerDelayEndsWithTheClient(t *testing.T) {
 	require.NoError(t, await(t, "the last attempt", result))
 }
 
-// After an outage nothing waits for the rest of a pause.
+// Reconnecting ends a pause.
 func TestReconnectEndsBackoff(t *testing.T) {
 	for _, tt := range []struct {
 		balancer string
@@ -350,7 +328,7 @@ func TestReconnectEndsBackoff(t *testing.T) {
 	}
 }
 
-func TestMaxElapsedTimeEndsRetrying(t *testing.T) {
+func TestMaxElapsedTime(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	cfg := configFor(server)
 	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = 100*time.Millisecond, 100*time.Millisecond
@@ -358,11 +336,10 @@ func TestMaxElapsedTimeEndsRetrying(t *testing.T) {
 	client := connect(t, cfg)
 	warm(t, client)
 	server.Refuse(refusal(t, codes.Unavailable))
-	var attempts []Attempt
-	sender := observe(client, func(a Attempt) { attempts = append(attempts, a) })
-
+	sender := observe(client)
 	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
-	// Four pauses fit in. A busy machine may get fewer done, none gets more.
+	attempts := sender.attempts
+	// At most four pauses fit in.
 	require.GreaterOrEqual(t, len(attempts), 2)
 	assert.LessOrEqual(t, len(attempts), 5)
 	last := len(attempts) - 1
@@ -416,7 +393,7 @@ func TestFinishDuringBackoff(t *testing.T) {
 			assert.Zero(t, await(t, "the last attempt of the other", others).RetryIn)
 			require.NoError(t, client.Context().Err())
 
-			// From then on each batch has one attempt.
+			// From then on each message has one attempt.
 			for range 3 {
 				server.Refuse(refusal(t, codes.Unavailable))
 				requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
@@ -430,11 +407,11 @@ func TestFinishDuringBackoff(t *testing.T) {
 	}
 }
 
-func TestFinishLetsAnAttemptGoOn(t *testing.T) {
+func TestFinishDuringAttempt(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	server.Stall()
 	client := connect(t, configFor(server))
-	result := sendAsync(client.Context(), observe(client, func(Attempt) {}), logEnvelope("in the middle"))
+	result := sendAsync(client.Context(), observe(client), logEnvelope("in the middle"))
 	server.WaitFor(t, "the call", func() bool { return server.Calls() == 1 })
 	client.Finish(never)
 	server.Resume()
@@ -442,7 +419,7 @@ func TestFinishLetsAnAttemptGoOn(t *testing.T) {
 	requireLogs(t, server, "in the middle")
 }
 
-// All senders of a client have one time to finish. It begins with the first call, and GiveUp ends it.
+// All senders of a client share the time to finish. It begins with the first call, and GiveUp ends it.
 func TestFinishEnds(t *testing.T) {
 	for name, finish := range map[string]func(*Client){
 		"in time":    func(c *Client) { c.Finish(10 * time.Millisecond); c.Finish(never) },
@@ -456,7 +433,7 @@ func TestFinishEnds(t *testing.T) {
 			client := connect(t, configFor(server))
 			var results []<-chan error
 			for range 3 {
-				results = append(results, sendAsync(client.Context(), observe(client, func(Attempt) {}), logEnvelopes(1)...))
+				results = append(results, sendAsync(client.Context(), observe(client), logEnvelopes(1)...))
 			}
 			server.WaitFor(t, "the calls", func() bool { return server.Calls() == 3 })
 			finish(client)
@@ -467,7 +444,7 @@ func TestFinishEnds(t *testing.T) {
 	}
 }
 
-// A later Finish does not shorten the time that the first has given.
+// Only the first Finish counts.
 func TestFinishOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Client{finishing: make(chan struct{})}
@@ -539,10 +516,10 @@ func TestContextBeforeTheFirstAttempt(t *testing.T) {
 // warmLimit uses up what the rate limit has at the beginning.
 func warmLimit(t *testing.T, client *Client) {
 	t.Helper()
-	require.NoError(t, send(t.Context(), observe(client, func(Attempt) {}), logEnvelopes(1)...))
+	require.NoError(t, send(t.Context(), observe(client), logEnvelopes(1)...))
 }
 
-// waitForLimit waits until a batch waits for the rate limit, which has then promised what it does not have yet.
+// waitForLimit waits until a message waits for the rate limit, which has negative tokens then.
 func waitForLimit(t *testing.T, client *Client) {
 	assert.Eventually(t, func() bool { return client.limiter.Tokens() < -0.5 }, waitAtMost, time.Millisecond)
 }
@@ -550,7 +527,7 @@ func waitForLimit(t *testing.T, client *Client) {
 func TestContextDuringAnAttempt(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	pausing := configFor(server)
-	// The server can notice the deadline first; another attempt would be too late all the same.
+	// If the server notices the deadline first, no other attempt follows.
 	pausing.Retry.InitialInterval = time.Hour
 	pausing.Retry.MaxInterval = time.Hour
 	pausing.Retry.MaxElapsedTime = 0
@@ -592,7 +569,7 @@ func TestContextDuringAnAttempt(t *testing.T) {
 	}
 }
 
-// endedContext has ended when over is set, although its channel says nothing yet.
+// endedContext has an error when over is set, although its channel is not closed yet.
 type endedContext struct {
 	context.Context
 	over *atomic.Bool
@@ -605,21 +582,18 @@ func (c endedContext) Err() error {
 	return nil
 }
 
-// An acknowledgement that comes as the context ends is yielded.
-func TestContextEndsWithTheAcknowledgement(t *testing.T) {
+// An acknowledgement is yielded although the context has ended meanwhile.
+func TestContextDuringAcknowledgement(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	var over atomic.Bool
 	server.RefuseIf(func([]*loggregator_v2.Envelope) error {
 		over.Store(true)
 		return nil
 	})
-	attempts := 0
-	sender := observe(connect(t, configFor(server)), func(a Attempt) {
-		assert.Nil(t, a.Err)
-		attempts++
-	})
+	sender := observe(connect(t, configFor(server)))
 	require.NoError(t, send(endedContext{t.Context(), &over}, sender, logEnvelopes(1)...))
-	assert.Equal(t, 1, attempts)
+	require.Len(t, sender.attempts, 1)
+	assert.Nil(t, sender.attempts[0].Err)
 }
 
 func TestContextAfterAnAttempt(t *testing.T) {
@@ -656,7 +630,7 @@ func TestContextAfterAnAttempt(t *testing.T) {
 	}
 }
 
-func TestConnectionBreaksInTheMiddle(t *testing.T) {
+func TestConnectionLossDuringAttempt(t *testing.T) {
 	server := ingresstest.StartCapture(t)
 	var failures []*Error
 	sender := observe(connect(t, configFor(server)), func(a Attempt) {
@@ -682,7 +656,7 @@ func TestConnectionBreaksInTheMiddle(t *testing.T) {
 			assert.True(t, e.Retryable)
 		}
 	}
-	// What a connection carried when it broke may have been taken, so a log may be there twice; but each is there.
+	// A message on a broken connection may have arrived, so a log may arrive twice.
 	arrived := map[string]bool{}
 	for _, e := range server.Envelopes() {
 		arrived[string(e.GetLog().GetPayload())] = true

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 )
 
-// connectNowhere makes clients of an address that is never there.
+// connectNowhere makes clients of an address where nothing listens.
 func connectNowhere() (*Client, error) {
 	cfg := Config{GRPC: configgrpc.NewDefaultClientConfig()}
 	cfg.GRPC.Endpoint = "127.0.0.1:1"
@@ -26,7 +26,7 @@ func connectNowhere() (*Client, error) {
 
 func isClosed(c *Client) bool { return c.conn.GetState() == connectivity.Shutdown }
 
-func TestSharedIsOneClientForAKey(t *testing.T) {
+func TestShared(t *testing.T) {
 	var shared Shared[string]
 	a1, releaseA1, err := shared.Acquire("a", connectNowhere)
 	require.NoError(t, err)
@@ -47,7 +47,7 @@ func TestSharedIsOneClientForAKey(t *testing.T) {
 	assert.Empty(t, shared.open)
 }
 
-func TestSharedReleaseTwiceIsOnce(t *testing.T) {
+func TestSharedReleaseTwice(t *testing.T) {
 	var shared Shared[int]
 	client, release1, err := shared.Acquire(1, connectNowhere)
 	require.NoError(t, err)
@@ -70,7 +70,7 @@ func TestSharedReleaseTwiceIsOnce(t *testing.T) {
 	assert.True(t, isClosed(next))
 }
 
-func TestSharedCantConnect(t *testing.T) {
+func TestSharedConnectError(t *testing.T) {
 	var shared Shared[string]
 	want := errors.New("no")
 	client, release, err := shared.Acquire("a", func() (*Client, error) { return nil, want })
@@ -85,7 +85,7 @@ func TestSharedCantConnect(t *testing.T) {
 	assert.True(t, isClosed(client))
 }
 
-func TestSharedReleaseReturnsTheErrorOfClose(t *testing.T) {
+func TestSharedCloseError(t *testing.T) {
 	var shared Shared[string]
 	client, release, err := shared.Acquire("a", connectNowhere)
 	require.NoError(t, err)
@@ -95,7 +95,7 @@ func TestSharedReleaseReturnsTheErrorOfClose(t *testing.T) {
 	assert.Empty(t, shared.open)
 }
 
-func TestSharedFromManyGoroutines(t *testing.T) {
+func TestSharedConcurrent(t *testing.T) {
 	var (
 		shared Shared[int]
 		wg     sync.WaitGroup

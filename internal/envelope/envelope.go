@@ -27,12 +27,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// MaxSize is the largest envelope, encoded, in bytes, that gets through all of Loggregator: Log Cache and Diego refuse what
-// is larger, and the agent and the router lose it without a word.
+// MaxSize is the size, in bytes, of the largest encoded envelope that gets through all of Loggregator: Log Cache and Diego refuse
+// larger ones, and the agent and the router lose them silently.
 //
-// An envelope whose bytes and [SyslogEscapes] together are at most MaxSize also gets through syslog: the agent makes an RFC 5424
-// message of it that has what is in the envelope, the escapes, and less than 1,024 bytes more. Log Cache takes [MaxSyslogSize]. Past
-// that it closes the connection and loses the next message too.
+// An envelope also gets through syslog if its bytes and [SyslogEscapes] together are at most MaxSize: the RFC 5424 message that the
+// agent makes of it has less than 1,024 bytes more. Above [MaxSyslogSize] Log Cache closes the connection, and loses the next message
+// too.
 const MaxSize = 64 << 10
 
 // MaxSyslogSize is the longest RFC 5424 message, in bytes, that Log Cache takes.
@@ -137,7 +137,7 @@ func AppendKeyedTag[V string | []byte](b, key []byte, value V) []byte {
 	return append(b, value...)
 }
 
-// AppendHexTag appends one tag with an encoded key, whose value is that of bytes in hexadecimal digits.
+// AppendHexTag appends one tag with an encoded key and bytes in hexadecimal digits as its value.
 func AppendHexTag(b, key, value []byte) []byte {
 	n := hex.EncodedLen(len(value))
 	b = appendMessage(b, envelopeTags, len(key)+1+protowire.SizeBytes(n))
@@ -175,14 +175,17 @@ func Fields(encoded []byte) iter.Seq[Field] {
 
 // tagStrings returns key and value of an encoded tag.
 func tagStrings(field []byte) (key, value string) {
-	_, _, n := protowire.ConsumeTag(field)
-	entry, _ := protowire.ConsumeBytes(field[n:])
-	_, _, n = protowire.ConsumeTag(entry)
-	k, size := protowire.ConsumeBytes(entry[n:])
-	entry = entry[n+size:]
-	_, _, n = protowire.ConsumeTag(entry)
-	v, _ := protowire.ConsumeBytes(entry[n:])
+	entry, _ := consumeBytes(field)
+	k, entry := consumeBytes(entry)
+	v, _ := consumeBytes(entry)
 	return string(k), string(v)
+}
+
+// consumeBytes returns the content of the first field of a message, which has to be bytes, and the rest of the message.
+func consumeBytes(message []byte) (content, rest []byte) {
+	_, _, n := protowire.ConsumeTag(message)
+	content, size := protowire.ConsumeBytes(message[n:])
+	return content, message[n+size:]
 }
 
 // AppendLog appends the message of a Log envelope.

@@ -158,7 +158,7 @@ func randomEnvelope(rnd *rand.Rand) *loggregator_v2.Envelope {
 	return e
 }
 
-// randomInt is of any magnitude, so that varints of every length come up.
+// randomInt returns a number of any magnitude, for varints of every length.
 func randomInt(rnd *rand.Rand) int64 { return int64(rnd.Uint64() >> rnd.UintN(64)) }
 
 func randomString(rnd *rand.Rand) string {
@@ -169,7 +169,7 @@ func randomString(rnd *rand.Rand) string {
 	return s.String()
 }
 
-func TestStringsAreMadeValid(t *testing.T) {
+func TestInvalidUTF8(t *testing.T) {
 	const bad, mended = "a\xff\xfeb\xc3", "a\uFFFDb\uFFFD"
 	e := AppendSourceID(nil, bad)
 	e = AppendInstanceID(e, bad)

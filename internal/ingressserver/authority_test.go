@@ -109,7 +109,7 @@ func TestWriteCertsKeepsFiles(t *testing.T) {
 	}
 }
 
-// Files that somebody has put there are not overwritten.
+// WriteCerts overwrites no file.
 func TestWriteCertsIncomplete(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, CAFile), []byte("mine"), 0o600))

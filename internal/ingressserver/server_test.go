@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Stop waits for no client that stays in the middle of its handshake. What the server does besides is tested with package ingresstest.
+// Stop ends handshakes in progress. Package ingresstest has the other tests of the server.
 func TestStopDuringAHandshake(t *testing.T) {
 	certs := t.TempDir()
 	require.NoError(t, WriteCerts(certs))

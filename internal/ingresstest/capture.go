@@ -92,7 +92,7 @@ func (c *Capture) Divert(take func([]*loggregator_v2.Envelope)) {
 	c.take = take
 }
 
-// Expire makes it present a certificate that has expired, to who connects from now on.
+// Expire makes it present an expired certificate on new connections.
 func (c *Capture) Expire(tb testing.TB) {
 	tb.Helper()
 	pair, err := c.Authority.IssueUntil(ingressserver.AgentName, time.Now().Add(-time.Minute))
@@ -106,17 +106,17 @@ func (c *Capture) Expire(tb testing.TB) {
 	c.Present(cert)
 }
 
-// File is the path of one of its certificates or keys.
+// File returns the path of one of its certificates or keys.
 func (c *Capture) File(name string) string { return filepath.Join(c.Certs, name) }
 
-// Envelopes is what has arrived so far, in that order.
+// Envelopes returns what has arrived so far, in order.
 func (c *Capture) Envelopes() []*loggregator_v2.Envelope {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.envelopes)
 }
 
-// Batches is how many envelopes were in each batch that has arrived so far.
+// Batches returns how many envelopes each batch had that has arrived so far.
 func (c *Capture) Batches() []int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -4,14 +4,16 @@
 package ingresstest
 
 import (
+	"maps"
 	"math"
 	"net"
+	"slices"
 	"sync"
 )
 
 // connections are the open connections of a server, and what is wrong with them.
 type connections struct {
-	changed func() // is called when there is one more or less
+	changed func() // called when there is one more or less
 
 	mu    sync.Mutex
 	open  map[*conn]struct{}
@@ -45,18 +47,11 @@ func (c *connections) remove(conn *conn) {
 	delete(c.open, conn)
 }
 
-func (c *connections) all() []*conn {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var open []*conn
-	for conn := range c.open {
-		open = append(open, conn)
-	}
-	return open
-}
-
 func (c *connections) cut() {
-	for _, conn := range c.all() {
+	c.mu.Lock()
+	open := slices.Collect(maps.Keys(c.open))
+	c.mu.Unlock()
+	for _, conn := range open {
 		_ = conn.Close()
 	}
 }
@@ -89,7 +84,7 @@ func (c *connections) heal() {
 	}
 }
 
-// listener takes connections that are remembered.
+// listener takes connections and adds them to conns.
 type listener struct {
 	net.Listener
 	conns *connections

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// certs is a folder of certificates for all tests that have no need for others, because to make them takes a while.
+// certs is a folder of certificates for the tests that need no other: making keys takes a while.
 var certs string
 
 // clientTLS is what a client of the server with the certificates in a folder needs.
@@ -85,6 +85,22 @@ func batch(payloads ...string) *loggregator_v2.EnvelopeBatch {
 		b.Batch = append(b.Batch, envelope(p))
 	}
 	return &b
+}
+
+// send sends a batch, which has to be acknowledged.
+func send(t *testing.T, client loggregator_v2.IngressClient, payloads ...string) {
+	t.Helper()
+	_, err := client.Send(t.Context(), batch(payloads...))
+	require.NoError(t, err)
+}
+
+// sendEventually sends a batch until it is acknowledged.
+func sendEventually(t *testing.T, client loggregator_v2.IngressClient, payload string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, err := client.Send(t.Context(), batch(payload))
+		return err == nil
+	}, waitAtMost, time.Millisecond)
 }
 
 // sendAsync sends from another goroutine; the channel gets the result.

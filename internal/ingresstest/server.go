@@ -66,7 +66,7 @@ func (s *Server) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return s.faults.cert, nil
 }
 
-// Addr is the address it listens on, or did before it went down.
+// Addr returns the address it listens on, or did before it went down.
 func (s *Server) Addr() string {
 	s.starting.Lock()
 	defer s.starting.Unlock()
@@ -129,7 +129,7 @@ func (s *Server) Refuse(err error) {
 	s.RefuseIf(func([]*loggregator_v2.Envelope) error { return err })
 }
 
-// RefuseIf makes those calls fail for whose batch refusal returns an error.
+// RefuseIf makes a call fail if refusal returns an error for its batch.
 func (s *Server) RefuseIf(refusal func([]*loggregator_v2.Envelope) error) {
 	s.change(func() { s.faults.refusal = refusal })
 }
@@ -140,8 +140,8 @@ func (s *Server) Slow(delay time.Duration) { s.change(func() { s.faults.delay = 
 // Router makes it answer like a router, which has no Send.
 func (s *Server) Router() { s.change(func() { s.faults.router = true }) }
 
-// Ring makes it keep no more than size envelopes in any interval, as a router's ring does for each of its readers. The others
-// are lost without a word, and counted by the returned function.
+// Ring makes it keep at most size envelopes in any interval, as a router's ring does for each of its readers. It drops the others
+// silently; lost counts them.
 func (s *Server) Ring(size int, interval time.Duration) (lost func() int) {
 	r := &ring{size: size, interval: interval}
 	s.change(func() { s.faults.ring = r })
@@ -155,22 +155,22 @@ func (s *Server) Ring(size int, interval time.Duration) (lost func() int) {
 // Reorder makes it answer every second call only after the one that came after it, if one comes soon.
 func (s *Server) Reorder() { s.change(func() { s.faults.turns, s.answers = make(chan struct{}), 0 }) }
 
-// Present makes it present this certificate to who connects from now on.
+// Present makes it present this certificate on new connections.
 func (s *Server) Present(cert tls.Certificate) { s.change(func() { s.faults.cert = &cert }) }
 
 // CutConnections closes all connections, in the middle of whatever they carry. New ones are taken.
 func (s *Server) CutConnections() { s.conns.cut() }
 
-// CutAfter closes each connection, those to come as well, when it has carried that many more bytes to the server.
+// CutAfter closes each connection, new ones too, when it has carried that many more bytes to the server.
 func (s *Server) CutAfter(bytes int) { s.conns.cutAfter(bytes) }
 
-// HalfOpen makes it take connections, and no byte from any of them: they are open, and nobody answers.
+// HalfOpen makes it take connections but read nothing from any of them.
 func (s *Server) HalfOpen() { s.conns.mute() }
 
-// Connections is the number of connections that are open.
+// Connections returns the number of open connections.
 func (s *Server) Connections() int { return s.conns.count() }
 
-// Calls is the number of calls of Send, and of messages of streams, so far, those that hang or failed included.
+// Calls returns the number of calls of Send, and of messages of streams, so far, including those that hang or failed.
 func (s *Server) Calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

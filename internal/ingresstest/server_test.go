@@ -24,8 +24,7 @@ import (
 func TestSend(t *testing.T) {
 	server, client := start(t)
 	for _, payloads := range [][]string{{"a", "b"}, {}, {"c"}} {
-		_, err := client.Send(t.Context(), batch(payloads...))
-		require.NoError(t, err)
+		send(t, client, payloads...)
 	}
 	// It takes a batch before it acknowledges it: there is nothing to wait for.
 	assert.Equal(t, []string{"a", "b", "c"}, payloads(server))
@@ -71,7 +70,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-func TestManyCallsAtTheSameTime(t *testing.T) {
+func TestConcurrentCalls(t *testing.T) {
 	server, client := start(t)
 	const goroutines, calls = 4, 25
 	var wg sync.WaitGroup
@@ -135,7 +134,7 @@ func (c *Capture) serverCerts(t *testing.T) []tls.Certificate {
 	return config.Certificates
 }
 
-func TestReceiveLimitOfTheAgent(t *testing.T) {
+func TestReceiveLimit(t *testing.T) {
 	server, client := start(t)
 	b := batch("")
 	fill := func(size int) {
@@ -167,11 +166,10 @@ func TestStallAndResume(t *testing.T) {
 	require.NoError(t, await(t, "the acknowledgement", result))
 	assert.Equal(t, []string{"late"}, payloads(server))
 	server.Resume() // Nothing is wrong already.
-	_, err := client.Send(t.Context(), batch("next"))
-	require.NoError(t, err)
+	send(t, client, "next")
 }
 
-func TestStallUntilTheClientGivesUp(t *testing.T) {
+func TestStallCanceled(t *testing.T) {
 	server, client := start(t)
 	server.Stall()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -217,7 +215,7 @@ func TestStallStreams(t *testing.T) {
 	stream, err := client.BatchSender(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, stream.Send(batch("late")))
-	// The stream of a server that stalls does not keep Send from hanging either.
+	// Send stalls beside the stream.
 	result := sendAsync(t, client, "late as well")
 	server.WaitFor(t, "both", func() bool { return server.Calls() == 2 })
 	assert.Empty(t, server.Envelopes())
@@ -239,8 +237,7 @@ func TestRefuse(t *testing.T) {
 	assert.Equal(t, 2, server.Calls())
 
 	server.Resume()
-	_, err := client.Send(t.Context(), batch("taken"))
-	require.NoError(t, err)
+	send(t, client, "taken")
 	assert.Equal(t, []string{"taken"}, payloads(server))
 }
 
@@ -252,18 +249,16 @@ func TestRefuseIf(t *testing.T) {
 		}
 		return nil
 	})
-	_, err := client.Send(t.Context(), batch("good"))
-	require.NoError(t, err)
-	_, err = client.Send(t.Context(), batch("bad", "too"))
+	send(t, client, "good")
+	_, err := client.Send(t.Context(), batch("bad", "too"))
 	requireCode(t, codes.InvalidArgument, err)
 	assert.Equal(t, []string{"good"}, payloads(server))
 
 	server.Resume()
-	_, err = client.Send(t.Context(), batch("bad"))
-	require.NoError(t, err)
+	send(t, client, "bad")
 }
 
-func TestResumeEndsTheRefusalOfCallsThatHang(t *testing.T) {
+func TestResumeEndsAllFaults(t *testing.T) {
 	server, client := start(t)
 	server.Refuse(status.Error(codes.FailedPrecondition, "not today"))
 	server.Stall()
@@ -278,15 +273,14 @@ func TestSlow(t *testing.T) {
 	server, client := start(t)
 	server.Slow(delay)
 	begin := time.Now()
-	_, err := client.Send(t.Context(), batch("slow"))
-	require.NoError(t, err)
+	send(t, client, "slow")
 	assert.GreaterOrEqual(t, time.Since(begin), delay)
 	assert.Equal(t, []string{"slow"}, payloads(server))
 
 	server.Slow(2 * waitAtMost)
 	ctx, cancel := context.WithTimeout(t.Context(), delay)
 	defer cancel()
-	_, err = client.Send(ctx, batch("too slow"))
+	_, err := client.Send(ctx, batch("too slow"))
 	requireCode(t, codes.DeadlineExceeded, err)
 
 	server.Resume()
@@ -321,15 +315,14 @@ func TestConnections(t *testing.T) {
 	server := StartCapture(t)
 	assert.Zero(t, server.Connections())
 	for range 2 {
-		_, err := dial(t, server.Addr(), clientTLS(t, server.Certs)).Send(t.Context(), batch("x"))
-		require.NoError(t, err)
+		send(t, dial(t, server.Addr(), clientTLS(t, server.Certs)), "x")
 	}
 	assert.Equal(t, 2, server.Connections())
 	server.CutConnections()
 	assert.Zero(t, server.Connections())
 }
 
-func TestWaitForAConnectionThatTheClientCloses(t *testing.T) {
+func TestWaitForClose(t *testing.T) {
 	server := StartCapture(t)
 	config := clientTLS(t, server.Certs)
 	config.NextProtos = []string{"h2"} // Without it, gRPC closes the connection itself.
@@ -355,11 +348,10 @@ func TestRouter(t *testing.T) {
 	assert.Equal(t, []string{"taken"}, payloads(server))
 
 	server.Resume()
-	_, err = client.Send(t.Context(), batch("agent again"))
-	require.NoError(t, err)
+	send(t, client, "agent again")
 }
 
-func TestStopInTheMiddle(t *testing.T) {
+func TestStopDuringCalls(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault func(*Capture)

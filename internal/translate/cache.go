@@ -3,11 +3,10 @@
 
 package translate
 
-// cache has what was made of keys that come again and again, which put adds.
+// cache has what was made of keys that come again and again. The zero value is empty.
 type cache[K comparable, V any] map[K]V
 
-// cachedKeys is how many keys a cache has at most, and cachedKeyBytes how many bytes a key may have: data with ever new keys
-// takes no more memory than that.
+// A cache has at most cachedKeys keys, each of at most cachedKeyBytes bytes: data with ever new keys takes no more memory than that.
 const (
 	cachedKeys     = 4096
 	cachedKeyBytes = 256
@@ -24,9 +23,9 @@ func emptied[K comparable, V any](m map[K]V) map[K]V {
 }
 
 // put adds what was made of a key. Neither may hold a string of the data. A cache that is full begins anew.
-func (m cache[K, V]) put(key K, v V) {
-	if len(m) >= cachedKeys {
-		clear(m)
+func (m *cache[K, V]) put(key K, v V) {
+	if *m == nil || len(*m) >= cachedKeys {
+		*m = cache[K, V]{}
 	}
-	m[key] = v
+	(*m)[key] = v
 }

@@ -20,9 +20,7 @@ func (m *Metrics) exponentialHistogram(name, unit string, h pmetric.ExponentialH
 		return
 	}
 	for _, p := range h.DataPoints().All() {
-		if reason := m.exponentialPoint(name, unit, p); reason != "" {
-			m.reject(reason, 1)
-		}
+		m.reject(m.exponentialPoint(name, unit, p), 1)
 	}
 }
 
@@ -73,8 +71,7 @@ func (m *Metrics) exponentialBuckets(p pmetric.ExponentialHistogramDataPoint) {
 	}
 }
 
-// exponentialBound is b^index at the given scale: 2^(index / 2^scale). What is too large for a float64 is infinite, what is too
-// small is zero.
+// exponentialBound returns b^index at the given scale: 2^(index / 2^scale). Too large for a float64 it is infinite, too small zero.
 func exponentialBound(scale int, index int64) float64 {
 	return math.Pow(2, math.Ldexp(float64(index), -scale))
 }
@@ -99,11 +96,10 @@ func observed(b pmetric.ExponentialHistogramDataPointBuckets) exponentialSide {
 
 func (s exponentialSide) empty() bool { return len(s.counts) == 0 }
 
-// last is the index of the last bucket.
+// last returns the index of the last bucket.
 func (s exponentialSide) last() int64 { return s.first + int64(len(s.counts)) - 1 }
 
-// shift is how often the scale has to be lowered by one, which merges buckets 2i and 2i+1 to bucket i, until the side has
-// few enough buckets.
+// shift returns how often to lower the scale by one, which merges buckets 2i and 2i+1 to bucket i, until there are few enough.
 func (s exponentialSide) shift() int {
 	shift := 0
 	for !s.empty() && s.last()>>shift-s.first>>shift >= maxExponentialBuckets {
@@ -112,7 +108,7 @@ func (s exponentialSide) shift() int {
 	return shift
 }
 
-// merged is the count of the bucket of this index after the scale was lowered shift times.
+// merged returns the count of the bucket at index after the scale was lowered shift times.
 func (s exponentialSide) merged(index int64, shift int) (count uint64) {
 	begin := max(index<<shift, s.first)
 	end := min((index+1)<<shift-1, s.last())

@@ -42,7 +42,6 @@ func setZeros(p pmetric.ExponentialHistogramDataPoint, threshold float64, n uint
 }
 
 func TestExponentialHistograms(t *testing.T) {
-	one := func(reason Reason) map[Reason]int { return map[Reason]int{reason: 1} }
 	// of is a point with the given scale and 1, 2 and 3 observations in the positive buckets from 0.
 	of := func(scale int32, change func(pmetric.ExponentialHistogramDataPoint)) func(pmetric.Metric) {
 		return func(m pmetric.Metric) {
@@ -173,7 +172,7 @@ func TestExponentialHistograms(t *testing.T) {
 			want: list(
 				total("m_count", 1), bucket("0", 1), bucket("+Inf", 1), total("m_count", 2), bucket("0", 2), bucket("+Inf", 2),
 			),
-			rejected: one(ReasonMalformed),
+			rejected: rejectedOnce(ReasonMalformed),
 		},
 		"with tags and identity": {
 			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
@@ -202,10 +201,8 @@ func TestExponentialHistograms(t *testing.T) {
 			want: list(total("m_count", 1), bucket("0", 1), bucket("+Inf", 1)),
 		},
 		"stale": {
-			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) {
-				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
-			}),
-			rejected: one(ReasonStale),
+			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetFlags(stale) }),
+			rejected: rejectedOnce(ReasonStale),
 		},
 		"a sum that is no number": {
 			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetSum(math.NaN()) }),
@@ -221,21 +218,19 @@ func TestExponentialHistograms(t *testing.T) {
 		},
 		"buckets above the count": {
 			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(5) }),
-			rejected: one(ReasonMalformed),
+			rejected: rejectedOnce(ReasonMalformed),
 		},
 		"buckets that add up past 2^64": {
-			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) {
-				setBuckets(p, p.Negative(), 0, math.MaxUint64)
-			}),
-			rejected: one(ReasonMalformed),
+			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Negative(), 0, math.MaxUint64) }),
+			rejected: rejectedOnce(ReasonMalformed),
 		},
 		"a negative threshold": {
 			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetZeroThreshold(-1) }),
-			rejected: one(ReasonMalformed),
+			rejected: rejectedOnce(ReasonMalformed),
 		},
 		"a threshold that is no number": {
 			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetZeroThreshold(math.NaN()) }),
-			rejected: one(ReasonMalformed),
+			rejected: rejectedOnce(ReasonMalformed),
 		},
 	} {
 		t.Run(name, row.run)
@@ -245,9 +240,8 @@ func TestExponentialHistograms(t *testing.T) {
 // smallest is 2^-1024, which is smaller than the smallest normal double.
 var smallest = strconv.FormatFloat(math.Ldexp(1, -1024), 'g', -1, 64)
 
-// Observations of all magnitudes, in the buckets that an SDK would put them in: what a bucket says of them is true, however
-// often the scale was lowered.
-func TestExponentialHistogramsSayTheTruth(t *testing.T) {
+// Each bucket counts the observations up to its bound, of any magnitude, however often the scale was lowered.
+func TestExponentialHistogramCounts(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		scale := int32(rnd.IntN(9)) - 2

@@ -20,7 +20,7 @@ const (
 	infinity = "+Inf"
 )
 
-// formatNumber is the shortest form of a bound or a quantile that says what it is. There is no negative zero among them.
+// formatNumber returns the shortest exact form of a bound or a quantile. Negative zero is zero.
 func (m *Metrics) formatNumber(v float64) string {
 	if v == 0 {
 		return "0"
@@ -58,9 +58,7 @@ func (m *Metrics) histogram(name, unit string, h pmetric.Histogram) {
 		return
 	}
 	for _, p := range h.DataPoints().All() {
-		if reason := m.histogramPoint(name, unit, p); reason != "" {
-			m.reject(reason, 1)
-		}
+		m.reject(m.histogramPoint(name, unit, p), 1)
 	}
 }
 
@@ -157,7 +155,7 @@ func (m *Metrics) putBucket(bound string, total uint64, items int) {
 	m.putTotal(m.buckets.timestamp, m.buckets.name, total, boundTag, bound, items)
 }
 
-// histogramRoom is what the largest envelope of a histogram takes beside what they share.
+// histogramRoom returns how many bytes the largest envelope of a histogram takes beside what they share.
 func (m *Metrics) histogramRoom(names histogramNames, unit string) int {
 	m.message = envelope.AppendCounter(m.message[:0], names.bucket, 0, math.MaxUint64)
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], names.sum, unit, math.MaxFloat64)
@@ -165,8 +163,7 @@ func (m *Metrics) histogramRoom(names histogramNames, unit string) int {
 }
 
 // wellFormed reports whether a point has one bucket more than bounds, or no buckets at all, bounds that grow, and no more
-// observations in its buckets than in total. Those that are in none have no place below any bound. SDKs may end the bounds with
-// an infinity.
+// observations in its buckets than in total. SDKs may end the bounds with an infinity.
 func wellFormed(p pmetric.HistogramDataPoint) bool {
 	bounds, counts := p.ExplicitBounds(), p.BucketCounts()
 	if counts.Len() == 0 {

@@ -39,7 +39,6 @@ func bucket(le string, n uint64, tags ...string) *loggregator_v2.Envelope {
 }
 
 func TestHistograms(t *testing.T) {
-	one := func(reason Reason) map[Reason]int { return map[Reason]int{reason: 1} }
 	of := func(change func(pmetric.HistogramDataPoint), bounds []float64, buckets ...uint64) func(pmetric.Metric) {
 		return func(m pmetric.Metric) {
 			p := histogramPoint(m, bounds, buckets...)
@@ -134,7 +133,7 @@ func TestHistograms(t *testing.T) {
 			want: list(
 				total("m_count", 1, "k", "a"), bucket("+Inf", 1, "k", "a"), total("m_count", 2, "k", "b"), bucket("+Inf", 2, "k", "b"),
 			),
-			rejected: one(ReasonMalformed),
+			rejected: rejectedOnce(ReasonMalformed),
 		},
 		"delta": {
 			metric: func(m pmetric.Metric) {
@@ -152,20 +151,18 @@ func TestHistograms(t *testing.T) {
 			want: list(total("m_count", 3), bucket("+Inf", 3)),
 		},
 		"stale": {
-			metric: of(func(p pmetric.HistogramDataPoint) {
-				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
-			}, nil, 3),
-			rejected: one(ReasonStale),
+			metric:   of(func(p pmetric.HistogramDataPoint) { p.SetFlags(stale) }, nil, 3),
+			rejected: rejectedOnce(ReasonStale),
 		},
-		"bounds without buckets":        {metric: of(count(3), []float64{1}), rejected: one(ReasonMalformed)},
-		"a bucket too few":              {metric: of(nil, []float64{1, 2}, 3, 4), rejected: one(ReasonMalformed)},
-		"a bucket too many":             {metric: of(nil, []float64{1}, 3, 4, 5), rejected: one(ReasonMalformed)},
-		"buckets above the count":       {metric: of(count(6), []float64{1}, 3, 4), rejected: one(ReasonMalformed)},
-		"buckets that add up past 2^64": {metric: of(count(1), []float64{1}, math.MaxUint64, 2), rejected: one(ReasonMalformed)},
-		"bounds that fall":              {metric: of(nil, []float64{2, 1}, 3, 4, 5), rejected: one(ReasonMalformed)},
-		"infinite bounds that fall":     {metric: of(nil, []float64{math.Inf(1), math.Inf(-1)}, 3, 4, 5), rejected: one(ReasonMalformed)},
-		"bounds that are the same":      {metric: of(nil, []float64{1, 1}, 3, 4, 5), rejected: one(ReasonMalformed)},
-		"a bound that is no number":     {metric: of(nil, []float64{math.NaN()}, 3, 4), rejected: one(ReasonMalformed)},
+		"bounds without buckets":        {metric: of(count(3), []float64{1}), rejected: rejectedOnce(ReasonMalformed)},
+		"a bucket too few":              {metric: of(nil, []float64{1, 2}, 3, 4), rejected: rejectedOnce(ReasonMalformed)},
+		"a bucket too many":             {metric: of(nil, []float64{1}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
+		"buckets above the count":       {metric: of(count(6), []float64{1}, 3, 4), rejected: rejectedOnce(ReasonMalformed)},
+		"buckets that add up past 2^64": {metric: of(count(1), []float64{1}, math.MaxUint64, 2), rejected: rejectedOnce(ReasonMalformed)},
+		"bounds that fall":              {metric: of(nil, []float64{2, 1}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
+		"infinite bounds that fall":     {metric: of(nil, []float64{math.Inf(1), math.Inf(-1)}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
+		"bounds that are the same":      {metric: of(nil, []float64{1, 1}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
+		"a bound that is no number":     {metric: of(nil, []float64{math.NaN()}, 3, 4), rejected: rejectedOnce(ReasonMalformed)},
 	} {
 		t.Run(name, row.run)
 	}
@@ -197,7 +194,7 @@ func TestHistogramNames(t *testing.T) {
 	}
 }
 
-// The tags of all envelopes of a point are cut alike, so that they stay one series, and the point is cut once.
+// All envelopes of a point get the same truncated tags, so that they stay one series, and the point counts once.
 func TestHistogramTooLarge(t *testing.T) {
 	metrics, metric := oneMetric()
 	p := histogramPoint(metric, []float64{1, 2}, 3, 4, 5)
@@ -209,11 +206,11 @@ func TestHistogramTooLarge(t *testing.T) {
 		assert.Equal(t, out.envelopes[0].GetTags()["k"], e.GetTags()["k"])
 	}
 	assert.True(t, strings.HasSuffix(out.envelopes[0].GetTags()["k"], "…"))
-	assert.Equal(t, 1, out.cuts)
+	assert.Equal(t, 1, out.truncated)
 	assert.Equal(t, 1, out.items)
 }
 
-// A histogram with as many buckets as anyone has completes its item with the last envelope.
+// The last envelope of a histogram completes its item, however many buckets it has.
 func TestHistogramIsOneItem(t *testing.T) {
 	metrics, metric := oneMetric()
 	var bounds []float64

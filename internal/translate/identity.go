@@ -24,10 +24,10 @@ type Identity struct {
 	Attributes []string
 	Default    string
 	limit      int  // in bytes
-	inProcID   bool // whether it has to get through a PROCID of syslog
+	inProcID   bool // it has to get through a PROCID of syslog
 }
 
-// cleaned is i with Value and Default clean.
+// cleaned returns i with Value and Default clean.
 func (i Identity) cleaned() Identity {
 	i.Value = i.clean(i.Value)
 	i.Default = i.clean(i.Default)
@@ -51,13 +51,13 @@ func (id identity) append(b []byte) []byte {
 	return envelope.AppendInstanceID(envelope.AppendSourceID(b, id.source), id.instance)
 }
 
-// identities finds the identity of items. What the scope and the resource say is looked up once for all items of the scope.
+// identities finds the identity of items. It looks up what scope and resource say once for all items of the scope.
 type identities struct {
 	source, instance         Identity
 	baseSource, baseInstance inherited
 }
 
-// inherited is an ID that an item has from its scope or resource: the rank of the attribute in the list and its value.
+// inherited is an ID from the scope or resource of an item, with the rank of its attribute in the list.
 type inherited struct {
 	rank  int
 	value string
@@ -96,13 +96,13 @@ func (i *Identity) depends(attrs pcommon.Map, base inherited) bool {
 	return false
 }
 
-func (i *Identity) inherit(levels ...pcommon.Map) inherited {
+func (i *Identity) inherit(scopes ...pcommon.Map) inherited {
 	if i.Value != "" {
 		return inherited{rank: -1, value: i.Value}
 	}
 	for rank, key := range i.Attributes {
-		for _, l := range levels {
-			if id := i.lookUp(l, key); id != "" {
+		for _, attrs := range scopes {
+			if id := i.lookUp(attrs, key); id != "" {
 				return inherited{rank: rank, value: id}
 			}
 		}
@@ -132,7 +132,7 @@ func (i *Identity) lookUp(attrs pcommon.Map, key string) string {
 	return i.clean(id)
 }
 
-// cleanID replaces each character that is not printable ASCII, a space included, by an underscore and cuts the result to
+// cleanID replaces each character that is not printable ASCII, a space included, by an underscore and truncates the result to
 // limit bytes. A dash alone becomes an underscore too: in RFC 5424 it says that there is nothing.
 func cleanID(id string, limit int) string {
 	for i := range len(id) {

@@ -14,54 +14,41 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
-// levels are attributes, keys and values in turn.
-type levels struct{ resource, scope, record []any }
+// scoped has attributes of a resource, a scope and a record: keys and values in turn.
+type scoped struct{ resource, scope, record []any }
 
-func (l levels) logs() plog.Logs {
-	logs := plog.NewLogs()
-	rl := logs.ResourceLogs().AppendEmpty()
-	sl := rl.ScopeLogs().AppendEmpty()
-	r := sl.LogRecords().AppendEmpty()
-	r.SetTimestamp(at)
-	r.Body().SetStr("hello")
-	put(rl.Resource().Attributes(), l.resource...)
-	put(sl.Scope().Attributes(), l.scope...)
-	put(r.Attributes(), l.record...)
+func (a scoped) logs() plog.Logs {
+	logs, record := oneLog()
+	record.Body().SetStr("hello")
+	resource := logs.ResourceLogs().At(0)
+	put(resource.Resource().Attributes(), a.resource...)
+	put(resource.ScopeLogs().At(0).Scope().Attributes(), a.scope...)
+	put(record.Attributes(), a.record...)
 	return logs
 }
 
-func (l levels) metrics() pmetric.Metrics {
-	metrics := pmetric.NewMetrics()
-	rm := metrics.ResourceMetrics().AppendEmpty()
-	sm := rm.ScopeMetrics().AppendEmpty()
-	m := sm.Metrics().AppendEmpty()
-	m.SetName("m")
-	p := m.SetEmptyGauge().DataPoints().AppendEmpty()
-	p.SetTimestamp(at)
-	p.SetIntValue(1)
-	put(rm.Resource().Attributes(), l.resource...)
-	put(sm.Scope().Attributes(), l.scope...)
-	put(p.Attributes(), l.record...)
+func (a scoped) metrics() pmetric.Metrics {
+	metrics, metric := oneMetric()
+	resource := metrics.ResourceMetrics().At(0)
+	put(resource.Resource().Attributes(), a.resource...)
+	put(resource.ScopeMetrics().At(0).Scope().Attributes(), a.scope...)
+	point(asGauge(metric), a.record...).SetIntValue(1)
 	return metrics
 }
 
-func (l levels) traces() ptrace.Traces {
-	traces := ptrace.NewTraces()
-	rs := traces.ResourceSpans().AppendEmpty()
-	ss := rs.ScopeSpans().AppendEmpty()
-	s := ss.Spans().AppendEmpty()
-	s.SetStartTimestamp(at)
-	s.SetEndTimestamp(at)
-	put(rs.Resource().Attributes(), l.resource...)
-	put(ss.Scope().Attributes(), l.scope...)
-	put(s.Attributes(), l.record...)
+func (a scoped) traces() ptrace.Traces {
+	traces, span := oneSpan()
+	resource := traces.ResourceSpans().At(0)
+	put(resource.Resource().Attributes(), a.resource...)
+	put(resource.ScopeSpans().At(0).Scope().Attributes(), a.scope...)
+	put(span.Attributes(), a.record...)
 	return traces
 }
 
 func TestIdentity(t *testing.T) {
 	for name, row := range map[string]struct {
 		options          func(*Options)
-		data             levels
+		data             scoped
 		source, instance string // empty: the default
 	}{
 		"nothing": {},
@@ -75,20 +62,20 @@ func TestIdentity(t *testing.T) {
 		},
 		"forced, whatever the data says": {
 			options: func(o *Options) { o.SourceID.Value, o.InstanceID.Value = "forced", "9" },
-			data: levels{
+			data: scoped{
 				resource: []any{"cloudfoundry.app.id", "app", "cloudfoundry.app.instance.id", "1"},
 				scope:    []any{"source_id", "app", "instance_id", "1"},
 				record:   []any{"source_id", "app", "instance_id", "1"},
 			},
 			source: "forced", instance: "9",
 		},
-		"app":                  {data: levels{resource: []any{"cloudfoundry.app.id", "x", "cloudfoundry.app.instance.id", "1"}}, source: "x", instance: "1"},
-		"system":               {data: levels{resource: []any{"cloudfoundry.system.id", "x", "cloudfoundry.system.instance.id", "1"}}, source: "x", instance: "1"},
-		"cloudfoundryreceiver": {data: levels{resource: []any{"org.cloudfoundry.source_id", "x", "org.cloudfoundry.instance_id", "1"}}, source: "x", instance: "1"},
-		"forwarder agent":      {data: levels{record: []any{"source_id", "x", "instance_id", "1"}}, source: "x", instance: "1"},
-		"service":              {data: levels{resource: []any{"service.name", "x", "service.instance.id", "1"}}, source: "x", instance: "1"},
+		"app":                  {data: scoped{resource: []any{"cloudfoundry.app.id", "x", "cloudfoundry.app.instance.id", "1"}}, source: "x", instance: "1"},
+		"system":               {data: scoped{resource: []any{"cloudfoundry.system.id", "x", "cloudfoundry.system.instance.id", "1"}}, source: "x", instance: "1"},
+		"cloudfoundryreceiver": {data: scoped{resource: []any{"org.cloudfoundry.source_id", "x", "org.cloudfoundry.instance_id", "1"}}, source: "x", instance: "1"},
+		"forwarder agent":      {data: scoped{record: []any{"source_id", "x", "instance_id", "1"}}, source: "x", instance: "1"},
+		"service":              {data: scoped{resource: []any{"service.name", "x", "service.instance.id", "1"}}, source: "x", instance: "1"},
 		"attributes in their order": {
-			data: levels{resource: []any{
+			data: scoped{resource: []any{
 				"service.name", "5", "source_id", "4", "org.cloudfoundry.source_id", "3", "cloudfoundry.system.id", "2", "cloudfoundry.app.id", "1",
 				"service.instance.id", "5", "instance_id", "4", "org.cloudfoundry.instance_id", "3", "cloudfoundry.system.instance.id", "2",
 				"cloudfoundry.app.instance.id", "1",
@@ -96,14 +83,14 @@ func TestIdentity(t *testing.T) {
 			source: "1", instance: "1",
 		},
 		"the second when there is no first": {
-			data: levels{resource: []any{
+			data: scoped{resource: []any{
 				"service.name", "5", "source_id", "4", "org.cloudfoundry.source_id", "3", "cloudfoundry.system.id", "2",
 				"service.instance.id", "5", "instance_id", "4", "org.cloudfoundry.instance_id", "3", "cloudfoundry.system.instance.id", "2",
 			}},
 			source: "2", instance: "2",
 		},
 		"record before scope before resource": {
-			data: levels{
+			data: scoped{
 				resource: []any{"source_id", "resource", "instance_id", "3"},
 				scope:    []any{"source_id", "scope", "instance_id", "2"},
 				record:   []any{"source_id", "record", "instance_id", "1"},
@@ -111,35 +98,35 @@ func TestIdentity(t *testing.T) {
 			source: "record", instance: "1",
 		},
 		"scope before resource": {
-			data: levels{
+			data: scoped{
 				resource: []any{"source_id", "resource", "instance_id", "3"},
 				scope:    []any{"source_id", "scope", "instance_id", "2"},
 			},
 			source: "scope", instance: "2",
 		},
 		"an earlier attribute of the resource before a later one of the record": {
-			data: levels{
+			data: scoped{
 				resource: []any{"cloudfoundry.app.id", "app", "cloudfoundry.app.instance.id", "3"},
 				record:   []any{"service.name", "service", "service.instance.id", "1"},
 			},
 			source: "app", instance: "3",
 		},
 		"an earlier attribute of the record before a later one of the resource": {
-			data: levels{
+			data: scoped{
 				resource: []any{"service.name", "service", "service.instance.id", "3"},
 				record:   []any{"cloudfoundry.app.id", "app", "cloudfoundry.app.instance.id", "1"},
 			},
 			source: "app", instance: "1",
 		},
 		"an earlier attribute of the scope before a later one of the record": {
-			data: levels{
+			data: scoped{
 				scope:  []any{"cloudfoundry.system.id", "system", "cloudfoundry.system.instance.id", "2"},
 				record: []any{"source_id", "source", "instance_id", "1"},
 			},
 			source: "system", instance: "2",
 		},
 		"empty ones are passed over": {
-			data: levels{
+			data: scoped{
 				resource: []any{"cloudfoundry.app.id", "", "source_id", "x", "cloudfoundry.app.instance.id", "", "instance_id", "1"},
 				scope:    []any{"source_id", "", "instance_id", ""},
 				record:   []any{"source_id", "", "instance_id", ""},
@@ -147,17 +134,17 @@ func TestIdentity(t *testing.T) {
 			source: "x", instance: "1",
 		},
 		"only empty ones": {
-			data: levels{resource: []any{"service.name", "", "service.instance.id", nil}},
+			data: scoped{resource: []any{"service.name", "", "service.instance.id", nil}},
 		},
 		"values that are no strings": {
-			data:   levels{resource: []any{"service.name", true, "service.instance.id", int64(12)}},
+			data:   scoped{resource: []any{"service.name", true, "service.instance.id", int64(12)}},
 			source: "true", instance: "12",
 		},
 		"other attributes": {
 			options: func(o *Options) {
 				o.SourceID.Attributes, o.InstanceID.Attributes = []string{"k8s.pod.name"}, []string{"k8s.pod.uid"}
 			},
-			data: levels{
+			data: scoped{
 				resource: []any{"k8s.pod.name", "pod", "k8s.pod.uid", "u"},
 				record:   []any{"service.name", "x", "service.instance.id", "1"},
 			},
@@ -165,16 +152,16 @@ func TestIdentity(t *testing.T) {
 		},
 		"no attributes at all": {
 			options: func(o *Options) { o.SourceID.Attributes, o.InstanceID.Attributes = nil, nil },
-			data:    levels{resource: []any{"service.name", "x", "service.instance.id", "1"}},
+			data:    scoped{resource: []any{"service.name", "x", "service.instance.id", "1"}},
 		},
 		"as long as it may be": {
-			data: levels{resource: []any{
+			data: scoped{resource: []any{
 				"service.name", strings.Repeat("s", 48), "service.instance.id", strings.Repeat("i", 36),
 			}},
 			source: strings.Repeat("s", 48), instance: strings.Repeat("i", 36),
 		},
 		"too long": {
-			data: levels{resource: []any{
+			data: scoped{resource: []any{
 				"service.name", strings.Repeat("s", 49), "service.instance.id", strings.Repeat("i", 37),
 			}},
 			source: strings.Repeat("s", 48), instance: strings.Repeat("i", 36),
@@ -186,7 +173,7 @@ func TestIdentity(t *testing.T) {
 			source: strings.Repeat("s", 48), instance: strings.Repeat("i", 36),
 		},
 		"characters that are not printable ASCII": {
-			data:   levels{resource: []any{"service.name", "a b\tc\x00é世\x7f~!", "service.instance.id", "\xff1\xe4\xb8\n"}},
+			data:   scoped{resource: []any{"service.name", "a b\tc\x00é世\x7f~!", "service.instance.id", "\xff1\xe4\xb8\n"}},
 			source: "a_b_c____~!", instance: "_1___",
 		},
 		"characters in the configuration": {
@@ -219,8 +206,8 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// Nothing of a resource, a scope or a record reaches the next one.
-func TestIdentityOfItsOwnResource(t *testing.T) {
+// The identity of a resource, a scope or a record does not reach the next one.
+func TestIdentityPerScope(t *testing.T) {
 	logs := plog.NewLogs()
 	for _, resource := range []string{"a", "", "b"} {
 		rl := logs.ResourceLogs().AppendEmpty()

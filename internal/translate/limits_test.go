@@ -21,8 +21,8 @@ import (
 
 // nest makes v a value of nested maps and lists, so many deep; kinds decides, bit by bit, which of the two each is.
 func nest(v pcommon.Value, depth int, kinds uint64) {
-	for level := range depth {
-		if kinds>>(level%64)&1 == 0 {
+	for i := range depth {
+		if kinds>>(i%64)&1 == 0 {
 			v = v.SetEmptyMap().PutEmpty("k")
 		} else {
 			v = v.SetEmptySlice().AppendEmpty()
@@ -55,15 +55,13 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 	"body": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		logs, record := oneLog()
 		nest(record.Body())
-		out := newRecorder(t)
-		out.take(NewLogs(defaults()).Translate(logs))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
 		return string(out.envelopes[0].GetLog().GetPayload()), out
 	},
 	"attributes of a record without a body": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		logs, record := oneLog()
 		nest(record.Attributes().PutEmpty("log.iostream"))
-		out := newRecorder(t)
-		out.take(NewLogs(defaults()).Translate(logs))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
 		var attributes map[string]json.RawMessage
 		require.NoError(t, json.Unmarshal(out.envelopes[0].GetLog().GetPayload(), &attributes))
 		return out.envelopes[0].GetTags()["log.iostream"], out
@@ -72,31 +70,27 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 		logs, record := oneLog()
 		record.SetEventName("e")
 		nest(record.Body())
-		out := newRecorder(t)
-		out.take(NewLogs(defaults()).Translate(logs))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
 		return out.envelopes[0].GetEvent().GetBody(), out
 	},
 	"attribute of a resource": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		logs, record := oneLog()
 		nest(logs.ResourceLogs().At(0).Resource().Attributes().PutEmpty("k"))
 		record.Body().SetStr("hello")
-		out := newRecorder(t)
-		out.take(NewLogs(defaults()).Translate(logs))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"attribute of the resource of an event": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		logs, record := oneLog()
 		nest(logs.ResourceLogs().At(0).Resource().Attributes().PutEmpty("k"))
 		record.SetEventName("e")
-		out := newRecorder(t)
-		out.take(NewLogs(defaults()).Translate(logs))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"attribute of a scope": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, _ := oneSpan()
 		nest(traces.ResourceSpans().At(0).ScopeSpans().At(0).Scope().Attributes().PutEmpty("k"))
-		out := newRecorder(t)
-		out.take(NewTraces(defaults()).Translate(traces))
+		out := recordAll(t, NewTraces(defaults()).Translate(traces))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"attribute of a gauge": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
@@ -104,22 +98,19 @@ var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text
 		p := point(metric.SetEmptyGauge().DataPoints())
 		p.SetIntValue(1)
 		nest(p.Attributes().PutEmpty("k"))
-		out := newRecorder(t)
-		out.take(NewMetrics(defaults()).Translate(metrics))
+		out := recordAll(t, NewMetrics(defaults()).Translate(metrics))
 		return out.envelopes[0].GetTags()["k"], out
 	},
 	"identity": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, span := oneSpan()
 		nest(span.Attributes().PutEmpty("service.name"))
-		out := newRecorder(t)
-		out.take(NewTraces(defaults()).Translate(traces))
+		out := recordAll(t, NewTraces(defaults()).Translate(traces))
 		return out.envelopes[0].GetTags()["service.name"], out
 	},
 	"attribute of a span event": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, span := oneSpan()
 		nest(span.Events().AppendEmpty().Attributes().PutEmpty("k"))
-		out := newRecorder(t)
-		out.take(NewTraces(options(spanEvents)).Translate(traces))
+		out := recordAll(t, NewTraces(options(spanEvents)).Translate(traces))
 		var attributes map[string]json.RawMessage
 		body := out.envelopes[0].GetEvent().GetBody()
 		require.NoError(t, json.Unmarshal([]byte(body), &attributes))
@@ -150,33 +141,32 @@ func FuzzDepth(f *testing.F) {
 			if want > most || place == "attributes of a record without a body" && want == most {
 				truncated = 1
 			}
-			require.Equal(t, truncated, out.cuts, "truncated items, %s", place)
+			require.Equal(t, truncated, out.truncated, "truncated items, %s", place)
 			require.Equal(t, want <= most, strings.Contains(text, "innermost"), place)
 			require.Equal(t, 1, out.items)
 		}
 	})
 }
 
-// No depth takes more stack than a fixed one.
-func TestDepthTakesNoStack(t *testing.T) {
+// No depth takes more than a bounded stack.
+func TestDepthStack(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(256 << 10))
 	for place, translate := range nestedPlaces {
 		text, out := translate(t, func(v pcommon.Value) { nest(v, 800_000, 0xaaaa) })
 		assert.Less(t, len(text), 1000, place)
-		assert.Equal(t, 1, out.cuts, place)
+		assert.Equal(t, 1, out.truncated, place)
 	}
 }
 
-// What an item costs is bounded by the largest envelope, not by what its resource has.
-func TestItemCostDoesNotGrowWithTheResource(t *testing.T) {
+// The memory of an item is bounded by the largest envelope, not by the size of its resource.
+func TestItemMemory(t *testing.T) {
 	const size = 16 << 20
-	resource := levels{resource: []any{"huge", strings.Repeat("v", size)}}
+	resource := scoped{resource: []any{"huge", strings.Repeat("v", size)}}
 
 	logs := resource.logs()
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("hello")
 	l := NewLogs(defaults())
-	out := newRecorder(t)
-	out.take(l.Translate(logs))
+	out := recordAll(t, l.Translate(logs))
 	assert.Len(t, out.envelopes, 1)
 	assert.Less(t, cap(l.common), size/8)
 
@@ -186,14 +176,13 @@ func TestItemCostDoesNotGrowWithTheResource(t *testing.T) {
 	monotonic(metric).SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
 	point(metric.Sum().DataPoints()).SetDoubleValue(1.5)
 	m := NewMetrics(defaults())
-	out = newRecorder(t)
-	out.take(m.Translate(metrics))
+	out = recordAll(t, m.Translate(metrics))
 	assert.Len(t, out.envelopes, 1)
 	assert.Less(t, cap(m.common), size/8)
 }
 
-// Gauges that wait for others to share an envelope with take bounded memory, however large the tags of their resource are.
-func TestGaugesInWorkAreBounded(t *testing.T) {
+// Gauges that wait for others in the same envelope take bounded memory, however large their tags are.
+func TestGaugeGroupMemory(t *testing.T) {
 	const points = 1000
 	metrics, metric := oneMetric()
 	put(metrics.ResourceMetrics().At(0).Resource().Attributes(), "large", strings.Repeat("v", 30_000))
@@ -203,8 +192,7 @@ func TestGaugesInWorkAreBounded(t *testing.T) {
 		p.SetIntValue(int64(i))
 	}
 	m := NewMetrics(defaults())
-	out := newRecorder(t)
-	out.take(m.Translate(metrics))
+	out := recordAll(t, m.Translate(metrics))
 	out.requireItems(points)
 	assert.Len(t, out.envelopes, points)
 	held := 0
@@ -214,7 +202,7 @@ func TestGaugesInWorkAreBounded(t *testing.T) {
 	assert.Less(t, held, 2*gaugesAtMost)
 }
 
-// A large map is dropped, not cleared: that would take as long for every later use as filling it did.
+// A large map is dropped: clearing it would take as long in every later use as filling it did.
 func TestLargeMapsAreDropped(t *testing.T) {
 	var s keySet
 	fill := func(n int) {
@@ -233,8 +221,8 @@ func TestLargeMapsAreDropped(t *testing.T) {
 	assert.Equal(t, -1, s.find("32"))
 }
 
-// Parts of a payload whose time is the last there is do not go back to the year 1677.
-func TestPartsOfTheLastTime(t *testing.T) {
+// The timestamps of parts do not overflow.
+func TestLogSplitLatestTimestamp(t *testing.T) {
 	logs, record := oneLog()
 	record.SetTimestamp(1<<63 - 1)
 	record.Body().SetStr(strings.Repeat("a", 200))
@@ -245,7 +233,7 @@ func TestPartsOfTheLastTime(t *testing.T) {
 	}
 }
 
-// A source type that is shortened with other tags stays ASCII: it becomes part of a PROCID.
+// A source type that is truncated with other tags stays ASCII: it becomes part of a PROCID.
 func TestSourceTypeTruncatedWithOtherTags(t *testing.T) {
 	logs, record := oneLog()
 	record.Body().SetStr(strings.Repeat("a", 60<<10))
@@ -259,7 +247,7 @@ func TestSourceTypeTruncatedWithOtherTags(t *testing.T) {
 	assert.True(t, strings.HasSuffix(tags["k0"], "…"))
 	assert.Equal(t, strings.Repeat("T", len(tags["source_type"])), tags["source_type"])
 	assert.Less(t, len(tags["source_type"]), 89)
-	assert.Equal(t, 1, out.cuts)
+	assert.Equal(t, 1, out.truncated)
 }
 
 // seriesKeys are attribute keys that are, or become, the same as others or as the exporter's own.
@@ -314,7 +302,7 @@ func seriesOf(t *testing.T, kind int, attrs pcommon.Map) map[string]bool {
 	seriesKinds[kind](metric, attrs)
 	out := translateMetrics(t, defaults(), metrics)
 	require.Empty(t, out.rejected)
-	require.Zero(t, out.cuts)
+	require.Zero(t, out.truncated)
 	series := map[string]bool{}
 	for _, e := range out.envelopes {
 		names := []string{e.GetCounter().GetName()}
@@ -331,8 +319,8 @@ func seriesOf(t *testing.T, kind int, attrs pcommon.Map) map[string]bool {
 	return series
 }
 
-// FuzzSeriesStayApart gives two points of one metric the same attribute keys and different values: no number of the one leaves as the
-// series of the other. Keys are short enough to need no hash, and values have no semicolon, by which they are joined.
+// FuzzSeriesStayApart gives two points of one metric the same attribute keys and different values: they must not share a series. Keys
+// are too short for a hash, and values have no semicolon, which joins values.
 func FuzzSeriesStayApart(f *testing.F) {
 	f.Add(byte(1), []byte{0, 1, 1, 2, 1, 1, 0, 3, 1})
 	for seed := range uint64(12) {
@@ -365,7 +353,7 @@ func FuzzSeriesStayApart(f *testing.F) {
 	})
 }
 
-// What syslog makes of an envelope is bounded, whatever has to be escaped where.
+// FuzzSyslogSize checks that the syslog message of an envelope is bounded, escapes included.
 func FuzzSyslogSize(f *testing.F) {
 	for kind := range byte(5) {
 		f.Add(kind, `"`, uint16(33_300), uint16(10), byte(3))

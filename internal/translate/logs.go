@@ -5,7 +5,6 @@ package translate
 
 import (
 	"bytes"
-	"iter"
 	"math"
 	"strconv"
 	"strings"
@@ -19,29 +18,18 @@ import (
 // Logs translates log records to Log and Event envelopes. One goroutine at a time may use it.
 type Logs struct {
 	translator
-	logs   plog.Logs // to be translated next
-	all    iter.Seq[Envelope]
-	splits []int // where the payload in work is split
+	batches[plog.Logs]
+	parts [][]byte // of the payload in work
 }
 
 // NewLogs makes a translator of logs.
 func NewLogs(opts Options) *Logs {
 	l := &Logs{translator: newTranslator(opts, false)}
-	l.all = l.translate
+	l.init(&l.translator, l.translate)
 	return l
 }
 
-// Translate yields the envelopes of all records, once. The next call ends what is left of the sequence.
-func (l *Logs) Translate(logs plog.Logs) iter.Seq[Envelope] {
-	l.logs = logs
-	return l.all
-}
-
-func (l *Logs) translate(yield func(Envelope) bool) {
-	l.begin(yield)
-	defer l.end()
-	logs := l.logs
-	l.logs = plog.Logs{}
+func (l *Logs) translate(logs plog.Logs) {
 	for _, rl := range logs.ResourceLogs().All() {
 		l.beginResource(rl.Resource())
 		for _, sl := range rl.ScopeLogs().All() {
@@ -107,7 +95,7 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	p := l.appendAttributes(r, set|sourceTypeName.set())
 	l.appendSourceType(p, r.Attributes())
 	if len(payload) > l.opts.MaxPayload {
-		l.parts(timestamp, payload, stream(r, p))
+		l.putParts(timestamp, payload, stream(r, p))
 		return
 	}
 	logPayload(l, timestamp, payload, stream(r, p))
@@ -123,7 +111,7 @@ func (l *Logs) appendAttributes(r plog.LogRecord, set ownKeys) *plan {
 	return p
 }
 
-// appendSourceType appends the tag source_type of a Log: that of the attributes or, without one, of the process.
+// appendSourceType appends the tag source_type of a Log: from the attributes, else from the process.
 func (l *Logs) appendSourceType(p *plan, attrs pcommon.Map) {
 	sourceType := ""
 	switch {
@@ -158,13 +146,18 @@ var severities = func() (names [plog.SeverityNumberFatal4 + 1]string) {
 // severityPrefix is what the forwarder agent's OTLP has before the name of a severity.
 const severityPrefix = "SEVERITY_NUMBER_"
 
-// severity is a record's own text or, without one, the name of its number; empty if it has neither.
+// severity returns a record's own text or, without one, the name of its number; empty if it has neither.
 func severity(r plog.LogRecord) string {
 	if text := strings.TrimPrefix(r.SeverityText(), severityPrefix); text != "" {
 		return text
 	}
-	if n := r.SeverityNumber(); 0 <= n && int(n) < len(severities) {
-		return severities[n]
+	return nameOf(severities[:], r.SeverityNumber())
+}
+
+// nameOf returns the name of a value of an enum; empty for one that has none.
+func nameOf[E ~int32](names []string, value E) string {
+	if 0 <= value && int(value) < len(names) {
+		return names[value]
 	}
 	return ""
 }
@@ -181,8 +174,8 @@ func cleanSourceType(sourceType string, syslogSafe bool) (clean string, truncate
 	return clean, clean != sourceType
 }
 
-// event reports whether a record is an event: one with an event name, or one whose body is a map of two strings, title and
-// body, which is what the forwarder agent makes of an Event envelope.
+// event reports whether a record is an event: one with an event name, or with a body that is a map of two strings, title and body,
+// as the forwarder agent makes of an Event envelope.
 func (l *Logs) event(r plog.LogRecord) (title, body string, ok bool) {
 	if r.EventName() != "" {
 		return r.EventName(), l.text(r.Body()), true
@@ -198,8 +191,7 @@ func (l *Logs) event(r plog.LogRecord) (title, body string, ok bool) {
 	return t.Str(), b.Str(), true
 }
 
-// payload is what a log says: its body or, without one, its attributes as JSON or, without these too, the name of the event that
-// it is. It is empty when there is nothing to say.
+// payload returns the body of a record, else its attributes as JSON, else the name of the event that it is. It may be empty.
 func (l *Logs) payload(r plog.LogRecord) []byte {
 	var p []byte
 	if r.Body().Type() == pcommon.ValueTypeBytes {
@@ -216,7 +208,7 @@ func (l *Logs) payload(r plog.LogRecord) []byte {
 	return []byte(l.json(r.Attributes()))
 }
 
-// saysSomething reports whether a payload is not empty for Log Cache, which refuses one that is. The syslog agent takes NULs out.
+// saysSomething reports whether Log Cache takes a payload: it refuses an empty one, and the syslog agent takes NULs out.
 func saysSomething[P string | []byte](payload P) bool {
 	for i := range len(payload) {
 		if payload[i] != 0 {
@@ -226,12 +218,10 @@ func saysSomething[P string | []byte](payload P) bool {
 	return false
 }
 
-// stream is the stream that a record was written to. p is the plan of its attributes.
+// stream returns the stream that a record was written to. p is the plan of its attributes.
 func stream(r plog.LogRecord, p *plan) envelope.LogType {
-	if !p.ioStream {
-		return severityStream(r)
-	}
-	if v, ok := r.Attributes().Get(ioStreamKey); ok {
+	if p.ioStream {
+		v, _ := r.Attributes().Get(ioStreamKey)
 		switch v.Str() { // Empty for a value that is no string.
 		case "stderr":
 			return envelope.Err
@@ -239,10 +229,6 @@ func stream(r plog.LogRecord, p *plan) envelope.LogType {
 			return envelope.Out
 		}
 	}
-	return severityStream(r)
-}
-
-func severityStream(r plog.LogRecord) envelope.LogType {
 	if r.SeverityNumber() >= plog.SeverityNumberError {
 		return envelope.Err
 	}
@@ -262,24 +248,25 @@ func logPayload[P string | []byte](l *Logs, timestamp int64, payload P, stream e
 // partInterval is the time between two parts of a payload, in nanoseconds: the least that syslog can tell apart.
 const partInterval = 1000
 
-// parts yields several Logs for a long payload. Part k of n has the tag part with the value k/n, and comes k microseconds after the
+// putParts yields several Logs for a long payload. Part k of n has the tag part with the value k/n, and comes k microseconds after the
 // record's time, so that the parts sort.
-func (l *Logs) parts(timestamp int64, payload []byte, stream envelope.LogType) {
+func (l *Logs) putParts(timestamp int64, payload []byte, stream envelope.LogType) {
 	l.split(payload)
+	defer clear(l.parts) // They are data.
 	longest := 0
-	for k, end := range l.splits {
-		longest = max(longest, end-l.partStart(k))
+	for _, part := range l.parts {
+		longest = max(longest, len(part))
 	}
-	n := strconv.Itoa(len(l.splits))
+	n := strconv.Itoa(len(l.parts))
 	if !l.fit(envelope.Size(longest)+logRoom+tagSize(len(partTag), 2*len(n)+1), longest) {
 		l.reject(ReasonTooLarge, 1)
 		return
 	}
-	timestamp = min(timestamp, math.MaxInt64-int64(len(l.splits))*partInterval)
-	for k, end := range l.splits {
-		l.message = envelope.AppendLog(l.message[:0], payload[l.partStart(k):end], stream)
+	timestamp = min(timestamp, math.MaxInt64-int64(len(l.parts))*partInterval)
+	for k, part := range l.parts {
+		l.message = envelope.AppendLog(l.message[:0], part, stream)
 		items := 0
-		if k == len(l.splits)-1 {
+		if k == len(l.parts)-1 {
 			items = 1
 		}
 		l.emit(timestamp+int64(k+1)*partInterval, partTag, strconv.Itoa(k+1)+"/"+n, items)
@@ -291,26 +278,17 @@ const (
 	logRoom = 10 // what a Log takes beside its payload
 )
 
-func (l *Logs) partStart(k int) int {
-	if k == 0 {
-		return 0
-	}
-	return l.splits[k-1]
-}
-
-// split finds where the parts of a payload end: after a line end if there is one in the last quarter of the part, else
-// between two characters.
+// split makes the parts of a payload. Each ends after a line end if there is one in the last quarter of the part, else between two
+// characters.
 func (l *Logs) split(payload []byte) {
-	l.splits = l.splits[:0]
-	start := 0
-	for limit := l.opts.MaxPayload; len(payload)-start > limit; {
-		part := payload[start : start+limit+1] // one more, to see whether a character begins there
-		end := bytes.LastIndexByte(part[:limit], '\n') + 1
+	l.parts = l.parts[:0]
+	for limit := l.opts.MaxPayload; len(payload) > limit; {
+		end := bytes.LastIndexByte(payload[:limit], '\n') + 1
 		if end <= limit-limit/4 {
-			end = runeStart(part, limit)
+			end = runeStart(payload[:limit+1], limit) // One more, to see whether a character begins there.
 		}
-		start += end
-		l.splits = append(l.splits, start)
+		l.parts = append(l.parts, payload[:end])
+		payload = payload[end:]
 	}
-	l.splits = append(l.splits, len(payload))
+	l.parts = append(l.parts, payload)
 }

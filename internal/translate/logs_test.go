@@ -59,7 +59,7 @@ func (row logRow) run(t *testing.T) {
 	row.record(record)
 	out := translateLogs(t, options(row.options), logs)
 	if row.rejected != "" {
-		out.requireRejected(map[Reason]int{row.rejected: 1})
+		out.requireRejected(rejectedOnce(row.rejected))
 		out.requireEnvelopes()
 		return
 	}
@@ -128,13 +128,13 @@ func TestLogPayload(t *testing.T) {
 	}
 }
 
-// The attributes of scope and resource are no body.
-func TestEmptyLogWithAResource(t *testing.T) {
-	logs := levels{resource: []any{"a", "1"}, scope: []any{"b", "2"}}.logs()
+// The attributes of scope and resource do not become the body.
+func TestEmptyLogWithResource(t *testing.T) {
+	logs := scoped{resource: []any{"a", "1"}, scope: []any{"b", "2"}}.logs()
 	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
 	out := translateLogs(t, defaults(), logs)
 	out.requireEnvelopes()
-	out.requireRejected(map[Reason]int{ReasonEmpty: 1})
+	out.requireRejected(rejectedOnce(ReasonEmpty))
 }
 
 func TestLogStream(t *testing.T) {
@@ -249,46 +249,46 @@ func TestLogIDs(t *testing.T) {
 func TestLogSourceType(t *testing.T) {
 	for name, row := range map[string]struct {
 		options func(*Options)
-		data    levels
+		data    scoped
 		want    []string
 	}{
 		"none":       {want: []string{"source_type", "OTEL"}},
 		"configured": {options: func(o *Options) { o.SourceType = "MINE" }, want: []string{"source_type", "MINE"}},
 		"attribute of the record": {
-			data: levels{record: []any{"source_type", "APP/TASK/x", "process_type", "web"}},
+			data: scoped{record: []any{"source_type", "APP/TASK/x", "process_type", "web"}},
 			want: []string{"source_type", "APP/TASK/x", "process_type", "web"},
 		},
 		"attribute of the resource": {
-			data: levels{resource: []any{"source_type", "RTR"}},
+			data: scoped{resource: []any{"source_type", "RTR"}},
 			want: []string{"source_type", "RTR"},
 		},
 		"attribute of the cloudfoundryreceiver": {
-			data: levels{resource: []any{"org.cloudfoundry.source_type", "RTR"}},
+			data: scoped{resource: []any{"org.cloudfoundry.source_type", "RTR"}},
 			want: []string{"source_type", "RTR"},
 		},
 		"process type of the semantic conventions": {
-			data: levels{resource: []any{"cloudfoundry.process.type", "web"}},
+			data: scoped{resource: []any{"cloudfoundry.process.type", "web"}},
 			want: []string{"source_type", "APP/PROC/WEB", "process_type", "web"},
 		},
 		"process type of the platform": {
-			data: levels{scope: []any{"process_type", "worker-1"}},
+			data: scoped{scope: []any{"process_type", "worker-1"}},
 			want: []string{"source_type", "APP/PROC/WORKER-1", "process_type", "worker-1"},
 		},
 		"too long for a PROCID of syslog": {
-			data: levels{record: []any{"source_type", strings.Repeat("x", 90)}},
+			data: scoped{record: []any{"source_type", strings.Repeat("x", 90)}},
 			want: []string{"source_type", strings.Repeat("x", 89)},
 		},
 		"not fit for a PROCID of syslog": {
-			data: levels{record: []any{"source_type", "My Größe"}},
+			data: scoped{record: []any{"source_type", "My Größe"}},
 			want: []string{"source_type", "My_Gr__e"},
 		},
 		"which need not be fit": {
 			options: func(o *Options) { o.SyslogSafe = false },
-			data:    levels{record: []any{"source_type", "My Größe"}},
+			data:    scoped{record: []any{"source_type", "My Größe"}},
 			want:    []string{"source_type", "My Größe"},
 		},
 		"empty process type": {
-			data: levels{resource: []any{"cloudfoundry.process.type", ""}},
+			data: scoped{resource: []any{"cloudfoundry.process.type", ""}},
 			want: []string{"source_type", "OTEL", "process_type", ""},
 		},
 	} {
@@ -401,7 +401,7 @@ func TestLogSplitByDefault(t *testing.T) {
 	record.Body().SetStr(payload)
 	out := translateLogs(t, defaults(), logs)
 	out.requireEnvelopes(stdout(payload))
-	assert.Zero(t, out.cuts)
+	assert.Zero(t, out.truncated)
 
 	record.Body().SetStr(payload + "b")
 	out = translateLogs(t, defaults(), logs)
@@ -409,7 +409,7 @@ func TestLogSplitByDefault(t *testing.T) {
 }
 
 // JSON bodies are split as well.
-func TestLogSplitOfAMap(t *testing.T) {
+func TestLogSplitMap(t *testing.T) {
 	logs, record := oneLog()
 	record.Body().SetEmptyMap().PutStr("k", strings.Repeat("v", 70))
 	out := translateLogs(t, options(func(o *Options) { o.MaxPayload = 64 }), logs)
@@ -419,21 +419,21 @@ func TestLogSplitOfAMap(t *testing.T) {
 	)
 }
 
-// An item that is split is cut, or rejected, once.
+// A record that is split is truncated, or rejected, once.
 func TestLogSplitTooLarge(t *testing.T) {
 	logs, record := oneLog()
 	record.Body().SetStr(strings.Repeat("a", 200_000))
 	put(record.Attributes(), "k", strings.Repeat("v", 200_000))
 	out := translateLogs(t, defaults(), logs)
 	require.Len(t, out.envelopes, 4)
-	assert.Equal(t, 1, out.cuts)
+	assert.Equal(t, 1, out.truncated)
 	assert.Equal(t, 1, out.items)
 	for _, e := range out.envelopes {
 		assert.Equal(t, out.envelopes[0].GetTags()["k"], e.GetTags()["k"], "all parts have the same tags")
 	}
 }
 
-func TestLogSplitOfAnything(t *testing.T) {
+func TestLogSplitRandom(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	pieces := []string{"a", "é", "世", "😀", "\n", "\x00", "\xff", "\xbf", "\xe4\xb8", "line of text", strings.Repeat("x", 30)}
 	for range 300 {
@@ -474,7 +474,7 @@ func TestLogSplitOfAnything(t *testing.T) {
 	}
 }
 
-func TestLogsInTheirOrder(t *testing.T) {
+func TestLogOrder(t *testing.T) {
 	logs := plog.NewLogs()
 	var want []string
 	for i := range 2 {

@@ -6,7 +6,6 @@ package translate
 import (
 	"encoding/binary"
 	"hash/maphash"
-	"iter"
 	"math"
 	"strings"
 
@@ -20,8 +19,7 @@ import (
 // Metrics translates data points to Gauge and Counter envelopes. One goroutine at a time may use it.
 type Metrics struct {
 	translator
-	metrics   pmetric.Metrics // to be translated next
-	all       iter.Seq[Envelope]
+	batches[pmetric.Metrics]
 	gauges    gaugeGroups
 	fractions fractions
 	gauge     []byte // the gauge metric in work
@@ -30,36 +28,19 @@ type Metrics struct {
 	named           cache[metricKey, string]
 	histogramsNamed cache[string, histogramNames]
 	numbersMade     cache[float64, string]
-	now             int64 // the time of points that have none; one for all of a push, so that they can share envelopes
+	now             int64 // the time of points that have none; one for a batch, so that they can share envelopes
 }
 
 // NewMetrics makes a translator of metrics.
 func NewMetrics(opts Options) *Metrics {
-	m := &Metrics{
-		translator: newTranslator(opts, opts.PrometheusNames),
-		fractions:  newFractions(),
-
-		named:           cache[metricKey, string]{},
-		histogramsNamed: cache[string, histogramNames]{},
-		numbersMade:     cache[float64, string]{},
-	}
+	m := &Metrics{translator: newTranslator(opts, opts.PrometheusNames), fractions: newFractions()}
 	m.sorts = true
-	m.all = m.translate
+	m.init(&m.translator, m.translate)
 	return m
 }
 
-// Translate yields the envelopes of all data points, once. The next call ends what is left of the sequence.
-func (m *Metrics) Translate(metrics pmetric.Metrics) iter.Seq[Envelope] {
-	m.metrics = metrics
-	return m.all
-}
-
-func (m *Metrics) translate(yield func(Envelope) bool) {
-	m.begin(yield)
-	defer m.end()
+func (m *Metrics) translate(metrics pmetric.Metrics) {
 	m.gauges.reset() // A sequence that was not read to its end leaves some.
-	metrics := m.metrics
-	m.metrics = pmetric.Metrics{}
 	m.now = m.timestamp()
 	for _, rm := range metrics.ResourceMetrics().All() {
 		m.beginResource(rm.Resource())
@@ -76,14 +57,14 @@ func (m *Metrics) translate(yield func(Envelope) bool) {
 	}
 }
 
-// metricKey is what the name of a metric is made of.
+// metricKey has what the name of a metric in envelopes depends on.
 type metricKey struct {
 	name, unit string
 	kind       pmetric.MetricType
 	monotonic  bool
 }
 
-// name is the name of a metric in envelopes. Names that are the same on the wire are the same here.
+// name returns the name of a metric in envelopes. Names that are the same on the wire are the same here.
 func (m *Metrics) name(metric pmetric.Metric) string {
 	if !m.opts.PrometheusNames {
 		return envelope.ValidUTF8(metric.Name())
@@ -106,8 +87,8 @@ func (m *Metrics) name(metric pmetric.Metric) string {
 	return name
 }
 
-// prometheusName is the name that Log Cache's PromQL has for a metric, with suffixes for unit and type. Each character that it
-// lacks becomes an underscore. A metric whose own name has no letter or digit that PromQL has is called metric_ and the FNV-1a hash of the name.
+// prometheusName makes a name for Log Cache's PromQL, with suffixes for unit and type. Each character that PromQL lacks becomes an
+// underscore. A name without any letter or digit of PromQL becomes metric_ and its FNV-1a hash.
 func prometheusName(key metricKey) string {
 	metric := pmetric.NewMetric()
 	metric.SetName(key.name)
@@ -177,7 +158,7 @@ func (m *Metrics) sum(name string, metric pmetric.Metric) {
 	m.numbers(name, sum.DataPoints(), point)
 }
 
-// numbers calls point for each point that has a finite number, and rejects those for which that returns a reason.
+// numbers calls point for each point that has a finite number, and rejects the others and those with a reason.
 func (m *Metrics) numbers(name string, points pmetric.NumberDataPointSlice, point func(pmetric.NumberDataPoint) Reason) {
 	if name == "" {
 		m.reject(ReasonMalformed, points.Len())
@@ -188,9 +169,7 @@ func (m *Metrics) numbers(name string, points pmetric.NumberDataPointSlice, poin
 		if reason == "" {
 			reason = point(p)
 		}
-		if reason != "" {
-			m.reject(reason, 1)
-		}
+		m.reject(reason, 1)
 	}
 }
 
@@ -208,9 +187,8 @@ func unusable(p pmetric.NumberDataPoint) Reason {
 
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// encodeCommon encodes what all envelopes of a point share, and makes it fit; see fit. The instance ID is also a tag: PromQL can match it
-// only as a tag, and without it the agent would add the deltas of all instances together. own is the key of a tag that the
-// envelopes have beside that, if there is one.
+// encodeCommon encodes what all envelopes of a point share, and makes it fit; see fit. The instance ID is also a tag: PromQL matches
+// tags only, and without it the agent would add the deltas of all instances together. own is that of the plan.
 func (m *Metrics) encodeCommon(attrs pcommon.Map, own string, room int, texts ...string) bool {
 	m.common, _ = m.appendItem(m.common[:0], attrs, own, 0)
 	return m.fit(room, 0, texts...)
@@ -237,7 +215,7 @@ func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
 	return ""
 }
 
-// wholePart is the number of a monotonic sum, truncated to an integer.
+// wholePart returns the number of a monotonic sum, truncated to an integer.
 func wholePart(p pmetric.NumberDataPoint) (uint64, Reason) {
 	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {
 		if p.IntValue() < 0 {
@@ -305,7 +283,7 @@ const gaugesAtMost = 4 << 20
 
 // putGauges yields the Gauge envelopes of a scope, in the order of their first points.
 func (m *Metrics) putGauges() {
-	for i := range m.gauges.inUse() {
+	for i := range m.gauges.groups[:m.gauges.used] {
 		g := &m.gauges.groups[i]
 		m.common = append(m.common[:0], g.common...)
 		m.message = envelope.AppendGauge(m.message[:0], g.metrics)
@@ -335,8 +313,6 @@ type gaugeGroup struct {
 	points          int
 	truncated       int // of the points
 }
-
-func (g *gaugeGroups) inUse() []gaugeGroup { return g.groups[:g.used] }
 
 func (g *gaugeGroups) reset() {
 	g.used, g.size = 0, 0
@@ -395,7 +371,7 @@ type fractions struct {
 	stream        uint64 // that carried was last asked for
 }
 
-// rememberedStreams is half of the counters of which the agent keeps totals.
+// rememberedStreams is half of the number of counters that the agent keeps totals of.
 const rememberedStreams = 5000
 
 func newFractions() fractions {

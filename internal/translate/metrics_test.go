@@ -100,7 +100,7 @@ func (row metricRow) run(t *testing.T) {
 	out := translateMetrics(t, options(row.options), metrics)
 	out.requireEnvelopes(row.want...)
 	out.requireRejected(row.rejected)
-	assert.Zero(t, out.cuts)
+	assert.Zero(t, out.truncated)
 }
 
 func list(envelopes ...*loggregator_v2.Envelope) []*loggregator_v2.Envelope { return envelopes }
@@ -123,46 +123,45 @@ func TestNumbers(t *testing.T) {
 		}
 	}
 	asGauges := func(o *Options) { o.DoubleSumsAsGauges = true }
-	one := func(reason Reason) map[Reason]int { return map[Reason]int{reason: 1} }
 	for name, row := range map[string]metricRow{
 		"gauge, double":        {metric: gaugeAt(-2.5), want: list(gauge("m", "", -2.5))},
 		"gauge, int":           {metric: gaugeAt(-3), want: list(gauge("m", "", -3))},
 		"gauge, large int":     {metric: gaugeAt(int64(math.MaxInt64)), want: list(gauge("m", "", 1<<63))},
 		"gauge, zero":          {metric: gaugeAt(0.0), want: list(gauge("m", "", 0))},
-		"gauge, NaN":           {metric: gaugeAt(math.NaN()), rejected: one(ReasonNotFinite)},
-		"gauge, infinity":      {metric: gaugeAt(math.Inf(1)), rejected: one(ReasonNotFinite)},
-		"gauge, less infinity": {metric: gaugeAt(math.Inf(-1)), rejected: one(ReasonNotFinite)},
-		"gauge, no number":     {metric: gaugeAt(nil), rejected: one(ReasonEmpty)},
+		"gauge, NaN":           {metric: gaugeAt(math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
+		"gauge, infinity":      {metric: gaugeAt(math.Inf(1)), rejected: rejectedOnce(ReasonNotFinite)},
+		"gauge, less infinity": {metric: gaugeAt(math.Inf(-1)), rejected: rejectedOnce(ReasonNotFinite)},
+		"gauge, no number":     {metric: gaugeAt(nil), rejected: rejectedOnce(ReasonEmpty)},
 		"gauge, stale": {
 			metric: func(m pmetric.Metric) {
 				p := point(m.SetEmptyGauge().DataPoints())
-				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+				p.SetFlags(stale)
 				point(m.Gauge().DataPoints()).SetIntValue(1)
 			},
-			want: list(gauge("m", "", 1)), rejected: one(ReasonStale),
+			want: list(gauge("m", "", 1)), rejected: rejectedOnce(ReasonStale),
 		},
 
 		"not monotonic, cumulative, int":         {metric: sumAt(false, cumulative, -3), want: list(gauge("m", "", -3))},
 		"not monotonic, cumulative, double":      {metric: sumAt(false, cumulative, 3.5), want: list(gauge("m", "", 3.5))},
-		"not monotonic, cumulative, NaN":         {metric: sumAt(false, cumulative, math.NaN()), rejected: one(ReasonNotFinite)},
+		"not monotonic, cumulative, NaN":         {metric: sumAt(false, cumulative, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
 		"not monotonic, delta":                   {metric: sumAt(false, asDelta, 3, 4.5), rejected: map[Reason]int{ReasonTemporality: 2}},
 		"not monotonic, of no known temporality": {metric: sumAt(false, unspecified, 3), want: list(gauge("m", "", 3))},
 
 		"cumulative, int":                     {metric: sumAt(true, cumulative, 42), want: list(total("m_total", 42))},
 		"cumulative, zero":                    {metric: sumAt(true, cumulative, 0), want: list(total("m_total", 0))},
 		"cumulative, largest int":             {metric: sumAt(true, cumulative, int64(math.MaxInt64)), want: list(total("m_total", math.MaxInt64))},
-		"cumulative, negative int":            {metric: sumAt(true, cumulative, -1, 5), want: list(total("m_total", 5)), rejected: one(ReasonNegative)},
-		"cumulative, no number":               {metric: sumAt(true, cumulative, nil), rejected: one(ReasonEmpty)},
+		"cumulative, negative int":            {metric: sumAt(true, cumulative, -1, 5), want: list(total("m_total", 5)), rejected: rejectedOnce(ReasonNegative)},
+		"cumulative, no number":               {metric: sumAt(true, cumulative, nil), rejected: rejectedOnce(ReasonEmpty)},
 		"monotonic, of no known temporality":  {metric: sumAt(true, unspecified, 3), want: list(total("m_total", 3))},
 		"cumulative, double":                  {metric: sumAt(true, cumulative, 2.9), want: list(total("m_total", 2))},
 		"cumulative, double below one":        {metric: sumAt(true, cumulative, 0.9), want: list(total("m_total", 0))},
 		"cumulative, double, whole":           {metric: sumAt(true, cumulative, 1e15), want: list(total("m_total", 1e15))},
 		"cumulative, double above int64":      {metric: sumAt(true, cumulative, 0x1p63), want: list(total("m_total", 1<<63))},
 		"cumulative, double, largest that is": {metric: sumAt(true, cumulative, math.Nextafter(0x1p64, 0)), want: list(total("m_total", math.MaxUint64-2047))},
-		"cumulative, double, out of range":    {metric: sumAt(true, cumulative, 0x1p64), rejected: one(ReasonOutOfRange)},
-		"cumulative, double, negative":        {metric: sumAt(true, cumulative, -1.5), rejected: one(ReasonNegative)},
-		"cumulative, double, NaN":             {metric: sumAt(true, cumulative, math.NaN()), rejected: one(ReasonNotFinite)},
-		"cumulative, double, infinity":        {metric: sumAt(true, cumulative, math.Inf(1)), rejected: one(ReasonNotFinite)},
+		"cumulative, double, out of range":    {metric: sumAt(true, cumulative, 0x1p64), rejected: rejectedOnce(ReasonOutOfRange)},
+		"cumulative, double, negative":        {metric: sumAt(true, cumulative, -1.5), rejected: rejectedOnce(ReasonNegative)},
+		"cumulative, double, NaN":             {metric: sumAt(true, cumulative, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
+		"cumulative, double, infinity":        {metric: sumAt(true, cumulative, math.Inf(1)), rejected: rejectedOnce(ReasonNotFinite)},
 		"cumulative, the error does not add up": {
 			metric: sumAt(true, cumulative, 0.75, 1.5, 2.25, 3.0),
 			want:   list(total("m_total", 0), total("m_total", 1), total("m_total", 2), total("m_total", 3)),
@@ -171,16 +170,16 @@ func TestNumbers(t *testing.T) {
 		"as gauge: out of range":      {options: asGauges, metric: sumAt(true, cumulative, 0x1p70), want: list(gauge("m_total", "", 0x1p70))},
 		"as gauge: an int is none":    {options: asGauges, metric: sumAt(true, cumulative, 2), want: list(total("m_total", 2))},
 		"as gauge: a delta is none":   {options: asGauges, metric: sumAt(true, asDelta, 2.0), want: list(delta("m_total", 2))},
-		"as gauge: NaN":               {options: asGauges, metric: sumAt(true, cumulative, math.NaN()), rejected: one(ReasonNotFinite)},
+		"as gauge: NaN":               {options: asGauges, metric: sumAt(true, cumulative, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
 		"delta, int":                  {metric: sumAt(true, asDelta, 5), want: list(delta("m_total", 5))},
-		"delta, zero":                 {metric: sumAt(true, asDelta, 5, 0, 6), want: list(delta("m_total", 5), delta("m_total", 6)), rejected: one(ReasonZeroDelta)},
-		"delta, negative":             {metric: sumAt(true, asDelta, -1), rejected: one(ReasonNegative)},
+		"delta, zero":                 {metric: sumAt(true, asDelta, 5, 0, 6), want: list(delta("m_total", 5), delta("m_total", 6)), rejected: rejectedOnce(ReasonZeroDelta)},
+		"delta, negative":             {metric: sumAt(true, asDelta, -1), rejected: rejectedOnce(ReasonNegative)},
 		"delta, double":               {metric: sumAt(true, asDelta, 5.0), want: list(delta("m_total", 5))},
-		"delta, double, zero":         {metric: sumAt(true, asDelta, 0.0), rejected: one(ReasonZeroDelta)},
-		"delta, double, negative":     {metric: sumAt(true, asDelta, -0.5), rejected: one(ReasonNegative)},
-		"delta, double, NaN":          {metric: sumAt(true, asDelta, math.NaN()), rejected: one(ReasonNotFinite)},
-		"delta, double, infinity":     {metric: sumAt(true, asDelta, math.Inf(1)), rejected: one(ReasonNotFinite)},
-		"delta, double, out of range": {metric: sumAt(true, asDelta, 0x1p64), rejected: one(ReasonOutOfRange)},
+		"delta, double, zero":         {metric: sumAt(true, asDelta, 0.0), rejected: rejectedOnce(ReasonZeroDelta)},
+		"delta, double, negative":     {metric: sumAt(true, asDelta, -0.5), rejected: rejectedOnce(ReasonNegative)},
+		"delta, double, NaN":          {metric: sumAt(true, asDelta, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
+		"delta, double, infinity":     {metric: sumAt(true, asDelta, math.Inf(1)), rejected: rejectedOnce(ReasonNotFinite)},
+		"delta, double, out of range": {metric: sumAt(true, asDelta, 0x1p64), rejected: rejectedOnce(ReasonOutOfRange)},
 		"delta, the fraction is carried over": {
 			metric: sumAt(true, asDelta, 0.5, 0.25, 0.25, 2.75, 0.25),
 			want:   list(delta("m_total", 1), delta("m_total", 2), delta("m_total", 1)), rejected: map[Reason]int{ReasonZeroDelta: 2},
@@ -189,9 +188,9 @@ func TestNumbers(t *testing.T) {
 			metric: func(m pmetric.Metric) {
 				p := point(deltas(m).DataPoints())
 				p.SetIntValue(3)
-				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
+				p.SetFlags(stale)
 			},
-			rejected: one(ReasonStale),
+			rejected: rejectedOnce(ReasonStale),
 		},
 		"of no kind": {metric: func(pmetric.Metric) {}},
 		"gauge, no timestamp": {
@@ -265,7 +264,7 @@ func TestMetricNames(t *testing.T) {
 			out := translateMetrics(t, options(row.options), metrics)
 			if row.want == "" {
 				out.requireEnvelopes()
-				out.requireRejected(map[Reason]int{ReasonMalformed: 1})
+				out.requireRejected(rejectedOnce(ReasonMalformed))
 				return
 			}
 			if metric.Type() == pmetric.MetricTypeGauge {
@@ -284,29 +283,29 @@ func asCounter(m pmetric.Metric) pmetric.NumberDataPointSlice { return monotonic
 func TestInstanceIDTag(t *testing.T) {
 	for name, row := range map[string]struct {
 		options  func(*Options)
-		data     levels
+		data     scoped
 		instance string
 		tags     []string
 	}{
 		"the default": {instance: "0", tags: []string{"instance_id", "0"}},
 		"of an attribute": {
-			data: levels{resource: []any{"service.instance.id", "7"}}, instance: "7",
+			data: scoped{resource: []any{"service.instance.id", "7"}}, instance: "7",
 			tags: []string{"instance_id", "7", "service_instance_id", "7"},
 		},
 		"of the attribute that is no tag": {
-			data: levels{record: []any{"instance_id", "7"}}, instance: "7",
+			data: scoped{record: []any{"instance_id", "7"}}, instance: "7",
 			tags: []string{"instance_id", "7"},
 		},
 		"of the attribute of the semantic conventions": {
-			data: levels{resource: []any{"cloudfoundry.app.instance.id", "7"}}, instance: "7",
+			data: scoped{resource: []any{"cloudfoundry.app.instance.id", "7"}}, instance: "7",
 			tags: []string{"instance_id", "7"},
 		},
 		"as it is in the envelope": {
-			data: levels{record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}}, instance: "__" + strings.Repeat("i", 34),
+			data: scoped{record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}}, instance: "__" + strings.Repeat("i", 34),
 			tags: []string{"instance_id", "__" + strings.Repeat("i", 34)},
 		},
 		"beside an attribute that becomes it": {
-			data: levels{record: []any{"instance.id", "x", "source.id", "y"}}, instance: "0",
+			data: scoped{record: []any{"instance.id", "x", "source.id", "y"}}, instance: "0",
 			tags: []string{"instance_id", "0", "exported_instance_id", "x", "exported_source_id", "y"},
 		},
 		"none": {options: func(o *Options) { o.InstanceID.Default = "" }},
@@ -329,39 +328,33 @@ func TestInstanceIDTag(t *testing.T) {
 
 // Logs and spans have the instance ID as a field only.
 func TestNoInstanceIDTagElsewhere(t *testing.T) {
-	data := levels{resource: []any{"instance_id", "7"}}
+	data := scoped{resource: []any{"instance_id", "7"}}
 	requireTags(t, []string{"source_type", "OTEL"}, translateLogs(t, defaults(), data.logs()))
 	requireTags(t, nil, translateTraces(t, defaults(), data.traces()))
 }
 
-func TestGaugesShareAnEnvelope(t *testing.T) {
-	type scopes = pmetric.ScopeMetricsSlice
-	add := func(scope pmetric.ScopeMetrics, name string, value int64, attrs ...any) pmetric.NumberDataPoint {
-		m := scope.Metrics().AppendEmpty()
-		m.SetName(name)
-		p := point(m.SetEmptyGauge().DataPoints(), attrs...)
-		p.SetIntValue(value)
-		return p
+func TestGaugeGroups(t *testing.T) {
+	type in struct {
+		name  string
+		value float64
+		attrs []any
+	}
+	kv, kw := []any{"k", "v"}, []any{"k", "w"}
+	points := func(s pmetric.ScopeMetricsSlice, i int) pmetric.NumberDataPoint {
+		return s.At(0).Metrics().At(i).Gauge().DataPoints().At(0)
 	}
 	for name, row := range map[string]struct {
 		options func(*Options)
-		fill    func(scopes)
+		gauges  []in // of one scope
+		change  func(pmetric.ScopeMetricsSlice)
 		want    []*loggregator_v2.Envelope
 	}{
-		"two metrics": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a", 1, "k", "v")
-				add(scope, "b", 2, "k", "v")
-			},
-			want: list(also(gauge("a", "", 1, "k", "v"), "b", "", 2)),
-		},
+		"two metrics": {gauges: []in{{"a", 1, kv}, {"b", 2, kv}}, want: list(also(gauge("a", "", 1, "k", "v"), "b", "", 2))},
 		"with their units, a sum among them": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a", 1)
-				scope.Metrics().At(0).SetUnit("By")
-				m := scope.Metrics().AppendEmpty()
+			gauges: []in{{"a", 1, nil}},
+			change: func(s pmetric.ScopeMetricsSlice) {
+				s.At(0).Metrics().At(0).SetUnit("By")
+				m := s.At(0).Metrics().AppendEmpty()
 				m.SetName("b")
 				m.SetUnit("s")
 				point(sumOf(m, false, pmetric.AggregationTemporalityCumulative).DataPoints()).SetDoubleValue(2.5)
@@ -369,118 +362,80 @@ func TestGaugesShareAnEnvelope(t *testing.T) {
 			want: list(also(gauge("a_bytes", "By", 1), "b_seconds", "s", 2.5)),
 		},
 		"the same tags in another order": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a", 1, "k", "v", "l", "w")
-				add(scope, "b", 2, "l", "w", "k", "v")
-			},
-			want: list(also(gauge("a", "", 1, "k", "v", "l", "w"), "b", "", 2)),
+			gauges: []in{{"a", 1, []any{"k", "v", "l", "w"}}, {"b", 2, []any{"l", "w", "k", "v"}}},
+			want:   list(also(gauge("a", "", 1, "k", "v", "l", "w"), "b", "", 2)),
 		},
 		"the same tags from elsewhere": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				put(scope.Scope().Attributes(), "k", "v")
-				add(scope, "a", 1)
-				add(scope, "b", 2, "k", "v")
-			},
-			want: list(also(gauge("a", "", 1, "k", "v"), "b", "", 2)),
+			gauges: []in{{"a", 1, nil}, {"b", 2, kv}},
+			change: func(s pmetric.ScopeMetricsSlice) { put(s.At(0).Scope().Attributes(), "k", "v") },
+			want:   list(also(gauge("a", "", 1, "k", "v"), "b", "", 2)),
 		},
 		"the same tags once renamed": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a", 1, "x.y", "v")
-				add(scope, "b", 2, "x_y", "v")
-			},
-			want: list(also(gauge("a", "", 1, "x_y", "v"), "b", "", 2)),
+			gauges: []in{{"a", 1, []any{"x.y", "v"}}, {"b", 2, []any{"x_y", "v"}}},
+			want:   list(also(gauge("a", "", 1, "x_y", "v"), "b", "", 2)),
 		},
 		"in the order of their first points": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a", 1, "k", "v")
-				add(scope, "b", 2, "k", "w")
-				add(scope, "c", 3, "k", "v")
-				add(scope, "d", 4, "k", "w")
-			},
-			want: list(also(gauge("a", "", 1, "k", "v"), "c", "", 3), also(gauge("b", "", 2, "k", "w"), "d", "", 4)),
+			gauges: []in{{"a", 1, kv}, {"b", 2, kw}, {"c", 3, kv}, {"d", 4, kw}},
+			want:   list(also(gauge("a", "", 1, "k", "v"), "c", "", 3), also(gauge("b", "", 2, "k", "w"), "d", "", 4)),
 		},
 		"not with other tags": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a", 1, "k", "v")
-				add(scope, "b", 2, "k", "w")
-			},
-			want: list(gauge("a", "", 1, "k", "v"), gauge("b", "", 2, "k", "w")),
+			gauges: []in{{"a", 1, kv}, {"b", 2, kw}},
+			want:   list(gauge("a", "", 1, "k", "v"), gauge("b", "", 2, "k", "w")),
 		},
 		"not at another time": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a", 1)
-				add(scope, "b", 2).SetTimestamp(at + 1)
-			},
-			want: list(gauge("a", "", 1), timed(gauge("b", "", 2), at+1)),
+			gauges: []in{{"a", 1, nil}, {"b", 2, nil}},
+			change: func(s pmetric.ScopeMetricsSlice) { points(s, 1).SetTimestamp(at + 1) },
+			want:   list(gauge("a", "", 1), timed(gauge("b", "", 2), at+1)),
 		},
 		"not of another source": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a", 1)
-				add(scope, "b", 2, "source_id", "x")
-			},
-			want: list(gauge("a", "", 1), with(gauge("b", "", 2), func(e *loggregator_v2.Envelope) { e.SourceId = "x" })),
+			gauges: []in{{"a", 1, nil}, {"b", 2, []any{"source_id", "x"}}},
+			want:   list(gauge("a", "", 1), with(gauge("b", "", 2), func(e *loggregator_v2.Envelope) { e.SourceId = "x" })),
 		},
 		"not of another scope": {
-			fill: func(s scopes) {
-				add(s.AppendEmpty(), "a", 1)
-				add(s.AppendEmpty(), "b", 2)
+			gauges: []in{{"a", 1, nil}},
+			change: func(s pmetric.ScopeMetricsSlice) {
+				s.At(0).CopyTo(s.AppendEmpty())
+				s.At(1).Metrics().At(0).SetName("b")
 			},
-			want: list(gauge("a", "", 1), gauge("b", "", 2)),
+			want: list(gauge("a", "", 1), gauge("b", "", 1)),
 		},
 		"not of the same name, of which a Gauge has one": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a", 1)
-				add(scope, "a", 2)
-				add(scope, "b", 3)
-				add(scope, "a", 4)
-			},
-			want: list(gauge("a", "", 1), also(gauge("a", "", 2), "b", "", 3), gauge("a", "", 4)),
+			gauges: []in{{"a", 1, nil}, {"a", 2, nil}, {"b", 3, nil}, {"a", 4, nil}},
+			want:   list(gauge("a", "", 1), also(gauge("a", "", 2), "b", "", 3), gauge("a", "", 4)),
 		},
 		"not of names that become the same": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a.b", 1)
-				add(scope, "a_b", 2)
-			},
-			want: list(gauge("a_b", "", 1), gauge("a_b", "", 2)),
+			gauges: []in{{"a.b", 1, nil}, {"a_b", 2, nil}},
+			want:   list(gauge("a_b", "", 1), gauge("a_b", "", 2)),
 		},
 		"not of names that are the same once mended": {
 			options: otelNames,
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a\xff", 1)
-				add(scope, "a\xfe", 2)
-			},
-			want: list(gauge("a\uFFFD", "", 1), gauge("a\uFFFD", "", 2)),
+			gauges:  []in{{"a\xff", 1, nil}, {"a\xfe", 2, nil}},
+			want:    list(gauge("a\uFFFD", "", 1), gauge("a\uFFFD", "", 2)),
 		},
 		"a point that is rejected leaves the others": {
-			fill: func(s scopes) {
-				scope := s.AppendEmpty()
-				add(scope, "a", 1)
-				add(scope, "b", 2).SetDoubleValue(math.NaN())
-				add(scope, "c", 3)
-			},
-			want: list(also(gauge("a", "", 1), "c", "", 3)),
+			gauges: []in{{"a", 1, nil}, {"b", math.NaN(), nil}, {"c", 3, nil}},
+			want:   list(also(gauge("a", "", 1), "c", "", 3)),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			metrics := pmetric.NewMetrics()
-			row.fill(metrics.ResourceMetrics().AppendEmpty().ScopeMetrics())
+			scopes := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics()
+			scope := scopes.AppendEmpty()
+			for _, g := range row.gauges {
+				m := scope.Metrics().AppendEmpty()
+				m.SetName(g.name)
+				point(m.SetEmptyGauge().DataPoints(), g.attrs...).SetDoubleValue(g.value)
+			}
+			if row.change != nil {
+				row.change(scopes)
+			}
 			translateMetrics(t, options(row.options), metrics).requireEnvelopes(row.want...)
 		})
 	}
 }
 
 // A Gauge that is full is followed by another one, and no point is lost.
-func TestGaugesAboveTheLimit(t *testing.T) {
+func TestGaugeGroupSize(t *testing.T) {
 	metrics := pmetric.NewMetrics()
 	scope := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty()
 	const points = 5000
@@ -498,21 +453,20 @@ func TestGaugesAboveTheLimit(t *testing.T) {
 		}
 	}
 	assert.Equal(t, points, got)
-	assert.Zero(t, out.cuts)
+	assert.Zero(t, out.truncated)
 }
 
-func TestFractionsOfDeltas(t *testing.T) {
+func TestDeltaFractions(t *testing.T) {
 	metrics := NewMetrics(defaults())
-	// next translates one point of the stream and gives the delta that comes of it.
+	// next translates one point of the stream and returns its delta.
 	next := func(name string, value float64, attrs ...any) uint64 {
 		data, metric := oneMetric()
 		metric.SetName(name)
 		point(deltas(metric).DataPoints(), attrs...).SetDoubleValue(value)
-		out := newRecorder(t)
-		out.take(metrics.Translate(data))
+		out := recordAll(t, metrics.Translate(data))
 		out.requireItems(1)
 		if len(out.envelopes) == 0 {
-			out.requireRejected(map[Reason]int{ReasonZeroDelta: 1})
+			out.requireRejected(rejectedOnce(ReasonZeroDelta))
 			return 0
 		}
 		return out.envelopes[0].GetCounter().GetDelta()
@@ -551,9 +505,8 @@ func TestFractionsOfDeltas(t *testing.T) {
 		data, metric := oneMetric()
 		metric.SetName("f")
 		point(deltas(metric).DataPoints()).SetDoubleValue(-1)
-		out := newRecorder(t)
-		out.take(metrics.Translate(data))
-		out.requireRejected(map[Reason]int{ReasonNegative: 1})
+		out := recordAll(t, metrics.Translate(data))
+		out.requireRejected(rejectedOnce(ReasonNegative))
 		assert.EqualValues(t, 1, next("f", 0.5))
 	})
 	t.Run("a stream that is not seen for long is forgotten", func(t *testing.T) {
@@ -575,8 +528,8 @@ func TestFractionsOfDeltas(t *testing.T) {
 	})
 }
 
-// Points without a time have that of the push, so that they can share an envelope although time goes on.
-func TestPointsWithoutATimeShareOne(t *testing.T) {
+// Points without a timestamp get the same one in a batch, so that they can share an envelope.
+func TestPointsWithoutTimestamp(t *testing.T) {
 	opts := defaults()
 	clock := time.Unix(0, now)
 	opts.Now = func() time.Time {
@@ -590,22 +543,10 @@ func TestPointsWithoutATimeShareOne(t *testing.T) {
 	other.SetName("b")
 	asGauge(other).AppendEmpty().SetIntValue(2)
 	m := NewMetrics(opts)
-	out := newRecorder(t)
-	out.take(m.Translate(metrics))
+	out := recordAll(t, m.Translate(metrics))
 	require.Len(t, out.envelopes, 1)
 	require.Equal(t, int64(now)+int64(time.Second), out.envelopes[0].GetTimestamp())
 	out.take(m.Translate(metrics))
 	require.Len(t, out.envelopes, 2)
 	require.Greater(t, out.envelopes[1].GetTimestamp(), out.envelopes[0].GetTimestamp(), "each push has its own")
-}
-
-// A label that is normalized to the name of an identity would pass for it in a query.
-func TestNoTagPassesForAnIdentity(t *testing.T) {
-	metrics, metric := oneMetric()
-	metric.SetName("a")
-	point(asGauge(metric), "source.id", "someone-else", "instance.id", "9").SetIntValue(1)
-	out := translateMetrics(t, defaults(), metrics)
-	require.Len(t, out.envelopes, 1)
-	require.NotContains(t, out.envelopes[0].GetTags(), "source_id")
-	require.Equal(t, out.envelopes[0].GetInstanceId(), out.envelopes[0].GetTags()["instance_id"])
 }

@@ -14,20 +14,20 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// A plan encodes the identity and the tags of items of one scope whose attributes have the same keys in the same order. What
-// does not depend on their values is decided and encoded once, when the plan is compiled: the names of tags, which attribute wins or
-// joins another one, whether attributes are identity, the tags of scope and resource, and the order of all.
+// A plan encodes the identity and the tags of the items of a scope that have the same attribute keys in the same order. What does not
+// depend on values is decided and encoded once, when the plan is compiled: the names of tags, which attribute wins or joins another
+// one, whether attributes are identity, the tags of scope and resource, and the order of all.
 type plan struct {
-	// own is the key that the envelopes have for a tag of their own, under which no attribute may appear; often empty.
+	// own is the key of a tag that only the envelopes set, such as le, and no attribute; often empty.
 	own        string
 	attributes []planAttribute
 	// identified reports whether an attribute affects the identity. If none does, head is the encoded identity.
 	identified bool
 	head       []byte
-	// inherited is the encoded tags of scope and resource but for those of the exporter's own keys, which are in inheritedOwn.
+	// inherited has the encoded tags of scope and resource. Those with the exporter's own keys are in inheritedOwn.
 	inherited    []byte
 	inheritedOwn []ownTag
-	// parts is all tags of a point in the order of their keys. Only plans of metrics have it; then inherited is split among them.
+	// parts are all tags of a point in the order of their keys, inherited included. Only plans of metrics have them.
 	parts []part
 	// keys has the exporter's own keys among the tags.
 	keys ownKeys
@@ -58,18 +58,18 @@ type ownTag struct {
 	truncated bool
 }
 
-// part is one or several encoded tags of a point: that of an attribute, one with the joined values of several, or constants.
+// part is one or several encoded tags of a point: one of an attribute, one with the joined values of several, or constants.
 type part struct {
 	attribute  int
 	begin, end int    // in plan.inherited, of a constantPart
 	tag        []byte // the encoded key, of a joinedPart
-	joined     []int  // the attributes whose values are joined
+	joined     []int  // the attributes with the values to join
 }
 
 // Parts that are not one attribute.
 const (
 	constantPart = -1 // tags that are the same for all items
-	instancePart = -2 // the tag with the instance ID, of items whose attributes affect that
+	instancePart = -2 // the tag with the instance ID, if attributes affect it
 	joinedPart   = -3
 )
 
@@ -122,8 +122,8 @@ const (
 // plans are those of the scope in work. The memory of earlier ones is used again.
 type plans struct {
 	cached []plan
-	bytes  int
-	last   int  // the one that was used last
+	bytes  int  // of the inherited tags of cached
+	last   int  // the index of the one used last
 	once   plan // one that is not cached
 }
 
@@ -151,8 +151,8 @@ func (t *translator) appendItem(b []byte, attrs pcommon.Map, own string, skip ow
 	return append(b, p.head...), p
 }
 
-// appendTags finds the plan of an item with these attributes, compiles it if there is none, finds the identity, and appends the tags
-// but those in skip, which the item sets itself. own is that of the plan.
+// appendTags finds or compiles the plan of an item with these attributes, finds the identity, and appends the tags but those in skip,
+// which the item sets itself. own is that of the plan.
 func (t *translator) appendTags(b []byte, attrs pcommon.Map, own string, skip ownKeys) ([]byte, *plan) {
 	n := attrs.Len()
 	cached := t.plans.cached
@@ -236,7 +236,7 @@ func (t *translator) run(b []byte, p *plan, attrs pcommon.Map, skip ownKeys) ([]
 	return b, true
 }
 
-// runSorted is run for points, whose tags are in the order of their keys, so that the same tags are the same bytes.
+// runSorted is run for points. It puts tags in the order of their keys, so that equal tags are equal bytes.
 func (t *translator) runSorted(b []byte, p *plan, attrs pcommon.Map) ([]byte, bool) {
 	t.unsorted, t.ends = t.unsorted[:0], t.ends[:0]
 	i := 0
@@ -301,7 +301,7 @@ func (t *translator) identify(p *plan, attrs pcommon.Map) {
 	}
 }
 
-// appendTag appends a tag whose value is no string.
+// appendTag appends a tag with a value that is no string.
 func (t *translator) appendTag(b, key []byte, value pcommon.Value) []byte {
 	if value.Type() == pcommon.ValueTypeInt {
 		t.number = strconv.AppendInt(t.number[:0], value.Int(), 10)
@@ -382,7 +382,7 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 	p.sourceType = envelope.AppendTag(p.sourceType, sourceTypeTag, sourceType)
 }
 
-// inheritedTags yields the tags of scope and resource that no attribute of the items takes the place of. own is that of the plan.
+// inheritedTags yields the tags of scope and resource that no attribute of the items replaces. own is that of the plan.
 func (t *translator) inheritedTags(own string) iter.Seq[tag] {
 	return func(yield func(tag) bool) {
 		exported := exportedPrefix + own
@@ -406,14 +406,14 @@ func (t *translator) inheritedTags(own string) iter.Seq[tag] {
 	}
 }
 
-// keyedPart is a part with the key of its tag, and the value if that is constant.
+// keyedPart is a part with the key of its tag, and the value of a constant.
 type keyedPart struct {
 	*cleanKey
 	value string
 	part  part
 }
 
-// sort puts the tags of points, of which the instance ID is one, into the order of their keys.
+// sort puts the tags of points, the instance ID included, into the order of their keys.
 func (t *translator) sort(p *plan) {
 	parts := t.parts[:0]
 	for i := range t.names.tags {

@@ -56,7 +56,7 @@ func planValue(r *rand.Rand, v pcommon.Value) {
 	}
 }
 
-// planAttributes are those of keys, in their order, sometimes one more or less.
+// planAttributes puts attributes with these keys, in order, sometimes one more or less.
 func planAttributes(r *rand.Rand, m pcommon.Map, keys []string) {
 	for _, key := range keys {
 		if r.IntN(30) > 0 {
@@ -76,8 +76,8 @@ func someKeys(r *rand.Rand) []string {
 	return keys
 }
 
-// An item says the same whether its plan is cached or compiled for it alone: in a batch with others, and in one of its own.
-func TestPlansDependOnKeysOnly(t *testing.T) {
+// An item becomes the same envelopes with a cached plan, in a batch with others, as with one compiled for it alone.
+func TestPlanReuse(t *testing.T) {
 	envelopes := 0
 	for seed := range uint64(250) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -136,11 +136,10 @@ func TestPlansDependOnKeysOnly(t *testing.T) {
 		alone = newRecorder(t)
 		forEachSpan(traces, func(span ptrace.Traces) { alone.take(NewTraces(opts).Translate(span)) })
 		requireSame(t, alone, tr)
-		alone = newRecorder(t)
-		alone.take(NewMetrics(opts).Translate(pointsOfTheirOwn(metrics)))
+		alone = recordAll(t, NewMetrics(opts).Translate(pointsOfTheirOwn(metrics)))
 		require.Equal(t, numbersOf(alone), numbersOf(m))
 		require.Equal(t, alone.rejected, m.rejected)
-		require.Equal(t, alone.cuts, m.cuts)
+		require.Equal(t, alone.truncated, m.truncated)
 		envelopes += len(l.envelopes) + len(tr.envelopes) + len(m.envelopes)
 	}
 	assert.Greater(t, envelopes, 5000)
@@ -178,7 +177,7 @@ func forEachSpan(traces ptrace.Traces, f func(ptrace.Traces)) {
 	}
 }
 
-// pointsOfTheirOwn is metrics with a resource for each point of a gauge, sum or histogram.
+// pointsOfTheirOwn returns metrics with a resource for each point.
 func pointsOfTheirOwn(metrics pmetric.Metrics) pmetric.Metrics {
 	all := pmetric.NewMetrics()
 	for _, rm := range metrics.ResourceMetrics().All() {
@@ -238,7 +237,7 @@ func numbersOf(out *recorder) map[string]int {
 	return numbers
 }
 
-// planMetrics are points of all kinds with the attributes of logs.
+// planMetrics returns points of all kinds with the attributes of logs.
 func planMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
 	metrics := pmetric.NewMetrics()
 	for _, rl := range logs.ResourceLogs().All() {
@@ -276,8 +275,8 @@ func planMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
 	return metrics
 }
 
-// Plans of a few lists of keys are cached, and nothing is allocated for an item then.
-func TestPlansAreCached(t *testing.T) {
+// Plans of a few lists of keys are cached. Items with a cached plan allocate nothing.
+func TestPlanCache(t *testing.T) {
 	cached := func(change func(i int, r plog.LogRecord)) int {
 		logs := plog.NewLogs()
 		records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
@@ -310,31 +309,12 @@ func TestPlansAreCached(t *testing.T) {
 	require.Zero(t, allocations)
 }
 
-// Nor is anything allocated for small batches, of which each is of its own resource.
-func TestSmallBatchesAllocateNothing(t *testing.T) {
-	logs, metrics, traces := plog.NewLogs(), pmetric.NewMetrics(), ptrace.NewTraces()
-	attributes := func(m pcommon.Map) {
-		for i := range 10 {
-			m.PutStr(fmt.Sprintf("attribute.%d", i), "value")
-		}
-	}
-	rl := logs.ResourceLogs().AppendEmpty()
-	attributes(rl.Resource().Attributes())
-	record := rl.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
-	record.Body().SetStr("hello")
-	attributes(record.Attributes())
-	rm := metrics.ResourceMetrics().AppendEmpty()
-	attributes(rm.Resource().Attributes())
-	m := rm.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
-	m.SetName("requests")
-	sum := m.SetEmptySum()
-	sum.SetIsMonotonic(true)
-	sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
-	attributes(sum.DataPoints().AppendEmpty().Attributes())
-	rs := traces.ResourceSpans().AppendEmpty()
-	attributes(rs.Resource().Attributes())
-	attributes(rs.ScopeSpans().AppendEmpty().Spans().AppendEmpty().Attributes())
-
+// Small batches, each with its own resource, allocate nothing either.
+func TestSmallBatchAllocations(t *testing.T) {
+	data := scoped{resource: manyAttributes(10), record: manyAttributes(10)}
+	logs, metrics, traces := data.logs(), data.metrics(), data.traces()
+	metric := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
+	point(monotonic(metric).DataPoints(), data.record...).SetIntValue(1)
 	l, p, s := NewLogs(defaults()), NewMetrics(defaults()), NewTraces(defaults())
 	assert.Zero(t, testing.AllocsPerRun(100, func() { l.Translate(logs)(discard) }), "logs")
 	assert.Zero(t, testing.AllocsPerRun(100, func() { p.Translate(metrics)(discard) }), "metrics")
@@ -352,8 +332,8 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// A key may be a part of a large string, as those are that are parsed out of a body. What is cached must not hold that.
-func TestCachedKeysHoldNoData(t *testing.T) {
+// A key may be a part of a large string, such as a body that it was parsed from. The cache must not hold that string.
+func TestKeyCacheHoldsNoData(t *testing.T) {
 	for _, safe := range []bool{false, true} {
 		logs := NewLogs(Options{MaxPayload: 60 << 10, SyslogSafe: safe})
 		before := heap()
@@ -370,8 +350,8 @@ func TestCachedKeysHoldNoData(t *testing.T) {
 	}
 }
 
-// Tags that no envelope has room for are not cached in plans.
-func TestPlansAreBounded(t *testing.T) {
+// Plans do not cache tags that fit into no envelope.
+func TestPlanCacheBytes(t *testing.T) {
 	metrics := NewMetrics(Options{PrometheusNames: true})
 	data := pmetric.NewMetrics()
 	rm := data.ResourceMetrics().AppendEmpty()

@@ -5,6 +5,7 @@ package translate
 
 import (
 	"math"
+	"sort"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -12,32 +13,27 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// headRoom is what a timestamp takes in an envelope at most.
+// headRoom is how many bytes a timestamp takes in an envelope at most.
 const headRoom = 11
 
 // maxLength is longer than any value.
 const maxLength = math.MaxInt
 
-// surelyFits reports whether an envelope of so many bytes is small enough, whatever syslog escapes in it. It escapes nothing in
-// payload bytes of it.
-func (t *translator) surelyFits(size, payload int) bool {
-	if t.opts.SyslogSafe {
-		size += size - payload
-	}
-	return size <= envelope.MaxSize
-}
-
-// fit makes common, the encoded identity and tags that the envelopes of an item share, small enough. room is how many bytes the
-// largest of these envelopes needs beside common and a timestamp; syslog escapes what is in texts, and nothing in payload bytes. If
-// they do not fit into [envelope.MaxSize], fit truncates the longest tag values until they do. It reports false if that is not enough.
+// fit makes common small enough, the encoded identity and tags that the envelopes of an item share. room is how many bytes the
+// largest of these envelopes needs beside common and a timestamp. Syslog escapes what is in texts, and nothing in payload bytes. If
+// the envelopes do not fit into [envelope.MaxSize], fit truncates the longest tag values. It reports false if that is not enough.
 func (t *translator) fit(room, payload int, texts ...string) bool {
 	if t.tooLarge {
 		return false
 	}
-	if t.surelyFits(headRoom+len(t.common)+room, payload) {
+	escape := t.opts.SyslogSafe
+	most := headRoom + len(t.common) + room
+	if escape {
+		most += most - payload // There is at most one escape for each byte.
+	}
+	if most <= envelope.MaxSize {
 		return true
 	}
-	escape := t.opts.SyslogSafe
 	budget := envelope.MaxSize - headRoom - room
 	if escape {
 		for _, text := range texts {
@@ -68,19 +64,13 @@ func (t *translator) fit(room, payload int, texts ...string) bool {
 	return true
 }
 
-// truncatedSize is what the tags take with their values truncated to length bytes.
-func (s *tagSet) truncatedSize(length int) int {
+// fits reports whether the tags, with their values truncated to length bytes, take at most budget bytes. With escape, what syslog
+// escapes in the values counts too.
+func (s *tagSet) fits(length, budget int, escape bool) bool {
 	n := 0
 	for i := range s.tags {
 		n += tagSize(len(s.tags[i].key), min(len(s.tags[i].value), length))
 	}
-	return n
-}
-
-// fits reports whether the tags, with their values truncated to length bytes, take at most budget bytes. With escape they have to
-// leave room for what syslog escapes in the values. It counts that in no more than budget bytes.
-func (s *tagSet) fits(length, budget int, escape bool) bool {
-	n := s.truncatedSize(length)
 	if !escape || n > budget || 2*n <= budget { // There is at most one escape for each byte.
 		return n <= budget
 	}
@@ -90,8 +80,8 @@ func (s *tagSet) fits(length, budget int, escape bool) bool {
 	return n <= budget
 }
 
-// truncatedValue is the value truncated to at most length bytes, which have room for the ellipsis in which it ends then. A source
-// type has none: it becomes part of a PROCID, which is ASCII.
+// truncatedValue returns the value truncated to length bytes, with an ellipsis at its end. A source type has none: it becomes part of
+// a PROCID, which is ASCII.
 func (t *tag) truncatedValue(length int) string {
 	switch {
 	case len(t.value) <= length:
@@ -103,7 +93,7 @@ func (t *tag) truncatedValue(length int) string {
 	}
 }
 
-// prefix returns s without what is behind length bytes, or behind the last whole character in them.
+// prefix returns the whole characters in the first length bytes of s.
 func prefix(s string, length int) string {
 	if len(s) <= length {
 		return s
@@ -111,7 +101,7 @@ func prefix(s string, length int) string {
 	return s[:runeStart(s, length)]
 }
 
-// tagSize is what a tag takes in an envelope, in bytes.
+// tagSize is how many bytes a tag takes in an envelope.
 func tagSize(key, value int) int {
 	return 1 + protowire.SizeBytes(2+protowire.SizeBytes(key)+protowire.SizeBytes(value))
 }
@@ -124,22 +114,15 @@ func (s *tagSet) truncate(budget int, escape bool) bool {
 	if !s.fits(len(ellipsis), budget, escape) {
 		return false
 	}
-	// The largest length that fits, by bisection.
-	low, high := len(ellipsis), max(budget, len(ellipsis))
-	for low < high {
-		if middle := (low + high + 1) / 2; s.fits(middle, budget, escape) {
-			low = middle
-		} else {
-			high = middle - 1
-		}
-	}
+	most := max(budget, len(ellipsis))
+	tooLong := sort.Search(most+1, func(length int) bool { return length > len(ellipsis) && !s.fits(length, budget, escape) })
 	for i := range s.tags {
-		s.tags[i].value = s.tags[i].truncatedValue(low)
+		s.tags[i].value = s.tags[i].truncatedValue(tooLong - 1)
 	}
 	return true
 }
 
-// runeStart is the largest index up to i at which s can be cut without cutting a character in two.
+// runeStart returns the largest index up to i that is in the middle of no character of s.
 func runeStart[S string | []byte](s S, i int) int {
 	for n := i; n > i-utf8.UTFMax && n > 0; n-- {
 		if utf8.RuneStart(s[n]) {

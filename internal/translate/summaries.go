@@ -18,9 +18,7 @@ const quantileTag = "quantile"
 // observations, and a counter of them.
 func (m *Metrics) summary(name, unit string, s pmetric.Summary) {
 	for _, p := range s.DataPoints().All() {
-		if reason := m.summaryPoint(name, unit, p); reason != "" {
-			m.reject(reason, 1)
-		}
+		m.reject(m.summaryPoint(name, unit, p), 1)
 	}
 }
 
@@ -48,7 +46,7 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 	return ""
 }
 
-// summaryRoom is what the largest envelope of a summary takes beside what they share.
+// summaryRoom returns how many bytes the largest envelope of a summary takes beside what they share.
 func (m *Metrics) summaryRoom(name, unit string) int {
 	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, math.MaxUint64)
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name+"_sum", unit, math.MaxFloat64)

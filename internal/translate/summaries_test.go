@@ -5,13 +5,10 @@ package translate
 
 import (
 	"math"
-	"strings"
 	"testing"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"go.opentelemetry.io/collector/pdata/pmetric"
-
-	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
 // summaryPoint makes metric a summary, if it is none, and appends a point at the time at. quantiles are quantiles and values
@@ -33,7 +30,6 @@ func summaryPoint(metric pmetric.Metric, count uint64, sum float64, quantiles ..
 }
 
 func TestSummaries(t *testing.T) {
-	one := func(reason Reason) map[Reason]int { return map[Reason]int{reason: 1} }
 	of := func(change func(pmetric.SummaryDataPoint), quantiles ...float64) func(pmetric.Metric) {
 		return func(m pmetric.Metric) {
 			p := summaryPoint(m, 5, 12.5, quantiles...)
@@ -93,16 +89,14 @@ func TestSummaries(t *testing.T) {
 				summaryPoint(m, 3, 3)
 			},
 			want:     list(gauge("m_sum", "", 1), total("m_count", 1), gauge("m_sum", "", 3), total("m_count", 3)),
-			rejected: one(ReasonMalformed),
+			rejected: rejectedOnce(ReasonMalformed),
 		},
 		"stale": {
-			metric: of(func(p pmetric.SummaryDataPoint) {
-				p.SetFlags(pmetric.DefaultDataPointFlags.WithNoRecordedValue(true))
-			}, 0.5, 2),
-			rejected: one(ReasonStale),
+			metric:   of(func(p pmetric.SummaryDataPoint) { p.SetFlags(stale) }, 0.5, 2),
+			rejected: rejectedOnce(ReasonStale),
 		},
-		"a quantile below zero":        {metric: of(nil, -0.5, 1), rejected: one(ReasonMalformed)},
-		"a quantile that is no number": {metric: of(nil, math.NaN(), 1), rejected: one(ReasonMalformed)},
+		"a quantile below zero":        {metric: of(nil, -0.5, 1), rejected: rejectedOnce(ReasonMalformed)},
+		"a quantile that is no number": {metric: of(nil, math.NaN(), 1), rejected: rejectedOnce(ReasonMalformed)},
 	} {
 		t.Run(name, row.run)
 	}
@@ -112,14 +106,5 @@ func TestSummaryWithoutAName(t *testing.T) {
 	metrics, metric := oneMetric()
 	metric.SetName("")
 	summaryPoint(metric, 1, 1, 0.5, 1)
-	translateMetrics(t, defaults(), metrics).requireRejected(map[Reason]int{ReasonMalformed: 1})
-}
-
-func TestSummaryTooLarge(t *testing.T) {
-	metrics, metric := oneMetric()
-	metric.SetName(strings.Repeat("n", envelope.MaxSize))
-	summaryPoint(metric, 1, 1, 0.5, 1)
-	out := translateMetrics(t, defaults(), metrics)
-	out.requireRejected(map[Reason]int{ReasonTooLarge: 1})
-	out.requireEnvelopes()
+	translateMetrics(t, defaults(), metrics).requireRejected(rejectedOnce(ReasonMalformed))
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// keySet is tag keys, all different, in the order in which they came.
+// keySet is different tag keys in the order in which they came.
 type keySet struct {
 	keys  []string
-	index map[string]int // of each key, once there are more than a search should look through
+	index map[string]int // of each key, once there are more than searchAtMost
 }
 
 const searchAtMost = 16
@@ -31,16 +31,11 @@ func (s *keySet) reset() {
 
 // find returns the index of a key, or -1.
 func (s *keySet) find(key string) int {
-	if len(s.keys) > searchAtMost {
-		if i, ok := s.index[key]; ok {
-			return i
-		}
-		return -1
+	if len(s.keys) <= searchAtMost {
+		return slices.Index(s.keys, key)
 	}
-	for i := range s.keys {
-		if s.keys[i] == key {
-			return i
-		}
+	if i, ok := s.index[key]; ok {
+		return i
 	}
 	return -1
 }
@@ -53,21 +48,17 @@ func (s *keySet) append(key string) {
 	if s.index == nil {
 		s.index = make(map[string]int, 4*searchAtMost)
 	}
-	if len(s.keys) == searchAtMost+1 {
-		for i := range s.keys {
-			s.index[s.keys[i]] = i
-		}
-		return
+	for i := len(s.index); i < len(s.keys); i++ { // All, at first.
+		s.index[s.keys[i]] = i
 	}
-	s.index[key] = len(s.keys) - 1
 }
 
 // tag is one tag of an envelope. Its key and value are valid UTF-8, so that keys differ on the wire if they differ here, and
-// sizes are those on the wire. truncated reports whether a part of the value was left out.
+// sizes are those on the wire.
 type tag struct {
 	*cleanKey
 	value     string
-	truncated bool
+	truncated bool // a part of the value was left out
 }
 
 // tagSet is tags with different keys, in the order in which they came.
@@ -107,23 +98,23 @@ func (s *tagSet) inherit(outer *tagSet) {
 	}
 }
 
-// assignment says which attributes of one attribute scope, a resource, an instrumentation scope or an item, become which tags.
+// assignment says which attributes of a resource, an instrumentation scope or an item become which tags.
 type assignment struct {
 	keySet     // of the tags
 	tags       []assigned
 	attributes []string // the keys of all attributes
 }
 
-// assigned is a tag and the attribute that becomes it, or the attributes whose values are joined, in this order.
+// assigned is a tag and the attribute that becomes it, or the attributes with the values to join, in this order.
 type assigned struct {
 	*cleanKey
 	attribute int
 	joined    []int
 }
 
-// assign finds the tags of attributes. Of attributes whose keys become the same tag key, the first in byte order wins; or their
-// values are joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. own is the
-// key of a tag that only the exporter sets, or empty: an attribute that becomes it is exported.
+// assign finds the tags of attributes. Of attributes with the same tag key, the first in byte order wins; or their values are joined
+// by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. own is that of the plan: an
+// attribute with this key gets the prefix exported_.
 func (a *assignment) assign(keys *keyCleaner, attrs pcommon.Map, own string) {
 	a.reset()
 	a.tags, a.attributes = a.tags[:0], a.attributes[:0]
@@ -148,7 +139,7 @@ func (a *assignment) assign(keys *keyCleaner, attrs pcommon.Map, own string) {
 		tag := &a.tags[at]
 		switch {
 		case a.attributes[tag.attribute] == key: // An attribute twice, which is not valid: the first one counts.
-		case keys.joins:
+		case keys.labels:
 			if tag.joined == nil {
 				tag.joined = []int{tag.attribute}
 			}
@@ -211,10 +202,10 @@ func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 
 // keyCleaner makes tag keys of attribute keys. It caches the keys that it has made.
 type keyCleaner struct {
-	make func(string) string
 	made cache[string, *cleanKey]
-	// joins reports whether the values of attributes whose keys become the same are joined; else the first one wins.
-	joins bool
+	// labels makes Prometheus labels of keys. It also joins the values of attributes with the same tag key; else the first wins.
+	labels     bool
+	syslogSafe bool
 }
 
 // cleanKey is the tag key of an attribute, also as envelope.AppendKeyedTag takes it; isTag is false for an attribute that
@@ -230,10 +221,6 @@ func newTagKey(key string) *cleanKey {
 	return &cleanKey{key: key, encoded: envelope.AppendKey(nil, key), own: namesByKey[key], isTag: true}
 }
 
-func newKeyCleaner(prometheusLabels, syslogSafe bool) keyCleaner {
-	return keyCleaner{make: cleanKeyFunc(prometheusLabels, syslogSafe), made: cache[string, *cleanKey]{}, joins: prometheusLabels}
-}
-
 func (c *keyCleaner) clean(attribute string) *cleanKey {
 	if made, ok := c.made[attribute]; ok {
 		return made
@@ -244,7 +231,13 @@ func (c *keyCleaner) clean(attribute string) *cleanKey {
 	}
 	made := &cleanKey{}
 	if key, isTag := renameKey(attribute); isTag {
-		made = newTagKey(c.make(key))
+		if c.labels {
+			key = promLabel(key)
+		}
+		if c.syslogSafe {
+			key = syslogKey(key)
+		}
+		made = newTagKey(envelope.ValidUTF8(key))
 		if made.key == sourceIDKey || made.key == instanceIDKey {
 			made = newTagKey(exportedPrefix + made.key)
 		}
@@ -273,8 +266,8 @@ const (
 	instanceIDKey = "instance_id"
 )
 
-// exportedPrefix is what Prometheus puts before a label that a target has too. A key that becomes the name of an identity, or of
-// another tag of the exporter's own, would pass for that in a query.
+// exportedPrefix is what Prometheus puts before a label that a target has too. Without it, a key that becomes the name of an identity
+// or of a tag of the exporter's own would pass for that in a query.
 const exportedPrefix = "exported_"
 
 // cloudFoundryPrefix is what the contrib cloudfoundryreceiver puts before tags.
@@ -293,19 +286,6 @@ func renameKey(key string) (string, bool) {
 		return name, name != sourceIDKey && name != instanceIDKey
 	}
 	return key, true
-}
-
-// cleanKeyFunc is what makes a tag key of a renamed attribute key.
-func cleanKeyFunc(normalizeLabel, syslogSafe bool) func(string) string {
-	return func(key string) string {
-		if normalizeLabel {
-			key = promLabel(key)
-		}
-		if syslogSafe {
-			key = syslogKey(key)
-		}
-		return envelope.ValidUTF8(key)
-	}
 }
 
 // labelNamer makes labels as contrib's NormalizeLabel did up to collector v0.163.0, except that letters and digits outside ASCII, which

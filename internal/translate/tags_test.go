@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
@@ -25,7 +26,7 @@ import (
 // tagRow says what tags a span with these attributes has. A span without anything else has none of the exporter's own.
 type tagRow struct {
 	options        func(*Options)
-	data           levels
+	data           scoped
 	scope, version string
 	want           []string
 }
@@ -39,7 +40,7 @@ func (row tagRow) run(t *testing.T) {
 	out := translateTraces(t, options(row.options), traces)
 	require.Len(t, out.envelopes, 1)
 	requireTags(t, row.want, out)
-	assert.Zero(t, out.cuts)
+	assert.Zero(t, out.truncated)
 }
 
 func requireTags(t *testing.T, want []string, out *recorder) {
@@ -80,15 +81,15 @@ func requireDifferentKeys(t *testing.T, encoded []byte) {
 	}
 }
 
-func TestTagsOfLevels(t *testing.T) {
+func TestTagsOfScopes(t *testing.T) {
 	for name, row := range map[string]tagRow{
 		"none": {},
-		"all levels": {
-			data: levels{resource: []any{"r", "1"}, scope: []any{"s", "2"}, record: []any{"i", "3"}},
+		"all scopes": {
+			data: scoped{resource: []any{"r", "1"}, scope: []any{"s", "2"}, record: []any{"i", "3"}},
 			want: []string{"r", "1", "s", "2", "i", "3"},
 		},
 		"record over scope over resource": {
-			data: levels{
+			data: scoped{
 				resource: []any{"a", "resource", "b", "resource", "c", "resource"},
 				scope:    []any{"a", "scope", "b", "scope"},
 				record:   []any{"a", "record"},
@@ -96,7 +97,7 @@ func TestTagsOfLevels(t *testing.T) {
 			want: []string{"a", "record", "b", "scope", "c", "resource"},
 		},
 		"an empty value wins too": {
-			data: levels{resource: []any{"a", "resource"}, record: []any{"a", ""}},
+			data: scoped{resource: []any{"a", "resource"}, record: []any{"a", ""}},
 			want: []string{"a", ""},
 		},
 		"scope name and version": {
@@ -107,11 +108,11 @@ func TestTagsOfLevels(t *testing.T) {
 		"only a scope version": {version: "1.2", want: []string{"otel_scope_version", "1.2"}},
 		"scope name over an attribute of the resource": {
 			scope: "lib",
-			data:  levels{resource: []any{"otel_scope_name", "r"}, scope: []any{"otel_scope_name", "s"}},
+			data:  scoped{resource: []any{"otel_scope_name", "r"}, scope: []any{"otel_scope_name", "s"}},
 			want:  []string{"otel_scope_name", "lib"},
 		},
 		"attributes that are the identity stay tags if they are more than that": {
-			data: levels{resource: []any{
+			data: scoped{resource: []any{
 				"service.name", "s", "service.instance.id", "1", "cloudfoundry.system.id", "c", "cloudfoundry.system.instance.id", "2",
 			}},
 			want: []string{
@@ -123,7 +124,7 @@ func TestTagsOfLevels(t *testing.T) {
 	}
 }
 
-func TestTagsOfManyAttributes(t *testing.T) {
+func TestManyTags(t *testing.T) {
 	for _, n := range []int{15, 16, 17, 18, 40, 300} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			var row tagRow
@@ -173,12 +174,12 @@ func TestTagValues(t *testing.T) {
 		"any language":        {"世界 😀 é", "世界 😀 é"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tagRow{data: levels{record: []any{"k", row.value}}, want: []string{"k", row.want}}.run(t)
+			tagRow{data: scoped{record: []any{"k", row.value}}, want: []string{"k", row.want}}.run(t)
 		})
 	}
 }
 
-func TestTagNamesOfCloudFoundry(t *testing.T) {
+func TestCloudFoundryTagKeys(t *testing.T) {
 	for key, want := range map[string]string{
 		"cloudfoundry.app.id":         "app_id",
 		"cloudfoundry.app.name":       "app_name",
@@ -206,14 +207,14 @@ func TestTagNamesOfCloudFoundry(t *testing.T) {
 			if want != "" {
 				tags = []string{want, "x"}
 			}
-			tagRow{data: levels{resource: []any{key, "x"}}, want: tags}.run(t)
-			tagRow{data: levels{scope: []any{key, "x"}}, want: tags}.run(t)
-			tagRow{data: levels{record: []any{key, "x"}}, want: tags}.run(t)
+			tagRow{data: scoped{resource: []any{key, "x"}}, want: tags}.run(t)
+			tagRow{data: scoped{scope: []any{key, "x"}}, want: tags}.run(t)
+			tagRow{data: scoped{record: []any{key, "x"}}, want: tags}.run(t)
 		})
 	}
 }
 
-func TestTagKeysOfMetrics(t *testing.T) {
+func TestMetricTagKeys(t *testing.T) {
 	long := "http.request.header.content_length"
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte("http_request_header_content_length"))
@@ -236,7 +237,7 @@ func TestTagKeysOfMetrics(t *testing.T) {
 		"as it is, but safe":                   {options: otelNames, key: "http method", want: "http_method"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out := translateMetrics(t, options(row.options), levels{record: []any{row.key, "x"}}.metrics())
+			out := translateMetrics(t, options(row.options), scoped{record: []any{row.key, "x"}}.metrics())
 			requireTags(t, []string{row.want, "x", "instance_id", "0"}, out)
 		})
 	}
@@ -247,7 +248,7 @@ func unsafeKeys(o *Options) { o.SyslogSafe = false }
 func otelNames(o *Options) { o.PrometheusNames = false }
 
 func TestTagKeysStayNamesInLogsAndTraces(t *testing.T) {
-	data := levels{record: []any{"http.method", "x"}}
+	data := scoped{record: []any{"http.method", "x"}}
 	requireTags(t, []string{"http.method", "x", "source_type", "OTEL"}, translateLogs(t, defaults(), data.logs()))
 	requireTags(t, []string{"http.method", "x"}, translateTraces(t, defaults(), data.traces()))
 }
@@ -272,7 +273,7 @@ func TestSyslogSafeKeys(t *testing.T) {
 		"exactly 32 after renaming": {"org.cloudfoundry." + strings.Repeat("k", 32), strings.Repeat("k", 32)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tagRow{data: levels{record: []any{row.key, "x"}}, want: []string{row.want, "x"}}.run(t)
+			tagRow{data: scoped{record: []any{row.key, "x"}}, want: []string{row.want, "x"}}.run(t)
 		})
 	}
 }
@@ -285,20 +286,20 @@ func fnv1a(s string) string {
 	return fmt.Sprintf("%08x", h)
 }
 
-func TestKeysThatNeedNotBeSafe(t *testing.T) {
+func TestSyslogUnsafeKeys(t *testing.T) {
 	long := strings.Repeat("k", 200)
 	for name, row := range map[string]tagRow{
-		"any character": {data: levels{record: []any{"a =]\"é\n", "x"}}, want: []string{"a =]\"é\n", "x"}},
-		"any length":    {data: levels{record: []any{long, "x"}}, want: []string{long, "x"}},
-		"empty":         {data: levels{record: []any{"", "x"}}, want: []string{"", "x"}},
-		"renamed":       {data: levels{record: []any{"cloudfoundry.app.id", "x"}}, want: []string{"app_id", "x"}},
-		"not UTF-8":     {data: levels{record: []any{"a\xff", "x"}}, want: []string{"a\uFFFD", "x"}},
+		"any character": {data: scoped{record: []any{"a =]\"é\n", "x"}}, want: []string{"a =]\"é\n", "x"}},
+		"any length":    {data: scoped{record: []any{long, "x"}}, want: []string{long, "x"}},
+		"empty":         {data: scoped{record: []any{"", "x"}}, want: []string{"", "x"}},
+		"renamed":       {data: scoped{record: []any{"cloudfoundry.app.id", "x"}}, want: []string{"app_id", "x"}},
+		"not UTF-8":     {data: scoped{record: []any{"a\xff", "x"}}, want: []string{"a\uFFFD", "x"}},
 		"not UTF-8, and the same once mended": {
-			data: levels{resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}},
+			data: scoped{resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}},
 			want: []string{"a\uFFFD", "record"},
 		},
-		"not UTF-8, and the same once mended, on one level": {
-			data: levels{record: []any{"a\xfe", "first in byte order", "a\xff", "second"}},
+		"not UTF-8, and the same once mended, in one scope": {
+			data: scoped{record: []any{"a\xfe", "first in byte order", "a\xff", "second"}},
 			want: []string{"a\uFFFD", "first in byte order"},
 		},
 	} {
@@ -309,77 +310,77 @@ func TestKeysThatNeedNotBeSafe(t *testing.T) {
 	}
 }
 
-func TestKeysThatBecomeOne(t *testing.T) {
+func TestTagKeyCollisions(t *testing.T) {
 	for name, row := range map[string]tagRow{
 		"record over resource": {
-			data: levels{resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}},
+			data: scoped{resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}},
 			want: []string{"a_b", "record"},
 		},
 		"record over resource, against the byte order": {
-			data: levels{resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}},
+			data: scoped{resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}},
 			want: []string{"a_b", "scope"},
 		},
 		"first in byte order": {
-			data: levels{record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}},
+			data: scoped{record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}},
 			want: []string{"a_b", "space"},
 		},
 		"first in byte order, last in the data": {
-			data: levels{record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}},
+			data: scoped{record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}},
 			want: []string{"a_b", "space"},
 		},
 		"first in byte order on the resource": {
-			data: levels{resource: []any{"a_b", "underscore", "a b", "space"}},
+			data: scoped{resource: []any{"a_b", "underscore", "a b", "space"}},
 			want: []string{"a_b", "space"},
 		},
 		"by renaming: the order of the original keys": {
-			data: levels{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"}},
+			data: scoped{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"}},
 			want: []string{"app_id", "plain"},
 		},
 		"by renaming: the record over the resource": {
-			data: levels{resource: []any{"app_id", "resource"}, record: []any{"org.cloudfoundry.app_id", "record"}},
+			data: scoped{resource: []any{"app_id", "resource"}, record: []any{"org.cloudfoundry.app_id", "record"}},
 			want: []string{"app_id", "record"},
 		},
 		"the original key shadowed by the record": {
-			data: levels{resource: []any{"a b", "resource space", "a=b", "resource equals"}, record: []any{"a=b", "record"}},
+			data: scoped{resource: []any{"a b", "resource space", "a=b", "resource equals"}, record: []any{"a=b", "record"}},
 			want: []string{"a_b", "record"},
 		},
 		"among many": {
-			data: levels{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
+			data: scoped{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
 			want: append([]string{"a_b", "space"}, manyTags(20)...),
 		},
 	} {
 		t.Run(name, row.run)
 	}
 	for name, row := range map[string]struct {
-		data levels
+		data scoped
 		want []string
 	}{
 		"joined in byte order of the keys": {
-			data: levels{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}},
+			data: scoped{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}},
 			want: []string{"a_b", "dash;dot;underscore"},
 		},
 		"joined on the resource": {
-			data: levels{resource: []any{"a_b", "x", "a.b", "a"}},
+			data: scoped{resource: []any{"a_b", "x", "a.b", "a"}},
 			want: []string{"a_b", "a;x"},
 		},
 		"several at once": {
-			data: levels{record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"}},
+			data: scoped{record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"}},
 			want: []string{"a_b", "1;4", "c_d", "2;5", "e", "3"},
 		},
 		"joined after renaming": {
-			data: levels{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}},
+			data: scoped{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}},
 			want: []string{"app_id", "plain;cf"},
 		},
 		"joined with what became an exported key": {
-			data: levels{record: []any{"instance.id", "dot", "exported.instance.id", "exported"}},
+			data: scoped{record: []any{"instance.id", "dot", "exported.instance.id", "exported"}},
 			want: []string{"exported_instance_id", "exported;dot"},
 		},
 		"joined, an empty value": {
-			data: levels{record: []any{"a.b", "", "a_b", "x"}},
+			data: scoped{record: []any{"a.b", "", "a_b", "x"}},
 			want: []string{"a_b", ";x"},
 		},
 		"joined among many": {
-			data: levels{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
+			data: scoped{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
 			want: append([]string{"a_b", "space;underscore"}, manyTags(20)...),
 		},
 	} {
@@ -388,7 +389,7 @@ func TestKeysThatBecomeOne(t *testing.T) {
 		})
 	}
 	t.Run("of metrics, as they are", func(t *testing.T) {
-		data := levels{record: []any{"a_b", "underscore", "a b", "space"}}
+		data := scoped{record: []any{"a_b", "underscore", "a b", "space"}}
 		requireTags(t, []string{"a_b", "space", "instance_id", "0"}, translateMetrics(t, options(otelNames), data.metrics()))
 	})
 }
@@ -409,19 +410,18 @@ func manyTags(n int) []string {
 	return tags
 }
 
-// Past the keys that are remembered, keys are made the same way.
-func TestMoreKeysThanAreRemembered(t *testing.T) {
+// A full cache does not change how keys are made.
+func TestKeyCacheFull(t *testing.T) {
 	traces := NewTraces(defaults())
 	for i := range cachedKeys + 10 {
 		key := fmt.Sprintf("k %d", i)
-		out := newRecorder(t)
-		out.take(traces.Translate(levels{record: []any{key, "x"}}.traces()))
+		out := recordAll(t, traces.Translate(scoped{record: []any{key, "x"}}.traces()))
 		require.Equal(t, "x", out.envelopes[0].GetTags()[fmt.Sprintf("k_%d", i)])
 	}
 	require.LessOrEqual(t, len(traces.keys.made), cachedKeys)
 }
 
-func TestTooLarge(t *testing.T) {
+func TestTruncate(t *testing.T) {
 	const kB = 1000
 	long := func(n int) string { return strings.Repeat("v", n) }
 	for name, row := range map[string]struct {
@@ -447,7 +447,7 @@ func TestTooLarge(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			traces := levels{record: row.record}.traces()
+			traces := scoped{record: row.record}.traces()
 			out := translateTraces(t, defaults(), traces)
 			require.Len(t, out.envelopes, 1)
 			out.requireRejected(nil)
@@ -467,10 +467,10 @@ func TestTooLarge(t *testing.T) {
 				lengths[key] = len(tags[key])
 			}
 			if len(row.cut) == 0 {
-				assert.Zero(t, out.cuts)
+				assert.Zero(t, out.truncated)
 				return
 			}
-			assert.Equal(t, 1, out.cuts, "one item is cut")
+			assert.Equal(t, 1, out.truncated, "one item is cut")
 			assert.Greater(t, len(out.encoded[0]), envelope.MaxSize-64, "no more is cut than has to be")
 			for key, n := range lengths {
 				assert.InDelta(t, lengths[row.cut[0]], n, 4, "the tag %s is cut like the others", key)
@@ -482,9 +482,9 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// Nothing is done for each item of a scope whose tags alone are too large: that would take minutes here. Other scopes are not
-// touched by it.
-func TestTagsOfAScopeTooLarge(t *testing.T) {
+// The items of a scope with too large tags are rejected without any work on each, which would take minutes here. Other scopes are
+// not affected.
+func TestScopeTagsTooLarge(t *testing.T) {
 	const n = 50_000
 	large := pcommon.NewMap()
 	for i := range 8000 {
@@ -523,97 +523,75 @@ func TestTagsOfAScopeTooLarge(t *testing.T) {
 	}
 }
 
-// Long keys are not remembered: there may be ever new ones.
-func TestLongKeysAreNotRemembered(t *testing.T) {
+// Long keys are not cached: there may be ever new ones.
+func TestKeyCacheLongKeys(t *testing.T) {
 	logs := NewLogs(defaults())
 	for i := range 100 {
 		data, record := oneLog()
 		record.Body().SetStr("hello")
 		record.Attributes().PutStr(strings.Repeat("k", 1000)+fmt.Sprint(i), "v")
 		record.Attributes().PutStr("short", "v")
-		newRecorder(t).take(logs.Translate(data))
+		recordAll(t, logs.Translate(data))
 	}
 	require.Len(t, logs.keys.made, 1)
 }
 
-// An item is rejected when it is too large even with its tags cut, and the others are not.
-func TestTooLargeIsRejected(t *testing.T) {
+// An item is rejected when it is too large even with its tags truncated.
+func TestTooLarge(t *testing.T) {
 	huge := strings.Repeat("n", envelope.MaxSize)
 	var manyShort []any
 	for i := range 2000 {
 		manyShort = append(manyShort, fmt.Sprintf("%032d", i), "abc")
 	}
-	want := map[Reason]int{ReasonTooLarge: 1}
-	t.Run("the name of a span", func(t *testing.T) {
+	metric := func(change func(pmetric.Metric)) *recorder {
+		metrics, m := oneMetric()
+		m.SetName(huge)
+		change(m)
+		return translateMetrics(t, options(otelNames), metrics)
+	}
+	event, record := oneLog()
+	record.SetEventName("e")
+	record.Body().SetStr(huge)
+	for name, out := range map[string]*recorder{
+		"too many tags":     translateTraces(t, defaults(), scoped{record: manyShort}.traces()),
+		"the tags of a log": translateLogs(t, defaults(), scoped{record: manyShort}.logs()),
+		"an event":          translateLogs(t, defaults(), event),
+		"the name of a gauge": metric(func(m pmetric.Metric) {
+			point(m.SetEmptyGauge().DataPoints()).SetIntValue(1)
+		}),
+		"the unit of a gauge": metric(func(m pmetric.Metric) {
+			m.SetName("m")
+			m.SetUnit(huge)
+			point(m.SetEmptyGauge().DataPoints()).SetIntValue(1)
+		}),
+		"the name of a counter":   metric(func(m pmetric.Metric) { point(monotonic(m).DataPoints()).SetIntValue(1) }),
+		"the name of a histogram": metric(func(m pmetric.Metric) { histogramPoint(m, []float64{1}, 1, 2) }),
+		"the name of a summary":   metric(func(m pmetric.Metric) { summaryPoint(m, 1, 1, 0.5, 1) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			out.requireRejected(rejectedOnce(ReasonTooLarge))
+			out.requireEnvelopes()
+			assert.Zero(t, out.truncated)
+		})
+	}
+	t.Run("not the next span", func(t *testing.T) {
 		traces, span := oneSpan()
 		span.SetName(huge)
-		next := traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty()
-		next.SetName("next")
+		traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty().SetName("next")
 		out := translateTraces(t, defaults(), traces)
-		out.requireRejected(want)
+		out.requireRejected(rejectedOnce(ReasonTooLarge))
 		require.Len(t, out.envelopes, 1)
 		assert.Equal(t, "next", out.envelopes[0].GetTimer().GetName())
-		assert.Zero(t, out.cuts)
-	})
-	t.Run("too many tags", func(t *testing.T) {
-		out := translateTraces(t, defaults(), levels{record: manyShort}.traces())
-		out.requireRejected(want)
-		out.requireEnvelopes()
-		assert.Zero(t, out.cuts)
-	})
-	t.Run("the tags of a log", func(t *testing.T) {
-		out := translateLogs(t, defaults(), levels{record: manyShort}.logs())
-		out.requireRejected(want)
-		out.requireEnvelopes()
-	})
-	t.Run("an event", func(t *testing.T) {
-		logs, record := oneLog()
-		record.SetEventName("e")
-		record.Body().SetStr(huge)
-		out := translateLogs(t, defaults(), logs)
-		out.requireRejected(want)
-		out.requireEnvelopes()
-	})
-	t.Run("the name of a gauge", func(t *testing.T) {
-		metrics, metric := oneMetric()
-		metric.SetName(huge)
-		point(metric.SetEmptyGauge().DataPoints()).SetIntValue(1)
-		out := translateMetrics(t, defaults(), metrics)
-		out.requireRejected(want)
-		out.requireEnvelopes()
-	})
-	t.Run("the unit of a gauge", func(t *testing.T) {
-		metrics, metric := oneMetric()
-		metric.SetUnit(huge)
-		point(metric.SetEmptyGauge().DataPoints()).SetIntValue(1)
-		out := translateMetrics(t, options(otelNames), metrics)
-		out.requireRejected(want)
-		out.requireEnvelopes()
-	})
-	t.Run("the name of a counter", func(t *testing.T) {
-		metrics, metric := oneMetric()
-		metric.SetName(huge)
-		point(monotonic(metric).DataPoints()).SetIntValue(1)
-		out := translateMetrics(t, defaults(), metrics)
-		out.requireRejected(want)
-		out.requireEnvelopes()
-	})
-	t.Run("the name of a histogram", func(t *testing.T) {
-		metrics, metric := oneMetric()
-		metric.SetName(huge)
-		histogramPoint(metric, []float64{1}, 1, 2)
-		out := translateMetrics(t, defaults(), metrics)
-		out.requireRejected(want)
-		out.requireEnvelopes()
+		assert.Zero(t, out.truncated)
 	})
 }
 
-// Around the limit, byte by byte: the envelope is never above it, and nothing is cut or rejected that fits.
-func TestSizesAroundTheLimit(t *testing.T) {
+// Around the limit, byte by byte, no envelope is above it, and nothing is truncated or rejected that fits.
+func TestSizeLimit(t *testing.T) {
 	for _, kind := range []string{"log", "parts", "event", "gauge", "counter", "histogram", "span"} {
 		t.Run(kind, func(t *testing.T) {
 			first := sort.Search(envelope.MaxSize, func(n int) bool {
-				return translateOneOf(t, kind, strings.Repeat("v", n)).cuts > 0
+				return translateOneOf(t, kind, strings.Repeat("v", n)).truncated > 0
 			})
 			require.Less(t, first, envelope.MaxSize)
 			for n := first - 5; n < first+5; n++ {
@@ -625,7 +603,7 @@ func TestSizesAroundTheLimit(t *testing.T) {
 				}
 				// The room for a timestamp, a bound and the numbers of parts is that of the longest.
 				require.Greater(t, largest, envelope.MaxSize-32, "a value of %d bytes", n)
-				require.Equal(t, n >= first, out.cuts == 1, "a value of %d bytes", n)
+				require.Equal(t, n >= first, out.truncated == 1, "a value of %d bytes", n)
 			}
 		})
 	}
@@ -634,7 +612,7 @@ func TestSizesAroundTheLimit(t *testing.T) {
 // translateOneOf translates one item of a kind that has a tag with this value.
 func translateOneOf(t *testing.T, kind, value string) *recorder {
 	t.Helper()
-	switch data := (levels{resource: []any{"k", value}}); kind {
+	switch data := (scoped{resource: []any{"k", value}}); kind {
 	case "log", "event", "parts":
 		logs := data.logs()
 		record := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
@@ -662,7 +640,7 @@ func translateOneOf(t *testing.T, kind, value string) *recorder {
 	}
 }
 
-func TestTagSizeIsWhatATagTakes(t *testing.T) {
+func TestTagSize(t *testing.T) {
 	for _, n := range []int{0, 1, 100, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 16377, 16378, 16379, 16380, 16381, 16383, 16384} {
 		key, value := "key", strings.Repeat("v", n)
 		assert.Equal(t, len(envelope.AppendTag(nil, key, value)), tagSize(len(key), len(value)), "%d bytes", n)

@@ -4,8 +4,6 @@
 package translate
 
 import (
-	"iter"
-
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
@@ -15,9 +13,8 @@ import (
 // Traces translates spans to Timer envelopes, and span events to Event envelopes. One goroutine at a time may use it.
 type Traces struct {
 	translator
-	traces ptrace.Traces // to be translated next
-	all    iter.Seq[Envelope]
-	event  []byte // what the events of a span share
+	batches[ptrace.Traces]
+	event []byte // what the events of a span share
 }
 
 var noAttributes = pcommon.NewMap()
@@ -25,21 +22,11 @@ var noAttributes = pcommon.NewMap()
 // NewTraces makes a translator of traces.
 func NewTraces(opts Options) *Traces {
 	t := &Traces{translator: newTranslator(opts, false)}
-	t.all = t.translate
+	t.init(&t.translator, t.translate)
 	return t
 }
 
-// Translate yields the envelopes of all spans, once. The next call ends what is left of the sequence.
-func (t *Traces) Translate(traces ptrace.Traces) iter.Seq[Envelope] {
-	t.traces = traces
-	return t.all
-}
-
-func (t *Traces) translate(yield func(Envelope) bool) {
-	t.begin(yield)
-	defer t.end()
-	traces := t.traces
-	t.traces = ptrace.Traces{}
+func (t *Traces) translate(traces ptrace.Traces) {
 	for _, rs := range traces.ResourceSpans().All() {
 		t.beginResource(rs.Resource())
 		for _, ss := range rs.ScopeSpans().All() {
@@ -77,14 +64,14 @@ func (t *Traces) span(s ptrace.Span) {
 // appendSpanTags appends the tags that the exporter sets, and adds them to set.
 func appendSpanTags(b []byte, set *ownKeys, s ptrace.Span) []byte {
 	b = appendSpanIDs(b, set, s)
-	if kind := spanKind(s); kind != "" {
+	if kind := nameOf(spanKinds, s.Kind()); kind != "" {
 		b = appendOwnTag(b, set, spanKindName, kind)
 		if s.Kind() == ptrace.SpanKindServer {
 			// The platform's own OTLP egress makes a server span of a Timer with this tag.
 			b = appendOwnTag(b, set, peerTypeName, "Server")
 		}
 	}
-	if code := statusCode(s); code != "" {
+	if code := nameOf(statusCodes, s.Status().Code()); code != "" {
 		b = appendOwnTag(b, set, statusCodeName, code)
 		if message := s.Status().Message(); message != "" {
 			b = appendOwnTag(b, set, statusMessageName, message)
@@ -98,25 +85,12 @@ func appendSpanTags(b []byte, set *ownKeys, s ptrace.Span) []byte {
 
 // spanKinds and statusCodes are the names as tags have them.
 var (
-	spanKinds   = [...]string{ptrace.SpanKindInternal: "internal", ptrace.SpanKindServer: "server", ptrace.SpanKindClient: "client", ptrace.SpanKindProducer: "producer", ptrace.SpanKindConsumer: "consumer"}
-	statusCodes = [...]string{ptrace.StatusCodeOk: "ok", ptrace.StatusCodeError: "error"}
+	spanKinds = []string{
+		ptrace.SpanKindInternal: "internal", ptrace.SpanKindServer: "server", ptrace.SpanKindClient: "client",
+		ptrace.SpanKindProducer: "producer", ptrace.SpanKindConsumer: "consumer",
+	}
+	statusCodes = []string{ptrace.StatusCodeOk: "ok", ptrace.StatusCodeError: "error"}
 )
-
-// spanKind is the name of a span's kind, empty for one that has none.
-func spanKind(s ptrace.Span) string {
-	if kind := s.Kind(); 0 <= kind && int(kind) < len(spanKinds) {
-		return spanKinds[kind]
-	}
-	return ""
-}
-
-// statusCode is the name of a span's status, empty for one that has none.
-func statusCode(s ptrace.Span) string {
-	if code := s.Status().Code(); 0 <= code && int(code) < len(statusCodes) {
-		return statusCodes[code]
-	}
-	return ""
-}
 
 // events yields the events of a span, before the span itself, which completes the item.
 func (t *Traces) events(s ptrace.Span) {

@@ -227,7 +227,7 @@ func TestSpanEvents(t *testing.T) {
 	assert.Equal(t, 2, out.items, "an event is no item")
 }
 
-// A span event that is too large is left out and counted as a cut of its span. The rest of the span is there.
+// A span event that is too large is left out. Its span counts as truncated.
 func TestSpanEventTooLarge(t *testing.T) {
 	traces, span := oneSpan()
 	span.Events().AppendEmpty().SetName("small")
@@ -239,11 +239,11 @@ func TestSpanEventTooLarge(t *testing.T) {
 	assert.Equal(t, "small too", out.envelopes[1].GetEvent().GetTitle())
 	assert.Equal(t, "GET /", out.envelopes[2].GetTimer().GetName())
 	assert.Equal(t, 1, out.items)
-	assert.Equal(t, 1, out.cuts)
+	assert.Equal(t, 1, out.truncated)
 	out.requireRejected(nil)
 }
 
-// A span that is too large is rejected, once, though its events are out.
+// A span that is too large is rejected once, although its events were yielded.
 func TestSpanTooLargeWithEvents(t *testing.T) {
 	traces, span := oneSpan()
 	span.SetName(strings.Repeat("n", 70_000))
@@ -252,21 +252,21 @@ func TestSpanTooLargeWithEvents(t *testing.T) {
 	require.Len(t, out.envelopes, 1)
 	assert.Equal(t, "e", out.envelopes[0].GetEvent().GetTitle())
 	assert.Zero(t, out.items)
-	out.requireRejected(map[Reason]int{ReasonTooLarge: 1})
+	out.requireRejected(rejectedOnce(ReasonTooLarge))
 }
 
-// However much of an item was shortened, it counts once, and not at all when it is rejected.
-func TestShortenedSpanCountsOnce(t *testing.T) {
+// A truncated item counts once, and not at all if it is rejected.
+func TestTruncatedSpanCountsOnce(t *testing.T) {
 	opts := defaults()
 	opts.SpanEvents = true
 	huge := strings.Repeat("x", envelope.MaxSize)
 	for name, tt := range map[string]struct {
 		span      string
-		cuts      int
+		truncated int
 		rejection map[Reason]int
 	}{
 		"sent":     {"span", 1, nil},
-		"rejected": {huge, 0, map[Reason]int{ReasonTooLarge: 1}},
+		"rejected": {huge, 0, rejectedOnce(ReasonTooLarge)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			traces, span := oneSpan()
@@ -277,10 +277,9 @@ func TestShortenedSpanCountsOnce(t *testing.T) {
 			}
 			after := traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty()
 			after.SetName("whole")
-			out := newRecorder(t)
-			out.take(NewTraces(opts).Translate(traces))
+			out := recordAll(t, NewTraces(opts).Translate(traces))
 			out.requireRejected(tt.rejection)
-			assert.Equal(t, tt.cuts, out.cuts)
+			assert.Equal(t, tt.truncated, out.truncated)
 		})
 	}
 }

@@ -11,6 +11,7 @@
 package translate
 
 import (
+	"iter"
 	"math"
 	"time"
 
@@ -25,7 +26,7 @@ type Options struct {
 	// SyslogSafe makes tag keys that the syslog agent and Log Cache can carry.
 	SyslogSafe bool
 
-	// SourceType is the tag source_type of logs whose process is not known.
+	// SourceType is the tag source_type of logs without a process type.
 	SourceType string
 	// MaxPayload is the longest log payload, in bytes, that is not split.
 	MaxPayload int
@@ -48,7 +49,7 @@ type Options struct {
 type Envelope struct {
 	// Encoded is valid until the next Envelope is asked for. It is nil when the items are rejected.
 	Encoded []byte
-	// Items is how many items end with this Envelope. One without belongs to the item that ends with the next one that has any.
+	// Items is how many items it completes. An Envelope that completes none belongs to the item that the next one completes first.
 	Items int
 	// Truncated is how many of them were truncated.
 	Truncated int
@@ -73,7 +74,7 @@ const (
 	ReasonOutOfRange Reason = "out_of_range"
 	// ReasonStale: a data point flagged as no recorded value.
 	ReasonStale Reason = "stale"
-	// ReasonTemporality: deltas of which Loggregator keeps no sum. The deltatocumulative processor makes them fit.
+	// ReasonTemporality: deltas that Loggregator does not add up. The deltatocumulative processor makes totals of them.
 	ReasonTemporality Reason = "temporality"
 	// ReasonTooLarge: an envelope that is above [envelope.MaxSize] even with its tag values truncated.
 	ReasonTooLarge Reason = "too_large"
@@ -81,20 +82,20 @@ const (
 	ReasonZeroDelta Reason = "zero_delta"
 )
 
-// translator is what the three signals share: the work on a resource, a scope and an item, and the buffers for it.
+// translator has what the three signals share: the work on a resource, a scope and an item, and the buffers for it.
 type translator struct {
 	opts     Options
-	yield    func(Envelope) bool
-	stopped  bool // yield has returned false
+	yield    func(Envelope) bool // of the batch in work
+	stopped  bool                // yield has returned false
 	identity identities
 	keys     keyCleaner
 
 	resourceAttributes pcommon.Map
 	resource           tagSet
-	// base is the scope's tags and those of the resource that the scope does not have.
+	// base has the tags of the scope, and those of the resource that the scope does not have.
 	base  tagSet
 	plans plans
-	sorts bool // whether tags are in the order of their keys
+	sorts bool // tags are in the order of their keys
 
 	id       identity // of the item in work, if its attributes affect it
 	tooLarge bool     // no envelope has room for the tags of its scope and resource
@@ -104,12 +105,12 @@ type translator struct {
 	common  []byte // the encoded identity and tags that all envelopes of the item share
 	message []byte // the encoded message of the envelope in work
 
-	// Buffers of plans: the assignment and the inherited tags of one that is compiled, the parts that are sorted, the values of an attribute scope.
+	// Buffers to compile plans: the assignment, the inherited tags, the parts to sort, the values of a resource or scope.
 	names     assignment
 	inherited tagSet
 	parts     []keyedPart
 	values    []pcommon.Value
-	// Buffers of what a plan encodes: a number, the attributes of a point one after the other, where each ends, joined values.
+	// Buffers to run plans: a number, the attributes of a point one after the other, where each ends, joined values.
 	number   []byte
 	unsorted []byte
 	ends     []int
@@ -123,8 +124,31 @@ func newTranslator(opts Options, prometheusLabels bool) translator {
 	return translator{
 		opts:     opts,
 		identity: newIdentities(opts),
-		keys:     newKeyCleaner(prometheusLabels, opts.SyslogSafe),
+		keys:     keyCleaner{labels: prometheusLabels, syslogSafe: opts.SyslogSafe},
 	}
+}
+
+// batches makes the sequence of the envelopes of a batch. It is the same one for all batches: each would be an allocation.
+type batches[D any] struct {
+	next D // to be translated next
+	all  iter.Seq[Envelope]
+}
+
+// init makes the sequence, in which translate puts the envelopes of each batch.
+func (b *batches[D]) init(t *translator, translate func(D)) {
+	b.all = func(yield func(Envelope) bool) {
+		t.yield, t.stopped = yield, false
+		defer t.end()
+		data := b.next
+		b.next = *new(D)
+		translate(data)
+	}
+}
+
+// Translate yields the envelopes of all items of a batch, once. The next call ends what is left of the sequence.
+func (b *batches[D]) Translate(data D) iter.Seq[Envelope] {
+	b.next = data
+	return b.all
 }
 
 func (t *translator) beginResource(r pcommon.Resource) {
@@ -188,9 +212,6 @@ func (t *translator) json(attrs pcommon.Map) string {
 	return s
 }
 
-// begin begins a batch, whose envelopes yield takes.
-func (t *translator) begin(yield func(Envelope) bool) { t.yield, t.stopped = yield, false }
-
 // end ends a batch. No buffer keeps a reference to its pdata.
 func (t *translator) end() {
 	t.yield = nil
@@ -205,15 +226,16 @@ func (t *translator) put(e Envelope) {
 	}
 }
 
-// reject rejects items, if there are any. What was truncated of them does not count.
+// reject rejects items, if there are any and a reason. What was truncated of them does not count.
 func (t *translator) reject(reason Reason, items int) {
-	t.truncated = false
-	if items > 0 {
-		t.put(Envelope{Items: items, Reason: reason})
+	if reason == "" || items == 0 {
+		return
 	}
+	t.truncated = false
+	t.put(Envelope{Items: items, Reason: reason})
 }
 
-// nanoseconds is a time in nanoseconds since 1970 UTC; 0 for one that is not set, or that does not fit.
+// nanoseconds returns a time in nanoseconds since 1970 UTC; 0 for one that is not set or does not fit.
 func nanoseconds(ts pcommon.Timestamp) int64 {
 	if ts > math.MaxInt64 {
 		return 0
@@ -221,7 +243,7 @@ func nanoseconds(ts pcommon.Timestamp) int64 {
 	return int64(ts)
 }
 
-// timestamp is the first time that is set, else now; see nanoseconds.
+// timestamp returns the first time that is set, else now; see nanoseconds.
 func (t *translator) timestamp(times ...pcommon.Timestamp) int64 {
 	for _, ts := range times {
 		if ns := nanoseconds(ts); ns != 0 {
@@ -255,7 +277,7 @@ func (t *translator) yieldEnvelope(encoded []byte, items, truncated int) {
 	t.common = encoded[:len(t.common)]
 }
 
-// takeTruncated is 1 if the item in work, which is complete, was truncated.
+// takeTruncated returns 1 if the item in work was truncated. The item is complete then.
 func (t *translator) takeTruncated() int {
 	if !t.truncated {
 		return 0

@@ -24,6 +24,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/testdata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -33,11 +34,11 @@ import (
 const (
 	// at is the time of the items that the tests translate, unless a row says otherwise.
 	at = 1767225600_000000001
-	// now is what the translators take for the present.
+	// now is the time of the translators' clock.
 	now = 1767229200_000000007
 )
 
-// defaults are the options that the default configuration comes to.
+// defaults returns the options of the default configuration.
 func defaults() Options {
 	return Options{
 		SourceID: Identity{
@@ -68,17 +69,25 @@ type recorder struct {
 	encoded   [][]byte
 	items     int // in envelopes
 	rejected  map[Reason]int
-	cuts      int
+	truncated int
 	open      bool // the last envelope belongs to an item that is not complete
 }
 
 func newRecorder(t testing.TB) *recorder { return &recorder{t: t, rejected: map[Reason]int{}} }
 
+// recordAll records a batch.
+func recordAll(t testing.TB, all iter.Seq[Envelope]) *recorder {
+	t.Helper()
+	r := newRecorder(t)
+	r.take(all)
+	return r
+}
+
 func (r *recorder) take(all iter.Seq[Envelope]) {
 	r.t.Helper()
 	for e := range all {
 		require.LessOrEqual(r.t, e.Truncated, e.Items)
-		r.cuts += e.Truncated
+		r.truncated += e.Truncated
 		if e.Reason == "" {
 			r.add(e.Encoded, e.Items)
 			continue
@@ -131,7 +140,13 @@ func (r *recorder) requireRejected(want map[Reason]int) {
 	require.Equal(r.t, want, r.rejected, "rejected")
 }
 
-// readable is for people: JSON, and the payloads of logs as text.
+// rejectedOnce is one item rejected for a reason.
+func rejectedOnce(reason Reason) map[Reason]int { return map[Reason]int{reason: 1} }
+
+// stale flags a point as one without a value.
+var stale = pmetric.DefaultDataPointFlags.WithNoRecordedValue(true)
+
+// readable returns envelopes as JSON, with the payloads of logs as text.
 func readable(envelopes []*loggregator_v2.Envelope) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d envelopes:", len(envelopes))
@@ -144,7 +159,7 @@ func readable(envelopes []*loggregator_v2.Envelope) string {
 	return b.String()
 }
 
-// newEnvelope is what is expected of an item without identity at the time at. tags are keys and values in turn.
+// newEnvelope returns the envelope expected of an item without identity at the time at. tags are keys and values in turn.
 func newEnvelope(message proto.Message, tags ...string) *loggregator_v2.Envelope {
 	e := &loggregator_v2.Envelope{Timestamp: at, SourceId: "otelcol", InstanceId: "0", Tags: map[string]string{}}
 	for pair := range slices.Chunk(tags, 2) {
@@ -191,58 +206,71 @@ func options(change func(*Options)) Options {
 	return opts
 }
 
+// signal is what the tests of all signals need of one.
+type signal[D any] struct {
+	new     func(Options) translatorOf[D]
+	count   func(D) int
+	marshal func(D) ([]byte, error)
+	random  func(*script) D
+}
+
+type translatorOf[D any] interface {
+	Translate(D) iter.Seq[Envelope]
+}
+
+var (
+	signalLogs = signal[plog.Logs]{
+		func(o Options) translatorOf[plog.Logs] { return NewLogs(o) },
+		plog.Logs.LogRecordCount, (&plog.ProtoMarshaler{}).MarshalLogs, randomLogs,
+	}
+	signalMetrics = signal[pmetric.Metrics]{
+		func(o Options) translatorOf[pmetric.Metrics] { return NewMetrics(o) },
+		pmetric.Metrics.DataPointCount, (&pmetric.ProtoMarshaler{}).MarshalMetrics, randomMetrics,
+	}
+	signalTraces = signal[ptrace.Traces]{
+		func(o Options) translatorOf[ptrace.Traces] { return NewTraces(o) },
+		ptrace.Traces.SpanCount, (&ptrace.ProtoMarshaler{}).MarshalTraces, randomTraces,
+	}
+)
+
+// translate records a batch, counts its items, and checks that it is not changed.
+func (s signal[D]) translate(t testing.TB, opts Options, data D) *recorder {
+	t.Helper()
+	before, err := s.marshal(data)
+	require.NoError(t, err)
+	out := recordAll(t, s.new(opts).Translate(data))
+	out.requireItems(s.count(data))
+	after, err := s.marshal(data)
+	require.NoError(t, err)
+	require.Equal(t, before, after, "the input is not changed")
+	return out
+}
+
+// check checks what holds for any batch: its envelopes get through, and are the same each time.
+func (s signal[D]) check(t *testing.T, opts Options, data D) *recorder {
+	t.Helper()
+	out := s.translate(t, opts, data)
+	requireFit(t, out.envelopes)
+	requireSame(t, out, s.translate(t, opts, data))
+	return out
+}
+
 func translateLogs(t testing.TB, opts Options, logs plog.Logs) *recorder {
 	t.Helper()
-	out := newRecorder(t)
-	before := marshalLogs(t, logs)
-	out.take(NewLogs(opts).Translate(logs))
-	out.requireItems(logs.LogRecordCount())
-	require.Equal(t, before, marshalLogs(t, logs), "the input is not changed")
-	return out
+	return signalLogs.translate(t, opts, logs)
 }
 
 func translateMetrics(t testing.TB, opts Options, metrics pmetric.Metrics) *recorder {
 	t.Helper()
-	out := newRecorder(t)
-	before := marshalMetrics(t, metrics)
-	out.take(NewMetrics(opts).Translate(metrics))
-	out.requireItems(metrics.DataPointCount())
-	require.Equal(t, before, marshalMetrics(t, metrics), "the input is not changed")
-	return out
+	return signalMetrics.translate(t, opts, metrics)
 }
 
 func translateTraces(t testing.TB, opts Options, traces ptrace.Traces) *recorder {
 	t.Helper()
-	out := newRecorder(t)
-	before := marshalTraces(t, traces)
-	out.take(NewTraces(opts).Translate(traces))
-	out.requireItems(traces.SpanCount())
-	require.Equal(t, before, marshalTraces(t, traces), "the input is not changed")
-	return out
+	return signalTraces.translate(t, opts, traces)
 }
 
-func marshalLogs(t testing.TB, logs plog.Logs) []byte {
-	t.Helper()
-	b, err := (&plog.ProtoMarshaler{}).MarshalLogs(logs)
-	require.NoError(t, err)
-	return b
-}
-
-func marshalMetrics(t testing.TB, metrics pmetric.Metrics) []byte {
-	t.Helper()
-	b, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(metrics)
-	require.NoError(t, err)
-	return b
-}
-
-func marshalTraces(t testing.TB, traces ptrace.Traces) []byte {
-	t.Helper()
-	b, err := (&ptrace.ProtoMarshaler{}).MarshalTraces(traces)
-	require.NoError(t, err)
-	return b
-}
-
-func TestNothing(t *testing.T) {
+func TestEmptyData(t *testing.T) {
 	logs := plog.NewLogs()
 	translateLogs(t, defaults(), logs).requireEnvelopes()
 	logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
@@ -267,7 +295,7 @@ func TestNothing(t *testing.T) {
 	translateTraces(t, defaults(), traces).requireEnvelopes()
 }
 
-func TestNowIsTheClockUnlessSet(t *testing.T) {
+func TestDefaultClock(t *testing.T) {
 	opts := defaults()
 	opts.Now = nil
 	logs, record := oneLog()
@@ -280,36 +308,39 @@ func TestNowIsTheClockUnlessSet(t *testing.T) {
 	assert.LessOrEqual(t, out.envelopes[0].GetTimestamp(), after)
 }
 
-// A translator keeps buffers from one batch to the next, and nothing of the data.
-func TestTranslatorIsReused(t *testing.T) {
-	logs := NewLogs(defaults())
-	traces := NewTraces(options(func(o *Options) { o.SpanEvents = true }))
-	metrics := NewMetrics(defaults())
+// A translator keeps buffers, but no data, from one batch to the next.
+func TestTranslatorReuse(t *testing.T) {
+	t.Run("logs", func(t *testing.T) { signalLogs.reuse(t, defaults(), func(translatorOf[plog.Logs]) {}) })
+	t.Run("traces", func(t *testing.T) { signalTraces.reuse(t, options(spanEvents), func(translatorOf[ptrace.Traces]) {}) })
+	t.Run("metrics", func(t *testing.T) {
+		signalMetrics.reuse(t, defaults(), func(m translatorOf[pmetric.Metrics]) {
+			m.(*Metrics).fractions = newFractions() // They are meant to be kept.
+		})
+	})
+}
+
+func (s signal[D]) reuse(t *testing.T, opts Options, next func(translatorOf[D])) {
+	used := s.new(opts)
 	for seed := range uint64(6) {
-		ld := randomLogs(newScript(randomScript(seed)))
-		used, fresh := newRecorder(t), newRecorder(t)
-		used.take(logs.Translate(ld))
-		fresh.take(NewLogs(defaults()).Translate(ld))
-		require.Equal(t, fresh.encoded, used.encoded)
-
-		td := randomTraces(newScript(randomScript(seed)))
-		used, fresh = newRecorder(t), newRecorder(t)
-		used.take(traces.Translate(td))
-		fresh.take(NewTraces(traces.opts).Translate(td))
-		require.Equal(t, fresh.encoded, used.encoded)
-
-		// The fractions of deltas are meant to be kept.
-		md := randomMetrics(newScript(randomScript(seed)))
-		used, fresh = newRecorder(t), newRecorder(t)
-		metrics.fractions = newFractions()
-		used.take(metrics.Translate(md))
-		fresh.take(NewMetrics(defaults()).Translate(md))
-		require.Equal(t, fresh.encoded, used.encoded)
+		data := s.random(newScript(randomScript(seed)))
+		next(used)
+		require.Equal(t, recordAll(t, s.new(opts).Translate(data)).encoded, recordAll(t, used.Translate(data)).encoded)
 	}
 }
 
-// A sequence that is left is not gone on with, and leaves nothing behind for the next one.
-func TestTranslatorIsLeft(t *testing.T) {
+// The collector's own generators of test data: all of it gets through.
+func TestCollectorTestdata(t *testing.T) {
+	for _, n := range []int{1, 7, 200} {
+		require.Empty(t, signalLogs.check(t, defaults(), testdata.GenerateLogs(n)).rejected, "logs")
+		require.Empty(t, signalTraces.check(t, options(spanEvents), testdata.GenerateTraces(n)).rejected, "traces")
+		for reason := range signalMetrics.check(t, defaults(), testdata.GenerateMetrics(n)).rejected {
+			require.Equal(t, ReasonTemporality, reason, "the generator makes a delta histogram")
+		}
+	}
+}
+
+// A loop that breaks ends the translation, and leaves nothing behind for the next batch.
+func TestTranslateBreak(t *testing.T) {
 	gauges, metric := oneMetric()
 	for i := range 5 {
 		point(metric.SetEmptyGauge().DataPoints(), "i", int64(i)).SetIntValue(1)
@@ -339,8 +370,7 @@ func TestTranslatorIsLeft(t *testing.T) {
 				break
 			}
 			assert.Equal(t, 1, n)
-			out := newRecorder(t)
-			out.take(row.translate())
+			out := recordAll(t, row.translate())
 			assert.Len(t, out.envelopes, row.all)
 		})
 	}
@@ -410,7 +440,7 @@ func (s *script) timestamp() pcommon.Timestamp {
 	return pcommon.Timestamp(s.uint64())
 }
 
-// telling are the strings that the mapping treats in a way of their own.
+// telling are the strings that the mapping treats specially.
 var telling = []string{
 	"cloudfoundry.app.id", "cloudfoundry.app.name", "cloudfoundry.process.type", "cloudfoundry.app.instance.id",
 	"org.cloudfoundry.source_id", "org.cloudfoundry.", "org.cloudfoundry.app_id", "source_id", "instance_id", "service.name",
@@ -437,7 +467,7 @@ func (s *script) text() string {
 	if s.below(3) > 0 {
 		return "value"
 	}
-	// Valid and invalid by turns, because the ones are cut and the others are mended.
+	// Valid and invalid pieces, because the mapping truncates the ones and replaces the others.
 	var b strings.Builder
 	for range 1 + s.below(3) {
 		piece := []string{"a", "é", "世", "line\n", "\x00", "\xff", "\xff\xfea", "\xf0\x9f\x98", "=]\" "}[s.below(9)]
@@ -729,48 +759,22 @@ func fuzzOptions(choice byte) Options {
 	return opts
 }
 
-func addSeeds(f *testing.F) {
+func (s signal[D]) fuzz(f *testing.F) {
 	f.Add(byte(0), []byte(nil))
 	f.Add(byte(0xff), []byte("\x01\x01\x01\x01"))
 	for seed := range uint64(12) {
 		f.Add(byte(seed*37), randomScript(seed))
 	}
+	f.Fuzz(func(t *testing.T, choice byte, b []byte) { s.check(t, fuzzOptions(choice), s.random(newScript(b))) })
 }
 
-func FuzzTranslateLogs(f *testing.F) {
-	addSeeds(f)
-	f.Fuzz(func(t *testing.T, choice byte, b []byte) {
-		opts := fuzzOptions(choice)
-		logs := randomLogs(newScript(b))
-		first, second := translateLogs(t, opts, logs), translateLogs(t, opts, logs)
-		requireFit(t, first.envelopes)
-		requireSame(t, first, second)
-	})
-}
+func FuzzTranslateLogs(f *testing.F) { signalLogs.fuzz(f) }
 
-func FuzzTranslateMetrics(f *testing.F) {
-	addSeeds(f)
-	f.Fuzz(func(t *testing.T, choice byte, b []byte) {
-		opts := fuzzOptions(choice)
-		metrics := randomMetrics(newScript(b))
-		first, second := translateMetrics(t, opts, metrics), translateMetrics(t, opts, metrics)
-		requireFit(t, first.envelopes)
-		requireSame(t, first, second)
-	})
-}
+func FuzzTranslateMetrics(f *testing.F) { signalMetrics.fuzz(f) }
 
-func FuzzTranslateTraces(f *testing.F) {
-	addSeeds(f)
-	f.Fuzz(func(t *testing.T, choice byte, b []byte) {
-		opts := fuzzOptions(choice)
-		traces := randomTraces(newScript(b))
-		first, second := translateTraces(t, opts, traces), translateTraces(t, opts, traces)
-		requireFit(t, first.envelopes)
-		requireSame(t, first, second)
-	})
-}
+func FuzzTranslateTraces(f *testing.F) { signalTraces.fuzz(f) }
 
-// requireFit checks what every envelope must keep to, so that it gets through syslog to Log Cache.
+// requireFit checks that envelopes get through syslog to Log Cache.
 func requireFit(t *testing.T, envelopes []*loggregator_v2.Envelope) {
 	t.Helper()
 	for _, e := range envelopes {
@@ -817,5 +821,5 @@ func requireSame(t *testing.T, a, b *recorder) {
 	t.Helper()
 	require.Equal(t, a.encoded, b.encoded, "identical input gives identical bytes")
 	require.True(t, maps.Equal(a.rejected, b.rejected))
-	require.Equal(t, a.cuts, b.cuts)
+	require.Equal(t, a.truncated, b.truncated)
 }

@@ -6,23 +6,19 @@ package translate
 import (
 	"bytes"
 	"encoding/json"
-	"math"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 )
 
-// maxDepth is how deep maps and lists may be nested. A deeper one is written as an ellipsis, so that no value can exhaust
-// the stack.
+// maxDepth is how deep maps and lists may be nested. A deeper one becomes an ellipsis, so that no value exhausts the stack.
 const maxDepth = 64
 
 // valueString returns v as a string, as [pcommon.Value.AsString] does: maps and lists as JSON. It reports whether it
 // truncated a value deeper than maxDepth.
 func valueString(v pcommon.Value) (s string, truncated bool) {
 	switch v.Type() {
-	case pcommon.ValueTypeMap:
-		return mapString(v.Map())
-	case pcommon.ValueTypeSlice:
-		raw, truncated := rawSlice(v.Slice(), 1)
+	case pcommon.ValueTypeMap, pcommon.ValueTypeSlice:
+		raw, truncated := rawValue(v, 0)
 		return jsonString(raw), truncated
 	default:
 		return v.AsString(), false
@@ -35,7 +31,7 @@ func mapString(m pcommon.Map) (s string, truncated bool) {
 	return jsonString(raw), truncated
 }
 
-// jsonString returns the JSON of what rawMap and rawSlice return, which is always valid.
+// jsonString returns the JSON of what rawMap and rawValue return, which is always valid.
 func jsonString(raw any) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -44,8 +40,8 @@ func jsonString(raw any) string {
 	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
-// rawMap, rawSlice and rawValue return what pdata's AsRaw does, down to maxDepth. NaN and infinities, which JSON lacks, become
-// the strings that AsString has for them. depth is that of the map or slice.
+// rawMap and rawValue return what pdata's AsRaw does, down to maxDepth. NaN and infinities, which JSON lacks, become the strings that
+// AsString has for them. depth is that of the map, or of the map or slice with the value.
 
 func rawMap(m pcommon.Map, depth int) (raw map[string]any, truncated bool) {
 	raw = make(map[string]any, m.Len())
@@ -57,31 +53,24 @@ func rawMap(m pcommon.Map, depth int) (raw map[string]any, truncated bool) {
 	return raw, truncated
 }
 
-func rawSlice(s pcommon.Slice, depth int) (raw []any, truncated bool) {
-	raw = make([]any, 0, s.Len())
-	for _, value := range s.All() {
-		element, deep := rawValue(value, depth)
-		raw = append(raw, element)
-		truncated = truncated || deep
-	}
-	return raw, truncated
-}
-
-// rawValue returns the value of an element of a map or slice of the given depth.
 func rawValue(v pcommon.Value, depth int) (raw any, truncated bool) {
 	switch v.Type() {
-	case pcommon.ValueTypeMap:
+	case pcommon.ValueTypeMap, pcommon.ValueTypeSlice:
 		if depth == maxDepth {
 			return ellipsis, true
 		}
-		return rawMap(v.Map(), depth+1)
-	case pcommon.ValueTypeSlice:
-		if depth == maxDepth {
-			return ellipsis, true
+		if v.Type() == pcommon.ValueTypeMap {
+			return rawMap(v.Map(), depth+1)
 		}
-		return rawSlice(v.Slice(), depth+1)
+		elements := make([]any, 0, v.Slice().Len())
+		for _, value := range v.Slice().All() {
+			element, deep := rawValue(value, depth+1)
+			elements = append(elements, element)
+			truncated = truncated || deep
+		}
+		return elements, truncated
 	case pcommon.ValueTypeDouble:
-		if d := v.Double(); math.IsNaN(d) || math.IsInf(d, 0) {
+		if !isFinite(v.Double()) {
 			return v.AsString(), false
 		}
 	}

@@ -52,11 +52,11 @@ func settings(config string) ([]setting, error) {
 		if !isOwn(owner) || field.Type.Kind() == reflect.Struct || !isOwn(field.Type) && field.Type.PkgPath() != "" {
 			return
 		}
-		// "Capacity is how many …"
-		doc, ok := strings.CutPrefix(docs[owner.Name()+"."+field.Name], field.Name+" is ")
+		doc, ok := strings.CutPrefix(docs[owner.Name()+"."+field.Name], field.Name+" ")
 		if !ok {
-			err = fmt.Errorf("%s.%s: the comment has to begin with %q", owner.Name(), field.Name, field.Name+" is")
+			err = fmt.Errorf("%s.%s: the comment has to begin with %q", owner.Name(), field.Name, field.Name)
 		}
+		doc = strings.TrimPrefix(doc, "is ") // "Capacity is how many …"
 		own = append(own, setting{Key: key, Doc: strings.TrimSuffix(doc, "."), def: value})
 	})
 	var foreign []setting

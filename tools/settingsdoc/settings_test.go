@@ -30,7 +30,7 @@ func validate(t *testing.T, key string, value any) error {
 	return confmap.Validate(cfg)
 }
 
-// What the table and the schema say a value can be is what the code takes.
+// The code accepts the values that the table and the schema allow, and no others.
 func TestLimits(t *testing.T) {
 	all, err := settings(filepath.Join(root, "config.go"))
 	require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestLimits(t *testing.T) {
 	assert.NotZero(t, limited)
 }
 
-// Whatever is generated is there and up to date; `make generate` writes it.
+// The generated files are up to date; `make generate` writes them.
 func TestUpToDate(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, filepath.Dir(page)), 0o700))

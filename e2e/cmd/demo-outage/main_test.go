@@ -88,7 +88,7 @@ func TestPicture(t *testing.T) {
 	}
 }
 
-func TestSummarySaysWhatIsNotTrue(t *testing.T) {
+func TestSummaryMismatch(t *testing.T) {
 	var out bytes.Buffer
 	good := outage.Account{Accepted: 10, Sent: 4, Dropped: 3, Rejected: 2, Failed: 1}
 	bad := good
