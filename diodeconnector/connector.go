@@ -27,11 +27,11 @@ const (
 )
 
 var messages = report.Messages{
-	Overflow:    "The diode is full: dropped batches. The next component is slower than the pipeline.",
+	Overflow:    "The diode is full: dropped batches. The next component accepts less than is pushed.",
 	Shutdown:    "Dropped items that could not be passed on within the 10 s of shutdown.",
-	Failed:      "Gave up passing on data: the next component did not accept these items. They are lost.",
+	Failed:      "Gave up passing on data: the next component did not accept these items.",
 	Outage:      "The next component is not accepting data. New data waits in the diode.",
-	OutageLoses: "The next component is not accepting data. Gave up a batch: its items are lost.",
+	OutageLoses: "The next component is not accepting data. Gave up a batch.",
 	Recovered:   "The next component accepts data again.",
 }
 
