@@ -338,10 +338,10 @@ func (cfg *Config) validateConnection() error {
 		refuse("headers: %w", err)
 	}
 	if cfg.Compression.IsCompressed() {
-		refuse("compression: %q is not possible, because Loggregator decompresses nothing; leave it out", cfg.Compression)
+		refuse("compression: %q is not possible, because Loggregator does not decompress; remove it", cfg.Compression)
 	}
 	if keepalive := cfg.Keepalive.Get(); keepalive != nil && keepalive.Time < minKeepaliveTime && !validate.UnitMissing(keepalive.Time) {
-		refuse("keepalive::time: must be at least %s, or the Loggregator agent closes the connection; it is %s", minKeepaliveTime, keepalive.Time)
+		refuse("keepalive::time: must be at least %s, not %s, or the Loggregator agent closes the connection", minKeepaliveTime, keepalive.Time)
 	}
 	errs = append(errs, validateTLS(&cfg.TLS))
 	return errors.Join(errs...)
@@ -364,7 +364,7 @@ func validateTLS(cfg *configtls.ClientConfig) error {
 		switch {
 		case !setting.set:
 		case cfg.Insecure:
-			errs = append(errs, fmt.Errorf("tls::insecure: must not be true beside %s, because it turns TLS off; leave one of them out", setting.key))
+			errs = append(errs, fmt.Errorf("tls::insecure: must not be true together with %s, because it turns TLS off; remove one of them", setting.key))
 		case setting.path != "":
 			if _, err := os.ReadFile(setting.path); err != nil {
 				errs = append(errs, fmt.Errorf("%s: must be a file that the collector can read: %w", setting.key, err))
@@ -390,7 +390,7 @@ func (cfg *Config) validateRateLimit() error {
 		return fmt.Errorf("rate_limit::envelopes_per_second: must be 0 (no limit) or more, not %v", limit.EnvelopesPerSecond)
 	}
 	if limit.EnvelopesPerSecond > 0 && limit.Burst < cfg.Batch.MaxEnvelopes {
-		return fmt.Errorf("rate_limit::burst: must be at least batch::max_envelopes, which is %d, so that a whole message can be sent; it is %d",
+		return fmt.Errorf("rate_limit::burst: must be at least batch::max_envelopes (%d), not %d, so that a whole message can be sent",
 			cfg.Batch.MaxEnvelopes, limit.Burst)
 	}
 	return nil
@@ -400,7 +400,7 @@ func (cfg *Config) validateIdentity() error {
 	source, instance := cfg.Identity.SourceID, cfg.Identity.InstanceID
 	var errs []error
 	if source.Value == "" && source.Default == "" {
-		errs = append(errs, errors.New("identity::source_id::default: must not be empty unless value is set, because nobody can query an envelope without a source ID"))
+		errs = append(errs, errors.New("identity::source_id::default: must not be empty unless value is set, because an envelope without a source ID cannot be queried"))
 	}
 	if slices.Contains(source.Attributes, "") {
 		errs = append(errs, errors.New("identity::source_id::attributes: must not contain an empty key"))

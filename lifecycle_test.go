@@ -48,7 +48,7 @@ func TestShutdownDuringOutage(t *testing.T) {
 	e := f.start("logs")
 	e.push(0, 100, 0)
 	// The outage is logged when the first attempt is over.
-	require.Eventually(t, func() bool { return len(f.lines("does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
+	require.Eventually(t, func() bool { return len(f.lines("is not accepting envelopes")) == 1 }, waitAtMost, time.Millisecond)
 	for i := 1; i < 5; i++ {
 		e.push(i*100, 100, 0)
 	}
@@ -76,7 +76,7 @@ func TestShutdownDeadlineDropsQueue(t *testing.T) {
 	assert.Equal(t, 401, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")), "without a translation, which would reject one")
 	assert.Zero(t, f.sum("exporter_enqueue_failed_log_records"))
 	f.checkIdentity("logs", 501)
-	require.Len(t, f.lines("Dropped what could not be sent before the shutdown"), 1)
+	require.Len(t, f.lines("Dropped items that could not be sent before shutdown"), 1)
 }
 
 func TestConsumeAfterShutdown(t *testing.T) {
@@ -147,7 +147,7 @@ func TestShutdownEndsBackoff(t *testing.T) {
 	logs, traces := f.start("logs"), f.start("traces")
 	traces.push(0, 10, 0)
 	// The outage is logged when the first attempt is over.
-	require.Eventually(t, func() bool { return len(f.lines("does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
+	require.Eventually(t, func() bool { return len(f.lines("is not accepting envelopes")) == 1 }, waitAtMost, time.Millisecond)
 	require.NoError(t, logs.Shutdown(t.Context()))
 	f.ingress.WaitFor(t, "the last attempt", func() bool { return f.ingress.Calls() == 2 })
 	f.ingress.Resume()
@@ -241,7 +241,7 @@ func TestShutdownWithoutConnection(t *testing.T) {
 	f.ingress.Down()
 	e := f.start("metrics")
 	e.push(0, 100, 0)
-	require.Eventually(t, func() bool { return len(f.lines("does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
+	require.Eventually(t, func() bool { return len(f.lines("is not accepting envelopes")) == 1 }, waitAtMost, time.Millisecond)
 	for i := range 50 { // At that rate they would take the better part of a minute.
 		e.push(100+i*100, 100, 0)
 	}

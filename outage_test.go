@@ -89,8 +89,8 @@ func TestOutageAndRecovery(t *testing.T) {
 	f.waitForStatuses(recoverable, ok)
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, map[int]int{1: 1, 2: 1}, f.numbers("logs"))
-	assert.Len(t, f.lines("Loggregator does not take envelopes"), 1, "one line an outage")
-	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
+	assert.Len(t, f.lines("Loggregator is not accepting envelopes"), 1, "one line an outage")
+	assert.Len(t, f.lines("Loggregator accepts envelopes again"), 1)
 	f.checkIdentity("logs", 2)
 }
 
@@ -106,7 +106,7 @@ func TestOutageReportedBetweenAttempts(t *testing.T) {
 	f.ingress.Resume()
 	require.NoError(t, e.Shutdown(t.Context()), "which makes the second")
 	assert.Len(t, f.ingress.Envelopes(), 1)
-	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
+	assert.Len(t, f.lines("Loggregator accepts envelopes again"), 1)
 	assert.Equal(t, []componentstatus.Status{recoverable}, f.host.statuses(), "the collector takes none from a component that it stops")
 }
 
@@ -165,7 +165,7 @@ func TestRefusedDataIsNoStatus(t *testing.T) {
 			assert.Empty(t, f.host.statuses())
 			assert.Equal(t, counts{failed: pushed, sent: 1}, f.counts("logs"))
 			f.checkIdentity("logs", pushed+1)
-			assert.Empty(t, f.lines("does not take envelopes"))
+			assert.Empty(t, f.lines("is not accepting envelopes"))
 			lines := f.lines("Gave up sending")
 			require.Len(t, lines, 2, "the first, and with the shutdown the others")
 			assert.Contains(t, lines[0].ContextMap()["error"], code.String()+": not now")
@@ -224,7 +224,7 @@ func TestPermissionDenied(t *testing.T) {
 	e := f.start("logs")
 	e.push(1, 1, 0)
 	f.waitForStatuses(recoverable)
-	assert.ErrorContains(t, f.host.events[0].Err(), "see tls::cert_file and auth")
+	assert.ErrorContains(t, f.host.events[0].Err(), "check tls::cert_file and auth")
 	for i := range 5 {
 		e.push(2+i, 1, 0)
 		require.Eventually(t, func() bool { return f.counts("logs").failed == 2+i }, waitAtMost, time.Millisecond)
@@ -236,8 +236,8 @@ func TestPermissionDenied(t *testing.T) {
 	f.ingress.WaitForEnvelopes(t, 1)
 	f.waitForStatuses(recoverable, ok)
 	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Len(t, f.lines("Loggregator does not take envelopes. This message is given up: its items are lost."), 1)
-	assert.Len(t, f.lines("Loggregator takes envelopes again"), 1)
+	assert.Len(t, f.lines("Loggregator is not accepting envelopes. Gave up a message: its items are lost."), 1)
+	assert.Len(t, f.lines("Loggregator accepts envelopes again"), 1)
 	assert.Equal(t, 6, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "PermissionDenied"),
 		attribute.Bool("error.permanent", true)))
 	f.checkIdentity("logs", 7)
@@ -253,11 +253,11 @@ func TestCertificateFaults(t *testing.T) {
 		want string
 	}{
 		"wrong CA": {func(f *fixture) { f.cfg.TLS.CAFile = other.File(ingressserver.CAFile) },
-			"the server's certificate is not of the CA in tls::ca_file"},
+			"the server's certificate is not signed by the CA in tls::ca_file"},
 		"wrong server name": {func(f *fixture) { f.cfg.TLS.ServerName = "doppler" },
-			"another name than tls::server_name_override"},
+			"another name; check tls::server_name_override"},
 		"expired server certificate": {func(f *fixture) { f.ingress.Expire(f.t) },
-			"the server's certificate is out of date"},
+			"the server's certificate has expired or is not yet valid"},
 		"no client certificate": {func(f *fixture) { f.cfg.TLS.CertFile, f.cfg.TLS.KeyFile = "", "" },
 			"tls::cert_file"},
 		"expired client certificate": {func(f *fixture) { f.writeClientCert(time.Now().Add(-time.Minute)) },
@@ -282,7 +282,7 @@ func TestCertificateFaults(t *testing.T) {
 			require.Eventually(t, func() bool { return f.attempts() > attempts+10 }, waitAtMost, time.Millisecond)
 			f.waitForStatuses(recoverable)
 			assert.ErrorContains(t, f.host.events[0].Err(), tt.want)
-			lines := f.lines("Loggregator does not take envelopes")
+			lines := f.lines("Loggregator is not accepting envelopes")
 			atMost := 1 + int(time.Since(start)/lossInterval) // A busy machine may take longer, and get a second reason.
 			require.NotEmpty(t, lines)
 			require.LessOrEqual(t, len(lines), atMost, "not one a batch, nor one an attempt")
@@ -322,7 +322,7 @@ func TestCertificateReload(t *testing.T) {
 	f.ingress.CutConnections()
 	e.push(3, 1, 0)
 	f.waitForStatuses(recoverable)
-	require.Eventually(t, func() bool { return len(f.lines("Loggregator does not take envelopes")) == 1 }, waitAtMost, time.Millisecond)
+	require.Eventually(t, func() bool { return len(f.lines("Loggregator is not accepting envelopes")) == 1 }, waitAtMost, time.Millisecond)
 
 	f.writeClientCert(time.Now().Add(time.Hour))
 	f.ingress.WaitForEnvelopes(t, 3)
@@ -383,9 +383,9 @@ func TestTooLargeMessageIsHalved(t *testing.T) {
 		assert.NotContains(t, arrived, 33)
 		f.checkIdentity(signal, 100)
 	}
-	lines := f.lines("Loggregator refused messages as too large. They were sent again in halves.")
+	lines := f.lines("Loggregator refused messages as too large. They were split in half and sent again.")
 	require.NotEmpty(t, lines)
-	assert.Contains(t, lines[0].ContextMap()["error"], "batch::max_bytes is above what the server takes")
+	assert.Contains(t, lines[0].ContextMap()["error"], "batch::max_bytes is above the server's limit")
 	assert.Empty(t, f.host.statuses())
 }
 
@@ -403,7 +403,7 @@ func TestRouter(t *testing.T) {
 		assert.Len(t, f.numbers(signal), 100)
 		require.NoError(t, e.Shutdown(t.Context()))
 	}
-	assert.Len(t, f.lines("it is no agent"), 3, "once a connection; here each signal has one of its own")
+	assert.Len(t, f.lines("it is not an agent"), 3, "once a connection; here each signal has one of its own")
 	assert.Empty(t, f.host.statuses())
 }
 
@@ -426,7 +426,7 @@ func TestPermanentError(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, 2, f.ingress.Calls(), "a permanent error is not retried")
 	assert.Empty(t, f.host.statuses(), "the refusal of one message is no outage")
-	assert.Empty(t, f.lines("Loggregator does not take envelopes"))
+	assert.Empty(t, f.lines("Loggregator is not accepting envelopes"))
 	require.Len(t, f.lines("Gave up sending"), 1)
 	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records",
 		attribute.String("error.type", "InvalidArgument"), attribute.Bool("error.permanent", true)))

@@ -28,11 +28,11 @@ const (
 
 var messages = report.Messages{
 	Overflow:    "The diode is full: dropped batches. The next component is slower than the pipeline.",
-	Shutdown:    "Dropped what could not be passed on before the shutdown, which takes 10 s at most.",
-	Failed:      "Gave up passing on: the next component did not take the data. These items are lost.",
-	Outage:      "The next component does not take data. New data waits in the diode.",
-	OutageLoses: "The next component does not take data. This batch is given up: its items are lost.",
-	Recovered:   "The next component takes data again.",
+	Shutdown:    "Dropped items that could not be passed on within the 10 s of shutdown.",
+	Failed:      "Gave up passing on data: the next component did not accept these items. They are lost.",
+	Outage:      "The next component is not accepting data. New data waits in the diode.",
+	OutageLoses: "The next component is not accepting data. Gave up a batch: its items are lost.",
+	Recovered:   "The next component accepts data again.",
 }
 
 // pdata is plog.Logs and the like.

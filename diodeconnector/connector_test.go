@@ -392,6 +392,40 @@ func TestPooledDataIsReferenced(t *testing.T) {
 	assert.Equal(t, want, f.next.all())
 }
 
+// Each batch is referenced while it waits, and released once it was passed on, given up or dropped.
+func TestEachBatchIsReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var held atomic.Int64
+		counted := queue.Logs
+		counted.Ref = func(plog.Logs) { held.Add(1) }
+		counted.Unref = func(plog.Logs) { held.Add(-1) }
+		n := &next{consume: func(_ context.Context, attempt int, _ plog.Logs) error {
+			time.Sleep(time.Second)
+			if attempt == 2 {
+				return consumererror.NewPermanent(errors.New("bad data"))
+			}
+			return nil
+		}}
+		cfg := createDefaultConfig().(*Config)
+		cfg.Capacity = 3
+		c, err := newSignalConnector(connectortest.NewNopSettings(metadata.Type), cfg, counted, n.ConsumeLogs)
+		require.NoError(t, err)
+		require.NoError(t, c.Start(t.Context(), componenttest.NewNopHost()))
+		c.consume(t.Context(), numbered(0, 1))
+		synctest.Wait()
+		for i := range 5 {
+			c.consume(t.Context(), numbered(1+i, 1))
+		}
+		for want := int64(4); want >= 0; want-- {
+			assert.Equal(t, want, held.Load())
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		require.NoError(t, c.Shutdown(t.Context()))
+		assert.Equal(t, []int{0, 4, 5}, n.all())
+	})
+}
+
 // However the next component ends, Shutdown takes bounded time, and what is left is counted.
 func TestShutdown(t *testing.T) {
 	untilDone := func(ctx context.Context, _ int, _ plog.Logs) error {
@@ -687,7 +721,7 @@ func TestValidate(t *testing.T) {
 		"bytes":        {func(cfg *Config) { cfg.MaxBytes = -1 }, "max_bytes: must be 0 (no bound) or more, not -1"},
 		"policy":       {func(cfg *Config) { cfg.DropPolicy = "random" }, `drop_policy: must be "oldest" or "newest", not "random"`},
 		"multiplier":   {func(cfg *Config) { cfg.RetryConfig.Multiplier = 0.5 }, "retry_on_failure::multiplier: must be at least 1"},
-		"missing unit": {func(cfg *Config) { cfg.RetryConfig.InitialInterval = 5 }, "retry_on_failure::initial_interval: must be 0s, or 1ms or more, not 5ns; is the unit missing? write 5s"},
+		"missing unit": {func(cfg *Config) { cfg.RetryConfig.InitialInterval = 5 }, "retry_on_failure::initial_interval: must be 0s or at least 1ms, not 5ns; if the unit is missing, write 5s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := createDefaultConfig().(*Config)

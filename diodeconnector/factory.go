@@ -61,7 +61,9 @@ func (c metricsConnector) ConsumeMetrics(ctx context.Context, metrics pmetric.Me
 	return nil
 }
 
-type tracesConnector struct{ *signalConnector[ptrace.Traces] }
+type tracesConnector struct {
+	*signalConnector[ptrace.Traces]
+}
 
 // ConsumeTraces takes traces into the diode. It never blocks and always returns nil.
 func (c tracesConnector) ConsumeTraces(ctx context.Context, traces ptrace.Traces) error {

@@ -15,23 +15,40 @@ import (
 type query struct {
 	panel, Expr string
 	Legend      string `json:"legendFormat"`
+	Instant     bool   // at the end of the time range only
+}
+
+// panel is what these tests look at in a panel.
+type panel struct {
+	Type, Title string
+	Targets     []query
+	GridPos     struct{ X, Y, W, H int }
+	FieldConfig struct {
+		Defaults struct {
+			NoValue    string
+			Thresholds struct{ Steps []any }
+		}
+	}
+}
+
+// overlaps reports whether two panels share a cell of the grid.
+func (p panel) overlaps(o panel) bool {
+	a, b := p.GridPos, o.GridPos
+	return a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H
 }
 
 // labelValues is how a variable asks for the values of a label.
 var labelValues = regexp.MustCompile(`^label_values\((.+), *([a-z_]+)\)$`)
 
 // readDashboard returns the queries of the panels and of the variables of a dashboard. In them the variables are replaced as if
-// All were chosen of each; $__rate_interval is left.
+// All were chosen of each; $__rate_interval and $__range are left.
 func readDashboard(file string) (panels, variables []query, err error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, nil, err
 	}
 	var dashboard struct {
-		Panels []struct {
-			Type, Title string
-			Targets     []query
-		}
+		Panels     []panel
 		Templating struct {
 			List []struct {
 				Name, Type, AllValue string
@@ -63,11 +80,20 @@ func readDashboard(file string) (panels, variables []query, err error) {
 			return nil, nil, fmt.Errorf("%s: $%s has the unknown type %s", file, v.Name, v.Type)
 		}
 	}
-	for _, p := range dashboard.Panels {
+	for i, p := range dashboard.Panels {
+		for _, other := range dashboard.Panels[:i] {
+			if p.overlaps(other) || p.GridPos.X+p.GridPos.W > 24 {
+				return nil, nil, fmt.Errorf("%s: the panel %q has no place of its own", file, p.Title)
+			}
+		}
 		switch p.Type {
 		case "row":
 			continue
 		case "timeseries":
+		case "stat", "gauge":
+			if p.FieldConfig.Defaults.NoValue == "" || len(p.FieldConfig.Defaults.Thresholds.Steps) == 0 {
+				return nil, nil, fmt.Errorf("%s: the panel %q has no thresholds, or nothing to show without a value", file, p.Title)
+			}
 		default:
 			return nil, nil, fmt.Errorf("%s: the panel %q has the unknown type %s", file, p.Title, p.Type)
 		}

@@ -154,6 +154,24 @@ func TestCompose(t *testing.T) {
 	assert.Greater(t, compose.Services["collector"].StopGracePeriod, shutdownAtMost)
 }
 
+// Each alert leads to its own heading of the operations page; TestLinks looks whether that is there.
+func TestRunbooks(t *testing.T) {
+	var rules struct {
+		Groups []struct {
+			Rules []struct {
+				Alert       string
+				Annotations map[string]string
+			}
+		}
+	}
+	readYAML(t, alertsFile, &rules)
+	for _, group := range rules.Groups {
+		for _, rule := range group.Rules {
+			assert.Equal(t, "https://github.com/"+owner+"/blob/main/docs/operations.md#"+strings.ToLower(rule.Alert), rule.Annotations["runbook_url"])
+		}
+	}
+}
+
 // The configuration of compose.yaml shows something without any load.
 func TestComposeConfig(t *testing.T) {
 	s := startSink(t)

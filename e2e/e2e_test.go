@@ -387,7 +387,7 @@ func TestValidate(t *testing.T) {
 		"unknown key":   {"diode: {color: red}", "color"},
 		"key of other exporters": {"sending_queue: {queue_size: 10}, insecure: true",
 			"has invalid keys: insecure, sending_queue\ninsecure: use tls::insecure\nsending_queue: use diode"},
-		"no unit":               {"timeout: 5", "exporters::loggregator: timeout: must be 0s, or 1ms or more, not 5ns; is the unit missing? write 5s"},
+		"no unit":               {"timeout: 5", "exporters::loggregator: timeout: must be 0s or at least 1ms, not 5ns; if the unit is missing, write 5s"},
 		"endpoint without port": {"endpoint: localhost", "exporters::loggregator: endpoint: address localhost: missing port in address"},
 		"negative timeout":      {"timeout: -1s", "exporters::loggregator::timeout: "},
 		"right":                 {"timeout: 3s", ""},

@@ -76,24 +76,33 @@ func TestOutage(t *testing.T) {
 		// A push that waited for Loggregator would take until the end of the stall. The machine alone may take some time.
 		assert.Less(t, stall.P99, 4*before.P99+time.Second, "p99 in the stall, beside %s before it", before.P99)
 	})
-	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, recorded) })
+	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, recorded, report) })
 	t.Run("alerts", func(t *testing.T) { checkAlerts(t, recorded, report) })
 }
 
-// checkDashboard asks each query of the dashboard. Each has to return something.
-func checkDashboard(t *testing.T, recorded *recording) {
+// checkDashboard asks each query of the dashboard. Each has to return something, and the single numbers what the run has come to.
+func checkDashboard(t *testing.T, recorded *recording, report *outage.Report) {
 	panels, variables, err := readDashboard(dashboardFile)
 	require.NoError(t, err)
 	require.NotEmpty(t, panels)
 	require.NotEmpty(t, variables)
 	from, to := recorded.span()
+	numbers := map[string]float64{} // single ones, by panel and series
 	for _, q := range slices.Concat(variables, panels) {
 		checkSelectors(t, recorded, q.panel, q.Expr)
-		matrix, err := recorded.ask(t.Context(), q.Expr, from, to, recorded.interval())
+		begin := from
+		if q.Instant {
+			begin = to
+		}
+		matrix, err := recorded.ask(t.Context(), q.Expr, begin, to, recorded.interval())
 		require.NoErrorf(t, err, "%s: %s", q.panel, q.Expr)
 		points := 0
 		for _, series := range matrix {
 			points += len(series.Floats)
+			if q.Instant {
+				name := strings.NewReplacer("{{reason}}", series.Metric.Get("reason"), "{{error_type}}", series.Metric.Get("error_type")).Replace(q.Legend)
+				numbers[q.panel+", "+name] = series.Floats[0].F
+			}
 			for part := range strings.SplitSeq(q.Legend, "{{") {
 				if label, _, ok := strings.Cut(part, "}}"); ok {
 					assert.NotEmptyf(t, series.Metric.Get(label), "%s: %s has no label %s for its legend", q.panel, q.Expr, label)
@@ -102,6 +111,19 @@ func checkDashboard(t *testing.T, recorded *recording) {
 		}
 		assert.NotZerof(t, points, "%s: nothing for %s", q.panel, q.Expr)
 	}
+	var sum outage.Account
+	for _, a := range report.Accounts {
+		sum.Sent, sum.Failed, sum.Dropped, sum.Rejected = sum.Sent+a.Sent, sum.Failed+a.Failed, sum.Dropped+a.Dropped, sum.Rejected+a.Rejected
+	}
+	for series, want := range map[string]int{
+		"Delivered, delivered":                     sum.Sent,
+		"Lost, by reason, dropped: overflow":       sum.Dropped,
+		"Lost, by reason, failed: InvalidArgument": sum.Failed,
+	} {
+		assert.InEpsilon(t, want, numbers[series], 0.1, "%s: %v", series, numbers)
+	}
+	lost := sum.Failed + sum.Dropped + sum.Rejected
+	assert.InEpsilon(t, float64(sum.Sent)/float64(sum.Sent+lost), numbers["Share delivered, share"], 0.1)
 }
 
 // checkSelectors asks each selector of a query alone: a query can return something although one of its metrics does not exist.
@@ -109,7 +131,7 @@ func checkSelectors(t *testing.T, recorded *recording, of, expr string) {
 	t.Helper()
 	from, to := recorded.span()
 	// The parser knows no variables.
-	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(strings.ReplaceAll(expr, "$__rate_interval", "1m"))
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(recorded.interpolate(expr))
 	require.NoErrorf(t, err, "%s: %s", of, expr)
 	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
 		selector, ok := node.(*parser.VectorSelector)

@@ -176,12 +176,17 @@ func newEngine() *promql.Engine {
 	})
 }
 
-// ask asks a query as a chart of Grafana would, which replaces its variables.
+// interpolate replaces Grafana's own variables, as for a chart of the whole recording.
+func (r *recording) interpolate(expr string) string {
+	from, to := r.span()
+	return strings.NewReplacer("$__rate_interval", (4 * r.interval()).String(), "$__range", fmt.Sprintf("%dms", to.Sub(from).Milliseconds())).Replace(expr)
+}
+
+// ask asks a query as a chart of Grafana would.
 func (r *recording) ask(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promql.Matrix, error) {
 	engine := newEngine()
 	defer engine.Close()
-	expr = strings.ReplaceAll(expr, "$__rate_interval", fmt.Sprintf("%dms", 4*r.interval().Milliseconds()))
-	query, err := engine.NewRangeQuery(ctx, r, nil, expr, from, to, step)
+	query, err := engine.NewRangeQuery(ctx, r, nil, r.interpolate(expr), from, to, step)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // While the agent stalls, a reload takes the 10 s that the signals of an exporter share. The log says what was dropped, and the
 // collector sends again when the agent resumes.
 func TestReloadDuringStall(t *testing.T) {
-	const ready, lost = "Everything is ready.", "Dropped what could not be sent before the shutdown"
+	const ready, lost = "Everything is ready.", "Dropped items that could not be sent before shutdown"
 	s := startSink(t)
 	c := startCollector(t, s)
 	conn := dial(t, c.grpcPort)

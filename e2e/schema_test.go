@@ -5,8 +5,10 @@ package e2e
 
 import (
 	"encoding/json"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -16,41 +18,136 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// config.schema.json accepts the examples and refuses most of what the collector refuses.
-func TestConfigSchema(t *testing.T) {
-	content, err := os.ReadFile("../config.schema.json")
+// schemaURL is where the schemas refer to each other, and where editors get them.
+const schemaURL = "https://raw.githubusercontent.com/loggregatorexporter/loggregatorexporter/main/"
+
+// collectorSchema returns a function that checks a collector's configuration as an editor does with collector.schema.json.
+func collectorSchema(t *testing.T) func(config any) error {
+	t.Helper()
+	load := func(at *url.URL) (*jsonschema.Schema, error) {
+		content, err := os.ReadFile("../" + strings.TrimPrefix(at.String(), schemaURL))
+		if err != nil {
+			return nil, err
+		}
+		var schema jsonschema.Schema
+		return &schema, json.Unmarshal(content, &schema)
+	}
+	at, err := url.Parse(schemaURL + "collector.schema.json")
 	require.NoError(t, err)
-	var schema jsonschema.Schema
-	require.NoError(t, json.Unmarshal(content, &schema))
-	resolved, err := schema.Resolve(nil)
+	schema, err := load(at)
 	require.NoError(t, err)
-	// JSON's types, as editors have them.
-	check := func(value any) error {
-		encoded, err := json.Marshal(value)
+	resolved, err := schema.Resolve(&jsonschema.ResolveOptions{Loader: load})
+	require.NoError(t, err)
+	return func(config any) error {
+		// JSON's types, as editors have them.
+		encoded, err := json.Marshal(config)
 		require.NoError(t, err)
 		var decoded any
 		require.NoError(t, json.Unmarshal(encoded, &decoded))
 		return resolved.Validate(decoded)
 	}
+}
 
-	files, err := filepath.Glob("../examples/*/config.yaml")
-	require.NoError(t, err)
-	files = append(files, "../deploy/docker/config.yaml")
-	checked := 0
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		require.NoError(t, err)
-		var config struct{ Exporters map[string]any }
-		require.NoError(t, yaml.Unmarshal(content, &config), file)
-		for id, settings := range config.Exporters {
-			if kind, _, _ := strings.Cut(id, "/"); kind == "loggregator" {
-				checked++
-				assert.NoError(t, check(settings), "%s: %s", file, id)
+var yamlBlock = regexp.MustCompile("(?ms)^ *```yaml\n(.*?)^ *```$")
+
+// collectorConfigs returns every configuration of a collector in the repository, and every part of one in its pages, by file.
+func collectorConfigs(t *testing.T) map[string][]any {
+	t.Helper()
+	configs := map[string][]any{}
+	add := func(file, text string) {
+		var config any
+		require.NoError(t, yaml.Unmarshal([]byte(text), &config), "%s:\n%s", file, text)
+		sections, _ := config.(map[string]any)
+		for _, key := range []string{"receivers", "processors", "exporters", "connectors", "extensions", "service"} {
+			if _, ok := sections[key].(map[string]any); ok { // A list is that of ocb.
+				configs[file] = append(configs[file], config)
+				return
 			}
 		}
 	}
-	assert.GreaterOrEqual(t, checked, 10)
+	for _, pattern := range []string{
+		"../examples/*/config.yaml", "../deploy/*/config.yaml", "testdata/config.yaml", "internal/outage/collector.yaml",
+		"../*.md", "../*/*.md", "../*/*/*.md",
+	} {
+		files, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, file := range files {
+			if filepath.Ext(file) == ".yaml" {
+				add(file, read(t, file))
+				continue
+			}
+			for _, block := range yamlBlock.FindAllStringSubmatch(read(t, file), -1) {
+				add(file, block[1])
+			}
+		}
+	}
+	// The BOSH operations have theirs in the properties of a job.
+	var visit func(file string, node any)
+	visit = func(file string, node any) {
+		switch n := node.(type) {
+		case map[string]any:
+			if config, ok := n["config"]; ok {
+				configs[file] = append(configs[file], config)
+			}
+			for _, below := range n {
+				visit(file, below)
+			}
+		case []any:
+			for _, below := range n {
+				visit(file, below)
+			}
+		}
+	}
+	files, err := filepath.Glob("../deploy/bosh/*.yml")
+	require.NoError(t, err)
+	for _, file := range files {
+		var operations any
+		readYAML(t, file, &operations)
+		visit(file, operations)
+	}
+	return configs
+}
 
+// An editor accepts what the collector is shown to accept.
+func TestSchemaAcceptsExamples(t *testing.T) {
+	check := collectorSchema(t)
+	configs := collectorConfigs(t)
+	for file, all := range configs {
+		for _, config := range all {
+			assert.NoError(t, check(config), file)
+		}
+	}
+	for _, file := range []string{
+		"../README.md", "../examples/cloudfoundry/config.yaml", "../deploy/docker/config.yaml", "../deploy/bosh/add-loggregator-exporter.yml",
+	} {
+		assert.NotEmpty(t, configs[file], file)
+	}
+}
+
+// What the collector refuses is mostly refused in an editor as well.
+func TestSchema(t *testing.T) {
+	check := collectorSchema(t)
+	for text, valid := range map[string]bool{
+		`{}`:                                    true,
+		`{exporters: {loggregator: , debug: }}`: true,
+		`{exporters: {debug: {anything: 1}}}`:   true,
+		`{receivers: "${file:receivers.yaml}"}`: true,
+		`{connectors: {forward/b: }, service: {pipelines: {metrics/a: {receivers: [otlp], exporters: [forward/b]}}}}`: true,
+		`{exporter: {}}`:                      false,
+		`{exporters: [loggregator]}`:          false,
+		`{exporters: {loggregator: 1}}`:       false,
+		`{exporters: {"no type": {}}}`:        false,
+		`{service: {pipeline: {}}}`:           false,
+		`{service: {extensions: {zpages: }}}`: false,
+		`{service: {pipelines: {events: {receivers: [otlp], exporters: [debug]}}}}`:         false,
+		`{service: {pipelines: {logs: {receivers: [otlp]}}}}`:                               false,
+		`{service: {pipelines: {logs: {receivers: [a], processor: [b], exporters: [c]}}}}`:  false,
+		`{service: {pipelines: {logs: {receivers: [otlp], exporters: {loggregator: {}}}}}}`: false,
+	} {
+		var config any
+		require.NoError(t, yaml.Unmarshal([]byte(text), &config))
+		assert.Equal(t, valid, check(config) == nil, text)
+	}
 	for text, valid := range map[string]bool{
 		`{}`: true,
 		`{timeout: 3s, headers: {a: b}, auth: {authenticator: oauth2client}, keepalive: null}`: true,
@@ -72,6 +169,9 @@ func TestConfigSchema(t *testing.T) {
 	} {
 		var settings any
 		require.NoError(t, yaml.Unmarshal([]byte(text), &settings))
-		assert.Equal(t, valid, check(settings) == nil, text)
+		for _, id := range []string{"loggregator", "loggregator/named"} {
+			config := map[string]any{"exporters": map[string]any{id: settings}}
+			assert.Equal(t, valid, check(config) == nil, "%s: %s", id, text)
+		}
 	}
 }

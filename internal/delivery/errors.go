@@ -107,14 +107,14 @@ var tooLarge = regexp.MustCompile(`larger than max|exceeds (the )?maximum|too la
 // an alert of the server (RFC 8446, section 6.2): it refused the client's certificate.
 var connectionFaults = []struct{ text, hint string }{
 	{"certificate signed by unknown authority", wrongCAHint},
-	{"certificate has expired or is not yet valid", "the server's certificate is out of date, or one of the clocks is wrong"},
-	{"certificate is valid for", "the server's certificate has another name than tls::server_name_override"},
-	{"cannot validate certificate for", "the server's certificate has no such name; see tls::server_name_override"},
-	{"failed to verify certificate", "the server's certificate is not what tls asks for"},
-	{clientFault + "certificate required", "the server asks for a client certificate: set tls::cert_file and tls::key_file"},
-	{clientFault + "expired certificate", "the certificate in tls::cert_file is out of date"},
+	{"certificate has expired or is not yet valid", "the server's certificate has expired or is not yet valid; check the certificate and both clocks"},
+	{"certificate is valid for", "the server's certificate is for another name; check tls::server_name_override"},
+	{"cannot validate certificate for", "the server's certificate does not have the name of the endpoint; set tls::server_name_override"},
+	{"failed to verify certificate", "the server's certificate does not satisfy the tls settings"},
+	{clientFault + "certificate required", "the server requires a client certificate: set tls::cert_file and tls::key_file"},
+	{clientFault + "expired certificate", "the certificate in tls::cert_file has expired"},
 	{clientFault + "revoked certificate", "the certificate in tls::cert_file is revoked"},
-	{clientFault + "unknown certificate authority", "the certificate in tls::cert_file is of a CA that the server does not know"},
+	{clientFault + "unknown certificate authority", "the certificate in tls::cert_file is signed by a CA that the server does not trust"},
 	{clientFault + "bad certificate", refusedHint},
 	{clientFault + "unsupported certificate", refusedHint},
 	{clientFault + "unknown certificate", refusedHint},
@@ -135,21 +135,21 @@ const (
 
 // Hints that depend on the settings, and hints for other codes. The README explains each.
 const (
-	wrongCAHint       = "the server's certificate is not of the CA in tls::ca_file, which is read at the start only"
-	noCAHint          = "tls::ca_file is not set, so the roots of the system were used: set it to the Loggregator CA"
-	readOnceHint      = "; the file is read at the start only, because tls::reload_interval is not set"
-	plaintextHint     = "the server probably wants TLS: remove tls::insecure"
+	wrongCAHint       = "the server's certificate is not signed by the CA in tls::ca_file, which is read only at start"
+	noCAHint          = "tls::ca_file is not set, so the system's root CAs were used: set it to the Loggregator CA"
+	readOnceHint      = "; the file is read only at start, because tls::reload_interval is not set"
+	plaintextHint     = "the server probably requires TLS: remove tls::insecure"
 	refusedHint       = "the server does not accept the certificate in tls::cert_file"
-	noCertificateHint = "the server may ask for a client certificate: set tls::cert_file and tls::key_file"
+	noCertificateHint = "the server may require a client certificate: set tls::cert_file and tls::key_file"
 	handshakeHint     = "client and server have no TLS version or cipher suite in common, or the server does not accept the certificate in tls::cert_file"
 	credentialsHint   = "the extension in auth has no credentials"
-	identityHint      = "the server does not accept who the client is; see tls::cert_file and auth"
-	proxyHint         = "the answer is not of an ingress but of a proxy in between"
-	noIngressHint     = "the endpoint does not serve loggregator.v2.Ingress: it has to be a Loggregator agent or router"
-	tooLargeHint      = "batch::max_bytes is above what the server takes: lower it"
+	identityHint      = "the server does not accept this client; check tls::cert_file and auth"
+	proxyHint         = "the response is from a proxy, not from an ingress"
+	noIngressHint     = "the endpoint does not serve loggregator.v2.Ingress: it must be a Loggregator agent or router"
+	tooLargeHint      = "batch::max_bytes is above the server's limit: lower it"
 	// brokenHint is for a connection that breaks before the first response: with TLS 1.3 a client may see no more of a refused
 	// certificate.
-	brokenHint = "if it stays like that: a server that does not accept the client certificate in tls::cert_file breaks the connection like that"
+	brokenHint = "if this persists, the server may not accept the client certificate in tls::cert_file"
 )
 
 // credentialFaults matches what gRPC says when an auth extension has no credentials. The call was not made.

@@ -162,11 +162,11 @@ func TestClassifyClientFault(t *testing.T) {
 	for text, hint := range map[string]string{
 		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 "set it to the Loggregator CA",
 		handshake + "tls: failed to verify certificate: x509: certificate is valid for metron, not doppler\"":            "tls::server_name_override",
-		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": "out of date",
+		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": "expired or is not yet valid",
 		preface + "certificate required":                     "set tls::cert_file",
-		preface + "expired certificate":                      "tls::cert_file is out of date",
+		preface + "expired certificate":                      "tls::cert_file has expired",
 		preface + "revoked certificate":                      "tls::cert_file is revoked",
-		preface + "unknown certificate authority":            "of a CA that the server does not know",
+		preface + "unknown certificate authority":            "a CA that the server does not trust",
 		preface + "bad certificate":                          "does not accept the certificate in tls::cert_file",
 		preface + "unsupported certificate":                  "does not accept the certificate in tls::cert_file",
 		preface + "unknown certificate":                      "does not accept the certificate in tls::cert_file",
@@ -230,8 +230,8 @@ func TestHintSettings(t *testing.T) {
 	unknownCA := status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority"`)
 	expired := status.Error(codes.Unavailable, "error reading server preface: remote error: tls: expired certificate")
 	const (
-		noCA       = "tls::ca_file is not set, so the roots of the system were used: set it to the Loggregator CA"
-		notOfTheCA = "the server's certificate is not of the CA in tls::ca_file, which is read at the start only"
+		noCA       = "tls::ca_file is not set, so the system's root CAs were used: set it to the Loggregator CA"
+		notOfTheCA = "the server's certificate is not signed by the CA in tls::ca_file, which is read only at start"
 	)
 	for name, tt := range map[string]struct {
 		err      error
@@ -243,9 +243,9 @@ func TestHintSettings(t *testing.T) {
 		"CA":                   {unknownCA, configtls.Config{CAFile: "ca.crt"}, notOfTheCA},
 		"CA, reload":           {unknownCA, configtls.Config{CAFile: "ca.crt", ReloadInterval: time.Minute}, notOfTheCA},
 		"CA in the settings":   {unknownCA, configtls.Config{CAPem: "PEM"}, notOfTheCA},
-		"certificate":          {expired, configtls.Config{CertFile: "client.crt"}, "the certificate in tls::cert_file is out of date; the file is read at the start only, because tls::reload_interval is not set"},
-		"certificate, reload":  {expired, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, "the certificate in tls::cert_file is out of date"},
-		"certificate, no file": {expired, configtls.Config{CertPem: "PEM"}, "the certificate in tls::cert_file is out of date"},
+		"certificate":          {expired, configtls.Config{CertFile: "client.crt"}, "the certificate in tls::cert_file has expired; the file is read only at start, because tls::reload_interval is not set"},
+		"certificate, reload":  {expired, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, "the certificate in tls::cert_file has expired"},
+		"certificate, no file": {expired, configtls.Config{CertPem: "PEM"}, "the certificate in tls::cert_file has expired"},
 	} {
 		assert.Equal(t, tt.want, classify(tt.err, withTLS(tt.settings)).Hint, name)
 	}
@@ -263,7 +263,7 @@ func TestTLSMismatch(t *testing.T) {
 	plaintext := configFor(secured)
 	plaintext.GRPC.TLS = configtls.ClientConfig{Insecure: true}
 	e := hintOf(plaintext)
-	assert.Equal(t, "the server probably wants TLS: remove tls::insecure", e.Hint, e)
+	assert.Equal(t, "the server probably requires TLS: remove tls::insecure", e.Hint, e)
 
 	served := serve(t, early{})
 	e = hintOf(configWith(served.GRPC.Endpoint, secured.Certs))
@@ -326,7 +326,7 @@ func TestPageExplainsHints(t *testing.T) {
 		hints = append(hints, f.hint)
 	}
 	for _, hint := range hints {
-		words, _, _ := strings.Cut(strings.TrimPrefix(hint, "if it stays like that: "), ": ")
+		words, _, _ := strings.Cut(hint, ": ")
 		if !strings.Contains(string(page), words) { // assert would print all of it.
 			t.Errorf("docs/operations.md does not have: %s", words)
 		}

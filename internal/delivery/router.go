@@ -42,7 +42,7 @@ func (p *peer) isRouter(ended int) {
 	p.router.Store(p.ended == ended)
 	p.mu.Unlock()
 	p.once.Do(func() {
-		p.logger.Info("The endpoint has no Send, so it is no agent. Trying BatchSender, which routers have.")
+		p.logger.Info("The endpoint does not implement Send, so it is not an agent. Trying BatchSender, as routers do.")
 	})
 }
 

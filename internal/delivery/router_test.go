@@ -58,7 +58,7 @@ func TestRouterStream(t *testing.T) {
 	// The end of a stream acknowledges its message: there is nothing to wait for.
 	assert.Len(t, server.Envelopes(), 60)
 	assert.LessOrEqual(t, server.Calls(), 30+3, "only who did not know it yet asked for Send")
-	assert.Len(t, log.FilterMessageSnippet("it is no agent").All(), 1)
+	assert.Len(t, log.FilterMessageSnippet("it is not an agent").All(), 1)
 	assert.Equal(t, 1, server.Connections())
 }
 
@@ -86,7 +86,7 @@ func TestRouterReconnect(t *testing.T) {
 	server.CutConnections()
 	require.NoError(t, send(t.Context(), sender, logEnvelope("to a router again")))
 	requireLogs(t, server, "to a router", "by stream", "to an agent", "to a router again")
-	assert.Len(t, log.FilterMessageSnippet("it is no agent").All(), 1, "in the life of a client")
+	assert.Len(t, log.FilterMessageSnippet("it is not an agent").All(), 1, "in the life of a client")
 }
 
 func TestStreamRetry(t *testing.T) {
@@ -143,7 +143,7 @@ func TestNoIngress(t *testing.T) {
 	e := requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unimplemented")
 	assert.False(t, e.Retryable)
 	assert.Equal(t, ScopeEndpoint, e.Scope)
-	assert.Contains(t, e.Error(), "it has to be a Loggregator agent or router")
+	assert.Contains(t, e.Error(), "it must be a Loggregator agent or router")
 	assert.Len(t, sender.attempts, 1)
 	assert.False(t, client.peer.router.Load())
 }

@@ -22,12 +22,12 @@ import (
 
 // messages are the lines that every report logs, in the words of this one.
 var messages = report.Messages{
-	Overflow:    "The diode is full: dropped batches. Loggregator, or rate_limit, is slower than the pipeline.",
-	Shutdown:    "Dropped what could not be sent before the shutdown. All signals of an exporter together have 10 s for that.",
-	Failed:      "Gave up sending: Loggregator did not acknowledge. These items are lost.",
-	Outage:      "Loggregator does not take envelopes. New data waits in the diode.",
-	OutageLoses: "Loggregator does not take envelopes. This message is given up: its items are lost.",
-	Recovered:   "Loggregator takes envelopes again.",
+	Overflow:    "The diode is full: dropped batches. Loggregator or rate_limit is slower than the pipeline.",
+	Shutdown:    "Dropped items that could not be sent before shutdown. All signals of an exporter share 10 s.",
+	Failed:      "Gave up sending: Loggregator did not acknowledge these items. They are lost.",
+	Outage:      "Loggregator is not accepting envelopes. New data waits in the diode.",
+	OutageLoses: "Loggregator is not accepting envelopes. Gave up a message: its items are lost.",
+	Recovered:   "Loggregator accepts envelopes again.",
 }
 
 // Settings are the signal of an exporter, and those of its settings that are metrics.
@@ -131,13 +131,13 @@ func (e *Exporter) Attempted(a delivery.Attempt) {
 
 // rejectHints say what to do about items that were rejected.
 var rejectHints = map[translate.Reason]string{
-	translate.ReasonEmpty:       "a log record has no body and no attributes, or a point has no number; look at who sends it",
-	translate.ReasonMalformed:   "the parts of a histogram or summary don't fit together, or a number has no name; look at who sends it",
-	translate.ReasonNegative:    "a monotonic sum is below zero; look at who sends it",
-	translate.ReasonNotFinite:   "Loggregator takes no NaN and no infinity; look at who sends it",
-	translate.ReasonOutOfRange:  "a monotonic sum does not fit into the 64 bits of a Counter",
-	translate.ReasonTemporality: "Loggregator keeps no sum of these deltas; put the delta_to_cumulative processor in front of the exporter",
-	translate.ReasonTooLarge:    "an envelope above 64 KiB gets lost behind the agent; shorten names and drop attributes with the transform processor",
+	translate.ReasonEmpty:       "a log record has no body and no attributes, or a point has no value; check the sender",
+	translate.ReasonMalformed:   "a histogram or summary contradicts itself, or a metric has no name; check the sender",
+	translate.ReasonNegative:    "a monotonic sum is negative; check the sender",
+	translate.ReasonNotFinite:   "Loggregator does not accept NaN or infinity; check the sender",
+	translate.ReasonOutOfRange:  "a monotonic sum does not fit in the 64 bits of a Counter",
+	translate.ReasonTemporality: "Loggregator does not add up these deltas; put the delta_to_cumulative processor before the exporter",
+	translate.ReasonTooLarge:    "an envelope above 64 KiB would be lost behind the agent; shorten names or remove attributes with the transform processor",
 }
 
 func (e *Exporter) logLosses() {
@@ -149,7 +149,7 @@ func (e *Exporter) logLosses() {
 		e.logRejected(reason, items)
 	}
 	if l.halved > 0 {
-		e.logger.Warn("Loggregator refused messages as too large. They were sent again in halves.",
+		e.logger.Warn("Loggregator refused messages as too large. They were split in half and sent again.",
 			zap.Int("refused_messages", l.halved), zap.Error(l.tooLarge))
 	}
 }
@@ -158,11 +158,11 @@ func (e *Exporter) logRejected(reason translate.Reason, items int) {
 	fields := []zap.Field{zap.String("reason", string(reason)), zap.Int("rejected_items", items)}
 	// A scrape target that went away makes stale points, and an idle counter makes deltas of 0: nothing is wrong.
 	if reason == translate.ReasonStale || reason == translate.ReasonZeroDelta {
-		e.logger.Debug("There is nothing to send of some items.", fields...)
+		e.logger.Debug("Rejected items with nothing to send. This is normal.", fields...)
 		return
 	}
 	if hint := rejectHints[reason]; hint != "" {
 		fields = append(fields, zap.String("hint", hint))
 	}
-	e.logger.Warn("Rejected items that have no form in Loggregator. They are lost.", fields...)
+	e.logger.Warn("Rejected items that Loggregator cannot represent. They are lost.", fields...)
 }

@@ -96,9 +96,9 @@ func TestEachLossIsLogged(t *testing.T) {
 			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
 		"rejected items": {func(r *Exporter) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
 			map[string]any{"reason": "out_of_range", "rejected_items": int64(3), "hint": rejectHints[translate.ReasonOutOfRange]}},
-		"there was nothing to send of a counter": {func(r *Exporter) { r.Rejected(translate.ReasonZeroDelta, 3) }, "There is nothing to send",
+		"there was nothing to send of a counter": {func(r *Exporter) { r.Rejected(translate.ReasonZeroDelta, 3) }, "nothing to send",
 			map[string]any{"reason": "zero_delta", "rejected_items": int64(3)}},
-		"there was nothing to send": {func(r *Exporter) { r.Rejected(translate.ReasonStale, 3) }, "There is nothing to send",
+		"there was nothing to send": {func(r *Exporter) { r.Rejected(translate.ReasonStale, 3) }, "nothing to send",
 			map[string]any{"reason": "stale", "rejected_items": int64(3)}},
 	} {
 		t.Run(name, func(t *testing.T) {

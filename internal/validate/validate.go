@@ -35,7 +35,7 @@ func Durations(cfg any) error {
 			if d >= 1000 {
 				unit = "ms"
 			}
-			errs = append(errs, fmt.Errorf("%s: must be 0s, or %s or more, not %s; is the unit missing? write %d%s", key, leastDuration, d, d, unit))
+			errs = append(errs, fmt.Errorf("%s: must be 0s or at least %s, not %s; if the unit is missing, write %d%s", key, leastDuration, d, d, unit))
 		}
 	}
 	return errors.Join(errs...)
@@ -44,7 +44,7 @@ func Durations(cfg any) error {
 // Retry refuses a multiplier that makes pauses shorter.
 func Retry(key string, retry configretry.BackOffConfig) error {
 	if retry.Enabled && retry.Multiplier >= 0 && retry.Multiplier < 1 { // The collector refuses what is below 0.
-		return fmt.Errorf("%s::multiplier: must be at least 1, or each pause is shorter than the one before; it is %v", key, retry.Multiplier)
+		return fmt.Errorf("%s::multiplier: must be at least 1, not %v, or each delay is shorter than the last", key, retry.Multiplier)
 	}
 	return nil
 }

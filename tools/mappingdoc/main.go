@@ -121,7 +121,7 @@ func example(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&b, "%s\n# envelopes\n", input)
+	fmt.Fprintf(&b, "%s---\n# envelopes\n", input)
 	content, err := os.ReadFile(filepath.Join(dir, "output.json"))
 	if err != nil {
 		return "", err

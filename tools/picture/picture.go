@@ -1,8 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package picture draws the charts of the documentation, in one style: axes start at zero, the legend is above the data, and
-// numbers have three digits and a prefix.
+// Package picture draws the charts of the documentation, in one style: linear axes that start at zero, a unit at each number,
+// and colors for light and dark pages.
 package picture
 
 import (
@@ -12,9 +12,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+	"golang.org/x/text/number"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
@@ -23,51 +26,62 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Chart has lines or, if it has groups, bars.
+// Chart has lines over time or, if it has groups, bars.
 type Chart struct {
 	Title  string
-	X      string   // what is on the horizontal axis
-	Unit   string   // of the vertical axis, such as s, B or /s
+	Unit   string   // of the values, such as ms or /s; may be empty
 	Groups []string // names of groups of bars: the points of a series are a bar in each group, in that order
-	Series []Series
-	LogX   bool         // makes the horizontal axis logarithmic
-	Shaded [][2]float64 // stretches of the horizontal axis with a grey background
+	Series []Series // at most four
+	Shade  Shade
 }
 
-// Series is a line, or a bar in each group.
+// Series is a line over seconds, or a bar in each group. A name is shown only beside others.
 type Series struct {
 	Name   string
 	Points plotter.XYs
 }
 
-// All sizes are in points.
+// Shade marks a time in seconds; the zero value marks none.
+type Shade struct {
+	Name     string
+	From, To float64
+}
+
+// All sizes are in points. A README shows a picture at its width, or a little smaller.
 const (
 	width      = 640
-	oneHeight  = 260 // of a chart alone
-	eachHeight = 165 // of one of several charts
-	legendLine = 16  // between title and data
-	barWidth   = 24
+	left       = 6
+	lineHeight = 145
+	barWidth   = 17
+	groupGap   = 9
+	titleLine  = 20
+	legendLine = 18
+	ticksLine  = 24
+	titleSize  = 12
+	textSize   = 10
 )
 
+// shown is a color on light pages, which the charts are drawn in, and on dark ones.
+type shown struct{ light, dark color.RGBA }
+
 var (
-	// colors can be told apart with any color vision (Okabe and Ito).
-	colors = []color.Color{
-		color.RGBA{0, 114, 178, 255}, color.RGBA{230, 159, 0, 255}, color.RGBA{0, 158, 115, 255}, color.RGBA{204, 121, 167, 255},
+	page  = shown{color.RGBA{255, 255, 255, 255}, color.RGBA{13, 17, 23, 255}}
+	shade = shown{color.RGBA{234, 238, 242, 255}, color.RGBA{33, 38, 45, 255}}
+	grid  = shown{color.RGBA{208, 215, 222, 255}, color.RGBA{61, 68, 77, 255}}
+	other = shown{color.RGBA{145, 152, 161, 255}, color.RGBA{125, 133, 144, 255}}
+	// series can be told apart with any color vision (Okabe and Ito).
+	series = []shown{
+		{color.RGBA{0, 114, 178, 255}, color.RGBA{86, 180, 233, 255}}, {color.RGBA{213, 94, 0, 255}, color.RGBA{230, 159, 0, 255}},
+		{color.RGBA{0, 158, 115, 255}, color.RGBA{0, 178, 130, 255}}, {color.RGBA{204, 121, 167, 255}, color.RGBA{214, 141, 184, 255}},
 	}
-	shade = color.Gray{226}
-	lines = color.Gray{200}
 )
+
+// ours begins the names of groups that stand out.
+const ours = "this exporter"
 
 // Draw writes an SVG file with the charts one above the other, and makes its folder.
 func Draw(file string, charts ...Chart) error {
-	height := vg.Length(oneHeight)
-	if len(charts) > 1 {
-		height = vg.Length(eachHeight * len(charts))
-	}
-	svg := vgsvg.New(width, height)
-	canvas := draw.New(svg)
-	canvas.SetColor(color.White) // Or it can't be read on a dark page.
-	canvas.Fill(canvas.Path())
+	height := vg.Length(0)
 	var plots [][]*plot.Plot
 	for _, c := range charts {
 		p, err := c.plot()
@@ -75,11 +89,15 @@ func Draw(file string, charts ...Chart) error {
 			return fmt.Errorf("%s: %w", c.Title, err)
 		}
 		plots = append(plots, []*plot.Plot{p})
+		height += c.height()
 	}
-	tiles := draw.Tiles{Rows: len(charts), Cols: 1, PadY: 8}
-	for i, row := range plot.Align(plots, tiles, draw.Crop(canvas, 8, -12, 6, -6)) {
-		plots[i][0].Draw(row[0])
-		charts[i].legend(plots[i][0].DataCanvas(row[0]))
+	svg := vgsvg.New(width, height)
+	canvas := draw.New(svg)
+	canvas.SetColor(page.light)
+	canvas.Fill(canvas.Path())
+	tiles := draw.Tiles{Rows: len(charts), Cols: 1, PadY: 10}
+	for i, row := range plot.Align(plots, tiles, draw.Crop(canvas, left, -14, 6, -4)) {
+		charts[i].draw(plots[i][0], row[0])
 	}
 	var out bytes.Buffer
 	if _, err := svg.WriteTo(&out); err != nil {
@@ -88,9 +106,34 @@ func Draw(file string, charts ...Chart) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // Everybody may read it.
 		return err
 	}
+	styled := strings.Replace(out.String(), "\n<g", "\n"+darkStyle()+"<g", 1)
 	// Not every viewer has the font.
-	named := bytes.ReplaceAll(out.Bytes(), []byte("Liberation Sans"), []byte("Liberation Sans,Arial,Helvetica,sans-serif"))
-	return os.WriteFile(file, named, 0o644) //nolint:gosec // Everybody may read it.
+	styled = strings.ReplaceAll(styled, "Liberation Sans", "Liberation Sans,Arial,Helvetica,sans-serif")
+	return os.WriteFile(file, []byte(styled), 0o644) //nolint:gosec // Everybody may read it.
+}
+
+// darkStyle has the colors for a reader who prefers dark pages. They take the place of those of each element.
+func darkStyle() string {
+	hex := func(c color.RGBA) string { return fmt.Sprintf("#%02X%02X%02X", c.R, c.G, c.B) }
+	var css strings.Builder
+	css.WriteString("<style>@media (prefers-color-scheme:dark){text{fill:#E6EDF3}\n")
+	for _, c := range append([]shown{page, shade, grid, other}, series...) {
+		for _, property := range []string{"fill", "stroke"} {
+			fmt.Fprintf(&css, "[style*=\"%s:%s\"]{%[1]s:%[3]s!important}\n", property, hex(c.light), hex(c.dark))
+		}
+	}
+	return css.String() + "}</style>\n"
+}
+
+func (c Chart) height() vg.Length {
+	height := vg.Length(lineHeight)
+	if n := vg.Length(len(c.Groups)); n > 0 {
+		height = n*(vg.Length(len(c.Series))*barWidth+groupGap) + titleLine + ticksLine
+		if len(c.Series) > 1 {
+			height += legendLine
+		}
+	}
+	return height
 }
 
 // style is the style of text of a size in points.
@@ -101,156 +144,118 @@ func style(size vg.Length) text.Style {
 }
 
 func (c Chart) plot() (*plot.Plot, error) {
-	if len(c.Series) > len(colors) {
-		return nil, fmt.Errorf("more than %d series", len(colors))
+	if len(c.Series) > len(series) {
+		return nil, fmt.Errorf("more than %d series", len(series))
 	}
 	p := plot.New()
-	p.Title.Text, p.X.Label.Text = c.Title, c.X
-	p.Title.TextStyle.Font = style(11).Font
-	p.Title.Padding = legendLine
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
-		axis.Label.TextStyle.Font, axis.Tick.Label.Font = style(9).Font, style(8).Font
+		axis.Tick.Label.Font = style(textSize).Font
 		axis.Tick.Length, axis.Width, axis.Padding = 0, 0, 4
 	}
-	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{9, ""}, ticks{5, c.Unit}
-	low, high, top := 0.0, 0.0, 0.0
-	if c.LogX {
-		low = math.Inf(1)
-	}
+	longest, top := 0.0, 0.0
 	for _, s := range c.Series {
 		if len(s.Points) == 0 {
-			return nil, fmt.Errorf("nothing of %s", s.Name)
+			return nil, fmt.Errorf("nothing of %q", s.Name)
 		}
 		for _, at := range s.Points {
-			low, high, top = min(low, at.X), max(high, at.X), max(top, at.Y)
+			longest, top = max(longest, at.X), max(top, at.Y)
 		}
 	}
-	top = 1.1 * max(top, 1e-9)
-	for _, s := range c.Shaded {
-		area, err := plotter.NewPolygon(plotter.XYs{{X: s[0]}, {X: s[1]}, {X: s[1], Y: top}, {X: s[0], Y: top}})
-		if err != nil {
-			return nil, err
-		}
-		area.Color, area.Width = shade, 0
-		p.Add(area)
-	}
-	grid := plotter.NewGrid()
-	grid.Horizontal.Color, grid.Horizontal.Width, grid.Vertical.Color = lines, 0.4, color.Transparent
-	p.Add(grid)
+	top = 1.12 * max(top, 1e-9) // Room for the number beside a bar.
+	lines := plotter.NewGrid()
+	lines.Horizontal.Color, lines.Vertical.Color = grid.light, nil
 	add := c.lines
 	if len(c.Groups) > 0 {
-		p.NominalX(c.Groups...)
-		add, low, high = c.bars, -0.5, float64(len(c.Groups))-0.5
-	} else if c.LogX {
-		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
+		lines.Horizontal, lines.Vertical = lines.Vertical, lines.Horizontal
+		add = c.bars
 	}
-	if err := add(p); err != nil {
-		return nil, err
+	p.Add(lines)
+	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{9, "s"}, ticks{4, c.Unit}
+	add(p, top)
+	p.X.Min, p.Y.Min, p.X.Max, p.Y.Max = 0, 0, longest, top
+	if n := len(c.Groups); n > 0 {
+		p.X.Max, p.Y.Min, p.Y.Max = top, -0.5, float64(n)-0.5
 	}
-	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = low, high, 0, top
-	return p, nil
+	return p, plotter.CheckFloats(longest, top)
 }
 
-func (c Chart) lines(p *plot.Plot) error {
+func (c Chart) lines(p *plot.Plot, top float64) {
+	from, to := c.Shade.From, c.Shade.To
+	p.Add(&plotter.Polygon{XYs: []plotter.XYs{{{X: from}, {X: to}, {X: to, Y: top}, {X: from, Y: top}}}, Color: shade.light})
 	for i, s := range c.Series {
-		line, err := plotter.NewLine(s.Points)
-		if err != nil {
-			return err
-		}
-		line.Color, line.Width = colors[i], 1.5
-		p.Add(line)
+		p.Add(&plotter.Line{XYs: s.Points, LineStyle: draw.LineStyle{Color: series[i].light, Width: 1.5}})
 	}
-	return nil
 }
 
-func (c Chart) bars(p *plot.Plot) error {
+// bars are horizontal, from top to bottom, so that names may be long.
+func (c Chart) bars(p *plot.Plot, _ float64) {
 	for i, s := range c.Series {
-		var heights plotter.Values
-		numbers := plotter.XYLabels{XYs: make(plotter.XYs, len(s.Points))}
 		for group, at := range s.Points {
-			heights = append(heights, at.Y)
-			numbers.XYs[group] = plotter.XY{X: float64(group), Y: at.Y}
-			numbers.Labels = append(numbers.Labels, number(at.Y, c.Unit))
+			fill := series[i].light
+			if len(c.Series) == 1 && !strings.HasPrefix(c.Groups[group], ours) {
+				fill = other.light
+			}
+			row, offset := float64(len(c.Groups)-1-group), barWidth*vg.Length(len(c.Series)-1-2*i)/2
+			p.Add(&plotter.BarChart{
+				Values: plotter.Values{at.Y}, XMin: row, Offset: offset, Width: barWidth - 2, Color: fill, Horizontal: true,
+			}, &plotter.Labels{
+				XYs: plotter.XYs{{X: at.Y, Y: row}}, Labels: []string{withUnit(at.Y, c.Unit)},
+				TextStyle: []text.Style{style(textSize)}, Offset: vg.Point{X: 4, Y: offset + 1},
+			})
 		}
-		chart, err := plotter.NewBarChart(heights, barWidth-2)
-		if err != nil {
-			return err
-		}
-		chart.Offset = barWidth * vg.Length(2*i-len(c.Series)+1) / 2
-		chart.Color, chart.LineStyle.Width = colors[i], 0
-		above, err := plotter.NewLabels(numbers)
-		if err != nil {
-			return err
-		}
-		above.Offset = vg.Point{X: chart.Offset, Y: 2}
-		for k := range above.TextStyle {
-			above.TextStyle[k].Font, above.TextStyle[k].XAlign = style(7).Font, draw.XCenter
-		}
-		p.Add(chart, above)
 	}
-	return nil
+	names := slices.Clone(c.Groups)
+	slices.Reverse(names)
+	p.NominalY(names...)
+	p.Y.Padding, p.X.Tick.Marker = 4, ticks{6, c.Unit}
 }
 
-// legend writes the names of the series from left to right above the data. The legend of gonum covers data.
-func (c Chart) legend(data draw.Canvas) {
-	if len(c.Series) < 2 {
-		return
+// draw draws a plot under its title and, if it has several series, their names from left to right. The legend of gonum covers data.
+func (c Chart) draw(p *plot.Plot, on draw.Canvas) {
+	title, name := style(titleSize), style(textSize)
+	on.FillText(title, vg.Point{X: left, Y: on.Max.Y - titleLine/2}, c.Title)
+	on.Max.Y -= titleLine
+	if len(c.Series) > 1 {
+		x, y := vg.Length(left), on.Max.Y-legendLine/2
+		for i, s := range c.Series {
+			on.StrokeLine2(draw.LineStyle{Color: series[i].light, Width: 3}, x, y, x+14, y)
+			on.FillText(name, vg.Point{X: x + 18, Y: y}, s.Name)
+			x += 34 + 1.1*name.Width(s.Name) // A viewer may have a wider font.
+		}
+		on.Max.Y -= legendLine
 	}
-	text := style(8)
-	x, y := data.Min.X, data.Max.Y+legendLine/2
-	for i, s := range c.Series {
-		data.StrokeLine2(draw.LineStyle{Color: colors[i], Width: 3}, x, y, x+14, y)
-		data.FillText(text, vg.Point{X: x + 18, Y: y}, s.Name)
-		x += 28 + 1.1*text.Width(s.Name) // A viewer may have a wider font.
-	}
+	p.Draw(on)
+	data := p.DataCanvas(on)
+	on.FillText(name, vg.Point{X: data.X(p.X.Norm(c.Shade.From)) + 6, Y: data.Max.Y - textSize}, c.Shade.Name)
 }
 
-// ticks are multiples of 1, 2 or 5 times a power of ten, not more than most.
+// ticks are the multiples of 1, 2 or 5 times a power of ten from 0 on, not more than most beside it.
 type ticks struct {
 	most float64
 	unit string
 }
 
-func (t ticks) Ticks(low, high float64) (marks []plot.Tick) {
-	step := math.Pow(10, math.Floor(math.Log10((high-low)/t.most)))
-	for _, factor := range []float64{1, 2, 5, 10} {
-		if (high-low)/(step*factor) <= t.most {
-			step *= factor
-			break
+func (t ticks) Ticks(_, high float64) (marks []plot.Tick) {
+	step := math.Pow(10, math.Ceil(math.Log10(high/t.most)))
+	for _, smaller := range []float64{2, 2.5} {
+		if high <= step/smaller*t.most {
+			step /= smaller
 		}
 	}
-	for k := math.Ceil(low / step); k*step <= high; k++ {
-		marks = append(marks, plot.Tick{Value: k * step, Label: number(k*step, t.unit)})
+	for v := 0.0; v <= high; v += step {
+		marks = append(marks, plot.Tick{Value: v, Label: withUnit(v, t.unit)})
 	}
 	return marks
 }
 
-// decades are powers of ten.
-func decades(low, high float64) (marks []plot.Tick) {
-	for v := math.Pow(10, math.Ceil(math.Log10(low))); v <= high; v *= 10 {
-		marks = append(marks, plot.Tick{Value: v, Label: number(v, "")})
-	}
-	return marks
-}
-
-// number is a number with three digits, a prefix and a unit. A unit that begins with a slash follows without a space.
-func number(v float64, unit string) string {
-	if v == 0 {
+// withUnit is a number with three digits and a unit. A unit that begins with a slash follows without a space.
+func withUnit(v float64, unit string) string {
+	digits := message.NewPrinter(language.English).Sprint(number.Decimal(v, number.Precision(3)))
+	switch {
+	case v == 0:
 		return "0"
-	}
-	prefix := ""
-	if exponent := math.Floor(math.Log10(math.Abs(v)*1.0005) / 3); exponent != 0 {
-		if i := int(exponent) + 3; i >= 0 && i < 7 {
-			prefix = []string{"n", "µ", "m", "", "k", "M", "G"}[i]
-			v /= math.Pow(1000, exponent)
-		}
-	}
-	digits := strconv.FormatFloat(v, 'g', 3, 64)
-	if v >= 100 || v == math.Trunc(v) {
-		digits = strconv.FormatFloat(v, 'f', 0, 64)
-	}
-	if prefix == "" && (unit == "" || strings.HasPrefix(unit, "/")) {
+	case unit == "" || unit[0] == '/':
 		return digits + unit
 	}
-	return digits + " " + prefix + unit
+	return digits + " " + unit
 }

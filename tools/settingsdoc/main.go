@@ -1,9 +1,9 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command settingsdoc writes what says how to configure the exporter: the table of settings in docs/operations.md, and
-// config.schema.json, by which editors complete and check. Keys, types and defaults are those of the code; so are the words of
-// the exporter's own settings, which are the comments of config.go.
+// Command settingsdoc writes what says how to configure the exporter and the connector: the table of the exporter's settings in
+// docs/operations.md, and each config.schema.json, by which editors complete and check. Keys, types and defaults are those of the code; so
+// are the words of our own settings, which are the comments of each config.go.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 }
 
 func write(root string) error {
-	all, err := settings(filepath.Join(root, "config.go"))
+	all, err := exporter.settings(root)
 	if err != nil {
 		return err
 	}
@@ -51,11 +51,20 @@ func write(root string) error {
 	if err := os.WriteFile(file, text, 0o600); err != nil { //nolint:gosec // Whoever runs this says where.
 		return err
 	}
-	encoded, err := json.MarshalIndent(schema(all), "", "  ")
-	if err != nil {
-		return err
+	for _, c := range []component{exporter, connector} {
+		all, err := c.settings(root)
+		if err != nil {
+			return err
+		}
+		encoded, err := json.MarshalIndent(c.schema(all), "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(root, c.schemaFile()), append(encoded, '\n'), 0o600); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(filepath.Join(root, "config.schema.json"), append(encoded, '\n'), 0o600)
+	return nil
 }
 
 // table is the settings in Markdown.

@@ -5,15 +5,14 @@ package main
 
 import (
 	"maps"
+	"path"
 	"reflect"
 	"runtime/debug"
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/collector/component"
+	collector "go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/configopaque"
-
-	"github.com/loggregatorexporter/loggregatorexporter"
 )
 
 // object is a JSON object.
@@ -25,20 +24,21 @@ const reference = `\$\{.+\}`
 // duration is what time.ParseDuration takes.
 const duration = `^([0-9.]+(ns|us|µs|ms|s|m|h))+$|^0$|` + reference
 
-// schema is the JSON schema of the exporter's configuration, with all keys of the packages that it takes settings from.
-func schema(all []setting) object {
+// schema is the JSON schema of the component's configuration, with all keys of the packages that it takes settings from.
+func (c component) schema(all []setting) object {
 	known := map[string]setting{}
 	for _, s := range all {
 		known[s.Key] = s
 	}
-	config := reflect.TypeFor[loggregatorexporter.Config]()
-	root := schemaOf(config, "", known)
+	root := schemaOf(c.defaults().Type(), "", known)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-	root["$id"] = "https://" + config.PkgPath() + "/config.schema.json"
+	root["$id"] = "https://raw.githubusercontent.com/loggregatorexporter/loggregatorexporter/main/" + c.schemaFile()
 	root["$comment"] = "The settings of collector " + collectorVersion() + "."
-	root["title"] = "exporter/loggregator"
+	root["title"] = c.name
 	return root
 }
+
+func (c component) schemaFile() string { return path.Join(c.folder, "config.schema.json") }
 
 // collectorVersion is that of the collector's modules that this program is built with, which decides what keys there are.
 func collectorVersion() string {
@@ -87,7 +87,7 @@ func typeOf(t reflect.Type, key string, known map[string]setting) object {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
 		return object{"anyOf": []object{{"type": "string", "pattern": duration}, {"const": 0}}}
-	case reflect.TypeFor[component.ID]():
+	case reflect.TypeFor[collector.ID]():
 		return object{"type": "string"}
 	case reflect.TypeFor[configopaque.MapList]():
 		// Both a map and a list of names and values.

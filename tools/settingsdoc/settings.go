@@ -11,14 +11,17 @@ import (
 	"go/parser"
 	"go/token"
 	"math"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	collector "go.opentelemetry.io/collector/component"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/loggregatorexporter/loggregatorexporter"
+	"github.com/loggregatorexporter/loggregatorexporter/diodeconnector"
 )
 
 // setting is a row of the table.
@@ -34,9 +37,35 @@ type setting struct {
 //go:embed settings.yaml
 var known []byte
 
-// settings returns all rows. config is the file with the comments of the exporter's own.
-func settings(config string) ([]setting, error) {
-	docs, err := comments(config)
+// A component is what has settings.
+type component struct {
+	name    string
+	folder  string // of config.go
+	factory interface{ CreateDefaultConfig() collector.Config }
+	// key returns the component's key for one of settings.yaml, or empty.
+	key func(string) string
+}
+
+var (
+	exporter  = component{"exporter/loggregator", ".", loggregatorexporter.NewFactory(), func(key string) string { return key }}
+	connector = component{"connector/diode", "diodeconnector", diodeconnector.NewFactory(), func(key string) string {
+		if own, ok := strings.CutPrefix(key, "diode."); ok || strings.HasPrefix(key, "retry_on_failure.") {
+			return own
+		}
+		return ""
+	}}
+)
+
+// defaults returns the default configuration, a struct.
+func (c component) defaults() reflect.Value {
+	return reflect.ValueOf(c.factory.CreateDefaultConfig()).Elem()
+}
+
+func (c component) isOwn(t reflect.Type) bool { return t.PkgPath() == c.defaults().Type().PkgPath() }
+
+// settings returns all rows.
+func (c component) settings(root string) ([]setting, error) {
+	docs, err := comments(filepath.Join(root, c.folder, "config.go"))
 	if err != nil {
 		return nil, err
 	}
@@ -46,10 +75,9 @@ func settings(config string) ([]setting, error) {
 	}
 	defaults := map[string]reflect.Value{}
 	var own []setting
-	root := reflect.ValueOf(loggregatorexporter.NewFactory().CreateDefaultConfig()).Elem()
-	walk(root, "", func(key string, owner reflect.Type, field reflect.StructField, value reflect.Value) {
+	walk(c.defaults(), "", func(key string, owner reflect.Type, field reflect.StructField, value reflect.Value) {
 		defaults[key] = value
-		if !isOwn(owner) || field.Type.Kind() == reflect.Struct || !isOwn(field.Type) && field.Type.PkgPath() != "" {
+		if !c.isOwn(owner) || field.Type.Kind() == reflect.Struct || !c.isOwn(field.Type) && field.Type.PkgPath() != "" {
 			return
 		}
 		doc, ok := strings.CutPrefix(docs[owner.Name()+"."+field.Name], field.Name+" ")
@@ -61,6 +89,9 @@ func settings(config string) ([]setting, error) {
 	})
 	var foreign []setting
 	for _, s := range written {
+		if s.Key = c.key(s.Key); s.Key == "" {
+			continue
+		}
 		value, ok := defaults[s.Key]
 		i := slices.IndexFunc(own, func(o setting) bool { return o.Key == s.Key })
 		switch {
@@ -98,10 +129,6 @@ func comments(file string) (map[string]string, error) {
 		return true
 	})
 	return docs, nil
-}
-
-func isOwn(t reflect.Type) bool {
-	return t.PkgPath() == reflect.TypeFor[loggregatorexporter.Config]().PkgPath()
 }
 
 // walk calls visit with the key and the value of each field below a struct, in the order of the fields.

@@ -22,51 +22,56 @@ import (
 const root = "../.."
 
 // validate is what the collector says of one setting.
-func validate(t *testing.T, key string, value any) error {
+func validate(t *testing.T, c component, key string, value any) error {
 	t.Helper()
-	cfg := loggregatorexporter.NewFactory().CreateDefaultConfig()
-	settings := map[string]any{strings.ReplaceAll(key, ".", "::"): value, "rate_limit::envelopes_per_second": 0}
+	cfg := c.factory.CreateDefaultConfig()
+	settings := map[string]any{strings.ReplaceAll(key, ".", "::"): value}
+	if c.name == exporter.name { // Else it bounds others.
+		settings["rate_limit::envelopes_per_second"] = 0
+	}
 	require.NoError(t, confmap.NewFromStringMap(settings).Unmarshal(cfg))
 	return confmap.Validate(cfg)
 }
 
 // The code accepts the values that the table and the schema allow, and no others.
 func TestLimits(t *testing.T) {
-	all, err := settings(filepath.Join(root, "config.go"))
-	require.NoError(t, err)
-	limited := 0
-	for _, limit := range all {
-		if limit.Max == 0 && len(limit.Enum) == 0 {
-			continue
+	for _, c := range []component{exporter, connector} {
+		all, err := c.settings(root)
+		require.NoError(t, err)
+		limited := 0
+		for _, limit := range all {
+			if limit.Max == 0 && len(limit.Enum) == 0 {
+				continue
+			}
+			limited++
+			name := strings.ReplaceAll(limit.Key, ".", "::") + ": must be "
+			for _, word := range limit.Enum {
+				assert.NoError(t, validate(t, c, limit.Key, word), limit.Key)
+			}
+			if len(limit.Enum) > 0 {
+				assert.ErrorContains(t, validate(t, c, limit.Key, "something else"), name)
+				continue
+			}
+			assert.NoError(t, validate(t, c, limit.Key, limit.Min), limit.Key)
+			assert.NoError(t, validate(t, c, limit.Key, limit.Max), limit.Key)
+			assert.ErrorContains(t, validate(t, c, limit.Key, limit.Min-1), name)
+			assert.ErrorContains(t, validate(t, c, limit.Key, limit.Max+1), name)
 		}
-		limited++
-		name := strings.ReplaceAll(limit.Key, ".", "::") + ": must be "
-		for _, word := range limit.Enum {
-			assert.NoError(t, validate(t, limit.Key, word), limit.Key)
-		}
-		if len(limit.Enum) > 0 {
-			assert.ErrorContains(t, validate(t, limit.Key, "something else"), name)
-			continue
-		}
-		assert.NoError(t, validate(t, limit.Key, limit.Min), limit.Key)
-		assert.NoError(t, validate(t, limit.Key, limit.Max), limit.Key)
-		assert.ErrorContains(t, validate(t, limit.Key, limit.Min-1), name)
-		assert.ErrorContains(t, validate(t, limit.Key, limit.Max+1), name)
+		assert.NotZero(t, limited)
 	}
-	assert.NotZero(t, limited)
 }
 
 // The generated files are up to date; `make generate` writes them.
 func TestUpToDate(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(dir, filepath.Dir(page)), 0o700))
-	for _, file := range []string{"config.go", page} {
+	for _, file := range []string{"config.go", "diodeconnector/config.go", page} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o700))
 		content, err := os.ReadFile(filepath.Join(root, file))
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, file), content, 0o600))
 	}
 	require.NoError(t, write(dir))
-	for _, file := range []string{page, "config.schema.json"} {
+	for _, file := range []string{page, exporter.schemaFile(), connector.schemaFile()} {
 		want, err := os.ReadFile(filepath.Join(dir, file))
 		require.NoError(t, err)
 		got, err := os.ReadFile(filepath.Join(root, file))
@@ -75,27 +80,29 @@ func TestUpToDate(t *testing.T) {
 	}
 }
 
-// The README has the defaults that the code has.
+// Each README has the defaults that the code has.
 func TestReadmeDefaults(t *testing.T) {
-	all, err := settings(filepath.Join(root, "config.go"))
-	require.NoError(t, err)
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	require.NoError(t, err)
-	_, rows, _ := strings.Cut(string(readme), "| key | default | change it |\n| --- | --- | --- |\n")
-	rows, _, _ = strings.Cut(rows, "\n\n")
-	require.Equal(t, 11, strings.Count(rows, "\n"))
-	for row := range strings.Lines(rows) {
-		assert.True(t, slices.ContainsFunc(all, func(s setting) bool {
-			return strings.HasPrefix(row, fmt.Sprintf("| `%s` | %s |", s.Key, s.shownDefault()))
-		}), row)
+	for c, n := range map[*component]int{&exporter: 11, &connector: 3} {
+		all, err := c.settings(root)
+		require.NoError(t, err)
+		readme, err := os.ReadFile(filepath.Join(root, c.folder, "README.md"))
+		require.NoError(t, err)
+		_, rows, _ := strings.Cut(string(readme), "| key | default | change it |\n| --- | --- | --- |\n")
+		rows, _, _ = strings.Cut(rows, "\n\n")
+		require.Equal(t, n, strings.Count(rows, "\n"))
+		for row := range strings.Lines(rows) {
+			assert.True(t, slices.ContainsFunc(all, func(s setting) bool {
+				return strings.HasPrefix(row, fmt.Sprintf("| `%s` | %s |", s.Key, s.shownDefault()))
+			}), row)
+		}
 	}
 }
 
 // Every key that the default configuration has is in the schema, with its default.
 func TestSchemaHasEveryKey(t *testing.T) {
-	all, err := settings(filepath.Join(root, "config.go"))
+	all, err := exporter.settings(root)
 	require.NoError(t, err)
-	encoded, err := json.Marshal(schema(all))
+	encoded, err := json.Marshal(exporter.schema(all))
 	require.NoError(t, err)
 	var decoded map[string]any
 	require.NoError(t, json.Unmarshal(encoded, &decoded))

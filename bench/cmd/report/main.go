@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command report writes a page of docs, which is a template beside this file, from the raw output of the benchmarks, and its
-// plots: the tables are benchstat's, the verdicts are ratios of medians.
+// pictures: the tables are benchstat's, the verdicts are ratios of medians.
 package main
 
 import (
@@ -16,7 +16,6 @@ import (
 	"strings"
 	"text/template"
 
-	"golang.org/x/perf/benchunit"
 	"gonum.org/v1/plot/plotter"
 
 	"github.com/loggregatorexporter/loggregatorexporter/bench/internal/results"
@@ -31,7 +30,7 @@ func main() {
 	page := flag.String("page", "exporter", "what the page is about: exporter or diodes")
 	r := report{samples: results.Samples{}}
 	flag.StringVar(&r.raw, "raw", "build/bench/exporter.txt", "the raw output of the benchmarks")
-	flag.StringVar(&r.plots, "plots", "docs/plots", "the folder of the plots, beside the page")
+	flag.StringVar(&r.docs, "docs", "docs", "the folder of the page, for its pictures")
 	flag.StringVar(&r.benchstat, "benchstat", "benchstat", "the command that is benchstat")
 	flag.Parse()
 	if err := r.write(*page); err != nil {
@@ -41,8 +40,8 @@ func main() {
 
 // report has the functions of the templates.
 type report struct {
-	raw, plots, benchstat string
-	samples               results.Samples
+	raw, docs, benchstat string
+	samples              results.Samples
 }
 
 func (r *report) write(page string) error {
@@ -144,32 +143,28 @@ func (r *report) tables(benchmark, row, column, units string) (string, error) {
 	return strings.Join(tables, "\n\n"), nil
 }
 
-// chart draws medians of peers, and returns what shows the picture. A line of groups is a label, a colon, a benchmark and a
-// unit. The groups are bars; or they are points of lines, if the x axis has a name. Then the labels are numbers.
-func (r *report) chart(name, title, axis, x, peers, groups string) (string, error) {
-	chart := picture.Chart{Title: title, Unit: axis, X: x}
-	for peer := range strings.FieldsSeq(peers) {
-		s := picture.Series{Name: peer}
+// chart draws medians as bars, a group in a line: its name, a colon, a benchmark and a unit. The series are peers, each in a line:
+// its name, a colon and the peer; or one without peers. Values are divided by per. It returns what shows the picture on the page.
+func (r *report) chart(file, title, unit string, per float64, peers, groups string) (string, error) {
+	chart := picture.Chart{Title: title, Unit: unit}
+	for peer := range strings.Lines(strings.TrimSpace(peers) + "\n") {
+		s := picture.Series{}
+		s.Name, peer, _ = strings.Cut(strings.TrimSpace(peer), ": ")
 		chart.Groups = nil
 		for line := range strings.Lines(strings.TrimSpace(groups)) {
-			label, of, _ := strings.Cut(strings.TrimSpace(line), ": ")
-			benchmark, unit, _ := strings.Cut(of, " ")
-			v, ok := r.samples.Median(results.Name(benchmark, peer), unit)
+			group, of, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			name, measured, _ := strings.Cut(of, " ")
+			if peer != "" {
+				name = results.Name(name, peer)
+			}
+			v, ok := r.samples.Median(name, measured)
 			if !ok {
-				return "", fmt.Errorf("%s has no %s of %s", benchmark, unit, peer)
+				return "", fmt.Errorf("%s has no %s", name, measured)
 			}
-			at := plotter.XY{}
-			at.Y, _ = benchunit.Tidy(v, unit) // Such as seconds.
-			if x == "" {
-				chart.Groups = append(chart.Groups, label)
-			} else if _, err := fmt.Sscan(label, &at.X); err != nil {
-				return "", fmt.Errorf("%s: %w", label, err)
-			}
-			s.Points = append(s.Points, at)
+			chart.Groups = append(chart.Groups, group)
+			s.Points = append(s.Points, plotter.XY{Y: v / per})
 		}
 		chart.Series = append(chart.Series, s)
-		chart.LogX = x != "" && s.Points[len(s.Points)-1].X > 100*s.Points[0].X
 	}
-	file := filepath.Join(r.plots, name+".svg")
-	return fmt.Sprintf("![%s](%s/%s.svg)", title, filepath.Base(r.plots), name), picture.Draw(file, chart)
+	return fmt.Sprintf("![%s](%s.svg)", title, file), picture.Draw(filepath.Join(r.docs, file+".svg"), chart)
 }

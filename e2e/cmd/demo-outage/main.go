@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -235,38 +236,34 @@ func drawPicture(looks history, file string) error {
 		})
 	}
 	pushes := func(name string, quantile func(p50, p99 time.Duration) time.Duration) picture.Series {
-		return series(name, func(until history) float64 { return quantile(until.window().push(0, 1, 2)).Seconds() })
+		return series(name, func(until history) float64 { return 1000 * quantile(until.window().push(0, 1, 2)).Seconds() })
 	}
-	var stall [][2]float64
+	var stall picture.Shade
 	for _, l := range looks {
-		switch x := l.Elapsed.Seconds(); {
-		case state(l) == "ok":
-		case stall == nil:
-			stall = [][2]float64{{x, x}}
-		default:
-			stall[0][1] = x
+		if state(l) == "stalled" {
+			stall.From, stall.To = cmp.Or(stall.From, l.Elapsed.Seconds()), l.Elapsed.Seconds()
 		}
 	}
-	var waiting []picture.Series
-	for i, s := range outage.Signals {
-		waiting = append(waiting, series(s.Name, func(until history) float64 {
-			return float64(until[len(until)-1].Accounts[i].Waiting)
-		}))
-	}
+	named := stall
+	named.Name = "Loggregator accepts nothing"
 	return picture.Draw(file,
-		picture.Chart{
-			Title: "Duration of a push, as OTLP clients see it (grey: Loggregator stalls)", Unit: "s", Shaded: stall,
-			Series: []picture.Series{
-				pushes("median", func(p50, _ time.Duration) time.Duration { return p50 }),
-				pushes("99th percentile", func(_, p99 time.Duration) time.Duration { return p99 }),
-			},
-		},
-		picture.Chart{Title: "Items a second, of all signals", Unit: "/s", Shaded: stall, Series: []picture.Series{
-			items("accepted", accepted),
-			items("sent", func(a outage.Account) int { return a.Sent }),
-			items("dropped", func(a outage.Account) int { return a.Dropped }),
+		picture.Chart{Title: "How long a push into the collector takes", Unit: "ms", Shade: named, Series: []picture.Series{
+			pushes("median", func(p50, _ time.Duration) time.Duration { return p50 }),
+			pushes("99th percentile", func(_, p99 time.Duration) time.Duration { return p99 }),
 		}},
-		picture.Chart{Title: "Waiting items", X: "seconds", Shaded: stall, Series: waiting},
+		picture.Chart{Title: "What becomes of logs, metric points and spans", Unit: "/s", Shade: stall, Series: []picture.Series{
+			items("pushed", accepted),
+			items("delivered", func(a outage.Account) int { return a.Sent }),
+			items("dropped, the oldest first", func(a outage.Account) int { return a.Dropped }),
+		}},
+		picture.Chart{Title: "How many wait in the exporter", Shade: stall, Series: []picture.Series{
+			series("waiting", func(until history) (sum float64) {
+				for _, a := range until[len(until)-1].Accounts {
+					sum += float64(a.Waiting)
+				}
+				return sum
+			}),
+		}},
 	)
 }
 

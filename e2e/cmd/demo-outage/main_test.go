@@ -78,7 +78,14 @@ func TestPicture(t *testing.T) {
 	require.NoError(t, drawPicture(looks(), file))
 	drawn, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Contains(t, string(drawn), "Waiting items")
+	assert.Contains(t, string(drawn), "How many wait in the exporter")
+	assert.Contains(t, string(drawn), ">Loggregator accepts nothing</text>")
+	assert.Contains(t, string(drawn), "sans-serif")
+	colors := regexp.MustCompile(`style="(?:fill:none;)?((?:fill|stroke):#[0-9A-F]{6})`).FindAllStringSubmatch(string(drawn), -1)
+	require.NotEmpty(t, colors)
+	for _, color := range colors {
+		assert.Contains(t, string(drawn), `[style*="`+color[1]+`"]`, "a color of dark pages in the place of this")
+	}
 }
 
 func TestSummaryMismatch(t *testing.T) {

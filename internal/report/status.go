@@ -60,7 +60,7 @@ func (o *outage) attempted(a Attempt, now time.Time) bool {
 func (o *outage) reached(now time.Time) {
 	if len(o.warned) > 0 {
 		o.logger.Info(o.messages.Recovered,
-			zap.Duration("outage", now.Sub(o.since)), zap.Int("failed_attempts", o.attempts))
+			duration("outage", now.Sub(o.since)), zap.Int("failed_attempts", o.attempts))
 	}
 	o.since, o.attempts, o.warned = time.Time{}, 0, nil
 }
@@ -94,5 +94,10 @@ func (o *outage) warn(a Attempt, now time.Time) {
 		o.logger.Warn(o.messages.OutageLoses, fields...)
 		return
 	}
-	o.logger.Warn(o.messages.Outage, append(fields, zap.Duration("retry_in", a.RetryIn))...)
+	o.logger.Warn(o.messages.Outage, append(fields, duration("retry_in", a.RetryIn))...)
+}
+
+// duration is a field such as 1.5s, to the millisecond. The collector's log has a zap.Duration as a number without a unit.
+func duration(key string, d time.Duration) zap.Field {
+	return zap.Stringer(key, d.Round(time.Millisecond))
 }

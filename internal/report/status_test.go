@@ -298,11 +298,11 @@ func TestOutageInTheLog(t *testing.T) {
 		r.Attempted(success)
 		ends := logs.FilterMessage("recovered").All()
 		if assert.Len(t, ends, 2) {
-			assert.Equal(t, map[string]any{"outage": 3 * time.Second, "failed_attempts": int64(3)}, ends[0].ContextMap())
-			assert.Equal(t, map[string]any{"outage": time.Minute, "failed_attempts": int64(1)}, ends[1].ContextMap())
+			assert.Equal(t, map[string]any{"outage": "3s", "failed_attempts": int64(3)}, ends[0].ContextMap())
+			assert.Equal(t, map[string]any{"outage": "1m0s", "failed_attempts": int64(1)}, ends[1].ContextMap())
 		}
 		if begins := logs.FilterMessage("outage").All(); assert.Len(t, begins, 1) {
-			assert.Equal(t, time.Second, begins[0].ContextMap()["retry_in"])
+			assert.Equal(t, "1s", begins[0].ContextMap()["retry_in"])
 		}
 		if begins := logs.FilterMessage("outage loses").All(); assert.Len(t, begins, 1) {
 			assert.NotContains(t, begins[0].ContextMap(), "retry_in")
