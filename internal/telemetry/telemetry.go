@@ -129,17 +129,6 @@ func (e *Exporter) Attempted(a delivery.Attempt) {
 	}
 }
 
-// rejectHints say what to do about items that were rejected.
-var rejectHints = map[translate.Reason]string{
-	translate.ReasonEmpty:       "a log record has no body and no attributes, or a point has no value; check the sender",
-	translate.ReasonMalformed:   "a histogram or summary contradicts itself, or a metric has no name; check the sender",
-	translate.ReasonNegative:    "a monotonic sum is negative; check the sender",
-	translate.ReasonNotFinite:   "Loggregator does not accept NaN or infinity; check the sender",
-	translate.ReasonOutOfRange:  "a monotonic sum does not fit in the 64 bits of a Counter",
-	translate.ReasonTemporality: "Loggregator does not add up these deltas; put the delta_to_cumulative processor before the exporter",
-	translate.ReasonTooLarge:    "an envelope above 64 KiB would be lost behind the agent; shorten names or remove attributes with the transform processor",
-}
-
 func (e *Exporter) logLosses() {
 	e.mu.Lock()
 	l := e.losses
@@ -156,13 +145,9 @@ func (e *Exporter) logLosses() {
 
 func (e *Exporter) logRejected(reason translate.Reason, items int) {
 	fields := []zap.Field{zap.String("reason", string(reason)), zap.Int("rejected_items", items)}
-	// A scrape target that went away makes stale points, and an idle counter makes deltas of 0: nothing is wrong.
-	if reason == translate.ReasonStale || reason == translate.ReasonZeroDelta {
+	if hint := reason.Hint(); hint != "" {
+		e.logger.Warn("Rejected items that Loggregator cannot represent. They are lost.", append(fields, zap.String("hint", hint))...)
+	} else {
 		e.logger.Debug("Rejected items with nothing to send. This is normal.", fields...)
-		return
 	}
-	if hint := rejectHints[reason]; hint != "" {
-		fields = append(fields, zap.String("hint", hint))
-	}
-	e.logger.Warn("Rejected items that Loggregator cannot represent. They are lost.", fields...)
 }

@@ -95,7 +95,7 @@ func TestEachLossIsLogged(t *testing.T) {
 		"items that failed for good": {func(r *Exporter) { r.Failed(tooLarge, 3) }, "Gave up sending",
 			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
 		"rejected items": {func(r *Exporter) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
-			map[string]any{"reason": "out_of_range", "rejected_items": int64(3), "hint": rejectHints[translate.ReasonOutOfRange]}},
+			map[string]any{"reason": "out_of_range", "rejected_items": int64(3), "hint": translate.ReasonOutOfRange.Hint()}},
 		"there was nothing to send of a counter": {func(r *Exporter) { r.Rejected(translate.ReasonZeroDelta, 3) }, "nothing to send",
 			map[string]any{"reason": "zero_delta", "rejected_items": int64(3)}},
 		"there was nothing to send": {func(r *Exporter) { r.Rejected(translate.ReasonStale, 3) }, "nothing to send",
@@ -147,7 +147,7 @@ func TestLossesAddUp(t *testing.T) {
 			got = append(got, line.ContextMap())
 		}
 		assert.Equal(t, []map[string]any{
-			{"reason": "out_of_range", "rejected_items": int64(11), "hint": rejectHints[translate.ReasonOutOfRange]},
+			{"reason": "out_of_range", "rejected_items": int64(11), "hint": translate.ReasonOutOfRange.Hint()},
 			{"refused_messages": int64(2), "error": tooLarge.Error()},
 			{"failed_items": int64(7), "error": another.Error(), "permanent": false},
 		}, got)

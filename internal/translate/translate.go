@@ -57,31 +57,6 @@ type Envelope struct {
 	Reason Reason
 }
 
-// Reason says why an item makes no envelope. Its values are attribute values of the metric that counts them.
-type Reason string
-
-// Why an item makes no envelope.
-const (
-	// ReasonEmpty: a log record without a body and attributes, or a number point without a number.
-	ReasonEmpty Reason = "empty"
-	// ReasonMalformed: a number without a name, or a histogram or summary with parts that don't fit together.
-	ReasonMalformed Reason = "malformed"
-	// ReasonNegative: a monotonic sum below zero.
-	ReasonNegative Reason = "negative"
-	// ReasonNotFinite: a number point that is NaN or an infinity.
-	ReasonNotFinite Reason = "not_finite"
-	// ReasonOutOfRange: a monotonic sum that does not fit into 64 bits.
-	ReasonOutOfRange Reason = "out_of_range"
-	// ReasonStale: a data point flagged as no recorded value.
-	ReasonStale Reason = "stale"
-	// ReasonTemporality: deltas that Loggregator does not add up. The deltatocumulative processor makes totals of them.
-	ReasonTemporality Reason = "temporality"
-	// ReasonTooLarge: an envelope that is above [envelope.MaxSize] even with its tag values truncated.
-	ReasonTooLarge Reason = "too_large"
-	// ReasonZeroDelta: a delta without a whole part. Sent, it would reset the agent's total. A fraction is carried over.
-	ReasonZeroDelta Reason = "zero_delta"
-)
-
 // translator has what the three signals share: the work on a resource, a scope and an item, and the buffers for it.
 type translator struct {
 	opts     Options
