@@ -59,8 +59,8 @@ type signalConnector[D pdata] struct {
 	shutOnce sync.Once
 	closing  chan struct{} // closed when Shutdown begins: nothing is tried twice any more
 	// Since Start:
-	drained chan struct{} // closed when the drain has ended
-	giveUp  func()        // ends the attempt that is going on; the drain drops the rest
+	drained chan struct{}      // closed when the drain has ended
+	giveUp  context.CancelFunc // ends the attempt that is going on; the drain drops the rest
 }
 
 func newSignalConnector[D pdata](
@@ -162,7 +162,10 @@ func (c *signalConnector[D]) Start(_ context.Context, host component.Host) error
 	c.report.Start(host)
 	ctx, cancel := context.WithCancel(context.Background())
 	c.drained, c.giveUp = make(chan struct{}), cancel
-	go c.drain(ctx)
+	go func() {
+		defer cancel()
+		c.drain(ctx)
+	}()
 	return nil
 }
 
@@ -185,7 +188,6 @@ func (c *signalConnector[D]) shutDown(ctx context.Context) error {
 	c.report.StopStatus()
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	defer c.giveUp()
 	select {
 	case <-c.drained:
 		return nil
