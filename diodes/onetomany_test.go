@@ -340,11 +340,7 @@ func TestOneToManyPollerFarBehind(t *testing.T) {
 	for _, laps := range []state{1, 1 << 36, 1 << 37, 1<<37 + 5, 1<<38 - 50} {
 		d := NewOneToMany[int](2, nil)
 		p := d.NewPoller()
-		start := position{lap: laps * lapUnit}
-		for i := range d.slots {
-			d.slots[i].Store(uint64(emptyState(start.lap, uint32(i))))
-		}
-		d.hint.Store(start.pack())
+		start := d.skipTo(laps * lapUnit)
 		d.writer.at = start
 		for x := range 10 {
 			d.Set(x)
@@ -368,12 +364,7 @@ func TestOneToManyPollerFarBehind(t *testing.T) {
 func TestPollerLenAfterManyLaps(t *testing.T) {
 	for _, laps := range []state{1, 1<<38 - 1, 1 << 38, 1<<39 - 1} {
 		d := NewOneToMany[int](3, nil)
-		start := position{lap: laps * lapUnit}
-		for i := range d.slots {
-			d.slots[i].Store(uint64(emptyState(start.lap, uint32(i))))
-		}
-		d.hint.Store(start.pack())
-		d.writer.at = start
+		d.writer.at = d.skipTo(laps * lapUnit)
 		p := d.NewPoller()
 		d.Set(1)
 		d.Set(2)

@@ -168,19 +168,23 @@ func TestOldestAfterEachOverflow(t *testing.T) {
 // lastLap is the lap after which laps begin anew.
 const lastLap = ^state(0) - (lapUnit - 1)
 
+// skipTo makes an empty ring as if it had gone round until lap.
+func (r *ring) skipTo(lap state) (start position) {
+	start.lap = lap
+	for i := range r.slots {
+		r.slots[i].Store(uint64(emptyState(lap, state(r.slots[i].Load()).node())))
+	}
+	r.hint.Store(start.pack())
+	return start
+}
+
 func TestLapsWrap(t *testing.T) {
 	const size = 3
 	forKinds(t, func(t *testing.T, kind string) {
 		d := newKind[int](kind, size, nil)
-		// As if the ring had gone round 2^39-2 times.
-		start := position{lap: lastLap - lapUnit}
 		q := d.queueForTest()
-		for i := range q.slots {
-			q.slots[i].Store(uint64(emptyState(start.lap, state(q.slots[i].Load()).node())))
-		}
-		q.hint.Store(start.pack())
-		q.at = start
-		d.writerForTest().at = start
+		q.at = q.skipTo(lastLap - lapUnit)
+		d.writerForTest().at = q.at
 
 		for x := range 20 {
 			d.Set(x)
@@ -330,6 +334,59 @@ func TestHint(t *testing.T) {
 	}
 	if want := attempts + 12; d.Len() != want {
 		t.Errorf("want %d elements, got %d", want, d.Len())
+	}
+}
+
+// The hint is where the next slot to fill was last divisible by hintEvery.
+func TestHintMoves(t *testing.T) {
+	check := func(t *testing.T, r *ring, next position) {
+		next.slot -= next.slot % hintEvery
+		if hint := unpackPosition(r.hint.Load()); hint != next {
+			t.Errorf("size %d: the hint is %v, want %v", r.size(), hint, next)
+		}
+	}
+	for _, size := range []int{1, 3, hintEvery, 2*hintEvery + 1} {
+		forKinds(t, func(t *testing.T, kind string) {
+			d := newKind[int](kind, size, nil)
+			for x := range 5 * hintEvery {
+				d.Set(x)
+				check(t, &d.queueForTest().ring, d.writerForTest().at)
+			}
+		})
+		d := NewOneToMany[int](size, nil)
+		for x := range 5 * hintEvery {
+			d.Set(x)
+			check(t, &d.ring, d.writer.at)
+		}
+	}
+}
+
+// A new writer, and a handle that takes the place of a released one, start at the hint: the first position of all is after the
+// next one to fill in the last lap before laps wrap.
+func TestNewWriterInTheLastLap(t *testing.T) {
+	for name, open := range map[string]func(*ManyToOne[int]) (set func(int) (int, bool)){
+		"a shared writer": func(d *ManyToOne[int]) func(int) (int, bool) {
+			for range initialWriters {
+				d.borrow()
+			}
+			return d.Set
+		},
+		"a handle": func(d *ManyToOne[int]) func(int) (int, bool) { return d.Writer().Set },
+		"the handle of a released node": func(d *ManyToOne[int]) func(int) (int, bool) {
+			d.Writer().Release()
+			return d.Writer().Set
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := NewManyToOne[int](3, nil)
+			d.at = d.skipTo(lastLap)
+			d.writers.at = d.at
+			d.Set(1)
+			if dropped, ok := open(d)(2); ok {
+				t.Errorf("%d was dropped although there is room", dropped)
+			}
+			equal(t, "read", []int{1, 2}, drain(d))
+		})
 	}
 }
 
@@ -543,6 +600,15 @@ func TestReleasesValues(t *testing.T) {
 	})
 }
 
+// countWriters counts the shared writers.
+func (d *ManyToOne[T]) countWriters() (all, held int) {
+	for w := &d.writers; w != nil; w = w.next.Load() {
+		all++
+		held += int(w.held.Load())
+	}
+	return all, held
+}
+
 // With all its writers held, as if their goroutines had been descheduled in the middle of a Set, the diode adds more.
 func TestWritersGrow(t *testing.T) {
 	const size, frozen = 3, 1000
@@ -564,6 +630,9 @@ func TestWritersGrow(t *testing.T) {
 		if w.cell != d.arena.at(w.spare) {
 			t.Fatalf("writer %d has the cell of another node", i)
 		}
+	}
+	if all, held := d.countWriters(); all != frozen+1 || held != frozen {
+		t.Errorf("want %d writers, %d held, got %d, %d held", frozen+1, frozen, all, held)
 	}
 }
 
@@ -615,8 +684,12 @@ func TestWritersRunOut(t *testing.T) {
 		d.borrow()
 	}
 	d.arena.handed.Store(maxNodes)
+	d.ready.arm() // The reader is about to sleep.
 	if dropped, ok := d.Set(5); !ok || dropped != 5 || alerted != 1 {
 		t.Errorf("want 5, true and 1 alerted, got %d, %t and %d", dropped, ok, alerted)
+	}
+	if d.ready.epoch.Load()&1 == 1 {
+		t.Error("the reader was not woken")
 	}
 	if x, ok := d.Evict(); ok {
 		t.Errorf("Evict got %d", x)
@@ -766,15 +839,8 @@ func TestRefusedSetWakes(t *testing.T) {
 func TestAlerterHoldsNoWriter(t *testing.T) {
 	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 		var d *ManyToOne[int]
-		writers := func() (all, held int) {
-			for w := &d.writers; w != nil; w = w.next.Load() {
-				all++
-				held += int(w.held.Load())
-			}
-			return all, held
-		}
 		d = NewManyToOne[int](1, AlertFunc(func(int) {
-			if _, held := writers(); held != 0 {
+			if _, held := d.countWriters(); held != 0 {
 				t.Errorf("%v: %d writers are held during Alert", policy, held)
 			}
 			panic("alert")
@@ -790,7 +856,7 @@ func TestAlerterHoldsNoWriter(t *testing.T) {
 			}()
 			d.Set(1)
 		}
-		if all, held := writers(); all != initialWriters || held != 0 {
+		if all, held := d.countWriters(); all != initialWriters || held != 0 {
 			t.Errorf("%v: want %d writers, none held, got %d, %d held", policy, initialWriters, all, held)
 		}
 	}
@@ -802,11 +868,7 @@ func TestLateHint(t *testing.T) {
 		for _, laps := range []state{1, 1<<38 - 1, 1 << 38, 1<<38 + 1, 1<<39 - 1} {
 			d := newKind[int](kind, 3, nil)
 			q := d.queueForTest()
-			start := position{lap: laps * lapUnit}
-			for i := range q.slots {
-				q.slots[i].Store(uint64(emptyState(start.lap, state(q.slots[i].Load()).node())))
-			}
-			q.hint.Store(start.pack())
+			start := q.skipTo(laps * lapUnit)
 			q.at, d.writerForTest().at = start, start
 			d.Set(1)
 
