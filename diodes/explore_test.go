@@ -720,6 +720,41 @@ func TestExploreSleepSets(t *testing.T) {
 	}
 }
 
+// absence calls during before the first step that changes a location, as if the goroutine had been descheduled there.
+type absence struct {
+	at     *location
+	during func()
+}
+
+func (a *absence) before(_ context.Context, at *location, kind access) bool {
+	if during := a.during; during != nil && at == a.at && kind != load {
+		a.during = nil
+		during()
+	}
+	return false
+}
+
+func (*absence) after(*location, access, uint64, uint64) {}
+func (*absence) anew(uint64)                             {}
+func (*absence) pointer(any) uint64                      { return 0 }
+
+// TestLateHint, for a writer that was descheduled after it had looked at the slot.
+func TestExploreLateHint(t *testing.T) {
+	d := NewOneToOne[int](3, nil)
+	var start position
+	scheduler = &absence{&d.hint.location, func() {
+		start = d.skipTo(1 << 38 * lapUnit)
+		d.at = start
+	}}
+	defer func() { scheduler = nil }()
+	for x := range 3 {
+		d.Set(x)
+	}
+	if got := unpackPosition(d.hint.Load()); got != start || start.lap == 0 {
+		t.Errorf("the hint is %v, want %v", got, start)
+	}
+}
+
 // Random scenarios, for as long as one likes.
 func TestExploreRandom(t *testing.T) {
 	if *exploreFor == 0 {
