@@ -695,6 +695,9 @@ func TestWritersRunOut(t *testing.T) {
 		t.Errorf("Evict got %d", x)
 	}
 	panics(t, "diodes: no more writers than 8388608 less the size of the ring", func() { d.Writer() })
+	if n := d.arena.handed.Load(); n != maxNodes {
+		t.Errorf("%d nodes were handed out", n)
+	}
 }
 
 func TestWriterRelease(t *testing.T) {
