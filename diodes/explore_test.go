@@ -49,6 +49,8 @@ func (s scenario) String() string {
 	return name
 }
 
+func (s scenario) broadcasts() bool { return s.kind == "OneToMany" || s.kind == "Wrapping" }
+
 type call struct {
 	letter byte
 	arg    uint8
@@ -568,10 +570,10 @@ func TestExplore(t *testing.T) {
 		}
 		for size := 1; size <= 3; size++ {
 			for policy := DropOldest; policy <= DropNewest; policy++ {
-				if (sc.kind == "OneToMany" || sc.kind == "Wrapping") && policy == DropNewest {
+				s := scenario{sc.kind, size, policy, sc.calls, sc.bound}
+				if s.broadcasts() && policy == DropNewest {
 					continue
 				}
-				s := scenario{sc.kind, size, policy, sc.calls, sc.bound}
 				ran := false
 				t.Run(s.String(), func(t *testing.T) {
 					ran = true
@@ -762,7 +764,8 @@ func TestExploreRandom(t *testing.T) {
 	}
 	explored, states, executions := 0, 0, 0
 	for begin := time.Now(); time.Since(begin) < *exploreFor && !t.Failed(); explored++ {
-		sc := scenario{kind: []string{"OneToOne", "Writer", "ManyToOne", "OneToMany"}[rand.IntN(4)], size: 1 + rand.IntN(3)}
+		kinds := []string{"OneToOne", "Writer", "ManyToOne", "OneToMany", "Wrapping"}
+		sc := scenario{kind: kinds[rand.IntN(len(kinds))], size: 1 + rand.IntN(3)}
 		pick := func(n int, letters string) (word string) {
 			for range 1 + rand.IntN(n) {
 				word += string(letters[rand.IntN(len(letters))])
@@ -770,7 +773,7 @@ func TestExploreRandom(t *testing.T) {
 			return word
 		}
 		words := []string{"s" + pick(4, "sssel"), pick(3, "tn")}
-		if sc.kind == "OneToMany" {
+		if sc.broadcasts() {
 			words = append(words, []string{pick(2, "t"), pick(2, "n"), "p" + pick(2, "tn"), "Pt", "Q", "ptq"}[rand.IntN(6)])
 		} else {
 			sc.policy = DropPolicy(rand.IntN(2))

@@ -718,9 +718,10 @@ func (j *judge) returns(x *explorer, t *thread) {
 	}
 	j.configs = left
 	j.pending &^= 1 << t.index
-	if strings.IndexByte("scqQ", t.ended.letter) >= 0 {
+	if strings.IndexByte("scQ", t.ended.letter) >= 0 {
 		for _, other := range x.threads {
-			if j.asleep[t.index]>>other.index&1 == 1 {
+			wakes := t.ended.letter != 'Q' || other.index == 1 // Q closes that thread's poller only.
+			if wakes && j.asleep[t.index]>>other.index&1 == 1 {
 				t.step.kinds |= looked
 				if x.world.due(other) {
 					x.fail("thread %d sleeps on after %s", other.index, t.ended)
