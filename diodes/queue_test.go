@@ -537,6 +537,15 @@ func TestAllocatesNothing(t *testing.T) {
 					t.Errorf("%s: want 0 allocations, got %v", what, n)
 				}
 			}
+			d = newKind[[3]uint64](kind, 1000, nil, policy)
+			// AllocsPerRun calls it twice.
+			if n := testing.AllocsPerRun(1, func() {
+				for range 400 {
+					d.Set([3]uint64{1, 2, 3})
+				}
+			}); n != 0 {
+				t.Errorf("the first Sets: want 0 allocations, got %v", n)
+			}
 		}
 	})
 }
@@ -656,6 +665,15 @@ func TestCellsGrowAtOnce(t *testing.T) {
 				t.Fatalf("cell %d: want %d, got %d", node, 1+node, got)
 			}
 		}
+	}
+}
+
+// There is a cell for each node, however many of them were there at the beginning.
+func TestLastCell(t *testing.T) {
+	for _, first := range []int{1, MaxSize, maxNodes - 1} {
+		var c arena[struct{}]
+		c.init(first, 0)
+		c.at(maxNodes - 1)
 	}
 }
 

@@ -73,9 +73,10 @@ func mechanical(pattern string, table []row) (rows []row, err error) {
 			}
 		}
 		not := func(cond ast.Expr) {
-			if cond != nil {
-				edit("a negated condition", cond.Pos(), cond.End(), "!("+string(text[files.Position(cond.Pos()).Offset:files.Position(cond.End()).Offset])+")")
+			if b, ok := cond.(*ast.BinaryExpr); cond == nil || ok && (b.Op == token.EQL || b.Op == token.NEQ) {
+				return // The operator is swapped, which is the same.
 			}
+			edit("a negated condition", cond.Pos(), cond.End(), "!("+string(text[files.Position(cond.Pos()).Offset:files.Position(cond.End()).Offset])+")")
 		}
 		ast.Inspect(tree, func(n ast.Node) bool {
 			switch n := n.(type) {
