@@ -706,7 +706,9 @@ func TestWritersRunOut(t *testing.T) {
 	if dropped, ok := d.Set(5); !ok || dropped != 5 || alerted != 1 {
 		t.Errorf("want 5, true and 1 alerted, got %d, %t and %d", dropped, ok, alerted)
 	}
-	if d.ready.epoch.Load()&1 == 1 {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if !d.ready.wakes.receive(ctx) {
 		t.Error("the reader was not woken")
 	}
 	if x, ok := d.Evict(); ok {
