@@ -74,7 +74,7 @@ type step struct {
 	at    uint64
 	wrote bool
 	kinds uint8
-	plain []step // the plain accesses before and after it: the one before ends with the step
+	plain []step // the plain accesses before it, which end with it, and after it
 }
 
 // What the order of steps is visible by, apart from memory.
@@ -83,7 +83,7 @@ const (
 	returned             // a call returned after it
 	slept                // a thread fell asleep or was woken
 	looked               // the judge looked at memory
-	named                // the thread was the first at a location; in another order that has another name
+	named                // the thread was the first at a location; in another order the location has another name
 )
 
 func (a step) conflicts(b step) bool { return a.at == b.at && (a.wrote || b.wrote) }

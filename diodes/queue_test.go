@@ -337,7 +337,7 @@ func TestHint(t *testing.T) {
 	}
 }
 
-// The hint is where the next slot to fill was last divisible by hintEvery.
+// A Set that makes a slot divisible by hintEvery the next to fill moves the hint there.
 func TestHintMoves(t *testing.T) {
 	check := func(t *testing.T, r *ring, next position) {
 		next.slot -= next.slot % hintEvery
@@ -361,8 +361,7 @@ func TestHintMoves(t *testing.T) {
 	}
 }
 
-// A new writer, and a handle that takes the place of a released one, start at the hint: the first position of all is after the
-// next one to fill in the last lap before laps wrap.
+// New writers start at the hint. In the last lap before laps wrap, the very first position is ahead of the next one to fill.
 func TestNewWriterInTheLastLap(t *testing.T) {
 	for name, open := range map[string]func(*ManyToOne[int]) (set func(int) (int, bool)){
 		"a shared writer": func(d *ManyToOne[int]) func(int) (int, bool) {
