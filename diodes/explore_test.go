@@ -743,15 +743,14 @@ func (*absence) pointer(any) uint64                      { return 0 }
 // TestLateHint, for a writer that was descheduled after it had looked at the slot.
 func TestExploreLateHint(t *testing.T) {
 	d := NewOneToOne[int](3, nil)
-	var start position
-	scheduler = &absence{&d.hint.location, func() {
-		start = d.skipTo(1 << 38 * lapUnit)
-		d.at = start
-	}}
-	defer func() { scheduler = nil }()
 	for x := range 3 {
 		d.Set(x)
 	}
+	d.hint.Store(0)
+	var start position
+	scheduler = &absence{&d.hint.location, func() { start = d.skipTo(1 << 38 * lapUnit) }}
+	defer func() { scheduler = nil }()
+	d.moveHint(position{slot: 2}, position{lap: lapUnit})
 	if got := unpackPosition(d.hint.Load()); got != start || start.lap == 0 {
 		t.Errorf("the hint is %v, want %v", got, start)
 	}
