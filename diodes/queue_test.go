@@ -523,6 +523,17 @@ func TestEventcountLateEpoch(t *testing.T) {
 	}
 }
 
+// Of two writers that found the reader armed, neither waits for it.
+func TestEventcountSecondWakeUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newEventcount(nil)
+		p.arm()
+		epoch := p.epoch.Load()
+		p.wakeArmed(epoch)
+		p.wakeArmed(epoch)
+	})
+}
+
 func TestAllocatesNothing(t *testing.T) {
 	forKinds(t, func(t *testing.T, kind string) {
 		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
