@@ -32,7 +32,9 @@ import (
 //	p  NewPoller; P: from the newest. A thread that reads a OneToMany and does not begin with it has one from the start.
 //	q  Close of the thread's poller; Q: of the second thread's
 type scenario struct {
-	kind   string // of the diode; Writer: a ManyToOne whose writers have handles; Frozen: one whose writers are all held
+	// kind is that of the diode, or Writer: a ManyToOne whose writers have handles; Frozen: one whose writers are all held;
+	// Wrapping: a OneToMany in the last lap before places wrap.
+	kind   string
 	size   int
 	policy DropPolicy
 	calls  string // a word for each thread
@@ -46,6 +48,8 @@ func (s scenario) String() string {
 	}
 	return name
 }
+
+func (s scenario) broadcasts() bool { return s.kind == "OneToMany" || s.kind == "Wrapping" }
 
 type call struct {
 	letter byte
@@ -100,8 +104,11 @@ func newWorld(x *explorer) *world {
 	})
 	// What the threads will meet is touched now, so that it has the same name in all executions.
 	switch x.kind {
-	case "OneToMany":
+	case "OneToMany", "Wrapping":
 		w.many = NewOneToMany[int](x.size, alerter)
+		if x.kind == "Wrapping" {
+			w.many.writer.at = w.many.skipTo((1<<38 - 1) * lapUnit)
+		}
 		for i, script := range strings.Fields(x.calls) {
 			if strings.IndexByte("tnxq", script[0]) >= 0 {
 				w.pollers[i] = w.many.NewPoller()
@@ -542,6 +549,7 @@ var scenarios = []struct {
 	{"OneToMany", "ssse ptt Pt", 2},
 	{"OneToMany", "sss tqpt c", 2},
 	{"OneToMany", "sss ptq ptq", 2},
+	{"Wrapping", "ssee pt", 0},
 }
 
 var (
@@ -562,10 +570,10 @@ func TestExplore(t *testing.T) {
 		}
 		for size := 1; size <= 3; size++ {
 			for policy := DropOldest; policy <= DropNewest; policy++ {
-				if sc.kind == "OneToMany" && policy == DropNewest {
+				s := scenario{sc.kind, size, policy, sc.calls, sc.bound}
+				if s.broadcasts() && policy == DropNewest {
 					continue
 				}
-				s := scenario{sc.kind, size, policy, sc.calls, sc.bound}
 				ran := false
 				t.Run(s.String(), func(t *testing.T) {
 					ran = true
@@ -692,6 +700,62 @@ func TestExploreSchedules(t *testing.T) {
 	}
 }
 
+// Sleep sets leave out steps, but no state.
+func TestExploreSleepSets(t *testing.T) {
+	if *exploreChanged {
+		t.Skip("the exploration may end early")
+	}
+	for _, sc := range []scenario{
+		{"Writer", 1, DropOldest, "ss e t", 0},
+		{"Frozen", 1, DropOldest, "s s", 0},
+		{"OneToMany", 2, DropOldest, "ss n Q", 0},
+	} {
+		t.Run(sc.String(), func(t *testing.T) {
+			reduced, whole := explorer{scenario: sc}, explorer{scenario: sc, whole: true}
+			reduced.explore()
+			whole.explore()
+			if len(reduced.visited) != len(whole.visited) || reduced.executions >= whole.executions {
+				t.Errorf("%d states in %d executions, without sleep sets %d in %d",
+					len(reduced.visited), reduced.executions, len(whole.visited), whole.executions)
+			}
+		})
+	}
+}
+
+// absence calls during before the first step that changes a location, as if the goroutine had been descheduled there.
+type absence struct {
+	at     *location
+	during func()
+}
+
+func (a *absence) before(_ context.Context, at *location, kind access) bool {
+	if during := a.during; during != nil && at == a.at && kind != load {
+		a.during = nil
+		during()
+	}
+	return false
+}
+
+func (*absence) after(*location, access, uint64, uint64) {}
+func (*absence) anew(uint64)                             {}
+func (*absence) pointer(any) uint64                      { return 0 }
+
+// TestLateHint, for a writer that was descheduled after it had looked at the slot.
+func TestExploreLateHint(t *testing.T) {
+	d := NewOneToOne[int](3, nil)
+	for x := range 3 {
+		d.Set(x)
+	}
+	d.hint.Store(0)
+	var start position
+	scheduler = &absence{&d.hint.location, func() { start = d.skipTo(1 << 38 * lapUnit) }}
+	defer func() { scheduler = nil }()
+	d.moveHint(position{slot: 2}, position{lap: lapUnit})
+	if got := unpackPosition(d.hint.Load()); got != start || start.lap == 0 {
+		t.Errorf("the hint is %v, want %v", got, start)
+	}
+}
+
 // Random scenarios, for as long as one likes.
 func TestExploreRandom(t *testing.T) {
 	if *exploreFor == 0 {
@@ -699,7 +763,8 @@ func TestExploreRandom(t *testing.T) {
 	}
 	explored, states, executions := 0, 0, 0
 	for begin := time.Now(); time.Since(begin) < *exploreFor && !t.Failed(); explored++ {
-		sc := scenario{kind: []string{"OneToOne", "Writer", "ManyToOne", "OneToMany"}[rand.IntN(4)], size: 1 + rand.IntN(3)}
+		kinds := []string{"OneToOne", "Writer", "ManyToOne", "OneToMany", "Wrapping"}
+		sc := scenario{kind: kinds[rand.IntN(len(kinds))], size: 1 + rand.IntN(3)}
 		pick := func(n int, letters string) (word string) {
 			for range 1 + rand.IntN(n) {
 				word += string(letters[rand.IntN(len(letters))])
@@ -707,7 +772,7 @@ func TestExploreRandom(t *testing.T) {
 			return word
 		}
 		words := []string{"s" + pick(4, "sssel"), pick(3, "tn")}
-		if sc.kind == "OneToMany" {
+		if sc.broadcasts() {
 			words = append(words, []string{pick(2, "t"), pick(2, "n"), "p" + pick(2, "tn"), "Pt", "Q", "ptq"}[rand.IntN(6)])
 		} else {
 			sc.policy = DropPolicy(rand.IntN(2))

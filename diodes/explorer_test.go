@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,7 @@ import (
 // the explorer also schedules the caller alone.
 type explorer struct {
 	scenario
+	whole bool // without sleep sets
 	world *world
 
 	threads []*thread
@@ -72,6 +74,7 @@ type step struct {
 	at    uint64
 	wrote bool
 	kinds uint8
+	plain []step // the plain accesses before it, which end with it, and after it
 }
 
 // What the order of steps is visible by, apart from memory.
@@ -80,11 +83,19 @@ const (
 	returned             // a call returned after it
 	slept                // a thread fell asleep or was woken
 	looked               // the judge looked at memory
+	named                // the thread was the first at a location; in another order the location has another name
 )
 
+func (a step) conflicts(b step) bool { return a.at == b.at && (a.wrote || b.wrote) }
+
 func (a step) commutes(b step) bool {
-	if a.at == b.at && (a.wrote || b.wrote) || (a.kinds|b.kinds)&looked != 0 {
+	if a.conflicts(b) || (a.kinds|b.kinds)&(looked|named) != 0 {
 		return false
+	}
+	for _, p := range a.plain {
+		if slices.ContainsFunc(b.plain, p.conflicts) {
+			return false
+		}
 	}
 	return a.kinds == 0 || b.kinds == 0 || bits.OnesCount8(a.kinds|b.kinds) == 1
 }
@@ -195,7 +206,8 @@ func (x *explorer) before(ctx context.Context, at *location, kind access) bool {
 		panic(abort{})
 	}
 	t.began, t.begins = t.begins, false
-	t.open = t.open[:0]
+	t.step = step{plain: t.open}
+	t.open = nil
 	if t.steps++; t.steps > stepLimit {
 		x.fail("%s is not over after %d steps", t.call, t.steps)
 		t.aborted = true
@@ -206,9 +218,11 @@ func (x *explorer) before(ctx context.Context, at *location, kind access) bool {
 
 func (x *explorer) after(at *location, kind access, was, is uint64) {
 	value := was
+	first := uint8(0)
 	if at.run != x.run {
 		*at = location{run: x.run, id: x.name()}
 		x.put(at, value)
+		first = named
 	}
 	if kind != load && kind != plainRead {
 		x.put(at, is)
@@ -220,17 +234,19 @@ func (x *explorer) after(at *location, kind access, was, is uint64) {
 	if x.tracing {
 		x.traceStep(t, kind, was, is)
 	}
-	s := step{at: at.id, wrote: kind != load && kind != plainRead && (kind != swap || value != at.value)}
+	s := step{at: at.id, wrote: kind != load && kind != plainRead && (kind != swap || value != at.value), kinds: first}
 	switch kind {
 	case plainRead, plainWrite:
 		for _, other := range x.threads {
 			for _, o := range other.open {
-				if other != t && o.at == s.at && (o.wrote || s.wrote) {
+				if other != t && o.conflicts(s) {
 					x.fail("threads %d and %d access the same cell at once", other.index, t.index)
 				}
 			}
 		}
 		t.open = append(t.open, s)
+		t.step.plain = append(t.step.plain, s)
+		t.step.kinds |= first
 		t.observe(mix(at.id, value))
 		return
 	case store:
@@ -238,6 +254,7 @@ func (x *explorer) after(at *location, kind access, was, is uint64) {
 	case send, receive:
 		s.kinds |= slept
 	}
+	s.plain = t.step.plain
 	t.step = s
 	what := uint64(kind)<<1 | fingerprint(t.cancel)
 	if kind != load {
@@ -267,7 +284,7 @@ func (x *explorer) traceStep(t *thread, kind access, was, is uint64) {
 	var where string
 	for {
 		f, more := frames.Next()
-		if file := filepath.Base(f.File); file != "sync_explore.go" || !more {
+		if file := filepath.Base(f.File); file != "sync_explore_test.go" || !more {
 			where = fmt.Sprintf("%s:%d", file, f.Line)
 			break
 		}
@@ -487,15 +504,16 @@ func (x *explorer) execute(schedule []choice) {
 			return
 		}
 		f.steps[f.choice] = t.step
-		if x.bound == 0 {
+		switch {
+		case x.bound > 0 && f.running != 0 && !f.choice.in(f.running):
+			next.preemptions++
+		case x.bound == 0 && !x.whole:
 			for rest := f.asleep; rest != 0; rest &= rest - 1 {
 				if c := choice(bits.TrailingZeros16(uint16(rest))); f.steps[c].commutes(t.step) {
 					next.asleep |= 1 << c
 					next.steps[c] = f.steps[c]
 				}
 			}
-		} else if f.running != 0 && !f.choice.in(f.running) {
-			next.preemptions++
 		}
 		last := t.index
 		t = nil
@@ -673,7 +691,9 @@ func (j *judge) returns(x *explorer, t *thread) {
 			if c.results[t.index].explains(t.got) {
 				c.done &^= 1 << t.index
 				c.results[t.index] = result{}
-				left = append(left, c)
+				if !slices.Contains(left, c) {
+					left = append(left, c)
+				}
 			}
 			return
 		}
@@ -698,9 +718,10 @@ func (j *judge) returns(x *explorer, t *thread) {
 	}
 	j.configs = left
 	j.pending &^= 1 << t.index
-	if strings.IndexByte("scqQ", t.ended.letter) >= 0 {
+	if strings.IndexByte("scQ", t.ended.letter) >= 0 {
 		for _, other := range x.threads {
-			if j.asleep[t.index]>>other.index&1 == 1 {
+			wakes := t.ended.letter != 'Q' || other.index == 1 // Q closes that thread's poller only.
+			if wakes && j.asleep[t.index]>>other.index&1 == 1 {
 				t.step.kinds |= looked
 				if x.world.due(other) {
 					x.fail("thread %d sleeps on after %s", other.index, t.ended)

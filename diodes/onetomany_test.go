@@ -335,31 +335,34 @@ func TestOneToManyElementsLeaveWhileTheyAreCopied(t *testing.T) {
 	}
 }
 
-// A poller that nobody has read from while the ring went round 2^37 times and more is minded as well.
+// A poller that nobody has read from for some laps, or for 2^37 and more, is minded as well.
 func TestOneToManyPollerFarBehind(t *testing.T) {
-	for _, laps := range []state{1, 1 << 36, 1 << 37, 1<<37 + 5, 1<<38 - 50} {
-		d := NewOneToMany[int](2, nil)
-		p := d.NewPoller()
-		start := position{lap: laps * lapUnit}
-		for i := range d.slots {
-			d.slots[i].Store(uint64(emptyState(start.lap, uint32(i))))
-		}
-		d.hint.Store(start.pack())
-		d.writer.at = start
-		for x := range 10 {
-			d.Set(x)
-		}
-		node := state(d.slots[0].Load()).node()
-		// It has gone on to the oldest element and is copying it.
-		p.next = position{lap: start.lap + 4*lapUnit}
-		p.place.Store(copies(p.next) | copying)
-		d.Set(10)
-		if got := d.arena.at(node).get(); got != 8 {
-			t.Errorf("%d laps: the element became %d while it was copied", laps, got)
-		}
-		p.leave()
-		if x, ok := p.TryNext(); !ok || x != 9 {
-			t.Errorf("%d laps: want 9, true, got %d, %t", laps, x, ok)
+	const size = 2
+	for _, laps := range []state{1, 1 << 36, 1<<37 - 2, 1 << 37, 1<<37 + 5, 1<<38 - 50} {
+		for _, made := range []state{0, laps} {
+			for set := size; set < 5*size; set++ {
+				d := NewOneToMany[int](size, nil)
+				d.writer.at = d.skipTo(made * lapUnit)
+				p := d.NewPoller()
+				d.writer.at = d.skipTo(laps * lapUnit)
+				for x := range set {
+					d.Set(x)
+				}
+				// It has gone on to the oldest element and is copying it.
+				oldest := set - size
+				p.next = position{lap: (laps + state(oldest/size)) * lapUnit, slot: oldest % size}
+				p.place.Store(copies(p.next) | copying)
+				p.next = p.next.next(size)
+				d.Set(set)
+				name := fmt.Sprintf("a poller of lap %d, %d set in lap %d", made, set, laps)
+				if len(d.retired) != 1 {
+					t.Errorf("%s: the element is not retired while it is copied", name)
+				}
+				p.leave()
+				if x, ok := p.TryNext(); !ok || x != oldest+1 {
+					t.Errorf("%s: want %d, true, got %d, %t", name, oldest+1, x, ok)
+				}
+			}
 		}
 	}
 }
@@ -368,12 +371,7 @@ func TestOneToManyPollerFarBehind(t *testing.T) {
 func TestPollerLenAfterManyLaps(t *testing.T) {
 	for _, laps := range []state{1, 1<<38 - 1, 1 << 38, 1<<39 - 1} {
 		d := NewOneToMany[int](3, nil)
-		start := position{lap: laps * lapUnit}
-		for i := range d.slots {
-			d.slots[i].Store(uint64(emptyState(start.lap, uint32(i))))
-		}
-		d.hint.Store(start.pack())
-		d.writer.at = start
+		d.writer.at = d.skipTo(laps * lapUnit)
 		p := d.NewPoller()
 		d.Set(1)
 		d.Set(2)
@@ -384,6 +382,17 @@ func TestPollerLenAfterManyLaps(t *testing.T) {
 			t.Errorf("%d laps: want 1 waiting, got %d", laps, n)
 		}
 	}
+}
+
+// Each poller may need a node, in addition to those of the slots and the writer.
+func TestTooManyPollers(t *testing.T) {
+	d := NewOneToMany[int](3, nil)
+	open := make([]*Poller[int], maxNodes-3-1)
+	d.pollers.Store(&open)
+	panics(t, "diodes: too many pollers", func() { d.NewPoller() })
+	open = open[1:]
+	d.pollers.Store(&open)
+	d.NewPoller()
 }
 
 func TestOneToManyAllocatesNothing(t *testing.T) {

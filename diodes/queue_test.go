@@ -168,19 +168,23 @@ func TestOldestAfterEachOverflow(t *testing.T) {
 // lastLap is the lap after which laps begin anew.
 const lastLap = ^state(0) - (lapUnit - 1)
 
+// skipTo makes an empty ring as if it had gone round until lap.
+func (r *ring) skipTo(lap state) (start position) {
+	start.lap = lap
+	for i := range r.slots {
+		r.slots[i].Store(uint64(emptyState(lap, state(r.slots[i].Load()).node())))
+	}
+	r.hint.Store(start.pack())
+	return start
+}
+
 func TestLapsWrap(t *testing.T) {
 	const size = 3
 	forKinds(t, func(t *testing.T, kind string) {
 		d := newKind[int](kind, size, nil)
-		// As if the ring had gone round 2^39-2 times.
-		start := position{lap: lastLap - lapUnit}
 		q := d.queueForTest()
-		for i := range q.slots {
-			q.slots[i].Store(uint64(emptyState(start.lap, state(q.slots[i].Load()).node())))
-		}
-		q.hint.Store(start.pack())
-		q.at = start
-		d.writerForTest().at = start
+		q.at = q.skipTo(lastLap - lapUnit)
+		d.writerForTest().at = q.at
 
 		for x := range 20 {
 			d.Set(x)
@@ -333,6 +337,58 @@ func TestHint(t *testing.T) {
 	}
 }
 
+// A Set that makes a slot divisible by hintEvery the next to fill moves the hint there.
+func TestHintMoves(t *testing.T) {
+	check := func(t *testing.T, r *ring, next position) {
+		next.slot -= next.slot % hintEvery
+		if hint := unpackPosition(r.hint.Load()); hint != next {
+			t.Errorf("size %d: the hint is %v, want %v", r.size(), hint, next)
+		}
+	}
+	for _, size := range []int{1, 3, hintEvery, 2*hintEvery + 1} {
+		forKinds(t, func(t *testing.T, kind string) {
+			d := newKind[int](kind, size, nil)
+			for x := range 5 * hintEvery {
+				d.Set(x)
+				check(t, &d.queueForTest().ring, d.writerForTest().at)
+			}
+		})
+		d := NewOneToMany[int](size, nil)
+		for x := range 5 * hintEvery {
+			d.Set(x)
+			check(t, &d.ring, d.writer.at)
+		}
+	}
+}
+
+// New writers start at the hint. In the last lap before laps wrap, the very first position is ahead of the next one to fill.
+func TestNewWriterInTheLastLap(t *testing.T) {
+	for name, open := range map[string]func(*ManyToOne[int]) (set func(int) (int, bool)){
+		"a shared writer": func(d *ManyToOne[int]) func(int) (int, bool) {
+			for range initialWriters {
+				d.borrow()
+			}
+			return d.Set
+		},
+		"a handle": func(d *ManyToOne[int]) func(int) (int, bool) { return d.Writer().Set },
+		"the handle of a released node": func(d *ManyToOne[int]) func(int) (int, bool) {
+			d.Writer().Release()
+			return d.Writer().Set
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := NewManyToOne[int](3, nil)
+			d.at = d.skipTo(lastLap)
+			d.writers.at = d.at
+			d.Set(1)
+			if dropped, ok := open(d)(2); ok {
+				t.Errorf("%d was dropped although there is room", dropped)
+			}
+			equal(t, "read", []int{1, 2}, drain(d))
+		})
+	}
+}
+
 func TestNextParks(t *testing.T) {
 	forKinds(t, func(t *testing.T, kind string) {
 		synctest.Test(t, func(t *testing.T) {
@@ -467,6 +523,17 @@ func TestEventcountLateEpoch(t *testing.T) {
 	}
 }
 
+// Of two writers that found the reader armed, neither waits for it.
+func TestEventcountSecondWakeUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newEventcount(nil)
+		p.arm()
+		epoch := p.epoch.Load()
+		p.wakeArmed(epoch)
+		p.wakeArmed(epoch)
+	})
+}
+
 func TestAllocatesNothing(t *testing.T) {
 	forKinds(t, func(t *testing.T, kind string) {
 		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
@@ -479,6 +546,15 @@ func TestAllocatesNothing(t *testing.T) {
 				if n := testing.AllocsPerRun(1000, f); n != 0 {
 					t.Errorf("%s: want 0 allocations, got %v", what, n)
 				}
+			}
+			d = newKind[[3]uint64](kind, 1000, nil, policy)
+			// AllocsPerRun calls it twice.
+			if n := testing.AllocsPerRun(1, func() {
+				for range 400 {
+					d.Set([3]uint64{1, 2, 3})
+				}
+			}); n != 0 {
+				t.Errorf("the first Sets: want 0 allocations, got %v", n)
 			}
 		}
 	})
@@ -543,6 +619,15 @@ func TestReleasesValues(t *testing.T) {
 	})
 }
 
+// countWriters counts the shared writers.
+func (d *ManyToOne[T]) countWriters() (all, held int) {
+	for w := &d.writers; w != nil; w = w.next.Load() {
+		all++
+		held += int(w.held.Load())
+	}
+	return all, held
+}
+
 // With all its writers held, as if their goroutines had been descheduled in the middle of a Set, the diode adds more.
 func TestWritersGrow(t *testing.T) {
 	const size, frozen = 3, 1000
@@ -564,6 +649,9 @@ func TestWritersGrow(t *testing.T) {
 		if w.cell != d.arena.at(w.spare) {
 			t.Fatalf("writer %d has the cell of another node", i)
 		}
+	}
+	if all, held := d.countWriters(); all != frozen+1 || held != frozen {
+		t.Errorf("want %d writers, %d held, got %d, %d held", frozen+1, frozen, all, held)
 	}
 }
 
@@ -587,6 +675,15 @@ func TestCellsGrowAtOnce(t *testing.T) {
 				t.Fatalf("cell %d: want %d, got %d", node, 1+node, got)
 			}
 		}
+	}
+}
+
+// There is a cell for each node, however many of them were there at the beginning.
+func TestLastCell(t *testing.T) {
+	for _, first := range []int{1, MaxSize, maxNodes - 1} {
+		var c arena[struct{}]
+		c.init(first, 0)
+		c.at(maxNodes - 1)
 	}
 }
 
@@ -615,13 +712,22 @@ func TestWritersRunOut(t *testing.T) {
 		d.borrow()
 	}
 	d.arena.handed.Store(maxNodes)
+	d.ready.arm() // The reader is about to sleep.
 	if dropped, ok := d.Set(5); !ok || dropped != 5 || alerted != 1 {
 		t.Errorf("want 5, true and 1 alerted, got %d, %t and %d", dropped, ok, alerted)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if !d.ready.wakes.receive(ctx) {
+		t.Error("the reader was not woken")
 	}
 	if x, ok := d.Evict(); ok {
 		t.Errorf("Evict got %d", x)
 	}
 	panics(t, "diodes: no more writers than 8388608 less the size of the ring", func() { d.Writer() })
+	if n := d.arena.handed.Load(); n != maxNodes {
+		t.Errorf("%d nodes were handed out", n)
+	}
 }
 
 func TestWriterRelease(t *testing.T) {
@@ -766,15 +872,8 @@ func TestRefusedSetWakes(t *testing.T) {
 func TestAlerterHoldsNoWriter(t *testing.T) {
 	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 		var d *ManyToOne[int]
-		writers := func() (all, held int) {
-			for w := &d.writers; w != nil; w = w.next.Load() {
-				all++
-				held += int(w.held.Load())
-			}
-			return all, held
-		}
 		d = NewManyToOne[int](1, AlertFunc(func(int) {
-			if _, held := writers(); held != 0 {
+			if _, held := d.countWriters(); held != 0 {
 				t.Errorf("%v: %d writers are held during Alert", policy, held)
 			}
 			panic("alert")
@@ -790,7 +889,7 @@ func TestAlerterHoldsNoWriter(t *testing.T) {
 			}()
 			d.Set(1)
 		}
-		if all, held := writers(); all != initialWriters || held != 0 {
+		if all, held := d.countWriters(); all != initialWriters || held != 0 {
 			t.Errorf("%v: want %d writers, none held, got %d, %d held", policy, initialWriters, all, held)
 		}
 	}
@@ -802,11 +901,7 @@ func TestLateHint(t *testing.T) {
 		for _, laps := range []state{1, 1<<38 - 1, 1 << 38, 1<<38 + 1, 1<<39 - 1} {
 			d := newKind[int](kind, 3, nil)
 			q := d.queueForTest()
-			start := position{lap: laps * lapUnit}
-			for i := range q.slots {
-				q.slots[i].Store(uint64(emptyState(start.lap, state(q.slots[i].Load()).node())))
-			}
-			q.hint.Store(start.pack())
+			start := q.skipTo(laps * lapUnit)
 			q.at, d.writerForTest().at = start, start
 			d.Set(1)
 

@@ -12,7 +12,7 @@ import (
 )
 
 // Goroutines share state only through the types of this file, which are aliases or inlined. The build tag explore replaces them
-// by those of sync_explore.go, where a test orders the steps of goroutines.
+// by those of sync_explore_test.go, where a test orders the steps of goroutines.
 type (
 	atomicBool           = atomic.Bool
 	atomicInt32          = atomic.Int32

@@ -6,6 +6,7 @@ package queue
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -293,9 +294,10 @@ func TestAccount(t *testing.T) {
 }
 
 // Of concurrent calls of tryAdd, each that returns true has reserved room of its own. The calls go on until enough of them have met,
-// however busy the machine is, or the room is used up.
+// however busy the machine is, or the room is used up. Each has a thread, so that on one processor the system preempts them.
 func TestTryAddAtOnce(t *testing.T) {
 	const callers, meetings = 4, 100_000
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(callers, runtime.NumCPU())))
 	a := account{limit: 50_000_000}
 	var added, met atomic.Int64
 	start := make(chan struct{})

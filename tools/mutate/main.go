@@ -167,16 +167,8 @@ func parse(text string) (rows []row, err error) {
 	return rows, nil
 }
 
-// test returns the first test that fails with the change; "" if none does.
-func (r *row) test(dir string) (caught string, err error) {
-	file, err := filepath.Abs(filepath.Join(*root, r.file))
-	if err != nil {
-		return "", err
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
+// apply makes the change in the text of the file.
+func (r *row) apply(text string) (string, error) {
 	var before, after strings.Builder
 	for _, line := range r.change {
 		if line == "" || strings.IndexByte(" +-", line[0]) < 0 {
@@ -189,11 +181,26 @@ func (r *row) test(dir string) (caught string, err error) {
 			after.WriteString(line[1:] + "\n")
 		}
 	}
-	if n := strings.Count("\n"+string(text), "\n"+before.String()); n != 1 {
+	if n := strings.Count("\n"+text, "\n"+before.String()); n != 1 {
 		return "", fmt.Errorf("the lines are %d times in the file", n)
 	}
-	changed := strings.Replace("\n"+string(text), "\n"+before.String(), "\n"+after.String(), 1)[1:]
+	return strings.Replace("\n"+text, "\n"+before.String(), "\n"+after.String(), 1)[1:], nil
+}
 
+// test returns the first test that fails with the change; "" if none does.
+func (r *row) test(dir string) (caught string, err error) {
+	file, err := filepath.Abs(filepath.Join(*root, r.file))
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	changed, err := r.apply(string(text))
+	if err != nil {
+		return "", err
+	}
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {file: filepath.Join(dir, "changed.go")}})
 	if err != nil {
 		return "", err

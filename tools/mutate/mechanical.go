@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -29,10 +30,6 @@ func mechanical(pattern string, table []row) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]bool{}
-	for _, r := range table {
-		known[r.file+"\n"+strings.Join(r.changed(), "\n")] = true
-	}
 	for _, path := range files {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
@@ -50,10 +47,23 @@ func mechanical(pattern string, table []row) (rows []row, err error) {
 		if err != nil {
 			return nil, err
 		}
+		known := map[string]bool{string(text): true}
+		for _, r := range table {
+			if r.file == name {
+				changed, err := r.apply(string(text))
+				if err != nil {
+					return nil, fmt.Errorf("%s: %s: %w", r.file, r.name, err)
+				}
+				known[changed] = true
+			}
+		}
+		var failed error
 		edit := func(what string, from, to token.Pos, by string) {
 			r := row{file: name, name: fmt.Sprintf("%s in line %d", what, files.Position(from).Line), verdict: "caught"}
 			r.change = change(string(text), files.Position(from).Offset, files.Position(to).Offset, by)
-			if !known[r.file+"\n"+strings.Join(r.changed(), "\n")] {
+			changed, err := r.apply(string(text))
+			failed = errors.Join(failed, err)
+			if !known[changed] {
 				rows = append(rows, r)
 			}
 		}
@@ -63,9 +73,10 @@ func mechanical(pattern string, table []row) (rows []row, err error) {
 			}
 		}
 		not := func(cond ast.Expr) {
-			if cond != nil {
-				edit("a negated condition", cond.Pos(), cond.End(), "!("+string(text[files.Position(cond.Pos()).Offset:files.Position(cond.End()).Offset])+")")
+			if b, ok := cond.(*ast.BinaryExpr); cond == nil || ok && (b.Op == token.EQL || b.Op == token.NEQ) {
+				return // The operator is swapped, which is the same.
 			}
+			edit("a negated condition", cond.Pos(), cond.End(), "!("+string(text[files.Position(cond.Pos()).Offset:files.Position(cond.End()).Offset])+")")
 		}
 		ast.Inspect(tree, func(n ast.Node) bool {
 			switch n := n.(type) {
@@ -88,6 +99,9 @@ func mechanical(pattern string, table []row) (rows []row, err error) {
 			}
 			return true
 		})
+		if failed != nil {
+			return nil, failed
+		}
 	}
 	return rows, nil
 }
@@ -115,15 +129,5 @@ func change(text string, from, to int, by string) (lines []string) {
 		add("+", after)
 	}
 	add(" ", strings.TrimPrefix(text[last:end], "\n"))
-	return lines
-}
-
-// changed returns the lines that a row removes and adds.
-func (r *row) changed() (lines []string) {
-	for _, line := range r.change {
-		if line[0] != ' ' {
-			lines = append(lines, line)
-		}
-	}
 	return lines
 }
