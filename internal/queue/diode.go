@@ -45,7 +45,7 @@ func newDiode[D comparable](b Bounds) *diode[D] {
 	return d
 }
 
-// push puts b into the queue, and calls drop with each batch that gives way for it: the oldest ones until the bounds are kept, or
+// push puts b into the queue, and calls drop with each batch that it drops: the oldest ones until the bounds are kept, or
 // b itself, if the policy is [diodes.DropNewest] and there is no room, or after close. It never waits, allocates nothing, and evicts
 // no more batches than b has items or bytes.
 //

@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A bounded diode of numbers: what gives way for what, with small sizes.
+// A bounded diode of numbers: what is dropped for what, with small sizes.
 func TestPush(t *testing.T) {
 	type step struct {
 		push  Batch[int]
-		drops []int // the data of what gives way
+		drops []int // of the dropped batches
 	}
 	b := func(data, items, bytes int) Batch[int] { return Batch[int]{Data: data, Items: items, Bytes: bytes} }
 	for name, tt := range map[string]struct {
@@ -52,7 +52,7 @@ func TestPush(t *testing.T) {
 		"capacity and items": {Bounds{Capacity: 2, MaxItems: 10, DropPolicy: DropOldest}, []step{
 			{b(1, 1, 0), nil}, {b(2, 1, 0), nil}, {b(3, 10, 0), []int{1, 2}},
 		}, []int{3}},
-		"above items, oldest: all gives way to it, and it to the next": {
+		"above items, oldest: all is dropped for it, and it for the next": {
 			Bounds{Capacity: 10, MaxItems: 10, DropPolicy: DropOldest}, []step{
 				{b(1, 4, 0), nil}, {b(2, 6, 0), nil}, {b(3, 11, 0), []int{1, 2}}, {b(4, 1, 0), []int{3}}, {b(5, 1000, 0), []int{4}}, {b(6, 1000, 0), []int{5}},
 			}, []int{6}},
@@ -167,7 +167,7 @@ func TestPushUnderStress(t *testing.T) {
 					if tt.aboveBound == 0 {
 						assert.Equal(t, total, items.Load()+inside)
 					}
-					assert.Positive(t, q.ring.Len(), "not all has to give way")
+					assert.Positive(t, q.ring.Len(), "not all has to be dropped")
 					if policy == DropOldest && tt.aboveBound == 0 {
 						assert.True(t, inside > maxItems-(pushers+1)*largest || q.bytes.reserved.Load() > maxBytes-(pushers+1)*10*largest,
 							"%d items and %d bytes in %d batches are left", inside, q.bytes.reserved.Load(), q.ring.Len())
