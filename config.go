@@ -28,7 +28,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/validate"
 )
 
-// Config is the configuration of the exporter. The README explains every key. As in the other structs here, the blank field prevents
+// Config is the configuration of the exporter. docs/operations.md explains every key. As in the other structs here, the blank field prevents
 // unkeyed literals.
 type Config struct {
 	// The connection: the fields of [configgrpc.ClientConfig], such as Endpoint, TLS and Keepalive, are fields of Config.

@@ -133,7 +133,7 @@ const (
 	brokenPreface    = "error reading server preface"
 )
 
-// Hints that depend on the settings, and hints for other codes. The README explains each.
+// Hints that depend on the settings, and hints for other codes. docs/operations.md explains each.
 const (
 	wrongCAHint       = "the server's certificate is not signed by the CA in tls::ca_file, which is read only at start"
 	noCAHint          = "tls::ca_file is not set, so the system's root CAs were used: set it to the Loggregator CA"
