@@ -190,7 +190,7 @@ bench-check: ## Fail if allocations or ratios are worse than in bench/baseline.t
 	build/bench/check $(if $(ALLOCS),-allocs) -baseline bench/baseline.txt -bench build/bench/exporter.test
 
 .PHONY: fuzz
-fuzz: ## Fuzz each fuzz test for FUZZTIME (default 30s)
+fuzz: ## Fuzz each fuzz test for FUZZTIME (default 30s), or that many inputs (3000x)
 	$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
 	  (cd "$$dir" && grep -ho '^func Fuzz[A-Za-z0-9]*' ./*_test.go 2>/dev/null | sed 's/^func //' | while read -r f; do \
 	    $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-30s} -fuzzminimizetime 5x . || exit 1; done) || exit 1; done
