@@ -310,8 +310,12 @@ func sizeNonEmpty(s string) int {
 // appendMessage appends the head of an embedded message, or of bytes, of the given size.
 func appendMessage(b []byte, num protowire.Number, size int) []byte {
 	if num < 16 && size < 0x80 {
-		return append(b, byte(num)<<3|byte(protowire.BytesType), byte(size)) // What follows, for small numbers.
+		return append(b, byte(num)<<3|byte(protowire.BytesType), byte(size)) // As appendLarge, for what is small.
 	}
+	return appendLarge(b, num, size)
+}
+
+func appendLarge(b []byte, num protowire.Number, size int) []byte {
 	b = protowire.AppendTag(b, num, protowire.BytesType)
 	return protowire.AppendVarint(b, uint64(size))
 }
