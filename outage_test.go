@@ -98,14 +98,16 @@ func TestOutageAndRecovery(t *testing.T) {
 func TestOutageReportedBetweenAttempts(t *testing.T) {
 	f := newFixture(t)
 	f.retryInAnHour()
-	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
 	e := f.start("logs")
+	e.push(0, 1, 0)
+	f.ingress.WaitForEnvelopes(t, 1) // Once reconnected, an attempt would follow soon.
+	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
 	e.push(1, 1, 0)
 	f.waitForStatuses(recoverable)
-	assert.Equal(t, 1, f.ingress.Calls())
+	assert.Equal(t, 2, f.ingress.Calls())
 	f.ingress.Resume()
-	require.NoError(t, e.Shutdown(t.Context()), "which makes the second")
-	assert.Len(t, f.ingress.Envelopes(), 1)
+	require.NoError(t, e.Shutdown(t.Context()), "which makes the third")
+	assert.Len(t, f.ingress.Envelopes(), 2)
 	assert.Len(t, f.lines("Loggregator accepts envelopes again"), 1)
 	assert.Equal(t, []componentstatus.Status{recoverable}, f.host.statuses(), "the collector takes none from a component that it stops")
 }
