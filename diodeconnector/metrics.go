@@ -5,6 +5,7 @@ package diodeconnector
 
 import (
 	"context"
+	"errors"
 
 	"go.opentelemetry.io/collector/connector"
 	"go.opentelemetry.io/collector/pipeline"
@@ -39,24 +40,14 @@ func newMetrics(set connector.Settings, signal pipeline.Signal, r *report.Report
 	because := func(reason string) metric.MeasurementOption { return with(attribute.String("reason", reason)) }
 	m := &metrics{TelemetryBuilder: builder, items: with(), permanent: because("permanent"), retry: because("retry")}
 	overflow, shutdown := because(string(report.DropOverflow)), because(string(report.DropShutdown))
-	for _, read := range []struct {
-		register func(metric.Int64Callback) error
-		observe  func(metric.Int64Observer)
-	}{
-		{builder.RegisterConnectorDiodeAcceptedItemsCallback, func(o metric.Int64Observer) { o.Observe(r.AcceptedItems(), m.items) }},
-		{builder.RegisterConnectorDiodeWaitingItemsCallback, func(o metric.Int64Observer) { o.Observe(r.Waiting(), m.items) }},
-		{builder.RegisterConnectorDiodeDroppedItemsCallback, func(o metric.Int64Observer) {
+	err = errors.Join(
+		report.Observe(builder.RegisterConnectorDiodeAcceptedItemsCallback, func(o metric.Int64Observer) { o.Observe(r.AcceptedItems(), m.items) }),
+		report.Observe(builder.RegisterConnectorDiodeWaitingItemsCallback, func(o metric.Int64Observer) { o.Observe(r.Waiting(), m.items) }),
+		report.Observe(builder.RegisterConnectorDiodeDroppedItemsCallback, func(o metric.Int64Observer) {
 			o.Observe(r.DroppedItems(report.DropOverflow), overflow)
 			o.Observe(r.DroppedItems(report.DropShutdown), shutdown)
-		}},
-	} {
-		if err == nil {
-			err = read.register(func(_ context.Context, o metric.Int64Observer) error {
-				read.observe(o)
-				return nil
-			})
-		}
-	}
+		}),
+	)
 	if err != nil {
 		builder.Shutdown()
 		return nil, err

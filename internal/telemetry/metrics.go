@@ -5,6 +5,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/pipeline"
@@ -51,34 +52,22 @@ func newMetrics(set exporter.Settings, s Settings, q Queue, r *report.Report) (*
 	}
 	byDataType := m.with(attribute.String("data_type", s.Signal.String()))
 	overflow, shutdown := m.byReason(string(report.DropOverflow)), m.byReason(string(report.DropShutdown))
-	for _, read := range []struct {
-		register func(metric.Int64Callback) error
-		observe  func(metric.Int64Observer)
-	}{
-		{builder.RegisterExporterQueueSizeCallback, func(o metric.Int64Observer) { o.Observe(int64(q.Len()), byDataType) }},
-		{builder.RegisterExporterQueueCapacityCallback, func(o metric.Int64Observer) { o.Observe(int64(q.Cap()), byDataType) }},
-		{builder.RegisterExporterLoggregatorMaxItemsCallback, func(o metric.Int64Observer) { o.Observe(int64(s.MaxItems), m.byExporter) }},
-		{builder.RegisterExporterLoggregatorWaitingItemsCallback, func(o metric.Int64Observer) { o.Observe(r.Waiting(), m.bySignal) }},
-		{builder.RegisterExporterLoggregatorAcceptedItemsCallback, func(o metric.Int64Observer) { o.Observe(r.AcceptedItems(), m.bySignal) }},
-		{builder.RegisterExporterLoggregatorDroppedItemsCallback, func(o metric.Int64Observer) {
+	err = errors.Join(
+		report.Observe(builder.RegisterExporterQueueSizeCallback, func(o metric.Int64Observer) { o.Observe(int64(q.Len()), byDataType) }),
+		report.Observe(builder.RegisterExporterQueueCapacityCallback, func(o metric.Int64Observer) { o.Observe(int64(q.Cap()), byDataType) }),
+		report.Observe(builder.RegisterExporterLoggregatorMaxItemsCallback, func(o metric.Int64Observer) { o.Observe(int64(s.MaxItems), m.byExporter) }),
+		report.Observe(builder.RegisterExporterLoggregatorWaitingItemsCallback, func(o metric.Int64Observer) { o.Observe(r.Waiting(), m.bySignal) }),
+		report.Observe(builder.RegisterExporterLoggregatorAcceptedItemsCallback, func(o metric.Int64Observer) { o.Observe(r.AcceptedItems(), m.bySignal) }),
+		report.Observe(builder.RegisterExporterLoggregatorDroppedItemsCallback, func(o metric.Int64Observer) {
 			o.Observe(r.DroppedItems(report.DropOverflow), overflow)
 			o.Observe(r.DroppedItems(report.DropShutdown), shutdown)
-		}},
-		{enqueueFailed, func(o metric.Int64Observer) { o.Observe(r.DroppedItems(report.DropOverflow), m.byExporter) }},
-	} {
-		if err == nil {
-			err = read.register(func(_ context.Context, o metric.Int64Observer) error {
-				read.observe(o)
-				return nil
-			})
-		}
-	}
-	if err == nil {
-		err = builder.RegisterExporterLoggregatorRateLimitCallback(func(_ context.Context, o metric.Float64Observer) error {
+		}),
+		report.Observe(enqueueFailed, func(o metric.Int64Observer) { o.Observe(r.DroppedItems(report.DropOverflow), m.byExporter) }),
+		builder.RegisterExporterLoggregatorRateLimitCallback(func(_ context.Context, o metric.Float64Observer) error {
 			o.Observe(s.EnvelopesPerSecond, m.byExporter)
 			return nil
-		})
-	}
+		}),
+	)
 	if err != nil {
 		builder.Shutdown()
 		return nil, err
