@@ -18,7 +18,6 @@ import (
 
 // The table is between these lines of the page.
 const (
-	page  = "docs/operations.md"
 	begin = "<!-- settings: written by make generate -->\n"
 	end   = "<!-- end of settings -->"
 )
@@ -33,10 +32,28 @@ func main() {
 }
 
 func write(root string) error {
-	all, err := exporter.settings(root)
-	if err != nil {
-		return err
+	for _, c := range []component{exporter, connector} {
+		all, err := c.settings(root)
+		if err != nil {
+			return err
+		}
+		if c.page != "" {
+			if err := writeTable(root, c.page, all); err != nil {
+				return err
+			}
+		}
+		encoded, err := json.MarshalIndent(c.schema(all), "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(root, c.schemaFile()), append(encoded, '\n'), 0o600); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func writeTable(root, page string, all []setting) error {
 	file := filepath.Join(root, filepath.FromSlash(page))
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -48,23 +65,7 @@ func write(root string) error {
 		return fmt.Errorf("%s has no place for the settings", page)
 	}
 	text = bytes.Join([][]byte{before, []byte(begin), table(all), []byte(end), after}, nil)
-	if err := os.WriteFile(file, text, 0o600); err != nil { //nolint:gosec // Whoever runs this says where.
-		return err
-	}
-	for _, c := range []component{exporter, connector} {
-		all, err := c.settings(root)
-		if err != nil {
-			return err
-		}
-		encoded, err := json.MarshalIndent(c.schema(all), "", "  ")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(root, c.schemaFile()), append(encoded, '\n'), 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
+	return os.WriteFile(file, text, 0o600) //nolint:gosec // Whoever runs this says where.
 }
 
 // table is the settings in Markdown.

@@ -41,14 +41,15 @@ var known []byte
 type component struct {
 	name    string
 	folder  string // of config.go
+	page    string // of the table of settings; empty: it has none
 	factory interface{ CreateDefaultConfig() collector.Config }
 	// key returns the component's key for one of settings.yaml, or empty.
 	key func(string) string
 }
 
 var (
-	exporter  = component{"exporter/loggregator", ".", loggregatorexporter.NewFactory(), func(key string) string { return key }}
-	connector = component{"connector/diode", "diodeconnector", diodeconnector.NewFactory(), func(key string) string {
+	exporter  = component{"exporter/loggregator", ".", "docs/operations.md", loggregatorexporter.NewFactory(), func(key string) string { return key }}
+	connector = component{"connector/diode", "diodeconnector", "", diodeconnector.NewFactory(), func(key string) string {
 		if own, ok := strings.CutPrefix(key, "diode."); ok || strings.HasPrefix(key, "retry_on_failure.") {
 			return own
 		}
@@ -60,8 +61,6 @@ var (
 func (c component) defaults() reflect.Value {
 	return reflect.ValueOf(c.factory.CreateDefaultConfig()).Elem()
 }
-
-func (c component) isOwn(t reflect.Type) bool { return t.PkgPath() == c.defaults().Type().PkgPath() }
 
 // settings returns all rows.
 func (c component) settings(root string) ([]setting, error) {
@@ -75,9 +74,11 @@ func (c component) settings(root string) ([]setting, error) {
 	}
 	defaults := map[string]reflect.Value{}
 	var own []setting
-	walk(c.defaults(), "", func(key string, owner reflect.Type, field reflect.StructField, value reflect.Value) {
+	config := c.defaults()
+	isOwn := func(t reflect.Type) bool { return t.PkgPath() == config.Type().PkgPath() }
+	walk(config, "", func(key string, owner reflect.Type, field reflect.StructField, value reflect.Value) {
 		defaults[key] = value
-		if !c.isOwn(owner) || field.Type.Kind() == reflect.Struct || !c.isOwn(field.Type) && field.Type.PkgPath() != "" {
+		if !isOwn(owner) || field.Type.Kind() == reflect.Struct || !isOwn(field.Type) && field.Type.PkgPath() != "" {
 			return
 		}
 		doc, ok := strings.CutPrefix(docs[owner.Name()+"."+field.Name], field.Name+" ")

@@ -64,14 +64,14 @@ func TestLimits(t *testing.T) {
 // The generated files are up to date; `make generate` writes them.
 func TestUpToDate(t *testing.T) {
 	dir := t.TempDir()
-	for _, file := range []string{"config.go", "diodeconnector/config.go", page} {
+	for _, file := range []string{"config.go", "diodeconnector/config.go", exporter.page} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o700))
 		content, err := os.ReadFile(filepath.Join(root, file))
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, file), content, 0o600))
 	}
 	require.NoError(t, write(dir))
-	for _, file := range []string{page, exporter.schemaFile(), connector.schemaFile()} {
+	for _, file := range []string{exporter.page, exporter.schemaFile(), connector.schemaFile()} {
 		want, err := os.ReadFile(filepath.Join(dir, file))
 		require.NoError(t, err)
 		got, err := os.ReadFile(filepath.Join(root, file))
