@@ -68,7 +68,6 @@ func newSignalConnector[D pdata](
 ) (*signalConnector[D], error) {
 	c := &signalConnector[D]{cfg: cfg, next: next, closing: make(chan struct{}), report: report.New(set.Logger, messages, nil)}
 	c.queue = queue.New(queue.Signal[*pushed[D]]{
-		Name:  s.Name,
 		Items: func(p *pushed[D]) int { return s.Items(p.data) },
 		Bytes: func(p *pushed[D]) int { return s.Bytes(p.data) },
 		Ref:   func(p *pushed[D]) { s.Ref(p.data) },

@@ -19,8 +19,8 @@ type Pauses struct {
 }
 
 // New returns the pauses of cfg.
-func New(cfg configretry.BackOffConfig) *Pauses {
-	return &Pauses{cfg: cfg, start: time.Now(), backoff: backoff.ExponentialBackOff{
+func New(cfg configretry.BackOffConfig) Pauses {
+	return Pauses{cfg: cfg, start: time.Now(), backoff: backoff.ExponentialBackOff{
 		InitialInterval:     cfg.InitialInterval,
 		RandomizationFactor: cfg.RandomizationFactor,
 		Multiplier:          cfg.Multiplier,
