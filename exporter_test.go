@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/exportertest"
@@ -37,6 +36,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/reporttest"
 )
 
 // fixture is an exporter's surroundings.
@@ -48,7 +48,7 @@ type fixture struct {
 	logger    *zap.Logger
 	logs      *observer.ObservedLogs
 	factory   exporter.Factory
-	host      *statusHost
+	host      *reporttest.Host
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -61,7 +61,7 @@ func newFixture(t *testing.T) *fixture {
 		cfg:       createDefaultConfig().(*Config),
 		telemetry: componenttest.NewTelemetry(),
 		factory:   NewFactory(),
-		host:      &statusHost{Host: componenttest.NewNopHost()},
+		host:      reporttest.NewHost(),
 	}
 	t.Cleanup(func() { require.NoError(t, f.telemetry.Shutdown(context.Background())) })
 	connect(f.cfg, f.ingress)
@@ -91,28 +91,14 @@ func (f *fixture) settings() exporter.Settings {
 // sum returns the value of a counter or gauge over all attribute sets that have the given attributes.
 func (f *fixture) sum(name string, having ...attribute.KeyValue) int {
 	f.t.Helper()
-	m, err := f.telemetry.GetMetric("otelcol_" + name)
+	points, err := reporttest.Points(f.telemetry, name)
 	if err != nil {
 		return 0 // Nothing was counted.
 	}
-	var points []metricdata.DataPoint[int64]
-	switch data := m.Data.(type) {
-	case metricdata.Sum[int64]:
-		points = data.DataPoints
-	case metricdata.Gauge[int64]:
-		points = data.DataPoints
-	}
 	total := 0
 	for _, p := range points {
-		id, ok := p.Attributes.Value("exporter")
-		require.True(f.t, ok)
-		require.Equal(f.t, "loggregator/test", id.AsString())
-		matches := true
-		for _, want := range having {
-			got, ok := p.Attributes.Value(want.Key)
-			matches = matches && ok && got == want.Value
-		}
-		if matches {
+		require.True(f.t, reporttest.Has(p.Attributes, attribute.String("exporter", "loggregator/test")))
+		if reporttest.Has(p.Attributes, having...) {
 			total += int(p.Value)
 		}
 	}
@@ -158,29 +144,6 @@ const (
 
 // waitAtMost is the timeout of every wait in these tests: far more than any should take.
 const waitAtMost = time.Minute
-
-// statusHost keeps the component status events.
-type statusHost struct {
-	component.Host
-	mu     sync.Mutex
-	events []*componentstatus.Event
-}
-
-func (h *statusHost) Report(e *componentstatus.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.events = append(h.events, e)
-}
-
-func (h *statusHost) statuses() []componentstatus.Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var s []componentstatus.Status
-	for _, e := range h.events {
-		s = append(s, e.Status())
-	}
-	return s
-}
 
 // itemNames are the names of the items of each signal in metrics.
 var itemNames = map[string]string{"logs": "log_records", "metrics": "metric_points", "traces": "spans"}

@@ -72,7 +72,7 @@ func TestShutdownDeadlineDropsQueue(t *testing.T) {
 	cancel() // It is over.
 	require.NoError(t, e.Shutdown(deadline))
 	assert.Equal(t, 100, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Canceled")), "what was on its way")
-	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
+	assert.Empty(t, f.host.Statuses(), "that it was cut off says nothing of Loggregator")
 	assert.Equal(t, 401, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")), "without a translation, which would reject one")
 	assert.Zero(t, f.sum("exporter_enqueue_failed_log_records"))
 	f.checkIdentity("logs", 501)
@@ -136,7 +136,7 @@ func TestShutdownSharedDeadline(t *testing.T) {
 		assert.Equal(t, counts{failed: 100, dropped: 1000 + 10*i}, f.counts(signal), signal)
 		f.checkIdentity(signal, 1100+10*i)
 	}
-	assert.Empty(t, f.host.statuses(), "that it was cut off says nothing of Loggregator")
+	assert.Empty(t, f.host.Statuses(), "that it was cut off says nothing of Loggregator")
 }
 
 // From the first Shutdown on, no signal of the exporter ID waits before an attempt.

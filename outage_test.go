@@ -45,6 +45,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/reporttest"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/telemetry"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
@@ -57,8 +58,8 @@ const (
 // waitForStatuses waits for exactly these statuses.
 func (f *fixture) waitForStatuses(want ...componentstatus.Status) {
 	f.t.Helper()
-	require.Eventually(f.t, func() bool { return len(f.host.statuses()) >= len(want) }, waitAtMost, time.Millisecond)
-	require.Equal(f.t, want, f.host.statuses())
+	require.Eventually(f.t, func() bool { return len(f.host.Statuses()) >= len(want) }, waitAtMost, time.Millisecond)
+	require.Equal(f.t, want, f.host.Statuses())
 }
 
 // attempts returns the number of attempts so far.
@@ -82,7 +83,7 @@ func TestOutageAndRecovery(t *testing.T) {
 	e.push(1, 2, 0)
 	f.waitForStatuses(recoverable)
 	assert.GreaterOrEqual(t, time.Since(start), outageGrace, "what passes soon is no outage")
-	assert.ErrorContains(t, f.host.events[0].Err(), "Unavailable: out to lunch")
+	assert.ErrorContains(t, f.host.Events()[0].Err(), "Unavailable: out to lunch")
 	assert.Equal(t, 2, f.counts("logs").waiting)
 
 	f.ingress.Resume()
@@ -109,7 +110,7 @@ func TestOutageReportedBetweenAttempts(t *testing.T) {
 	require.NoError(t, e.Shutdown(t.Context()), "which makes the third")
 	assert.Len(t, f.ingress.Envelopes(), 2)
 	assert.Len(t, f.lines("Loggregator accepts envelopes again"), 1)
-	assert.Equal(t, []componentstatus.Status{recoverable}, f.host.statuses(), "the collector takes none from a component that it stops")
+	assert.Equal(t, []componentstatus.Status{recoverable}, f.host.Statuses(), "the collector takes none from a component that it stops")
 }
 
 // An outage that begins with Shutdown is logged and counted, and changes no status.
@@ -125,7 +126,7 @@ func TestNoStatusDuringShutdown(t *testing.T) {
 	defer cancel()
 	require.NoError(t, e.Shutdown(ctx))
 	assert.Greater(t, f.counts("logs").failed, 300, "it went on for longer than the grace")
-	assert.Empty(t, f.host.statuses())
+	assert.Empty(t, f.host.Statuses())
 	f.checkIdentity("logs", 2000)
 }
 
@@ -141,7 +142,7 @@ func TestShortOutage(t *testing.T) {
 	took := time.Since(start)
 	require.NoError(t, e.Shutdown(t.Context()))
 	if took < outageGrace/2 { // Unless the machine was that busy.
-		assert.Empty(t, f.host.statuses())
+		assert.Empty(t, f.host.Statuses())
 	}
 }
 
@@ -164,7 +165,7 @@ func TestRefusedDataIsNoStatus(t *testing.T) {
 			e.push(pushed, 1, 0)
 			f.ingress.WaitForEnvelopes(t, 1)
 			require.NoError(t, e.Shutdown(t.Context()))
-			assert.Empty(t, f.host.statuses())
+			assert.Empty(t, f.host.Statuses())
 			assert.Equal(t, counts{failed: pushed, sent: 1}, f.counts("logs"))
 			f.checkIdentity("logs", pushed+1)
 			assert.Empty(t, f.lines("is not accepting envelopes"))
@@ -195,7 +196,7 @@ func (*tokens) RequireTransportSecurity() bool { return true }
 
 // extensionHost has an extension.
 type extensionHost struct {
-	*statusHost
+	*reporttest.Host
 	extensions map[component.ID]component.Component
 }
 
@@ -211,7 +212,7 @@ func TestAuthTokenMissing(t *testing.T) {
 	require.NoError(t, e.Start(t.Context(), extensionHost{f.host, map[component.ID]component.Component{id: auth}}))
 	e.push(0, 100, 0)
 	f.waitForStatuses(recoverable)
-	assert.ErrorContains(t, f.host.events[0].Err(), "the extension in auth has no credentials")
+	assert.ErrorContains(t, f.host.Events()[0].Err(), "the extension in auth has no credentials")
 	auth.missing.Store(false)
 	f.ingress.WaitForEnvelopes(t, 100)
 	f.waitForStatuses(recoverable, ok)
@@ -226,7 +227,7 @@ func TestPermissionDenied(t *testing.T) {
 	e := f.start("logs")
 	e.push(1, 1, 0)
 	f.waitForStatuses(recoverable)
-	assert.ErrorContains(t, f.host.events[0].Err(), "check tls::cert_file and auth")
+	assert.ErrorContains(t, f.host.Events()[0].Err(), "check tls::cert_file and auth")
 	for i := range 5 {
 		e.push(2+i, 1, 0)
 		require.Eventually(t, func() bool { return f.counts("logs").failed == 2+i }, waitAtMost, time.Millisecond)
@@ -283,7 +284,7 @@ func TestCertificateFaults(t *testing.T) {
 			attempts := f.attempts()
 			require.Eventually(t, func() bool { return f.attempts() > attempts+10 }, waitAtMost, time.Millisecond)
 			f.waitForStatuses(recoverable)
-			assert.ErrorContains(t, f.host.events[0].Err(), tt.want)
+			assert.ErrorContains(t, f.host.Events()[0].Err(), tt.want)
 			lines := f.lines("Loggregator is not accepting envelopes")
 			atMost := 1 + int(time.Since(start)/lossInterval) // A busy machine may take longer, and get a second reason.
 			require.NotEmpty(t, lines)
@@ -388,7 +389,7 @@ func TestTooLargeMessageIsHalved(t *testing.T) {
 	lines := f.lines("Loggregator refused messages as too large. They were split in half and sent again.")
 	require.NotEmpty(t, lines)
 	assert.Contains(t, lines[0].ContextMap()["error"], "batch::max_bytes is above the server's limit")
-	assert.Empty(t, f.host.statuses())
+	assert.Empty(t, f.host.Statuses())
 }
 
 // A router gets messages by stream. They count as sent when the router has read them.
@@ -406,7 +407,7 @@ func TestRouter(t *testing.T) {
 		require.NoError(t, e.Shutdown(t.Context()))
 	}
 	assert.Len(t, f.lines("it is not an agent"), 3, "once a connection; here each signal has one of its own")
-	assert.Empty(t, f.host.statuses())
+	assert.Empty(t, f.host.Statuses())
 }
 
 func TestPermanentError(t *testing.T) {
@@ -427,7 +428,7 @@ func TestPermanentError(t *testing.T) {
 	f.ingress.WaitForEnvelopes(t, 2)
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.Equal(t, 2, f.ingress.Calls(), "a permanent error is not retried")
-	assert.Empty(t, f.host.statuses(), "the refusal of one message is no outage")
+	assert.Empty(t, f.host.Statuses(), "the refusal of one message is no outage")
 	assert.Empty(t, f.lines("Loggregator is not accepting envelopes"))
 	require.Len(t, f.lines("Gave up sending"), 1)
 	assert.Equal(t, 3, f.sum("exporter_send_failed_log_records",

@@ -36,7 +36,6 @@ import (
 	"go.opentelemetry.io/collector/pipeline"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -44,6 +43,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/diodeconnector/internal/metadata"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/reporttest"
 )
 
 // numbered returns logs with bodies from first on.
@@ -138,22 +138,12 @@ func (f *fixture) push(first, n int) {
 // sum returns what a metric has counted for a reason, or for all.
 func (f *fixture) sum(name, reason string) int {
 	f.t.Helper()
-	m, err := f.telemetry.GetMetric("otelcol_connector_diode_" + name + "_items")
+	points, err := reporttest.Points(f.telemetry, "connector_diode_"+name+"_items")
 	require.NoError(f.t, err)
-	var points []metricdata.DataPoint[int64]
-	switch data := m.Data.(type) {
-	case metricdata.Sum[int64]:
-		points = data.DataPoints
-	case metricdata.Gauge[int64]:
-		points = data.DataPoints
-	}
 	total := 0
 	for _, p := range points {
-		id, _ := p.Attributes.Value("connector")
-		require.Equal(f.t, attribute.StringValue("diode/test"), id)
-		signal, _ := p.Attributes.Value("signal")
-		require.Equal(f.t, attribute.StringValue("logs"), signal)
-		if because, _ := p.Attributes.Value("reason"); reason == "" || because == attribute.StringValue(reason) {
+		require.True(f.t, reporttest.Has(p.Attributes, attribute.String("connector", "diode/test"), attribute.String("signal", "logs")))
+		if reason == "" || reporttest.Has(p.Attributes, attribute.String("reason", reason)) {
 			total += int(p.Value)
 		}
 	}
@@ -513,18 +503,6 @@ func TestShutdownWithoutStart(t *testing.T) {
 	assert.Zero(t, c.report.Waiting())
 }
 
-type statusHost struct {
-	component.Host
-	mu       sync.Mutex
-	statuses []componentstatus.Status
-}
-
-func (h *statusHost) Report(e *componentstatus.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.statuses = append(h.statuses, e.Status())
-}
-
 // The status is an error while the next component takes nothing for more than a second. Data that is refused is no status.
 func TestStatus(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -536,7 +514,7 @@ func TestStatus(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				host := &statusHost{Host: componenttest.NewNopHost()}
+				host := reporttest.NewHost()
 				n := &next{consume: func(_ context.Context, attempt int, _ plog.Logs) error {
 					if attempt == 1 {
 						return tt.err
@@ -549,7 +527,7 @@ func TestStatus(t *testing.T) {
 				require.NoError(t, c.ConsumeLogs(t.Context(), numbered(0, 1)))
 				time.Sleep(time.Minute)
 				require.NoError(t, c.Shutdown(t.Context()))
-				assert.Equal(t, tt.want, host.statuses)
+				assert.Equal(t, tt.want, host.Statuses())
 			})
 		})
 	}

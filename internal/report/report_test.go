@@ -11,14 +11,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component/componenttest"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/reporttest"
 )
 
 // However counts meet: in the end all of them add up.
 func TestCounts(t *testing.T) {
 	const pushers, pushes = 16, 1000
 	r, logs := newReport()
-	r.Start(&statusHost{Host: componenttest.NewNopHost()})
+	r.Start(reporttest.NewHost())
 	var wg sync.WaitGroup
 	for range pushers {
 		wg.Go(func() {

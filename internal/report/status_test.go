@@ -13,35 +13,16 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
-	"go.opentelemetry.io/collector/component/componenttest"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/loggregatorexporter/loggregatorexporter/internal/reporttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// statusHost keeps the status events of a component.
-type statusHost struct {
-	component.Host
-	mu       sync.Mutex
-	statuses []componentstatus.Status
-}
-
-func (h *statusHost) Report(e *componentstatus.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.statuses = append(h.statuses, e.Status())
-}
-
-func (h *statusHost) all() []componentstatus.Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Clone(h.statuses)
-}
 
 // newReport makes a report with a log of its own.
 func newReport(others ...func()) (*Report, *observer.ObservedLogs) {
@@ -95,7 +76,7 @@ func TestStatus(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				host := &statusHost{Host: componenttest.NewNopHost()}
+				host := reporttest.NewHost()
 				r, _ := newReport()
 				r.Start(host)
 				for _, s := range tt.steps {
@@ -104,7 +85,7 @@ func TestStatus(t *testing.T) {
 				}
 				time.Sleep(tt.then)
 				synctest.Wait()
-				assert.Equal(t, tt.want, host.all())
+				assert.Equal(t, tt.want, host.Statuses())
 				r.Shutdown()
 			})
 		})
@@ -114,7 +95,7 @@ func TestStatus(t *testing.T) {
 // The status is reported in time although losses are logged later, and losses although nothing is due of the status.
 func TestOneClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := &statusHost{Host: componenttest.NewNopHost()}
+		host := reporttest.NewHost()
 		r, logs := newReport()
 		r.Start(host)
 		lines := func() int { return logs.FilterMessage("overflow").Len() }
@@ -127,7 +108,7 @@ func TestOneClock(t *testing.T) {
 		assert.Equal(t, 1, lines())
 		time.Sleep(outageGrace)
 		synctest.Wait()
-		assert.Equal(t, []componentstatus.Status{recoverable}, host.all())
+		assert.Equal(t, []componentstatus.Status{recoverable}, host.Statuses())
 		time.Sleep(logInterval - outageGrace)
 		synctest.Wait()
 		assert.Equal(t, 2, lines())
@@ -136,7 +117,7 @@ func TestOneClock(t *testing.T) {
 		r.Dropped(DropOverflow, 4)
 		synctest.Wait()
 		assert.Equal(t, 3, lines())
-		assert.Equal(t, []componentstatus.Status{recoverable, ok}, host.all())
+		assert.Equal(t, []componentstatus.Status{recoverable, ok}, host.Statuses())
 		r.Dropped(DropOverflow, 8)
 		r.Dropped(DropOverflow, 16)
 		r.Shutdown()
@@ -173,7 +154,7 @@ func TestEachLossIsLogged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, logs := newReport()
-				r.Start(&statusHost{Host: componenttest.NewNopHost()})
+				r.Start(reporttest.NewHost())
 				synctest.Wait()
 				for range 2 {
 					tt.lose(r)
@@ -198,7 +179,7 @@ func TestLossesAddUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		others := 0
 		r, logs := newReport(func() { others++ })
-		r.Start(&statusHost{Host: componenttest.NewNopHost()})
+		r.Start(reporttest.NewHost())
 		r.Dropped(DropShutdown, 1)
 		synctest.Wait()
 		logs.TakeAll() // The next lines come after an interval.
@@ -224,7 +205,7 @@ func logSlowly(t *testing.T, during func()) (*Report, *observer.ObservedLogs) {
 		once.Do(during)
 		return nil
 	}))
-	r.Start(&statusHost{Host: componenttest.NewNopHost()})
+	r.Start(reporttest.NewHost())
 	return r, logs
 }
 
@@ -283,7 +264,7 @@ func TestRefusalAfterASuccess(t *testing.T) {
 func TestOutageInTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, logs := newReport()
-		r.Start(&statusHost{Host: componenttest.NewNopHost()})
+		r.Start(reporttest.NewHost())
 		r.Attempted(refused)
 		time.Sleep(time.Hour)
 		for range 3 {
@@ -332,7 +313,7 @@ func TestOutageReasonsInTheLog(t *testing.T) {
 
 func TestNoStatusAfterStopStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := &statusHost{Host: componenttest.NewNopHost()}
+		host := reporttest.NewHost()
 		r, logs := newReport()
 		r.Start(host)
 		r.Attempted(unreached)
@@ -343,7 +324,7 @@ func TestNoStatusAfterStopStatus(t *testing.T) {
 		r.Attempted(unreached)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		assert.Equal(t, []componentstatus.Status{recoverable}, host.all())
+		assert.Equal(t, []componentstatus.Status{recoverable}, host.Statuses())
 		assert.Equal(t, 1, logs.FilterMessage("recovered").Len(), "the log goes on")
 		r.Shutdown()
 	})

@@ -10,8 +10,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/exporter/exportertest"
 	"go.opentelemetry.io/collector/pipeline"
@@ -26,6 +24,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadata"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/metadatatest"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/reporttest"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
@@ -155,13 +154,6 @@ func TestLossesAddUp(t *testing.T) {
 	})
 }
 
-type statusHost struct {
-	component.Host
-	statuses chan componentstatus.Status
-}
-
-func (h statusHost) Report(e *componentstatus.Event) { h.statuses <- e.Status() }
-
 // Only an error of the endpoint is an outage.
 func TestOutage(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -175,13 +167,13 @@ func TestOutage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				host := statusHost{componenttest.NewNopHost(), make(chan componentstatus.Status, 10)}
+				host := reporttest.NewHost()
 				e, logs := newExporter(t)
 				e.Start(host)
 				e.Attempted(delivery.Attempt{Err: tt.err, RetryIn: time.Second})
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				assert.Equal(t, tt.outage, len(host.statuses) == 1)
+				assert.Equal(t, tt.outage, len(host.Statuses()) == 1)
 				assert.Equal(t, tt.outage, logs.FilterMessage(messages.Outage).Len() == 1)
 				e.Shutdown()
 			})
