@@ -135,7 +135,7 @@ func (d *ManyToOne[T]) borrow() *sharedWriter[T] {
 }
 
 // Writer returns a handle for a goroutine that sets often; it saves two atomic operations a Set. Release it after use. Writer takes a
-// lock that no Set takes. It panics if more than [MaxSize] less the size of the ring are in use.
+// lock that no Set takes. It panics if no memory is left for it: the ring and the writers have room for 8,388,608.
 func (d *ManyToOne[T]) Writer() *Writer[T] {
 	d.handles.Lock()
 	defer d.handles.Unlock()
