@@ -203,16 +203,16 @@ func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// pass lets a call with this batch go on, or returns why it fails.
-func (s *Server) pass(ctx context.Context, batch []*loggregator_v2.Envelope) error {
-	s.mu.Lock()
-	f := s.faults
-	s.mu.Unlock()
-	if f.stalled != nil {
+// pass lets a call with this batch go on, or returns why it fails. The faults are those at the moment when it was counted, so that who
+// has seen it in Calls can change them for the next.
+func (s *Server) pass(ctx context.Context, batch []*loggregator_v2.Envelope, f faults) error {
+	for f.stalled != nil {
 		if err := sleep(ctx, f.stalled); err != nil {
 			return err
 		}
-		return s.pass(ctx, batch) // With the faults of now.
+		s.mu.Lock()
+		f = s.faults // Those of now.
+		s.mu.Unlock()
 	}
 	if f.delay > 0 {
 		if err := pause(ctx, f.delay); err != nil {
@@ -243,8 +243,12 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // take takes a batch, unless something is wrong.
 func (s *Server) take(ctx context.Context, envelopes []*loggregator_v2.Envelope) error {
-	s.change(func() { s.calls++ })
-	if err := s.pass(ctx, envelopes); err != nil {
+	var f faults
+	s.change(func() {
+		s.calls++
+		f = s.faults
+	})
+	if err := s.pass(ctx, envelopes, f); err != nil {
 		return err
 	}
 	s.mu.Lock()
