@@ -5,7 +5,6 @@ package translate
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -29,168 +28,65 @@ var planKeys = []string{
 	"source_id", "instance_id", "cloudfoundry.app.id", "cloudfoundry.app.instance.id", "service.name", "service.instance.id", "part",
 }
 
-func planValue(r *rand.Rand, v pcommon.Value) {
-	switch r.IntN(12) {
-	case 0:
-		v.SetInt(r.Int64() - r.Int64())
-	case 1:
-		v.SetBool(r.IntN(2) == 0)
-	case 2:
-		v.SetDouble(r.NormFloat64())
-	case 3:
-		v.SetEmptyBytes().Append(1, 2, 3)
-	case 4:
-		v.SetEmptyMap().PutStr("k", "v")
-	case 5:
-		v.SetStr("")
-	case 6:
-		v.SetStr("bad \xff utf8")
-	case 7:
-		v.SetStr("stderr")
-	case 8:
-		if r.IntN(20) == 0 {
-			v.SetStr(strings.Repeat("long ", r.IntN(14_000)))
-		}
-	default:
-		v.SetStr(fmt.Sprintf("value %d", r.IntN(1000)))
+// items are the records, spans or points of one slice of a batch.
+type items struct {
+	len      int
+	attrs    func(i int) pcommon.Map
+	repeat   func(i int) // appends a copy
+	removeIf func(func() bool)
+}
+
+func itemsOf[I interface {
+	Attributes() pcommon.Map
+	CopyTo(dest I)
+}](slice interface {
+	Len() int
+	At(i int) I
+	AppendEmpty() I
+	RemoveIf(f func(I) bool)
+},
+) items {
+	return items{
+		len:      slice.Len(),
+		attrs:    func(i int) pcommon.Map { return slice.At(i).Attributes() },
+		repeat:   func(i int) { slice.At(i).CopyTo(slice.AppendEmpty()) },
+		removeIf: func(remove func() bool) { slice.RemoveIf(func(I) bool { return remove() }) },
 	}
 }
 
-// planAttributes puts attributes with these keys, in order, sometimes one more or less.
-func planAttributes(r *rand.Rand, m pcommon.Map, keys []string) {
-	for _, key := range keys {
-		if r.IntN(30) > 0 {
-			planValue(r, m.PutEmpty(key))
-		}
-	}
-	if r.IntN(30) == 0 {
-		planValue(r, m.PutEmpty(planKeys[r.IntN(len(planKeys))]))
-	}
-}
-
-func someKeys(r *rand.Rand) []string {
-	var keys []string
-	for range r.IntN(8) {
-		keys = append(keys, planKeys[r.IntN(len(planKeys))])
-	}
-	return keys
-}
-
-// An item becomes the same envelopes with a cached plan, in a batch with others, as with one compiled for it alone.
-func TestPlanReuse(t *testing.T) {
-	envelopes := 0
-	for seed := range uint64(250) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		logs, traces := plog.NewLogs(), ptrace.NewTraces()
-		for range 1 + r.IntN(3) {
-			rl, rs := logs.ResourceLogs().AppendEmpty(), traces.ResourceSpans().AppendEmpty()
-			planAttributes(r, rl.Resource().Attributes(), someKeys(r))
-			rl.Resource().Attributes().CopyTo(rs.Resource().Attributes())
-			sl, ss := rl.ScopeLogs().AppendEmpty(), rs.ScopeSpans().AppendEmpty()
-			planAttributes(r, sl.Scope().Attributes(), someKeys(r))
-			var keys [][]string
-			for range 1 + r.IntN(3) {
-				keys = append(keys, someKeys(r))
-			}
-			for range r.IntN(30) {
-				record, span := sl.LogRecords().AppendEmpty(), ss.Spans().AppendEmpty()
-				planAttributes(r, record.Attributes(), keys[r.IntN(len(keys))])
-				record.Attributes().CopyTo(span.Attributes())
-				planValue(r, record.Body())
-				record.SetTimestamp(pcommon.Timestamp(r.IntN(2)))
-				record.SetSeverityNumber(plog.SeverityNumber(r.IntN(27) - 1))
-				if r.IntN(3) == 0 {
-					record.SetSeverityText("text")
-				}
-				if r.IntN(9) == 0 {
-					record.SetEventName("event")
-				}
-				if r.IntN(9) == 0 {
-					record.Body().SetStr("\x00" + record.Body().AsString())
-				}
-				span.SetName(record.Body().AsString())
-				span.SetKind(ptrace.SpanKind(r.IntN(8) - 1))
-				span.Status().SetCode(ptrace.StatusCode(r.IntN(5) - 1))
-				span.Status().SetMessage([]string{"", "message", "bad \xff"}[r.IntN(3)])
-				span.SetStartTimestamp(pcommon.Timestamp(r.IntN(3)))
-				span.SetEndTimestamp(pcommon.Timestamp(r.IntN(3)))
-				if r.IntN(3) > 0 {
-					record.SetTraceID(pcommon.TraceID{1, byte(r.Int())})
-					record.SetSpanID(pcommon.SpanID{1, byte(r.Int())})
-					span.SetTraceID(record.TraceID())
-					span.SetSpanID(record.SpanID())
-					span.SetParentSpanID(record.SpanID())
-				}
-				if r.IntN(9) == 0 {
-					span.Events().AppendEmpty().SetName(strings.Repeat("x", r.IntN(70_000)))
-				}
-			}
-		}
-		metrics := planMetrics(r, logs)
-		opts := fuzzOptions(byte(r.Int()))
-		opts.SyslogSafe = r.IntN(4) > 0
-		l, tr, m := translateLogs(t, opts, logs), translateTraces(t, opts, traces), translateMetrics(t, opts, metrics)
-		alone := newRecorder(t)
-		forEachLog(logs, func(log plog.Logs) { alone.take(NewLogs(opts).Translate(log)) })
-		requireSame(t, alone, l)
-		alone = newRecorder(t)
-		forEachSpan(traces, func(span ptrace.Traces) { alone.take(NewTraces(opts).Translate(span)) })
-		requireSame(t, alone, tr)
-		alone = recordAll(t, NewMetrics(opts).Translate(pointsOfTheirOwn(metrics)))
-		require.Equal(t, numbersOf(alone), numbersOf(m))
-		require.Equal(t, alone.rejected, m.rejected)
-		require.Equal(t, alone.truncated, m.truncated)
-		envelopes += len(l.envelopes) + len(tr.envelopes) + len(m.envelopes)
-	}
-	assert.Greater(t, envelopes, 5000)
-}
-
-func forEachLog(logs plog.Logs, f func(plog.Logs)) {
+func itemsOfLogs(logs plog.Logs) (all []items) {
 	for _, rl := range logs.ResourceLogs().All() {
 		for _, sl := range rl.ScopeLogs().All() {
-			for _, record := range sl.LogRecords().All() {
-				one := plog.NewLogs()
-				resource := one.ResourceLogs().AppendEmpty()
-				rl.Resource().CopyTo(resource.Resource())
-				scope := resource.ScopeLogs().AppendEmpty()
-				sl.Scope().CopyTo(scope.Scope())
-				record.CopyTo(scope.LogRecords().AppendEmpty())
-				f(one)
-			}
+			all = append(all, itemsOf(sl.LogRecords()))
 		}
 	}
+	return all
 }
 
-func forEachSpan(traces ptrace.Traces, f func(ptrace.Traces)) {
+func itemsOfTraces(traces ptrace.Traces) (all []items) {
 	for _, rs := range traces.ResourceSpans().All() {
 		for _, ss := range rs.ScopeSpans().All() {
-			for _, span := range ss.Spans().All() {
-				one := ptrace.NewTraces()
-				resource := one.ResourceSpans().AppendEmpty()
-				rs.Resource().CopyTo(resource.Resource())
-				scope := resource.ScopeSpans().AppendEmpty()
-				ss.Scope().CopyTo(scope.Scope())
-				span.CopyTo(scope.Spans().AppendEmpty())
-				f(one)
-			}
+			all = append(all, itemsOf(ss.Spans()))
 		}
 	}
+	return all
 }
 
-// pointsOfTheirOwn returns metrics with a resource for each point.
-func pointsOfTheirOwn(metrics pmetric.Metrics) pmetric.Metrics {
-	all := pmetric.NewMetrics()
+func itemsOfMetrics(metrics pmetric.Metrics) (all []items) {
 	for _, rm := range metrics.ResourceMetrics().All() {
 		for _, sm := range rm.ScopeMetrics().All() {
 			for _, m := range sm.Metrics().All() {
-				for i := range pointCount(m) {
-					resource := all.ResourceMetrics().AppendEmpty()
-					rm.Resource().CopyTo(resource.Resource())
-					scope := resource.ScopeMetrics().AppendEmpty()
-					sm.Scope().CopyTo(scope.Scope())
-					one := scope.Metrics().AppendEmpty()
-					m.CopyTo(one)
-					keepPoint(one, i)
+				switch m.Type() {
+				case pmetric.MetricTypeGauge:
+					all = append(all, itemsOf(m.Gauge().DataPoints()))
+				case pmetric.MetricTypeSum:
+					all = append(all, itemsOf(m.Sum().DataPoints()))
+				case pmetric.MetricTypeHistogram:
+					all = append(all, itemsOf(m.Histogram().DataPoints()))
+				case pmetric.MetricTypeExponentialHistogram:
+					all = append(all, itemsOf(m.ExponentialHistogram().DataPoints()))
+				case pmetric.MetricTypeSummary:
+					all = append(all, itemsOf(m.Summary().DataPoints()))
 				}
 			}
 		}
@@ -198,81 +94,60 @@ func pointsOfTheirOwn(metrics pmetric.Metrics) pmetric.Metrics {
 	return all
 }
 
-func pointCount(m pmetric.Metric) int {
-	switch m.Type() {
-	case pmetric.MetricTypeGauge:
-		return m.Gauge().DataPoints().Len()
-	case pmetric.MetricTypeSum:
-		return m.Sum().DataPoints().Len()
-	default:
-		return m.Histogram().DataPoints().Len()
-	}
+// An item becomes the same envelopes with a cached plan, in a batch with others, as with one compiled for it alone.
+func TestPlanReuse(t *testing.T) {
+	t.Run("logs", func(t *testing.T) { signalLogs.reusePlans(t, plog.NewLogs, itemsOfLogs) })
+	t.Run("metrics", func(t *testing.T) { signalMetrics.reusePlans(t, pmetric.NewMetrics, itemsOfMetrics) })
+	t.Run("traces", func(t *testing.T) { signalTraces.reusePlans(t, ptrace.NewTraces, itemsOfTraces) })
 }
 
-// keepPoint removes all points but one.
-func keepPoint(m pmetric.Metric, i int) {
-	n := -1
-	other := func() bool { n++; return n != i }
-	switch m.Type() {
-	case pmetric.MetricTypeGauge:
-		m.Gauge().DataPoints().RemoveIf(func(pmetric.NumberDataPoint) bool { return other() })
-	case pmetric.MetricTypeSum:
-		m.Sum().DataPoints().RemoveIf(func(pmetric.NumberDataPoint) bool { return other() })
-	default:
-		m.Histogram().DataPoints().RemoveIf(func(pmetric.HistogramDataPoint) bool { return other() })
-	}
-}
-
-// numbersOf returns each number of metrics with its series and time.
-func numbersOf(out *recorder) map[string]int {
-	numbers := map[string]int{}
-	for _, e := range out.envelopes {
-		for name, v := range e.GetGauge().GetMetrics() {
-			numbers[fmt.Sprintf("%q %v %q %q %q %d", name, v.GetValue(), e.GetSourceId(), e.GetInstanceId(), e.GetTags(), e.GetTimestamp())]++
-		}
-		if c := e.GetCounter(); c != nil {
-			numbers[fmt.Sprintf("%q %d %d %q %q %q %d", c.GetName(), c.GetTotal(), c.GetDelta(), e.GetSourceId(), e.GetInstanceId(), e.GetTags(), e.GetTimestamp())]++
-		}
-	}
-	return numbers
-}
-
-// planMetrics returns points of all kinds with the attributes of logs.
-func planMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
-	metrics := pmetric.NewMetrics()
-	for _, rl := range logs.ResourceLogs().All() {
-		rm := metrics.ResourceMetrics().AppendEmpty()
-		rl.Resource().Attributes().CopyTo(rm.Resource().Attributes())
-		sm := rm.ScopeMetrics().AppendEmpty()
-		rl.ScopeLogs().At(0).Scope().Attributes().CopyTo(sm.Scope().Attributes())
-		gauges, sums, histograms := sm.Metrics().AppendEmpty(), sm.Metrics().AppendEmpty(), sm.Metrics().AppendEmpty()
-		gauges.SetName("gauge")
-		sums.SetName("sum")
-		histograms.SetName("histogram")
-		gauge, sum, histogram := gauges.SetEmptyGauge(), sums.SetEmptySum(), histograms.SetEmptyHistogram()
-		sum.SetIsMonotonic(true)
-		sum.SetAggregationTemporality(pmetric.AggregationTemporality(1 + r.IntN(2)))
-		histogram.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
-		for _, record := range rl.ScopeLogs().At(0).LogRecords().All() {
-			switch r.IntN(3) {
-			case 0:
-				p := gauge.DataPoints().AppendEmpty()
-				p.SetIntValue(1)
-				record.Attributes().CopyTo(p.Attributes())
-			case 1:
-				p := sum.DataPoints().AppendEmpty()
-				p.SetDoubleValue(float64(r.IntN(3)) / 2)
-				record.Attributes().CopyTo(p.Attributes())
-			case 2:
-				p := histogram.DataPoints().AppendEmpty()
-				p.SetCount(3)
-				p.ExplicitBounds().FromRaw([]float64{1})
-				p.BucketCounts().FromRaw([]uint64{1, 2})
-				record.Attributes().CopyTo(p.Attributes())
+func (s signal[D]) reusePlans(t *testing.T, empty func() D, itemsOf func(D) []items) {
+	envelopes := 0
+	for seed := range uint64(40) {
+		data, r := s.random(newScript(randomScript(seed))), newScript(randomScript(seed+1000))
+		for _, all := range itemsOf(data) {
+			for i := range all.len {
+				for range r.below(3) {
+					r.value(all.attrs(i).PutEmpty(planKeys[r.below(len(planKeys))]), 2)
+				}
+			}
+			// The same keys again and again, with other values, and now and then with one more.
+			for i := range all.len * 3 {
+				all.repeat(i)
+				attrs := all.attrs(i + all.len)
+				for _, value := range attrs.All() {
+					r.value(value, 2)
+				}
+				if r.below(16) == 1 {
+					r.value(attrs.PutEmpty(planKeys[r.below(len(planKeys))]), 2)
+				}
 			}
 		}
+		opts := fuzzOptions(byte(seed * 37))
+		opts.SyslogSafe = seed%4 > 0
+		together := s.translate(t, opts, data)
+		alone, fractions := newRecorder(t), newFractions()
+		for i := range s.count(data) {
+			one, n := empty(), -1
+			data.CopyTo(one)
+			for _, all := range itemsOf(one) {
+				all.removeIf(func() bool { n++; return n != i })
+			}
+			translator := s.new(opts)
+			if m, ok := any(translator).(*Metrics); ok {
+				m.fractions = fractions // They are meant to be kept.
+			}
+			alone.take(translator.Translate(one))
+		}
+		if _, metrics := any(data).(pmetric.Metrics); metrics {
+			// Together, gauges share envelopes.
+			requireSameEnvelopes(t, apart(alone.envelopes), apart(together.envelopes))
+			alone.encoded = together.encoded
+		}
+		requireSame(t, alone, together)
+		envelopes += len(together.envelopes)
 	}
-	return metrics
+	assert.Greater(t, envelopes, 400)
 }
 
 // Plans of a few lists of keys are cached. Items with a cached plan allocate nothing.

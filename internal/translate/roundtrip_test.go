@@ -36,20 +36,12 @@ type roundTrip struct {
 	kinds []string
 	// differences are the differences that are allowed, in the order in which they arise.
 	differences []difference
-	compare     comparison
+	// apart reports whether Gauges are compared metric by metric, because one can come back as several, or several as one.
+	apart bool
 	// labels reports whether the exporter makes names for PromQL. Then tag keys are labels already, and of metrics only source
 	// ID, instance ID, tags and time are compared.
 	labels bool
 }
-
-// comparison is how Gauges are compared: as they are, or metric by metric, because one Gauge can come back as several, or several
-// as one.
-type comparison int
-
-const (
-	whole comparison = iota
-	apart
-)
 
 // converted is OpenTelemetry data in the pieces in which it gets to the exporter.
 type converted struct {
@@ -59,32 +51,32 @@ type converted struct {
 }
 
 var roundTrips = map[string]roundTrip{
-	"forwarder agent, an envelope at a time":           throughForwarderAgent(0, whole),
-	"forwarder agent, batches as large as its own":     throughForwarderAgent(100, apart),
-	"forwarder agent, batches that end within a gauge": throughForwarderAgent(3, apart),
-	"cloudfoundryreceiver":                             throughReceiver(nil, whole),
-	"cloudfoundryreceiver with resource attributes":    throughReceiver(resourceKeys, apart),
-	"cloudfoundryreceiver and names for PromQL":        forPromQL(throughReceiver(nil, whole)),
-	"cloudfoundryreceiver with both":                   forPromQL(throughReceiver(resourceKeys, apart)),
+	"forwarder agent, an envelope at a time":           throughForwarderAgent(0, false),
+	"forwarder agent, batches as large as its own":     throughForwarderAgent(100, true),
+	"forwarder agent, batches that end within a gauge": throughForwarderAgent(3, true),
+	"cloudfoundryreceiver":                             throughReceiver(nil, false),
+	"cloudfoundryreceiver with resource attributes":    throughReceiver(resourceKeys, true),
+	"cloudfoundryreceiver and names for PromQL":        forPromQL(throughReceiver(nil, false)),
+	"cloudfoundryreceiver with both":                   forPromQL(throughReceiver(resourceKeys, true)),
 }
 
-func throughForwarderAgent(batch int, compare comparison) roundTrip {
+func throughForwarderAgent(batch int, apart bool) roundTrip {
 	return roundTrip{
 		convert:     func(envelopes []*loggregator_v2.Envelope) converted { return forwarderAgent(envelopes, batch) },
 		options:     otelNames,
 		kinds:       []string{"log", "event", "counter", "gauge", "timer"},
 		differences: slices.Concat(ofTheForwarderAgent, ofTheExporter("INFO", "ERROR")),
-		compare:     compare,
+		apart:       apart,
 	}
 }
 
-func throughReceiver(onResource []string, compare comparison) roundTrip {
+func throughReceiver(onResource []string, apart bool) roundTrip {
 	return roundTrip{
 		convert:     func(envelopes []*loggregator_v2.Envelope) converted { return receiver(envelopes, onResource) },
 		options:     otelNames,
 		kinds:       []string{"log", "gauge"},
 		differences: slices.Concat(ofTheReceiver(onResource), ofTheExporter("Info", "Error")),
-		compare:     compare,
+		apart:       apart,
 	}
 }
 
@@ -843,21 +835,31 @@ func (trip roundTrip) run(t *testing.T, envelopes []*loggregator_v2.Envelope) (g
 
 // comparable is what is compared of envelopes.
 func (trip roundTrip) comparable(envelopes []*loggregator_v2.Envelope) []*loggregator_v2.Envelope {
+	if trip.apart {
+		envelopes = apart(envelopes)
+	}
 	var list []*loggregator_v2.Envelope
 	for _, e := range envelopes {
-		if e.GetGauge() == nil || trip.compare == whole {
-			list = append(list, cloneOf(e))
-			continue
+		e = cloneOf(e)
+		if e.GetGauge() != nil && trip.labels {
+			e.Message = nil
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// apart makes a Gauge of each metric.
+func apart(envelopes []*loggregator_v2.Envelope) []*loggregator_v2.Envelope {
+	var list []*loggregator_v2.Envelope
+	for _, e := range envelopes {
+		if e.GetGauge() == nil {
+			list = append(list, e)
 		}
 		for name, value := range e.GetGauge().GetMetrics() {
 			one := cloneOf(e)
 			one.GetGauge().Metrics = map[string]*loggregator_v2.GaugeValue{name: value}
 			list = append(list, one)
-		}
-	}
-	for _, e := range list {
-		if e.GetGauge() != nil && trip.labels {
-			e.Message = nil
 		}
 	}
 	return list

@@ -207,7 +207,7 @@ func options(change func(*Options)) Options {
 }
 
 // signal is what the tests of all signals need of one.
-type signal[D any] struct {
+type signal[D interface{ CopyTo(dest D) }] struct {
 	new     func(Options) translatorOf[D]
 	count   func(D) int
 	marshal func(D) ([]byte, error)
