@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"iter"
 	"maps"
 	"net/url"
 	"slices"
@@ -94,98 +95,76 @@ type difference struct {
 	change func(e *loggregator_v2.Envelope)
 }
 
+func drops(what, why string, drops func(*loggregator_v2.Envelope) bool) difference {
+	return difference{what: what, why: why, drops: drops}
+}
+
+func changes(what, why string, change func(*loggregator_v2.Envelope)) difference {
+	return difference{what: what, why: why, change: change}
+}
+
 // ofTheForwarderAgent is what the forwarder agent drops.
 var ofTheForwarderAgent = []difference{
-	{
-		what: "a string that is not UTF-8",
-		why:  "the agent makes a string of a log's payload and of the path of a uri, and OTLP refuses the message it is in",
-		drops: func(e *loggregator_v2.Envelope) bool {
+	drops("a string that is not UTF-8",
+		"the agent makes a string of a log's payload and of the path of a uri, and OTLP refuses the message it is in",
+		func(e *loggregator_v2.Envelope) bool {
 			return !utf8.Valid(e.GetLog().GetPayload()) || e.GetTimer() != nil && !utf8.ValidString(uriPath(e))
-		},
-	},
-	{
-		what: "a Timer that is no span",
-		why:  "the agent forwards a Timer if it has ids, and if it is not the client's view of what its server has a Timer for",
-		drops: func(e *loggregator_v2.Envelope) bool {
-			isID := func(tag string, size int) bool {
-				id, err := hex.DecodeString(e.GetTags()[tag])
-				return err == nil && len(id) == size
-			}
-			return e.GetTimer() != nil && (e.GetTags()["peer_type"] == "Client" || !isID("trace_id", 16) || !isID("span_id", 8))
-		},
-	},
+		}),
+	drops("a Timer that is no span",
+		"the agent forwards a Timer if it has ids, and if it is not the client's view of what its server has a Timer for",
+		func(e *loggregator_v2.Envelope) bool {
+			_, isTrace := idOf(e, "trace_id", 16)
+			_, isSpan := idOf(e, "span_id", 8)
+			return e.GetTimer() != nil && (e.GetTags()["peer_type"] == "Client" || !isTrace || !isSpan)
+		}),
 	noMetrics,
-	{
-		what: "tags that the agent leaves out",
-		why:  "it takes them for part of the identity, for its own, or for the ids of a span, which come back as tags",
-		change: func(e *loggregator_v2.Envelope) {
+	changes("tags that the agent leaves out",
+		"it takes them for part of the identity, for its own, or for the ids of a span, which come back as tags",
+		func(e *loggregator_v2.Envelope) {
 			left := []string{"source_id", "instance_id", "__v1_type"}
 			if e.GetTimer() == nil {
 				left = append(left, "trace_id", "span_id")
 			}
 			removeTags(e, left...)
-		},
-	},
-	{
-		what: "the payload of a Log that says nothing",
-		why:  "Log Cache refuses an empty log, so the exporter writes the attributes into it",
-		change: func(e *loggregator_v2.Envelope) {
+		}),
+	changes("the payload of a Log that says nothing",
+		"Log Cache refuses an empty log, so the exporter writes the attributes into it", func(e *loggregator_v2.Envelope) {
 			attributes := maps.Clone(e.GetTags())
 			attributes["source_id"], attributes["instance_id"] = e.GetSourceId(), e.GetInstanceId()
 			saySomething(e, attributes)
-		},
-	},
-	{
-		what: "the delta of a Counter",
-		why:  "a sum has one number, and the agent takes the total",
-		change: func(e *loggregator_v2.Envelope) {
-			if counter := e.GetCounter(); counter != nil {
-				counter.Delta = 0
-			}
-		},
-	},
-	{
-		what: "a Counter's total of 1<<63 and above",
-		why:  "OTLP's integers are signed, and the agent clears the highest bit",
-		change: func(e *loggregator_v2.Envelope) {
+		}),
+	changes("the delta of a Counter", "a sum has one number, and the agent takes the total", func(e *loggregator_v2.Envelope) {
+		if e.GetCounter() != nil {
+			e.GetCounter().Delta = 0
+		}
+	}),
+	changes("a Counter's total of 1<<63 and above",
+		"OTLP's integers are signed, and the agent clears the highest bit", func(e *loggregator_v2.Envelope) {
 			if e.GetCounter().GetTotal() >= 1<<63 {
 				e.GetCounter().Total -= 1 << 63
 			}
-		},
-	},
-	{
-		what: "the name of a Timer with a uri",
-		why:  "the agent names the span after the path",
-		change: func(e *loggregator_v2.Envelope) {
-			if timer := e.GetTimer(); timer != nil {
-				timer.Name = uriPath(e)
-			}
-		},
-	},
-	{
-		what: "the timestamp of a Timer",
-		why:  "a span has none, so the exporter takes its end",
-		change: func(e *loggregator_v2.Envelope) {
-			if timer := e.GetTimer(); timer != nil {
-				e.Timestamp = timer.GetStop()
-			}
-		},
-	},
+		}),
+	changes("the name of a Timer with a uri", "the agent names the span after the path", func(e *loggregator_v2.Envelope) {
+		if timer := e.GetTimer(); timer != nil {
+			timer.Name = uriPath(e)
+		}
+	}),
+	changes("the timestamp of a Timer", "a span has none, so the exporter takes its end", func(e *loggregator_v2.Envelope) {
+		if timer := e.GetTimer(); timer != nil {
+			e.Timestamp = timer.GetStop()
+		}
+	}),
 }
 
 // ofTheReceiver is what the cloudfoundryreceiver does not keep. onResource are the tags that it puts on the resource.
 func ofTheReceiver(onResource []string) []difference {
 	return []difference{
-		{
-			what:  "Timers and Events",
-			why:   "the receiver asks for logs and metrics only",
-			drops: func(e *loggregator_v2.Envelope) bool { return e.GetTimer() != nil || e.GetEvent() != nil },
-		},
+		drops("Timers and Events",
+			"the receiver asks for logs and metrics only",
+			func(e *loggregator_v2.Envelope) bool { return e.GetTimer() != nil || e.GetEvent() != nil }),
 		noMetrics,
-		{
-			what: "the payload of a Log that says nothing",
-			why:  "Log Cache refuses an empty log, so the exporter writes the attributes of the record into it",
-			change: func(e *loggregator_v2.Envelope) {
+		changes("the payload of a Log that says nothing",
+			"Log Cache refuses an empty log, so the exporter writes the attributes of the record into it", func(e *loggregator_v2.Envelope) {
 				attributes := map[string]string{}
 				all := maps.Clone(e.GetTags())
 				all["source_id"] = e.GetSourceId()
@@ -198,40 +177,24 @@ func ofTheReceiver(onResource []string) []difference {
 					}
 				}
 				saySomething(e, attributes)
-			},
-		},
-		{
-			what: "no instance ID, but a tag of that name",
-			why:  "the receiver puts both into the same attribute",
-			change: func(e *loggregator_v2.Envelope) {
-				if e.GetInstanceId() == "" {
-					e.InstanceId = e.GetTags()["instance_id"]
-				}
-			},
-		},
-		{
-			what:   "tags with the names of the identity",
-			why:    "the receiver puts the identity into the same attributes, which the exporter makes no tags of",
-			change: func(e *loggregator_v2.Envelope) { removeTags(e, "source_id", "instance_id") },
-		},
-		{
-			what:   "the tag otel_scope_name",
-			why:    "the receiver names its scope",
-			change: func(e *loggregator_v2.Envelope) { defaultTag(e, "otel_scope_name", receiverScope) },
-		},
-		{
-			what: "a Gauge for a Counter",
-			why:  "the receiver does not say that the sum is monotonic",
-			change: func(e *loggregator_v2.Envelope) {
-				if counter := e.GetCounter(); counter != nil {
-					e.Message = gauge(counter.GetName(), "", float64(counter.GetTotal())).GetMessage()
-				}
-			},
-		},
-		{
-			what: "names and units of metrics",
-			why:  "the receiver puts the tag origin before the name, and keeps no unit",
-			change: func(e *loggregator_v2.Envelope) {
+			}),
+		changes("no instance ID, but a tag of that name", "the receiver puts both into the same attribute", func(e *loggregator_v2.Envelope) {
+			if e.GetInstanceId() == "" {
+				e.InstanceId = e.GetTags()["instance_id"]
+			}
+		}),
+		changes("tags with the names of the identity",
+			"the receiver puts the identity into the same attributes, which the exporter makes no tags of",
+			func(e *loggregator_v2.Envelope) { removeTags(e, "source_id", "instance_id") }),
+		changes("the tag otel_scope_name",
+			"the receiver names its scope", func(e *loggregator_v2.Envelope) { defaultTag(e, "otel_scope_name", receiverScope) }),
+		changes("a Gauge for a Counter", "the receiver does not say that the sum is monotonic", func(e *loggregator_v2.Envelope) {
+			if counter := e.GetCounter(); counter != nil {
+				e.Message = gauge(counter.GetName(), "", float64(counter.GetTotal())).GetMessage()
+			}
+		}),
+		changes("names and units of metrics",
+			"the receiver puts the tag origin before the name, and keeps no unit", func(e *loggregator_v2.Envelope) {
 				if e.GetGauge() == nil {
 					return
 				}
@@ -240,31 +203,24 @@ func ofTheReceiver(onResource []string) []difference {
 					metrics[e.GetTags()["origin"]+"."+name] = &loggregator_v2.GaugeValue{Value: v.GetValue()}
 				}
 				e.GetGauge().Metrics = metrics
-			},
-		},
+			}),
 	}
 }
 
 // ofTheExporter is what the exporter adds. info and failure are the severities that are written for logs of both streams.
 func ofTheExporter(info, failure string) []difference {
 	return []difference{
-		{
-			what: "the tag severity of a Log",
-			why:  "records have one, and Loggregator has no other place for it",
-			change: func(e *loggregator_v2.Envelope) {
-				switch {
-				case e.GetLog() == nil:
-				case e.GetLog().GetType() == loggregator_v2.Log_ERR:
-					defaultTag(e, "severity", failure)
-				default:
-					defaultTag(e, "severity", info)
-				}
-			},
-		},
-		{
-			what: "the tag source_type of a Log",
-			why:  "cf logs shows it, so the exporter adds it where it is missing",
-			change: func(e *loggregator_v2.Envelope) {
+		changes("the tag severity of a Log", "records have one, and Loggregator has no other place for it", func(e *loggregator_v2.Envelope) {
+			switch {
+			case e.GetLog() == nil:
+			case e.GetLog().GetType() == loggregator_v2.Log_ERR:
+				defaultTag(e, "severity", failure)
+			default:
+				defaultTag(e, "severity", info)
+			}
+		}),
+		changes("the tag source_type of a Log",
+			"cf logs shows it, so the exporter adds it where it is missing", func(e *loggregator_v2.Envelope) {
 				switch process := e.GetTags()["process_type"]; {
 				case e.GetLog() == nil:
 				case process != "":
@@ -272,12 +228,9 @@ func ofTheExporter(info, failure string) []difference {
 				default:
 					defaultTag(e, "source_type", "OTEL")
 				}
-			},
-		},
-		{
-			what: "the tag span_kind of a Timer",
-			why:  "the forwarder agent makes server spans of some Timers and internal ones of the others",
-			change: func(e *loggregator_v2.Envelope) {
+			}),
+		changes("the tag span_kind of a Timer",
+			"the forwarder agent makes server spans of some Timers and internal ones of the others", func(e *loggregator_v2.Envelope) {
 				switch {
 				case e.GetTimer() == nil:
 				case e.GetTags()["peer_type"] == "Server":
@@ -285,50 +238,30 @@ func ofTheExporter(info, failure string) []difference {
 				default:
 					e.Tags["span_kind"] = "internal"
 				}
-			},
-		},
-		{
-			what: "no instance ID",
-			why:  "the exporter has a default for it",
-			change: func(e *loggregator_v2.Envelope) {
-				if e.GetInstanceId() == "" {
-					e.InstanceId = "0"
-				}
-			},
-		},
-		{
-			what: "an instance ID with slashes, or brackets at its ends",
-			why:  "Log Cache would find only what is behind the last slash and within the brackets",
-			change: func(e *loggregator_v2.Envelope) {
-				id := []byte(strings.ReplaceAll(e.GetInstanceId(), "/", "_"))
-				for i := 0; i < len(id) && strings.ContainsRune("[]", rune(id[i])); i++ {
-					id[i] = '_'
-				}
-				for i := len(id) - 1; i >= 0 && strings.ContainsRune("[]", rune(id[i])); i-- {
-					id[i] = '_'
-				}
-				e.InstanceId = string(id)
-			},
-		},
-		{
-			what: "the tag instance_id of metrics",
-			why:  "PromQL can match the instance only as a tag",
-			change: func(e *loggregator_v2.Envelope) {
-				if e.GetGauge() != nil || e.GetCounter() != nil {
-					e.Tags["instance_id"] = e.GetInstanceId()
-				}
-			},
-		},
+			}),
+		changes("no instance ID", "the exporter has a default for it", func(e *loggregator_v2.Envelope) {
+			if e.GetInstanceId() == "" {
+				e.InstanceId = "0"
+			}
+		}),
+		changes("an instance ID with slashes, or brackets at its ends",
+			"Log Cache would find only what is behind the last slash and within the brackets", func(e *loggregator_v2.Envelope) {
+				id := strings.ReplaceAll(e.GetInstanceId(), "/", "_")
+				right := strings.TrimLeft(id, "[]")
+				inner := strings.TrimRight(right, "[]")
+				e.InstanceId = strings.Repeat("_", len(id)-len(right)) + inner + strings.Repeat("_", len(right)-len(inner))
+			}),
+		changes("the tag instance_id of metrics", "PromQL can match the instance only as a tag", func(e *loggregator_v2.Envelope) {
+			if e.GetGauge() != nil || e.GetCounter() != nil {
+				e.Tags["instance_id"] = e.GetInstanceId()
+			}
+		}),
 	}
 }
 
-var noMetrics = difference{
-	what: "a Gauge without metrics",
-	why:  "both make a metric of each one that is in it",
-	drops: func(e *loggregator_v2.Envelope) bool {
-		return e.GetGauge() != nil && len(e.GetGauge().GetMetrics()) == 0
-	},
-}
+var noMetrics = drops("a Gauge without metrics", "both make a metric of each one that is in it", func(e *loggregator_v2.Envelope) bool {
+	return e.GetGauge() != nil && len(e.GetGauge().GetMetrics()) == 0
+})
 
 // cloneOf returns a copy of e with a map of tags. It marshals e, because proto.Clone makes 0 of -0.
 func cloneOf(e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
@@ -395,61 +328,60 @@ func uriPath(e *loggregator_v2.Envelope) string {
 func forwarderAgent(envelopes []*loggregator_v2.Envelope, batch int) converted {
 	var c converted
 	metrics := pmetric.NewMetrics().ResourceMetrics()
-	next := func() pmetric.Metric {
+	next := func(name string) pmetric.Metric {
 		if metrics.Len() == 0 || batch > 0 && metrics.At(0).ScopeMetrics().At(0).Metrics().Len() == batch {
 			push := pmetric.NewMetrics()
 			c.metrics = append(c.metrics, push)
 			metrics = push.ResourceMetrics()
 			metrics.AppendEmpty().ScopeMetrics().AppendEmpty()
 		}
-		return metrics.At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
+		metric := metrics.At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
+		metric.SetName(name)
+		return metric
 	}
 	for _, e := range envelopes {
 		if batch == 0 {
 			metrics = pmetric.NewMetrics().ResourceMetrics()
+		}
+		point := func(points pmetric.NumberDataPointSlice) pmetric.NumberDataPoint {
+			p := points.AppendEmpty()
+			p.SetTimestamp(pcommon.Timestamp(e.GetTimestamp()))
+			agentAttributes(p.Attributes(), e)
+			return p
 		}
 		switch m := e.GetMessage().(type) {
 		case *loggregator_v2.Envelope_Log:
 			if utf8.Valid(m.Log.GetPayload()) {
 				r := c.agentRecord(e)
 				r.Body().SetStr(string(m.Log.GetPayload()))
-				number, text := plog.SeverityNumberInfo, "SEVERITY_NUMBER_INFO"
-				if m.Log.GetType() == loggregator_v2.Log_ERR {
-					number, text = plog.SeverityNumberError, "SEVERITY_NUMBER_ERROR"
-				}
-				r.SetSeverityNumber(number)
-				r.SetSeverityText(text) // The name that protobuf has for the number.
+				r.SetSeverityNumber(severityOf(m.Log))
+				// The name that protobuf has for the number.
+				r.SetSeverityText("SEVERITY_NUMBER_" + strings.ToUpper(r.SeverityNumber().String()))
 			}
 		case *loggregator_v2.Envelope_Event:
 			body := c.agentRecord(e).Body().SetEmptyMap()
 			body.PutStr("title", m.Event.GetTitle())
 			body.PutStr("body", m.Event.GetBody())
 		case *loggregator_v2.Envelope_Counter:
-			metric := next()
-			metric.SetName(m.Counter.GetName())
-			sum := metric.SetEmptySum()
-			sum.SetIsMonotonic(true)
-			sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
-			p := sum.DataPoints().AppendEmpty()
-			p.SetTimestamp(pcommon.Timestamp(e.GetTimestamp()))
-			p.SetIntValue(int64(m.Counter.GetTotal() << 1 >> 1))
-			agentAttributes(p.Attributes(), e)
+			point(asCounter(next(m.Counter.GetName()))).SetIntValue(int64(m.Counter.GetTotal() << 1 >> 1))
 		case *loggregator_v2.Envelope_Gauge:
 			for _, name := range slices.Sorted(maps.Keys(m.Gauge.GetMetrics())) {
-				value := m.Gauge.GetMetrics()[name]
-				metric := next()
-				metric.SetName(name)
-				metric.SetUnit(value.GetUnit())
-				p := metric.SetEmptyGauge().DataPoints().AppendEmpty()
-				p.SetTimestamp(pcommon.Timestamp(e.GetTimestamp()))
-				p.SetDoubleValue(value.GetValue())
-				agentAttributes(p.Attributes(), e)
+				metric := next(name)
+				metric.SetUnit(m.Gauge.GetMetrics()[name].GetUnit())
+				point(asGauge(metric)).SetDoubleValue(m.Gauge.GetMetrics()[name].GetValue())
 			}
 		case *loggregator_v2.Envelope_Timer:
 			c.agentSpan(e, m.Timer)
 		}
 	}
 	return c
+}
+
+func severityOf(log *loggregator_v2.Log) plog.SeverityNumber {
+	if log.GetType() == loggregator_v2.Log_ERR {
+		return plog.SeverityNumberError
+	}
+	return plog.SeverityNumberInfo
 }
 
 // agentRecord adds a log record without a body, as the only one of its resource.
@@ -466,17 +398,10 @@ func (c *converted) agentRecord(e *loggregator_v2.Envelope) plog.LogRecord {
 
 // agentSpan adds a span, as the only one of its resource, if the Timer is one.
 func (c *converted) agentSpan(e *loggregator_v2.Envelope, timer *loggregator_v2.Timer) {
-	tags := e.GetTags()
-	traceID, err := hex.DecodeString(tags["trace_id"])
-	if err != nil || len(traceID) != 16 {
-		return
-	}
-	spanID, err := hex.DecodeString(tags["span_id"])
-	if err != nil || len(spanID) != 8 {
-		return
-	}
-	name := uriPath(e)
-	if tags["peer_type"] == "Client" || !utf8.ValidString(name) {
+	traceID, isTrace := idOf(e, "trace_id", 16)
+	spanID, isSpan := idOf(e, "span_id", 8)
+	name, peer := uriPath(e), e.GetTags()["peer_type"]
+	if !isTrace || !isSpan || peer == "Client" || !utf8.ValidString(name) {
 		return
 	}
 	if c.traces == nil {
@@ -487,12 +412,18 @@ func (c *converted) agentSpan(e *loggregator_v2.Envelope, timer *loggregator_v2.
 	s.SetSpanID(pcommon.SpanID(spanID))
 	s.SetName(name)
 	s.SetKind(ptrace.SpanKindInternal)
-	if tags["peer_type"] == "Server" {
+	if peer == "Server" {
 		s.SetKind(ptrace.SpanKindServer)
 	}
 	s.SetStartTimestamp(pcommon.Timestamp(timer.GetStart()))
 	s.SetEndTimestamp(pcommon.Timestamp(timer.GetStop()))
 	agentAttributes(s.Attributes(), e)
+}
+
+// idOf returns the bytes of an ID in a tag, which has to have this size.
+func idOf(e *loggregator_v2.Envelope, tag string, size int) (id []byte, ok bool) {
+	id, err := hex.DecodeString(e.GetTags()[tag])
+	return id, err == nil && len(id) == size
 }
 
 func agentAttributes(attributes pcommon.Map, e *loggregator_v2.Envelope) {
@@ -522,8 +453,7 @@ func receiver(envelopes []*loggregator_v2.Envelope, onResource []string) convert
 	logs, metrics := plog.NewLogs(), pmetric.NewMetrics()
 	c := converted{logs: []plog.Logs{logs}, metrics: []pmetric.Metrics{metrics}}
 	for _, e := range envelopes {
-		all := map[string]string{}
-		maps.Copy(all, e.GetTags())
+		all := cloneOf(e).GetTags()
 		if e.GetSourceId() != "" {
 			all["source_id"] = e.GetSourceId()
 		}
@@ -539,68 +469,56 @@ func receiver(envelopes []*loggregator_v2.Envelope, onResource []string) convert
 			}
 		}
 		if m := e.GetLog(); m != nil {
-			r := receiverLogs(logs, resource, onResource != nil).AppendEmpty()
+			rl := resourceWith(logs.ResourceLogs(), resource, onResource != nil)
+			if rl.ScopeLogs().Len() == 0 {
+				rl.ScopeLogs().AppendEmpty().Scope().SetName(receiverScope)
+			}
+			r := rl.ScopeLogs().At(0).LogRecords().AppendEmpty()
 			r.SetTimestamp(pcommon.Timestamp(e.GetTimestamp()))
 			r.SetObservedTimestamp(now)
 			r.Body().SetStr(string(m.GetPayload()))
-			number := plog.SeverityNumberInfo
-			if m.GetType() == loggregator_v2.Log_ERR {
-				number = plog.SeverityNumberError
-			}
-			r.SetSeverityNumber(number)
-			r.SetSeverityText(number.String())
+			r.SetSeverityNumber(severityOf(m))
+			r.SetSeverityText(r.SeverityNumber().String())
 			record.CopyTo(r.Attributes())
+			continue
 		}
-		origin := e.GetTags()["origin"] + "."
-		if m := e.GetCounter(); m != nil {
-			metric := receiverMetrics(metrics, resource, onResource != nil).AppendEmpty()
-			metric.SetName(origin + m.GetName())
-			p := metric.SetEmptySum().DataPoints().AppendEmpty()
+		rm := resourceWith(metrics.ResourceMetrics(), resource, onResource != nil)
+		if rm.ScopeMetrics().Len() == 0 {
+			rm.ScopeMetrics().AppendEmpty().Scope().SetName(receiverScope)
+		}
+		add := func(name string, points func(pmetric.Metric) pmetric.NumberDataPointSlice, value float64) {
+			metric := rm.ScopeMetrics().At(0).Metrics().AppendEmpty()
+			metric.SetName(e.GetTags()["origin"] + "." + name)
+			p := points(metric).AppendEmpty()
 			p.SetTimestamp(pcommon.Timestamp(e.GetTimestamp()))
 			p.SetStartTimestamp(at)
-			p.SetDoubleValue(float64(m.GetTotal()))
+			p.SetDoubleValue(value)
 			record.CopyTo(p.Attributes())
 		}
-		if m := e.GetGauge(); m != nil {
-			slice := receiverMetrics(metrics, resource, onResource != nil)
-			for _, name := range slices.Sorted(maps.Keys(m.GetMetrics())) {
-				metric := slice.AppendEmpty()
-				metric.SetName(origin + name)
-				p := metric.SetEmptyGauge().DataPoints().AppendEmpty()
-				p.SetTimestamp(pcommon.Timestamp(e.GetTimestamp()))
-				p.SetStartTimestamp(at)
-				p.SetDoubleValue(m.GetMetrics()[name].GetValue())
-				record.CopyTo(p.Attributes())
-			}
+		if m := e.GetCounter(); m != nil {
+			add(m.GetName(), func(m pmetric.Metric) pmetric.NumberDataPointSlice { return m.SetEmptySum().DataPoints() }, float64(m.GetTotal()))
+		}
+		for _, name := range slices.Sorted(maps.Keys(e.GetGauge().GetMetrics())) {
+			add(name, asGauge, e.GetGauge().GetMetrics()[name].GetValue())
 		}
 	}
 	return c
 }
 
-func receiverLogs(logs plog.Logs, resource pcommon.Map, shared bool) plog.LogRecordSlice {
-	for _, rl := range logs.ResourceLogs().All() {
-		if shared && rl.Resource().Attributes().Equal(resource) {
-			return rl.ScopeLogs().At(0).LogRecords()
+// resourceWith returns the resource of all that has these attributes, if they are shared, else a new one.
+func resourceWith[R interface{ Resource() pcommon.Resource }](all interface {
+	All() iter.Seq2[int, R]
+	AppendEmpty() R
+}, attributes pcommon.Map, shared bool,
+) R {
+	for _, r := range all.All() {
+		if shared && r.Resource().Attributes().Equal(attributes) {
+			return r
 		}
 	}
-	rl := logs.ResourceLogs().AppendEmpty()
-	resource.CopyTo(rl.Resource().Attributes())
-	sl := rl.ScopeLogs().AppendEmpty()
-	sl.Scope().SetName(receiverScope)
-	return sl.LogRecords()
-}
-
-func receiverMetrics(metrics pmetric.Metrics, resource pcommon.Map, shared bool) pmetric.MetricSlice {
-	for _, rm := range metrics.ResourceMetrics().All() {
-		if shared && rm.Resource().Attributes().Equal(resource) {
-			return rm.ScopeMetrics().At(0).Metrics()
-		}
-	}
-	rm := metrics.ResourceMetrics().AppendEmpty()
-	resource.CopyTo(rm.Resource().Attributes())
-	sm := rm.ScopeMetrics().AppendEmpty()
-	sm.Scope().SetName(receiverScope)
-	return sm.Metrics()
+	r := all.AppendEmpty()
+	attributes.CopyTo(r.Resource().Attributes())
+	return r
 }
 
 // envelopes are as Loggregator carries them: source IDs, instance IDs, source types and tag keys get through syslog, strings
@@ -877,15 +795,20 @@ func requireSameEnvelopes(t *testing.T, want, got []*loggregator_v2.Envelope) {
 	for _, e := range want {
 		left[wire(e)]++
 	}
-	var missing, unexpected []*loggregator_v2.Envelope
 	for _, e := range got {
-		if left[wire(e)]--; left[wire(e)] < 0 {
-			unexpected = append(unexpected, e)
+		left[wire(e)]--
+	}
+	var missing, unexpected []*loggregator_v2.Envelope
+	for _, e := range want {
+		if left[wire(e)] > 0 {
+			left[wire(e)]--
+			missing = append(missing, e)
 		}
 	}
-	for _, e := range want {
-		if left[wire(e)]--; left[wire(e)] >= 0 {
-			missing = append(missing, e)
+	for _, e := range got {
+		if left[wire(e)] < 0 {
+			left[wire(e)]++
+			unexpected = append(unexpected, e)
 		}
 	}
 	if len(missing)+len(unexpected) > 0 {
