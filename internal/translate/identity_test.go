@@ -4,6 +4,7 @@
 package translate
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -43,6 +44,69 @@ func (a scoped) traces() ptrace.Traces {
 	put(resource.ScopeSpans().At(0).Scope().Attributes(), a.scope...)
 	put(span.Attributes(), a.record...)
 	return traces
+}
+
+// item is a record, a point or a span with attributes.
+type item struct {
+	kind string
+	data scoped
+	// name is the payload of a log, the title of an event, the name of a span, or behind m that of a metric. other is the body of an
+	// event or the unit of a metric.
+	name, other string
+	opts        func(*Options)
+}
+
+var metricKinds = []string{"gauge", "counter", "delta", "histogram", "exponential histogram", "summary"}
+
+// translate translates a batch of this item. Its numbers are those with which the envelopes are the longest.
+func (i item) translate(t *testing.T) *recorder {
+	t.Helper()
+	opts := options(i.opts)
+	switch i.kind {
+	case "log", "event":
+		logs := i.data.logs()
+		recordOf(logs).Body().SetStr(i.name)
+		if i.kind == "event" {
+			recordOf(logs).SetEventName(i.name)
+			recordOf(logs).Body().SetStr(i.other)
+		}
+		return translateLogs(t, opts, logs)
+	case "span":
+		traces := i.data.traces()
+		traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).SetName(i.name)
+		return translateTraces(t, opts, traces)
+	}
+	metrics := i.data.metrics()
+	metric := metricOf(metrics)
+	metric.SetName("m" + i.name)
+	metric.SetUnit(i.other)
+	switch i.kind {
+	case "counter":
+		point(asCounter(metric), i.data.record...).SetIntValue(math.MaxInt64)
+	case "delta":
+		point(deltas(metric).DataPoints(), i.data.record...).SetDoubleValue(1)
+	case "histogram":
+		p := histogramPoint(metric, []float64{-2.2250738585072014e-308}, 1<<63, 1<<62)
+		p.SetSum(1)
+		put(p.Attributes(), i.data.record...)
+	case "exponential histogram":
+		p := exponentialPoint(metric, 0)
+		setBuckets(p, p.Positive(), 0, 1, 2)
+		put(p.Attributes(), i.data.record...)
+	case "summary":
+		put(summaryPoint(metric, 1, 1, 0.5, 1).Attributes(), i.data.record...)
+	}
+	return translateMetrics(t, opts, metrics)
+}
+
+// recordOf returns the first record of a batch.
+func recordOf(logs plog.Logs) plog.LogRecord {
+	return logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
+}
+
+// metricOf returns the first metric of a batch.
+func metricOf(metrics pmetric.Metrics) pmetric.Metric {
+	return metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
 }
 
 func TestIdentity(t *testing.T) {

@@ -4,17 +4,18 @@
 package translate
 
 import (
-	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
 
+	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
-	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
@@ -50,73 +51,69 @@ func depthOf(t *testing.T, text string) int {
 	return deepest
 }
 
-// nestedPlaces are the places of data where values can be nested. Each is translated with a value there, and returned as text.
-var nestedPlaces = map[string]func(t *testing.T, nest func(pcommon.Value)) (text string, out *recorder){
-	"body": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
-		logs, record := oneLog()
-		nest(record.Body())
-		out := recordAll(t, NewLogs(defaults()).Translate(logs))
-		return string(out.envelopes[0].GetLog().GetPayload()), out
-	},
-	"attributes of a record without a body": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
-		logs, record := oneLog()
-		nest(record.Attributes().PutEmpty("log.iostream"))
-		out := recordAll(t, NewLogs(defaults()).Translate(logs))
-		var attributes map[string]json.RawMessage
-		require.NoError(t, json.Unmarshal(out.envelopes[0].GetLog().GetPayload(), &attributes))
-		return out.envelopes[0].GetTags()["log.iostream"], out
-	},
-	"body of an event": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
-		logs, record := oneLog()
-		record.SetEventName("e")
-		nest(record.Body())
-		out := recordAll(t, NewLogs(defaults()).Translate(logs))
-		return out.envelopes[0].GetEvent().GetBody(), out
-	},
-	"attribute of a resource": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
-		logs, record := oneLog()
-		nest(logs.ResourceLogs().At(0).Resource().Attributes().PutEmpty("k"))
-		record.Body().SetStr("hello")
-		out := recordAll(t, NewLogs(defaults()).Translate(logs))
-		return out.envelopes[0].GetTags()["k"], out
-	},
-	"attribute of the resource of an event": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
-		logs, record := oneLog()
-		nest(logs.ResourceLogs().At(0).Resource().Attributes().PutEmpty("k"))
-		record.SetEventName("e")
-		out := recordAll(t, NewLogs(defaults()).Translate(logs))
-		return out.envelopes[0].GetTags()["k"], out
-	},
-	"attribute of a scope": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
-		traces, _ := oneSpan()
-		nest(traces.ResourceSpans().At(0).ScopeSpans().At(0).Scope().Attributes().PutEmpty("k"))
-		out := recordAll(t, NewTraces(defaults()).Translate(traces))
-		return out.envelopes[0].GetTags()["k"], out
-	},
+// nestedPlace translates data with a nested value at one place, and returns the text that it becomes.
+type nestedPlace func(t *testing.T, nest func(pcommon.Value)) (text string, out *recorder)
+
+// nestedPlaces are the places of data where values can be nested.
+var nestedPlaces = map[string]nestedPlace{
+	"body": inLog(func(_ plog.ResourceLogs, r plog.LogRecord) pcommon.Value { return r.Body() }, payloadOf),
+	"body of an event": inLog(func(_ plog.ResourceLogs, r plog.LogRecord) pcommon.Value {
+		r.SetEventName("e")
+		return r.Body()
+	}, func(e *loggregator_v2.Envelope) string { return e.GetEvent().GetBody() }),
+	"attributes of a record without a body": inLog(func(_ plog.ResourceLogs, r plog.LogRecord) pcommon.Value {
+		r.Body().SetStr("")
+		return r.Attributes().PutEmpty("k")
+	}, func(e *loggregator_v2.Envelope) string {
+		if !json.Valid(e.GetLog().GetPayload()) {
+			return "not JSON: " + payloadOf(e)
+		}
+		return tagK(e)
+	}),
+	"attribute of a resource": inLog(func(rl plog.ResourceLogs, _ plog.LogRecord) pcommon.Value {
+		return rl.Resource().Attributes().PutEmpty("k")
+	}, tagK),
+	"attribute of the resource of an event": inLog(func(rl plog.ResourceLogs, r plog.LogRecord) pcommon.Value {
+		r.SetEventName("e")
+		return rl.Resource().Attributes().PutEmpty("k")
+	}, tagK),
+	"attribute of a scope": inLog(func(rl plog.ResourceLogs, _ plog.LogRecord) pcommon.Value {
+		return rl.ScopeLogs().At(0).Scope().Attributes().PutEmpty("k")
+	}, tagK),
+	"identity": inLog(func(_ plog.ResourceLogs, r plog.LogRecord) pcommon.Value {
+		return r.Attributes().PutEmpty("service.name")
+	}, func(e *loggregator_v2.Envelope) string { return e.GetTags()["service.name"] }),
 	"attribute of a gauge": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		metrics, metric := oneMetric()
-		p := point(metric.SetEmptyGauge().DataPoints())
+		p := point(asGauge(metric))
 		p.SetIntValue(1)
 		nest(p.Attributes().PutEmpty("k"))
 		out := recordAll(t, NewMetrics(defaults()).Translate(metrics))
-		return out.envelopes[0].GetTags()["k"], out
-	},
-	"identity": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
-		traces, span := oneSpan()
-		nest(span.Attributes().PutEmpty("service.name"))
-		out := recordAll(t, NewTraces(defaults()).Translate(traces))
-		return out.envelopes[0].GetTags()["service.name"], out
+		return tagK(out.envelopes[0]), out
 	},
 	"attribute of a span event": func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		traces, span := oneSpan()
 		nest(span.Events().AppendEmpty().Attributes().PutEmpty("k"))
 		out := recordAll(t, NewTraces(options(spanEvents)).Translate(traces))
 		var attributes map[string]json.RawMessage
-		body := out.envelopes[0].GetEvent().GetBody()
-		require.NoError(t, json.Unmarshal([]byte(body), &attributes))
+		require.NoError(t, json.Unmarshal([]byte(out.envelopes[0].GetEvent().GetBody()), &attributes))
 		return string(attributes["k"]), out
 	},
 }
+
+// inLog nests a value in the data of a log that says hello.
+func inLog(value func(plog.ResourceLogs, plog.LogRecord) pcommon.Value, text func(*loggregator_v2.Envelope) string) nestedPlace {
+	return func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
+		logs := scoped{}.logs()
+		nest(value(logs.ResourceLogs().At(0), recordOf(logs)))
+		out := recordAll(t, NewLogs(defaults()).Translate(logs))
+		return text(out.envelopes[0]), out
+	}
+}
+
+func payloadOf(e *loggregator_v2.Envelope) string { return string(e.GetLog().GetPayload()) }
+
+func tagK(e *loggregator_v2.Envelope) string { return e.GetTags()["k"] }
 
 // FuzzDepth nests values as deep as the data says: what comes out is JSON of a bounded depth, and truncated if it has to be.
 func FuzzDepth(f *testing.F) {
@@ -163,21 +160,14 @@ func TestItemMemory(t *testing.T) {
 	const size = 16 << 20
 	resource := scoped{resource: []any{"huge", strings.Repeat("v", size)}}
 
-	logs := resource.logs()
-	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("hello")
 	l := NewLogs(defaults())
-	out := recordAll(t, l.Translate(logs))
-	assert.Len(t, out.envelopes, 1)
+	assert.Len(t, recordAll(t, l.Translate(resource.logs())).envelopes, 1)
 	assert.Less(t, cap(l.common), size/8)
 
 	metrics := resource.metrics()
-	metric := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
-	metric.SetName("m")
-	monotonic(metric).SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
-	point(metric.Sum().DataPoints()).SetDoubleValue(1.5)
+	point(deltas(metricOf(metrics)).DataPoints()).SetDoubleValue(1.5)
 	m := NewMetrics(defaults())
-	out = recordAll(t, m.Translate(metrics))
-	assert.Len(t, out.envelopes, 1)
+	assert.Len(t, recordAll(t, m.Translate(metrics)).envelopes, 1)
 	assert.Less(t, cap(m.common), size/8)
 }
 
@@ -188,8 +178,7 @@ func TestGaugeGroupMemory(t *testing.T) {
 	put(metrics.ResourceMetrics().At(0).Resource().Attributes(), "large", strings.Repeat("v", 30_000))
 	gauge := metric.SetEmptyGauge()
 	for i := range points {
-		p := point(gauge.DataPoints(), "i", int64(i))
-		p.SetIntValue(int64(i))
+		point(gauge.DataPoints(), "i", int64(i)).SetIntValue(int64(i))
 	}
 	m := NewMetrics(defaults())
 	out := recordAll(t, m.Translate(metrics))
@@ -258,49 +247,14 @@ var seriesKeys = []string{
 	"service.instance.id", "otel_scope_name", "größe", "gr__e", "", "_", ".",
 }
 
-// seriesKinds make a metric with one point with these attributes.
-var seriesKinds = []func(pmetric.Metric, pcommon.Map){
-	func(m pmetric.Metric, attrs pcommon.Map) {
-		p := point(m.SetEmptyGauge().DataPoints())
-		p.SetIntValue(1)
-		attrs.CopyTo(p.Attributes())
-	},
-	func(m pmetric.Metric, attrs pcommon.Map) {
-		p := point(monotonic(m).DataPoints())
-		p.SetIntValue(1)
-		attrs.CopyTo(p.Attributes())
-	},
-	func(m pmetric.Metric, attrs pcommon.Map) {
-		monotonic(m).SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
-		p := point(m.Sum().DataPoints())
-		p.SetDoubleValue(1)
-		attrs.CopyTo(p.Attributes())
-	},
-	func(m pmetric.Metric, attrs pcommon.Map) {
-		p := histogramPoint(m, []float64{1, 2}, 1, 2, 3)
-		p.SetSum(4)
-		attrs.CopyTo(p.Attributes())
-	},
-	func(m pmetric.Metric, attrs pcommon.Map) {
-		p := exponentialPoint(m, 0)
-		setBuckets(p, p.Positive(), 0, 1, 2)
-		attrs.CopyTo(p.Attributes())
-	},
-	func(m pmetric.Metric, attrs pcommon.Map) {
-		p := m.SetEmptySummary().DataPoints().AppendEmpty()
-		p.SetCount(1)
-		p.QuantileValues().AppendEmpty().SetQuantile(0.5)
-		attrs.CopyTo(p.Attributes())
-	},
-}
-
 // seriesOf returns name, source, instance and tags of each number of a point, encoded.
-func seriesOf(t *testing.T, kind int, attrs pcommon.Map) map[string]bool {
+func seriesOf(t *testing.T, kind string, attrs pcommon.Map) map[string]bool {
 	t.Helper()
-	metrics, metric := oneMetric()
-	metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Scope().SetName("scope")
-	seriesKinds[kind](metric, attrs)
-	out := translateMetrics(t, defaults(), metrics)
+	data := scoped{scope: []any{"otel_scope_name", "scope"}}
+	for key, value := range attrs.All() {
+		data.record = append(data.record, key, value.Str())
+	}
+	out := item{kind: kind, data: data}.translate(t)
 	require.Empty(t, out.rejected)
 	require.Zero(t, out.truncated)
 	series := map[string]bool{}
@@ -346,8 +300,9 @@ func FuzzSeriesStayApart(f *testing.F) {
 		if first.Equal(second) {
 			return
 		}
-		other := seriesOf(t, int(kind)%len(seriesKinds), second)
-		for series := range seriesOf(t, int(kind)%len(seriesKinds), first) {
+		of := metricKinds[int(kind)%len(metricKinds)]
+		other := seriesOf(t, of, second)
+		for series := range seriesOf(t, of, first) {
 			require.False(t, other[series], "%s\nis of %v\nand of %v", series, first.AsRaw(), second.AsRaw())
 		}
 	})
@@ -365,45 +320,17 @@ func FuzzSyslogSize(f *testing.F) {
 			return
 		}
 		text := func(n uint16) string { return strings.Repeat(piece, int(n)/len(piece)+1) }
-		attrs := pcommon.NewMap()
+		it := item{kind: []string{"log", "event", "span", "gauge", "histogram"}[kind%5], name: text(other), opts: otelNames}
+		switch it.kind {
+		case "event":
+			it.name, it.other = text(other/2), text(other/2)
+		case "gauge":
+			it.other = text(other / 4)
+		}
 		for i := range tags % 32 {
-			binary := binary.BigEndian.AppendUint16([]byte("k"), uint16(i))
-			attrs.PutStr(string(binary), text(length/uint16(i+1)))
+			it.data.record = append(it.data.record, fmt.Sprintf("k%d", i), text(length/uint16(i+1)))
 		}
-		var out *recorder
-		switch kind % 5 {
-		case 0:
-			logs, record := oneLog()
-			record.Body().SetStr(text(other))
-			attrs.CopyTo(record.Attributes())
-			out = translateLogs(t, defaults(), logs)
-		case 1:
-			logs, record := oneLog()
-			record.SetEventName(text(other / 2))
-			record.Body().SetStr(text(other / 2))
-			attrs.CopyTo(record.Attributes())
-			out = translateLogs(t, defaults(), logs)
-		case 2:
-			traces, span := oneSpan()
-			span.SetName(text(other))
-			attrs.CopyTo(span.Attributes())
-			out = translateTraces(t, defaults(), traces)
-		case 3:
-			metrics, metric := oneMetric()
-			metric.SetName("m" + text(other))
-			metric.SetUnit(text(other / 4))
-			p := point(metric.SetEmptyGauge().DataPoints())
-			p.SetIntValue(1)
-			attrs.CopyTo(p.Attributes())
-			out = translateMetrics(t, options(otelNames), metrics)
-		default:
-			metrics, metric := oneMetric()
-			metric.SetName("m" + text(other))
-			p := histogramPoint(metric, []float64{1}, 1, 2)
-			p.SetSum(1)
-			attrs.CopyTo(p.Attributes())
-			out = translateMetrics(t, options(otelNames), metrics)
-		}
+		out := it.translate(t)
 		for i, e := range out.envelopes {
 			size := len(out.encoded[i]) + envelope.SyslogEscapes(e.GetCounter().GetName()) + envelope.SyslogEscapes(e.GetTimer().GetName()) +
 				envelope.SyslogEscapes(e.GetEvent().GetTitle()) + envelope.SyslogEscapes(e.GetEvent().GetBody())

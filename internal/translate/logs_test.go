@@ -131,7 +131,7 @@ func TestLogPayload(t *testing.T) {
 // The attributes of scope and resource do not become the body.
 func TestEmptyLogWithResource(t *testing.T) {
 	logs := scoped{resource: []any{"a", "1"}, scope: []any{"b", "2"}}.logs()
-	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("")
+	recordOf(logs).Body().SetStr("")
 	out := translateLogs(t, defaults(), logs)
 	out.requireEnvelopes()
 	out.requireRejected(rejectedOnce(ReasonEmpty))

@@ -188,7 +188,7 @@ func TestPlanCache(t *testing.T) {
 func TestSmallBatchAllocations(t *testing.T) {
 	data := scoped{resource: manyAttributes(10), record: manyAttributes(10)}
 	logs, metrics, traces := data.logs(), data.metrics(), data.traces()
-	metric := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
+	metric := metricOf(metrics)
 	point(monotonic(metric).DataPoints(), data.record...).SetIntValue(1)
 	l, p, s := NewLogs(defaults()), NewMetrics(defaults()), NewTraces(defaults())
 	assert.Zero(t, testing.AllocsPerRun(100, func() { l.Translate(logs)(discard) }), "logs")

@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
-	"go.opentelemetry.io/collector/pdata/pmetric"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
@@ -512,7 +511,7 @@ func TestScopeTagsTooLarge(t *testing.T) {
 		gauges.AppendEmpty().SetIntValue(1)
 		slice.AppendEmpty().SetName("span")
 	}
-	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Body().SetStr("hello")
+	recordOf(logs).Body().SetStr("hello")
 	for name, out := range map[string]*recorder{
 		"logs":    translateLogs(t, defaults(), logs),
 		"metrics": translateMetrics(t, defaults(), metrics),
@@ -543,32 +542,19 @@ func TestTooLarge(t *testing.T) {
 	for i := range 2000 {
 		manyShort = append(manyShort, fmt.Sprintf("%032d", i), "abc")
 	}
-	metric := func(change func(pmetric.Metric)) *recorder {
-		metrics, m := oneMetric()
-		m.SetName(huge)
-		change(m)
-		return translateMetrics(t, options(otelNames), metrics)
-	}
-	event, record := oneLog()
-	record.SetEventName("e")
-	record.Body().SetStr(huge)
-	for name, out := range map[string]*recorder{
-		"too many tags":     translateTraces(t, defaults(), scoped{record: manyShort}.traces()),
-		"the tags of a log": translateLogs(t, defaults(), scoped{record: manyShort}.logs()),
-		"an event":          translateLogs(t, defaults(), event),
-		"the name of a gauge": metric(func(m pmetric.Metric) {
-			point(m.SetEmptyGauge().DataPoints()).SetIntValue(1)
-		}),
-		"the unit of a gauge": metric(func(m pmetric.Metric) {
-			m.SetName("m")
-			m.SetUnit(huge)
-			point(m.SetEmptyGauge().DataPoints()).SetIntValue(1)
-		}),
-		"the name of a counter":   metric(func(m pmetric.Metric) { point(monotonic(m).DataPoints()).SetIntValue(1) }),
-		"the name of a histogram": metric(func(m pmetric.Metric) { histogramPoint(m, []float64{1}, 1, 2) }),
-		"the name of a summary":   metric(func(m pmetric.Metric) { summaryPoint(m, 1, 1, 0.5, 1) }),
+	for name, it := range map[string]item{
+		"too many tags":           {kind: "span", data: scoped{record: manyShort}},
+		"the tags of a log":       {kind: "log", name: "hello", data: scoped{record: manyShort}},
+		"an event":                {kind: "event", name: "e", other: huge},
+		"the name of a gauge":     {kind: "gauge", name: huge},
+		"the unit of a gauge":     {kind: "gauge", other: huge},
+		"the name of a counter":   {kind: "counter", name: huge},
+		"the name of a histogram": {kind: "histogram", name: huge},
+		"the name of a summary":   {kind: "summary", name: huge},
 	} {
 		t.Run(name, func(t *testing.T) {
+			it.opts = otelNames
+			out := it.translate(t)
 			out.requireRejected(rejectedOnce(ReasonTooLarge))
 			out.requireEnvelopes()
 			assert.Zero(t, out.truncated)
@@ -588,14 +574,24 @@ func TestTooLarge(t *testing.T) {
 
 // Around the limit, byte by byte, no envelope is above it, and nothing is truncated or rejected that fits.
 func TestSizeLimit(t *testing.T) {
-	for _, kind := range []string{"log", "parts", "event", "gauge", "counter", "histogram", "span"} {
-		t.Run(kind, func(t *testing.T) {
-			first := sort.Search(envelope.MaxSize, func(n int) bool {
-				return translateOneOf(t, kind, strings.Repeat("v", n)).truncated > 0
-			})
+	for name, it := range map[string]item{
+		"log":       {kind: "log", name: "hello"},
+		"parts":     {kind: "log", name: strings.Repeat("p", 65), opts: func(o *Options) { o.MaxPayload = 64 }},
+		"event":     {kind: "event", name: "e"},
+		"gauge":     {kind: "gauge"},
+		"counter":   {kind: "counter"},
+		"histogram": {kind: "histogram"},
+		"span":      {kind: "span"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			with := func(bytes int) *recorder {
+				it.data.resource = []any{"k", strings.Repeat("v", bytes)}
+				return it.translate(t)
+			}
+			first := sort.Search(envelope.MaxSize, func(n int) bool { return with(n).truncated > 0 })
 			require.Less(t, first, envelope.MaxSize)
 			for n := first - 5; n < first+5; n++ {
-				out := translateOneOf(t, kind, strings.Repeat("v", n))
+				out := with(n)
 				require.Empty(t, out.rejected)
 				largest := 0
 				for _, e := range out.encoded {
@@ -606,37 +602,6 @@ func TestSizeLimit(t *testing.T) {
 				require.Equal(t, n >= first, out.truncated == 1, "a value of %d bytes", n)
 			}
 		})
-	}
-}
-
-// translateOneOf translates one item of a kind that has a tag with this value.
-func translateOneOf(t *testing.T, kind, value string) *recorder {
-	t.Helper()
-	switch data := (scoped{resource: []any{"k", value}}); kind {
-	case "log", "event", "parts":
-		logs := data.logs()
-		record := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
-		opts := defaults()
-		switch kind {
-		case "event":
-			record.SetEventName("e")
-		case "parts":
-			opts.MaxPayload = 64
-			record.Body().SetStr(strings.Repeat("p", 65))
-		}
-		return translateLogs(t, opts, logs)
-	case "span":
-		return translateTraces(t, defaults(), data.traces())
-	default:
-		metrics := data.metrics()
-		metric := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0)
-		switch kind {
-		case "counter":
-			point(monotonic(metric).DataPoints()).SetIntValue(math.MaxInt64)
-		case "histogram":
-			histogramPoint(metric, []float64{-2.2250738585072014e-308}, 1<<63, 1<<62)
-		}
-		return translateMetrics(t, defaults(), metrics)
 	}
 }
 
