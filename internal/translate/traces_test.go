@@ -10,7 +10,6 @@ import (
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
@@ -82,10 +81,7 @@ func TestSpans(t *testing.T) {
 			want: times(timer("clock_skew", "true"), at, at+ms, at+ms),
 		},
 		"clock_skew before an attribute": {
-			span: func(s ptrace.Span) {
-				s.SetStartTimestamp(at + 1)
-				s.Attributes().PutStr("clock_skew", "mine")
-			},
+			span: func(s ptrace.Span) { s.SetStartTimestamp(at + 1); put(s.Attributes(), "clock_skew", "mine") },
 			want: times(timer("clock_skew", "true"), at, at+1, at+1),
 		},
 
@@ -101,20 +97,14 @@ func TestSpans(t *testing.T) {
 			span: func(s ptrace.Span) { put(s.Attributes(), "trace_id", "x", "span_id", "y", "parent_span_id", "z") },
 			want: timer("trace_id", "x", "span_id", "y", "parent_span_id", "z"),
 		},
-		"no parent": {
-			span: func(s ptrace.Span) { setIDs(s); s.SetParentSpanID(pcommon.SpanID{}) },
-			want: timer(ids()[:4]...),
-		},
+		"no parent": {span: func(s ptrace.Span) { setIDs(s); s.SetParentSpanID(pcommon.SpanID{}) }, want: timer(ids()[:4]...)},
 
-		"server":   {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindServer) }, want: timer("span_kind", "server", "peer_type", "Server")},
-		"client":   {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindClient) }, want: timer("span_kind", "client")},
-		"producer": {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindProducer) }, want: timer("span_kind", "producer")},
-		"consumer": {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindConsumer) }, want: timer("span_kind", "consumer")},
-		"internal": {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindInternal) }, want: timer("span_kind", "internal")},
-		"a kind without a name": {
-			span: func(s ptrace.Span) { s.SetKind(99) },
-			want: timer(),
-		},
+		"server":                {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindServer) }, want: timer("span_kind", "server", "peer_type", "Server")},
+		"client":                {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindClient) }, want: timer("span_kind", "client")},
+		"producer":              {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindProducer) }, want: timer("span_kind", "producer")},
+		"consumer":              {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindConsumer) }, want: timer("span_kind", "consumer")},
+		"internal":              {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindInternal) }, want: timer("span_kind", "internal")},
+		"a kind without a name": {span: func(s ptrace.Span) { s.SetKind(99) }, want: timer()},
 		"kind before attributes": {
 			span: func(s ptrace.Span) {
 				s.SetKind(ptrace.SpanKindServer)
@@ -144,15 +134,8 @@ func TestSpans(t *testing.T) {
 			want: timer("status_code", "error", "status_message", "it broke"),
 		},
 
-		"span events, by default": {
-			span: func(s ptrace.Span) { s.Events().AppendEmpty().SetName("e") },
-			want: timer(),
-		},
-		"span events, none": {
-			options: spanEvents,
-			span:    setIDs,
-			want:    timer(ids()...),
-		},
+		"span events, by default": {span: func(s ptrace.Span) { s.Events().AppendEmpty().SetName("e") }, want: timer()},
+		"span events, none":       {options: spanEvents, span: setIDs, want: timer(ids()...)},
 		"what is not carried": {
 			span: func(s ptrace.Span) {
 				s.TraceState().FromRaw("a=b")
@@ -227,59 +210,46 @@ func TestSpanEvents(t *testing.T) {
 	assert.Equal(t, 2, out.items, "an event is no item")
 }
 
-// A span event that is too large is left out. Its span counts as truncated.
-func TestSpanEventTooLarge(t *testing.T) {
-	traces, span := oneSpan()
-	span.Events().AppendEmpty().SetName("small")
-	span.Events().AppendEmpty().SetName(strings.Repeat("n", 70_000))
-	span.Events().AppendEmpty().SetName("small too")
-	out := translateTraces(t, options(spanEvents), traces)
-	require.Len(t, out.envelopes, 3)
-	assert.Equal(t, "small", out.envelopes[0].GetEvent().GetTitle())
-	assert.Equal(t, "small too", out.envelopes[1].GetEvent().GetTitle())
-	assert.Equal(t, "GET /", out.envelopes[2].GetTimer().GetName())
-	assert.Equal(t, 1, out.items)
-	assert.Equal(t, 1, out.truncated)
-	out.requireRejected(nil)
-}
-
-// A span that is too large is rejected once, although its events were yielded.
-func TestSpanTooLargeWithEvents(t *testing.T) {
-	traces, span := oneSpan()
-	span.SetName(strings.Repeat("n", 70_000))
-	span.Events().AppendEmpty().SetName("e")
-	out := translateTraces(t, options(spanEvents), traces)
-	require.Len(t, out.envelopes, 1)
-	assert.Equal(t, "e", out.envelopes[0].GetEvent().GetTitle())
-	assert.Zero(t, out.items)
-	out.requireRejected(rejectedOnce(ReasonTooLarge))
-}
-
-// A truncated item counts once, and not at all if it is rejected.
-func TestTruncatedSpanCountsOnce(t *testing.T) {
-	opts := defaults()
-	opts.SpanEvents = true
+// An event that is too large is left out, and its span counts as truncated, once. A span that is too large is rejected once, although its
+// events were yielded.
+func TestSpanEventsTooLarge(t *testing.T) {
 	huge := strings.Repeat("x", envelope.MaxSize)
-	for name, tt := range map[string]struct {
-		span      string
-		truncated int
-		rejection map[Reason]int
+	for name, row := range map[string]struct {
+		span, attribute string
+		events          []string
+		want            []string // titles of events and names of spans
+		truncated       int
+		rejected        map[Reason]int
 	}{
-		"sent":     {"span", 1, nil},
-		"rejected": {huge, 0, rejectedOnce(ReasonTooLarge)},
+		"an event": {
+			span: "span", events: []string{"small", huge, "small too"}, want: []string{"small", "small too", "span", "next"}, truncated: 1,
+		},
+		"all events and an attribute": {
+			span: "span", attribute: huge, events: []string{huge, huge, huge}, want: []string{"span", "next"}, truncated: 1,
+		},
+		"the span": {
+			span: huge, events: []string{"e"}, want: []string{"e", "next"}, rejected: rejectedOnce(ReasonTooLarge),
+		},
+		"all": {
+			span: huge, attribute: huge, events: []string{huge, huge, huge}, want: []string{"next"}, rejected: rejectedOnce(ReasonTooLarge),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			traces, span := oneSpan()
-			span.SetName(tt.span)
-			span.Attributes().PutStr("long", huge)
-			for range 3 {
-				span.Events().AppendEmpty().SetName(huge)
+			span.SetName(row.span)
+			put(span.Attributes(), "k", row.attribute)
+			for _, event := range row.events {
+				span.Events().AppendEmpty().SetName(event)
 			}
-			after := traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty()
-			after.SetName("whole")
-			out := recordAll(t, NewTraces(opts).Translate(traces))
-			out.requireRejected(tt.rejection)
-			assert.Equal(t, tt.truncated, out.truncated)
+			traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty().SetName("next")
+			out := translateTraces(t, options(spanEvents), traces)
+			var got []string
+			for _, e := range out.envelopes {
+				got = append(got, e.GetEvent().GetTitle()+e.GetTimer().GetName())
+			}
+			assert.Equal(t, row.want, got)
+			assert.Equal(t, row.truncated, out.truncated)
+			out.requireRejected(row.rejected)
 		})
 	}
 }
