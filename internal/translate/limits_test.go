@@ -224,13 +224,11 @@ func TestLogSplitLatestTimestamp(t *testing.T) {
 
 // A source type that is truncated with other tags stays ASCII: it becomes part of a PROCID.
 func TestSourceTypeTruncatedWithOtherTags(t *testing.T) {
-	logs, record := oneLog()
-	record.Body().SetStr(strings.Repeat("a", 60<<10))
-	put(record.Attributes(), "source_type", strings.Repeat("T", 89))
+	record := []any{"source_type", strings.Repeat("T", 89)}
 	for i := range 90 {
-		put(record.Attributes(), "k"+strconv.Itoa(i), strings.Repeat("v", 80))
+		record = append(record, "k"+strconv.Itoa(i), strings.Repeat("v", 80))
 	}
-	out := translateLogs(t, defaults(), logs)
+	out := item{kind: "log", name: strings.Repeat("a", 60<<10), data: scoped{record: record}}.translate(t)
 	require.Len(t, out.envelopes, 1)
 	tags := out.envelopes[0].GetTags()
 	assert.True(t, strings.HasSuffix(tags["k0"], "…"))

@@ -5,6 +5,7 @@ package translate
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -111,17 +112,12 @@ func TestLogPayload(t *testing.T) {
 		"NULs around":            {record: body("\x00a\x00"), want: stdout("\x00a\x00")},
 		"no body but attributes": {record: attributes("b", "<", "a", int64(1)), want: stdout(`{"a":1,"b":"<"}`, "a", "1", "b", "<")},
 		"only NULs and attributes": {
-			record: func(r plog.LogRecord) {
-				r.Body().SetStr("\x00")
-				r.Attributes().PutDouble("a", math.Inf(1))
-			},
-			want: stdout(`{"a":"Infinity"}`, "a", "Infinity"),
+			record: func(r plog.LogRecord) { r.Body().SetStr("\x00"); put(r.Attributes(), "a", math.Inf(1)) },
+			want:   stdout(`{"a":"Infinity"}`, "a", "Infinity"),
 		},
 		"no body but attributes that are no tags": {
 			record: attributes("source_id", "app"),
-			want: with(stdout(`{"source_id":"app"}`), func(e *loggregator_v2.Envelope) {
-				e.SourceId = "app"
-			}),
+			want:   with(stdout(`{"source_id":"app"}`), func(e *loggregator_v2.Envelope) { e.SourceId = "app" }),
 		},
 	} {
 		t.Run(name, row.run)
@@ -130,45 +126,9 @@ func TestLogPayload(t *testing.T) {
 
 // The attributes of scope and resource do not become the body.
 func TestEmptyLogWithResource(t *testing.T) {
-	logs := scoped{resource: []any{"a", "1"}, scope: []any{"b", "2"}}.logs()
-	recordOf(logs).Body().SetStr("")
-	out := translateLogs(t, defaults(), logs)
+	out := item{kind: "log", name: "", data: scoped{resource: []any{"a", "1"}, scope: []any{"b", "2"}}}.translate(t)
 	out.requireEnvelopes()
 	out.requireRejected(rejectedOnce(ReasonEmpty))
-}
-
-func TestLogStream(t *testing.T) {
-	number := func(n plog.SeverityNumber, attrs ...any) func(plog.LogRecord) {
-		return hello(func(r plog.LogRecord) {
-			r.SetSeverityNumber(n)
-			put(r.Attributes(), attrs...)
-		})
-	}
-	for name, row := range map[string]logRow{
-		"nothing known":       {record: number(0), want: stdout("hello")},
-		"INFO":                {record: number(plog.SeverityNumberInfo), want: stdout("hello", "severity", "INFO")},
-		"WARN4, just below":   {record: number(plog.SeverityNumberWarn4), want: stdout("hello", "severity", "WARN4")},
-		"ERROR":               {record: number(plog.SeverityNumberError), want: stderr("hello", "severity", "ERROR")},
-		"FATAL4":              {record: number(plog.SeverityNumberFatal4), want: stderr("hello", "severity", "FATAL4")},
-		"stdout":              {record: number(0, "log.iostream", "stdout"), want: stdout("hello", "log.iostream", "stdout")},
-		"stderr":              {record: number(0, "log.iostream", "stderr"), want: stderr("hello", "log.iostream", "stderr")},
-		"stdout before ERROR": {record: number(plog.SeverityNumberError, "log.iostream", "stdout"), want: stdout("hello", "log.iostream", "stdout", "severity", "ERROR")},
-		"stderr before INFO":  {record: number(plog.SeverityNumberInfo, "log.iostream", "stderr"), want: stderr("hello", "log.iostream", "stderr", "severity", "INFO")},
-		"another stream: the severity": {
-			record: number(plog.SeverityNumberError, "log.iostream", "STDOUT"),
-			want:   stderr("hello", "log.iostream", "STDOUT", "severity", "ERROR"),
-		},
-		"an empty stream: the severity": {
-			record: number(plog.SeverityNumberInfo, "log.iostream", ""),
-			want:   stdout("hello", "log.iostream", "", "severity", "INFO"),
-		},
-		"the severity text says nothing of the stream": {
-			record: hello(func(r plog.LogRecord) { r.SetSeverityText("ERROR") }),
-			want:   stdout("hello", "severity", "ERROR"),
-		},
-	} {
-		t.Run(name, row.run)
-	}
 }
 
 func TestLogTimestamp(t *testing.T) {
@@ -196,31 +156,35 @@ func TestLogSeverity(t *testing.T) {
 			put(r.Attributes(), attrs...)
 		})
 	}
-	for name, row := range map[string]logRow{
+	const debug, info, failure = plog.SeverityNumberDebug, plog.SeverityNumberInfo, plog.SeverityNumberError
+	rows := map[string]logRow{
 		"none":                    {record: severity("", 0), want: stdout("hello")},
 		"text, as it is":          {record: severity("notice", 0), want: stdout("hello", "severity", "notice")},
-		"text before number":      {record: severity("notice", plog.SeverityNumberDebug), want: stdout("hello", "severity", "notice")},
+		"text before number":      {record: severity("notice", debug), want: stdout("hello", "severity", "notice")},
 		"text that is not UTF-8":  {record: severity("a\xff", 0), want: stdout("hello", "severity", "a\uFFFD")},
-		"an attribute before all": {record: severity("notice", plog.SeverityNumberDebug, "severity", "mine"), want: stdout("hello", "severity", "mine")},
+		"text says no stream":     {record: severity("ERROR", 0), want: stdout("hello", "severity", "ERROR")},
+		"an attribute before all": {record: severity("notice", debug, "severity", "mine"), want: stdout("hello", "severity", "mine")},
 		"a number without a name": {record: severity("", 99), want: stderr("hello")},
 		"below all numbers":       {record: severity("", -1), want: stdout("hello")},
-	} {
-		t.Run(name, row.run)
+
+		"stdout":              {record: severity("", 0, "log.iostream", "stdout"), want: stdout("hello", "log.iostream", "stdout")},
+		"stderr":              {record: severity("", 0, "log.iostream", "stderr"), want: stderr("hello", "log.iostream", "stderr")},
+		"stdout before ERROR": {record: severity("", failure, "log.iostream", "stdout"), want: stdout("hello", "log.iostream", "stdout", "severity", "ERROR")},
+		"stderr before INFO":  {record: severity("", info, "log.iostream", "stderr"), want: stderr("hello", "log.iostream", "stderr", "severity", "INFO")},
+		"another stream":      {record: severity("", failure, "log.iostream", "STDOUT"), want: stderr("hello", "log.iostream", "STDOUT", "severity", "ERROR")},
+		"an empty stream":     {record: severity("", info, "log.iostream", ""), want: stdout("hello", "log.iostream", "", "severity", "INFO")},
 	}
-	for number, want := range map[plog.SeverityNumber]string{
-		1: "TRACE", 2: "TRACE2", 3: "TRACE3", 4: "TRACE4",
-		5: "DEBUG", 6: "DEBUG2", 7: "DEBUG3", 8: "DEBUG4",
-		9: "INFO", 10: "INFO2", 11: "INFO3", 12: "INFO4",
-		13: "WARN", 14: "WARN2", 15: "WARN3", 16: "WARN4",
-		17: "ERROR", 18: "ERROR2", 19: "ERROR3", 20: "ERROR4",
-		21: "FATAL", 22: "FATAL2", 23: "FATAL3", 24: "FATAL4",
-	} {
-		t.Run(want, func(t *testing.T) {
-			logs, record := oneLog()
-			severity("", number)(record)
-			out := translateLogs(t, defaults(), logs)
-			assert.Equal(t, want, out.envelopes[0].GetTags()["severity"])
-		})
+	for i, level := range []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"} {
+		for k, suffix := range []string{"", "2", "3", "4"} {
+			number, log := plog.SeverityNumber(4*i+k+1), stdout
+			if number >= failure {
+				log = stderr
+			}
+			rows[level+suffix] = logRow{record: severity("", number), want: log("hello", "severity", level+suffix)}
+		}
+	}
+	for name, row := range rows {
+		t.Run(name, row.run)
 	}
 }
 
@@ -258,38 +222,27 @@ func TestLogSourceType(t *testing.T) {
 			data: scoped{record: []any{"source_type", "APP/TASK/x", "process_type", "web"}},
 			want: []string{"source_type", "APP/TASK/x", "process_type", "web"},
 		},
-		"attribute of the resource": {
-			data: scoped{resource: []any{"source_type", "RTR"}},
-			want: []string{"source_type", "RTR"},
-		},
+		"attribute of the resource": {data: scoped{resource: []any{"source_type", "RTR"}}, want: []string{"source_type", "RTR"}},
 		"attribute of the cloudfoundryreceiver": {
-			data: scoped{resource: []any{"org.cloudfoundry.source_type", "RTR"}},
-			want: []string{"source_type", "RTR"},
+			data: scoped{resource: []any{"org.cloudfoundry.source_type", "RTR"}}, want: []string{"source_type", "RTR"},
 		},
 		"process type of the semantic conventions": {
-			data: scoped{resource: []any{"cloudfoundry.process.type", "web"}},
-			want: []string{"source_type", "APP/PROC/WEB", "process_type", "web"},
+			data: scoped{resource: []any{"cloudfoundry.process.type", "web"}}, want: []string{"source_type", "APP/PROC/WEB", "process_type", "web"},
 		},
 		"process type of the platform": {
-			data: scoped{scope: []any{"process_type", "worker-1"}},
-			want: []string{"source_type", "APP/PROC/WORKER-1", "process_type", "worker-1"},
-		},
-		"too long for a PROCID of syslog": {
-			data: scoped{record: []any{"source_type", strings.Repeat("x", 90)}},
-			want: []string{"source_type", strings.Repeat("x", 89)},
-		},
-		"not fit for a PROCID of syslog": {
-			data: scoped{record: []any{"source_type", "My Größe"}},
-			want: []string{"source_type", "My_Gr__e"},
-		},
-		"which need not be fit": {
-			options: func(o *Options) { o.SyslogSafe = false },
-			data:    scoped{record: []any{"source_type", "My Größe"}},
-			want:    []string{"source_type", "My Größe"},
+			data: scoped{scope: []any{"process_type", "worker-1"}}, want: []string{"source_type", "APP/PROC/WORKER-1", "process_type", "worker-1"},
 		},
 		"empty process type": {
-			data: scoped{resource: []any{"cloudfoundry.process.type", ""}},
-			want: []string{"source_type", "OTEL", "process_type", ""},
+			data: scoped{resource: []any{"cloudfoundry.process.type", ""}}, want: []string{"source_type", "OTEL", "process_type", ""},
+		},
+		"too long for a PROCID of syslog": {
+			data: scoped{record: []any{"source_type", strings.Repeat("x", 90)}}, want: []string{"source_type", strings.Repeat("x", 89)},
+		},
+		"not fit for a PROCID of syslog": {
+			data: scoped{record: []any{"source_type", "My Größe"}}, want: []string{"source_type", "My_Gr__e"},
+		},
+		"which need not be fit": {
+			options: unsafeKeys, data: scoped{record: []any{"source_type", "My Größe"}}, want: []string{"source_type", "My Größe"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -299,13 +252,10 @@ func TestLogSourceType(t *testing.T) {
 }
 
 func TestLogEvents(t *testing.T) {
-	named := func(name string, body any, attrs ...any) func(plog.LogRecord) {
+	named := func(name string, content any) func(plog.LogRecord) {
 		return func(r plog.LogRecord) {
 			r.SetEventName(name)
-			if err := r.Body().FromRaw(body); err != nil {
-				panic(err)
-			}
-			put(r.Attributes(), attrs...)
+			body(content)(r)
 		}
 	}
 	asLogs := func(o *Options) { o.EventsAsLogs = true }
@@ -327,7 +277,8 @@ func TestLogEvents(t *testing.T) {
 		"not UTF-8":               {record: named("e\xff", "b\xff"), want: eventOf("e\uFFFD", "b\uFFFD")},
 		"with all tags": {
 			record: func(r plog.LogRecord) {
-				named("e", "hello", "k", "v", "source_id", "app")(r)
+				named("e", "hello")(r)
+				put(r.Attributes(), "k", "v", "source_id", "app")
 				r.SetSeverityNumber(plog.SeverityNumberError)
 				r.SetSpanID(pcommon.SpanID{7: 1})
 				r.SetTimestamp(0)
@@ -350,7 +301,8 @@ func TestLogSplit(t *testing.T) {
 	const limit = 64
 	s := strings.Repeat
 	for name, row := range map[string]struct {
-		payload string
+		limit   int // else 64
+		payload any
 		want    []string // nil: not split
 	}{
 		"just not":                                  {payload: s("a", limit)},
@@ -373,15 +325,20 @@ func TestLogSplit(t *testing.T) {
 		"binary":                                    {payload: s("\xbf", 70), want: []string{s("\xbf", limit), s("\xbf", 6)}},
 		"binary with NULs":                          {payload: "a" + s("\x00\xff", 40), want: []string{"a" + s("\x00\xff", 31) + "\x00", "\xff" + s("\x00\xff", 8)}},
 		"a line end before a character of the next": {payload: s("世", 18) + "\n" + s("é", 20), want: []string{s("世", 18) + "\n", s("é", 20)}},
+		"a map": {payload: map[string]any{"k": s("v", 70)}, want: []string{`{"k":"` + s("v", 58), s("v", 12) + `"}`}},
+		// With the default, all but the longest tags have room.
+		"just not, by default":      {limit: 61440, payload: s("a", 61440)},
+		"one byte more, by default": {limit: 61440, payload: s("a", 61441), want: []string{s("a", 61440), "a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			logs, record := oneLog()
-			record.Body().SetEmptyBytes().FromRaw([]byte(row.payload))
+			body(row.payload)(record)
 			record.SetSeverityNumber(plog.SeverityNumberError)
 			put(record.Attributes(), "k", "v", "part", "mine")
-			out := translateLogs(t, options(func(o *Options) { o.MaxPayload = limit }), logs)
+			out := translateLogs(t, options(func(o *Options) { o.MaxPayload = cmp.Or(row.limit, limit) }), logs)
+			assert.Zero(t, out.truncated)
 			if row.want == nil {
-				out.requireEnvelopes(stderr(row.payload, "severity", "ERROR", "k", "v", "part", "mine"))
+				out.requireEnvelopes(stderr(row.payload.(string), "severity", "ERROR", "k", "v", "part", "mine"))
 				return
 			}
 			var want []*loggregator_v2.Envelope
@@ -394,37 +351,10 @@ func TestLogSplit(t *testing.T) {
 	}
 }
 
-// The default: 60 KiB, with which all but the longest tags have room.
-func TestLogSplitByDefault(t *testing.T) {
-	logs, record := oneLog()
-	payload := strings.Repeat("a", 61440)
-	record.Body().SetStr(payload)
-	out := translateLogs(t, defaults(), logs)
-	out.requireEnvelopes(stdout(payload))
-	assert.Zero(t, out.truncated)
-
-	record.Body().SetStr(payload + "b")
-	out = translateLogs(t, defaults(), logs)
-	out.requireEnvelopes(timed(stdout(payload, "part", "1/2"), at+1000), timed(stdout("b", "part", "2/2"), at+2000))
-}
-
-// JSON bodies are split as well.
-func TestLogSplitMap(t *testing.T) {
-	logs, record := oneLog()
-	record.Body().SetEmptyMap().PutStr("k", strings.Repeat("v", 70))
-	out := translateLogs(t, options(func(o *Options) { o.MaxPayload = 64 }), logs)
-	out.requireEnvelopes(
-		timed(stdout(`{"k":"`+strings.Repeat("v", 58), "part", "1/2"), at+1000),
-		timed(stdout(strings.Repeat("v", 12)+`"}`, "part", "2/2"), at+2000),
-	)
-}
-
 // A record that is split is truncated, or rejected, once.
 func TestLogSplitTooLarge(t *testing.T) {
-	logs, record := oneLog()
-	record.Body().SetStr(strings.Repeat("a", 200_000))
-	put(record.Attributes(), "k", strings.Repeat("v", 200_000))
-	out := translateLogs(t, defaults(), logs)
+	huge := strings.Repeat("a", 200_000)
+	out := item{kind: "log", name: huge, data: scoped{record: []any{"k", huge}}}.translate(t)
 	require.Len(t, out.envelopes, 4)
 	assert.Equal(t, 1, out.truncated)
 	assert.Equal(t, 1, out.items)
