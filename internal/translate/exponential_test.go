@@ -42,18 +42,16 @@ func setZeros(p pmetric.ExponentialHistogramDataPoint, threshold float64, n uint
 }
 
 func TestExponentialHistograms(t *testing.T) {
-	// of is a point with the given scale and 1, 2 and 3 observations in the positive buckets from 0.
-	of := func(scale int32, change func(pmetric.ExponentialHistogramDataPoint)) func(pmetric.Metric) {
-		return func(m pmetric.Metric) {
-			p := exponentialPoint(m, scale)
-			setBuckets(p, p.Positive(), 0, 1, 2, 3)
-			if change != nil {
-				change(p)
-			}
-		}
-	}
-	bare := func(scale int32, change func(pmetric.ExponentialHistogramDataPoint)) func(pmetric.Metric) {
+	type point = pmetric.ExponentialHistogramDataPoint
+	of := func(scale int32, change func(point)) func(pmetric.Metric) {
 		return func(m pmetric.Metric) { change(exponentialPoint(m, scale)) }
+	}
+	// six is a point with 1, 2 and 3 observations in the buckets from 0.
+	six := func(change func(point)) func(pmetric.Metric) {
+		return of(0, func(p point) {
+			setBuckets(p, p.Positive(), 0, 1, 2, 3)
+			change(p)
+		})
 	}
 	ones := func(n int) []uint64 {
 		counts := make([]uint64, n)
@@ -64,26 +62,26 @@ func TestExponentialHistograms(t *testing.T) {
 	}
 	for name, row := range map[string]metricRow{
 		"positive": {
-			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetSum(20) }),
+			metric: six(func(p point) { p.SetSum(20) }),
 			want: list(
 				total("m_count", 6), gauge("m_sum", "", 20),
 				bucket("1", 0), bucket("2", 1), bucket("4", 3), bucket("8", 6), bucket("+Inf", 6),
 			),
 		},
 		"below one": {
-			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), -2, 5, 6) }),
+			metric: of(0, func(p point) { setBuckets(p, p.Positive(), -2, 5, 6) }),
 			want:   list(total("m_count", 11), bucket("0.25", 0), bucket("0.5", 5), bucket("1", 11), bucket("+Inf", 11)),
 		},
 		"a finer scale": {
-			metric: bare(1, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), 0, 5, 6) }),
+			metric: of(1, func(p point) { setBuckets(p, p.Positive(), 0, 5, 6) }),
 			want:   list(total("m_count", 11), bucket("1", 0), bucket("1.4142135623730951", 5), bucket("2", 11), bucket("+Inf", 11)),
 		},
 		"a coarser scale": {
-			metric: bare(-1, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), 0, 5, 6) }),
+			metric: of(-1, func(p point) { setBuckets(p, p.Positive(), 0, 5, 6) }),
 			want:   list(total("m_count", 11), bucket("1", 0), bucket("4", 5), bucket("16", 11), bucket("+Inf", 11)),
 		},
 		"negative, zero and positive": {
-			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
+			metric: of(0, func(p point) {
 				setBuckets(p, p.Negative(), 1, 1, 2)
 				setZeros(p, 0.5, 4)
 				setBuckets(p, p.Positive(), 0, 8)
@@ -94,23 +92,23 @@ func TestExponentialHistograms(t *testing.T) {
 			),
 		},
 		"zeros with a threshold of zero": {
-			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { setZeros(p, 0, 4); setBuckets(p, p.Negative(), 0, 1) }),
+			metric: of(0, func(p point) { setZeros(p, 0, 4); setBuckets(p, p.Negative(), 0, 1) }),
 			want:   list(total("m_count", 5), bucket("-2", 0), bucket("-1", 1), bucket("0", 5), bucket("+Inf", 5)),
 		},
 		"zeros only": {
-			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { setZeros(p, 0.125, 4) }),
+			metric: of(0, func(p point) { setZeros(p, 0.125, 4) }),
 			want:   list(total("m_count", 4), bucket("0.125", 4), bucket("+Inf", 4)),
 		},
 		"nothing observed": {
-			metric: bare(3, func(pmetric.ExponentialHistogramDataPoint) {}),
+			metric: of(3, func(point) {}),
 			want:   list(total("m_count", 0), bucket("+Inf", 0)),
 		},
 		"empty buckets at the ends, and one between": {
-			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), -1, 0, 1, 0, 2, 0, 0) }),
+			metric: of(0, func(p point) { setBuckets(p, p.Positive(), -1, 0, 1, 0, 2, 0, 0) }),
 			want:   list(total("m_count", 3), bucket("1", 0), bucket("2", 1), bucket("4", 1), bucket("8", 3), bucket("+Inf", 3)),
 		},
 		"21 buckets are merged in pairs": {
-			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), 1, ones(21)...) }),
+			metric: of(0, func(p point) { setBuckets(p, p.Positive(), 1, ones(21)...) }),
 			want: list(
 				total("m_count", 21), bucket("1", 0), bucket("4", 1), bucket("16", 3), bucket("64", 5), bucket("256", 7), bucket("1024", 9),
 				bucket("4096", 11), bucket("16384", 13), bucket("65536", 15), bucket("262144", 17), bucket("1.048576e+06", 19),
@@ -118,10 +116,7 @@ func TestExponentialHistograms(t *testing.T) {
 			),
 		},
 		"both sides are merged when one has too many": {
-			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
-				setBuckets(p, p.Negative(), 0, ones(41)...)
-				setBuckets(p, p.Positive(), 0, 7, 8)
-			}),
+			metric: of(0, func(p point) { setBuckets(p, p.Negative(), 0, ones(41)...); setBuckets(p, p.Positive(), 0, 7, 8) }),
 			want: list(
 				total("m_count", 56), bucket("-1.7592186044416e+13", 0), bucket("-1.099511627776e+12", 1), bucket("-6.8719476736e+10", 5),
 				bucket("-4.294967296e+09", 9), bucket("-2.68435456e+08", 13), bucket("-1.6777216e+07", 17), bucket("-1.048576e+06", 21),
@@ -130,38 +125,30 @@ func TestExponentialHistograms(t *testing.T) {
 			),
 		},
 		"bounds that no double can tell apart": {
-			metric: bare(60, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Positive(), 0, 1, 2) }),
+			metric: of(60, func(p point) { setBuckets(p, p.Positive(), 0, 1, 2) }),
 			want:   list(total("m_count", 3), bucket("1", 3), bucket("+Inf", 3)),
 		},
 		"bounds that are too large for a double": {
-			metric: bare(-10, func(p pmetric.ExponentialHistogramDataPoint) {
-				setBuckets(p, p.Negative(), -1, 1, 2)
-				setBuckets(p, p.Positive(), -2, 4, 8, 16)
-			}),
+			metric: of(-10, func(p point) { setBuckets(p, p.Negative(), -1, 1, 2); setBuckets(p, p.Positive(), -2, 4, 8, 16) }),
 			want: list(
 				total("m_count", 31), bucket("-1", 2), bucket("-"+smallest, 3), bucket("0", 3), bucket(smallest, 7), bucket("1", 15),
 				bucket("+Inf", 31),
 			),
 		},
 		"any scale and offset": {
-			metric: bare(math.MinInt32, func(p pmetric.ExponentialHistogramDataPoint) {
+			metric: of(math.MinInt32, func(p point) {
 				setBuckets(p, p.Negative(), math.MinInt32, 1)
 				setBuckets(p, p.Positive(), math.MaxInt32, 2)
 			}),
 			want: list(total("m_count", 3), bucket("0", 1), bucket("+Inf", 3)),
 		},
 		"the finest scale there is": {
-			metric: bare(math.MaxInt32, func(p pmetric.ExponentialHistogramDataPoint) {
-				setBuckets(p, p.Positive(), math.MinInt32, ones(50)...)
-			}),
-			want: list(total("m_count", 50), bucket("1", 50), bucket("+Inf", 50)),
+			metric: of(math.MaxInt32, func(p point) { setBuckets(p, p.Positive(), math.MinInt32, ones(50)...) }),
+			want:   list(total("m_count", 50), bucket("1", 50), bucket("+Inf", 50)),
 		},
 		"buckets inside the zero bucket": {
-			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
-				setZeros(p, 3, 4)
-				setBuckets(p, p.Positive(), 0, 1, 2)
-			}),
-			want: list(total("m_count", 7), bucket("3", 5), bucket("4", 7), bucket("+Inf", 7)),
+			metric: of(0, func(p point) { setZeros(p, 3, 4); setBuckets(p, p.Positive(), 0, 1, 2) }),
+			want:   list(total("m_count", 7), bucket("3", 5), bucket("4", 7), bucket("+Inf", 7)),
 		},
 		"several points, the broken ones rejected": {
 			metric: func(m pmetric.Metric) {
@@ -175,15 +162,8 @@ func TestExponentialHistograms(t *testing.T) {
 			rejected: rejectedOnce(ReasonMalformed),
 		},
 		"with tags and identity": {
-			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) {
-				setZeros(p, 0, 3)
-				put(p.Attributes(), "k", "v", "instance_id", "7")
-			}),
-			want: list(
-				with(total("m_count", 3, "k", "v", "instance_id", "7"), instance7),
-				with(bucket("0", 3, "k", "v", "instance_id", "7"), instance7),
-				with(bucket("+Inf", 3, "k", "v", "instance_id", "7"), instance7),
-			),
+			metric: of(0, func(p point) { setZeros(p, 0, 3); put(p.Attributes(), "k", "v", "instance_id", "7") }),
+			want:   ofInstance7(total("m_count", 3, "k", "v"), bucket("0", 3, "k", "v"), bucket("+Inf", 3, "k", "v")),
 		},
 		"delta": {
 			metric: func(m pmetric.Metric) {
@@ -200,38 +180,23 @@ func TestExponentialHistograms(t *testing.T) {
 			},
 			want: list(total("m_count", 1), bucket("0", 1), bucket("+Inf", 1)),
 		},
-		"stale": {
-			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetFlags(stale) }),
-			rejected: rejectedOnce(ReasonStale),
-		},
+		"stale": {metric: six(func(p point) { p.SetFlags(stale) }), rejected: rejectedOnce(ReasonStale)},
 		"a sum that is no number": {
-			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetSum(math.NaN()) }),
+			metric: six(func(p point) { p.SetSum(math.NaN()) }),
 			want:   list(total("m_count", 6), bucket("1", 0), bucket("2", 1), bucket("4", 3), bucket("8", 6), bucket("+Inf", 6)),
 		},
 		"observations in no bucket": {
-			metric: of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(7) }),
+			metric: six(func(p point) { p.SetCount(7) }),
 			want:   list(total("m_count", 7), bucket("1", 0), bucket("2", 1), bucket("4", 3), bucket("8", 6), bucket("+Inf", 7)),
 		},
 		"an attribute of the bound's name": {
-			metric: bare(0, func(p pmetric.ExponentialHistogramDataPoint) { put(p.Attributes(), "le", "x") }),
+			metric: of(0, func(p point) { put(p.Attributes(), "le", "x") }),
 			want:   list(total("m_count", 0, "exported_le", "x"), bucket("+Inf", 0, "exported_le", "x")),
 		},
-		"buckets above the count": {
-			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetCount(5) }),
-			rejected: rejectedOnce(ReasonMalformed),
-		},
-		"buckets that add up past 2^64": {
-			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { setBuckets(p, p.Negative(), 0, math.MaxUint64) }),
-			rejected: rejectedOnce(ReasonMalformed),
-		},
-		"a negative threshold": {
-			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetZeroThreshold(-1) }),
-			rejected: rejectedOnce(ReasonMalformed),
-		},
-		"a threshold that is no number": {
-			metric:   of(0, func(p pmetric.ExponentialHistogramDataPoint) { p.SetZeroThreshold(math.NaN()) }),
-			rejected: rejectedOnce(ReasonMalformed),
-		},
+		"buckets above the count":       {metric: six(func(p point) { p.SetCount(5) }), rejected: rejectedOnce(ReasonMalformed)},
+		"buckets that add up past 2^64": {metric: six(func(p point) { setBuckets(p, p.Negative(), 0, math.MaxUint64) }), rejected: rejectedOnce(ReasonMalformed)},
+		"a negative threshold":          {metric: six(func(p point) { p.SetZeroThreshold(-1) }), rejected: rejectedOnce(ReasonMalformed)},
+		"a threshold that is no number": {metric: six(func(p point) { p.SetZeroThreshold(math.NaN()) }), rejected: rejectedOnce(ReasonMalformed)},
 	} {
 		t.Run(name, row.run)
 	}

@@ -39,7 +39,8 @@ func bucket(le string, n uint64, tags ...string) *loggregator_v2.Envelope {
 }
 
 func TestHistograms(t *testing.T) {
-	of := func(change func(pmetric.HistogramDataPoint), bounds []float64, buckets ...uint64) func(pmetric.Metric) {
+	type point = pmetric.HistogramDataPoint
+	of := func(change func(point), bounds []float64, buckets ...uint64) func(pmetric.Metric) {
 		return func(m pmetric.Metric) {
 			p := histogramPoint(m, bounds, buckets...)
 			if change != nil {
@@ -47,11 +48,11 @@ func TestHistograms(t *testing.T) {
 			}
 		}
 	}
-	count := func(n uint64) func(pmetric.HistogramDataPoint) {
-		return func(p pmetric.HistogramDataPoint) { p.SetCount(n) }
+	count := func(n uint64) func(point) {
+		return func(p point) { p.SetCount(n) }
 	}
-	sum := func(v float64) func(pmetric.HistogramDataPoint) {
-		return func(p pmetric.HistogramDataPoint) { p.SetSum(v) }
+	sum := func(v float64) func(point) {
+		return func(p point) { p.SetSum(v) }
 	}
 	for name, row := range map[string]metricRow{
 		"cumulative over buckets": {
@@ -78,7 +79,7 @@ func TestHistograms(t *testing.T) {
 			want:   list(total("m_count", math.MaxUint64), bucket("1", math.MaxUint64-1), bucket("+Inf", math.MaxUint64)),
 		},
 		"min, max, exemplars and start are not carried": {
-			metric: of(func(p pmetric.HistogramDataPoint) {
+			metric: of(func(p point) {
 				p.SetMin(1)
 				p.SetMax(2)
 				p.SetStartTimestamp(5)
@@ -87,24 +88,22 @@ func TestHistograms(t *testing.T) {
 			want: list(total("m_count", 3), bucket("+Inf", 3)),
 		},
 		"no timestamp": {
-			metric: of(func(p pmetric.HistogramDataPoint) { p.SetTimestamp(0) }, nil, 3),
+			metric: of(func(p point) { p.SetTimestamp(0) }, nil, 3),
 			want:   list(timed(total("m_count", 3), now), timed(bucket("+Inf", 3), now)),
 		},
 		"with tags and identity": {
-			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "k", "v", "instance_id", "7") }, nil, 3),
-			want: list(
-				with(total("m_count", 3, "k", "v", "instance_id", "7"), instance7), with(bucket("+Inf", 3, "k", "v", "instance_id", "7"), instance7),
-			),
+			metric: of(func(p point) { put(p.Attributes(), "k", "v", "instance_id", "7") }, nil, 3),
+			want:   ofInstance7(total("m_count", 3, "k", "v"), bucket("+Inf", 3, "k", "v")),
 		},
 		"an attribute of the bound's name": {
-			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "le", "x", "k", "v") }, []float64{1}, 3, 4),
+			metric: of(func(p point) { put(p.Attributes(), "le", "x", "k", "v") }, []float64{1}, 3, 4),
 			want: list(
 				total("m_count", 7, "k", "v", "exported_le", "x"), bucket("1", 3, "k", "v", "exported_le", "x"),
 				bucket("+Inf", 7, "k", "v", "exported_le", "x"),
 			),
 		},
 		"an attribute of the bound's name, and of what that becomes": {
-			metric: of(func(p pmetric.HistogramDataPoint) { put(p.Attributes(), "le", "x", "exported_le", "y") }, nil, 7),
+			metric: of(func(p point) { put(p.Attributes(), "le", "x", "exported_le", "y") }, nil, 7),
 			want:   list(total("m_count", 7, "exported_le", "y;x"), bucket("+Inf", 7, "exported_le", "y;x")),
 		},
 		"an infinite last bound": {
@@ -150,10 +149,7 @@ func TestHistograms(t *testing.T) {
 			},
 			want: list(total("m_count", 3), bucket("+Inf", 3)),
 		},
-		"stale": {
-			metric:   of(func(p pmetric.HistogramDataPoint) { p.SetFlags(stale) }, nil, 3),
-			rejected: rejectedOnce(ReasonStale),
-		},
+		"stale":                         {metric: of(func(p point) { p.SetFlags(stale) }, nil, 3), rejected: rejectedOnce(ReasonStale)},
 		"bounds without buckets":        {metric: of(count(3), []float64{1}), rejected: rejectedOnce(ReasonMalformed)},
 		"a bucket too few":              {metric: of(nil, []float64{1, 2}, 3, 4), rejected: rejectedOnce(ReasonMalformed)},
 		"a bucket too many":             {metric: of(nil, []float64{1}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
@@ -168,26 +164,30 @@ func TestHistograms(t *testing.T) {
 	}
 }
 
-func instance7(e *loggregator_v2.Envelope) { e.InstanceId = "7" }
+// ofInstance7 gives envelopes of metrics another instance ID.
+func ofInstance7(envelopes ...*loggregator_v2.Envelope) []*loggregator_v2.Envelope {
+	for _, e := range envelopes {
+		e.InstanceId, e.Tags["instance_id"] = "7", "7"
+	}
+	return envelopes
+}
 
 func TestHistogramNames(t *testing.T) {
 	for name, row := range map[string]struct {
-		options    func(*Options)
-		name, unit string
-		want       string // empty: rejected as malformed
+		options          func(*Options)
+		name, unit, want string
 	}{
 		"prometheus": {name: "http.server.duration", unit: "s", want: "http_server_duration_seconds"},
 		"otel":       {options: otelNames, name: "http.server.duration", unit: "s", want: "http.server.duration"},
 		// Only a number needs a name of its own.
-		"none": {want: ""},
+		"none": {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			metrics, metric := oneMetric()
 			metric.SetName(row.name)
 			metric.SetUnit(row.unit)
 			histogramPoint(metric, nil, 3).SetSum(1.5)
-			out := translateMetrics(t, options(row.options), metrics)
-			out.requireEnvelopes(
+			translateMetrics(t, options(row.options), metrics).requireEnvelopes(
 				total(row.want+"_count", 3), gauge(row.want+"_sum", row.unit, 1.5), total(row.want+"_bucket", 3, "le", "+Inf"),
 			)
 		})
@@ -196,12 +196,8 @@ func TestHistogramNames(t *testing.T) {
 
 // All envelopes of a point get the same truncated tags, so that they stay one series, and the point counts once.
 func TestHistogramTooLarge(t *testing.T) {
-	metrics, metric := oneMetric()
-	p := histogramPoint(metric, []float64{1, 2}, 3, 4, 5)
-	p.SetSum(1)
-	put(p.Attributes(), "k", strings.Repeat("v", envelope.MaxSize))
-	out := translateMetrics(t, defaults(), metrics)
-	require.Len(t, out.envelopes, 5)
+	out := item{kind: "histogram", data: scoped{record: []any{"k", strings.Repeat("v", envelope.MaxSize)}}}.translate(t)
+	require.Len(t, out.envelopes, 4)
 	for _, e := range out.envelopes {
 		assert.Equal(t, out.envelopes[0].GetTags()["k"], e.GetTags()["k"])
 	}
@@ -213,11 +209,9 @@ func TestHistogramTooLarge(t *testing.T) {
 // The last envelope of a histogram completes its item, however many buckets it has.
 func TestHistogramIsOneItem(t *testing.T) {
 	metrics, metric := oneMetric()
-	var bounds []float64
-	buckets := []uint64{1}
+	bounds, buckets := []float64{}, []uint64{1}
 	for i := range 500 {
-		bounds = append(bounds, float64(i))
-		buckets = append(buckets, 1)
+		bounds, buckets = append(bounds, float64(i)), append(buckets, 1)
 	}
 	histogramPoint(metric, bounds, buckets...)
 	out := translateMetrics(t, defaults(), metrics)

@@ -30,7 +30,8 @@ func summaryPoint(metric pmetric.Metric, count uint64, sum float64, quantiles ..
 }
 
 func TestSummaries(t *testing.T) {
-	of := func(change func(pmetric.SummaryDataPoint), quantiles ...float64) func(pmetric.Metric) {
+	type point = pmetric.SummaryDataPoint
+	of := func(change func(point), quantiles ...float64) func(pmetric.Metric) {
 		return func(m pmetric.Metric) {
 			p := summaryPoint(m, 5, 12.5, quantiles...)
 			if change != nil {
@@ -53,35 +54,24 @@ func TestSummaries(t *testing.T) {
 			metric: of(nil, 0.5, math.NaN(), 0.9, 3, 0.99, math.Inf(1)),
 			want:   list(quantile("0.9", 3), gauge("m_sum", "", 12.5), total("m_count", 5)),
 		},
-		"a negative sum": {
-			metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(-3) }),
-			want:   list(gauge("m_sum", "", -3), total("m_count", 5)),
-		},
+		"a negative sum": {metric: of(func(p point) { p.SetSum(-3) }), want: list(gauge("m_sum", "", -3), total("m_count", 5))},
 		"no timestamp": {
-			metric: of(func(p pmetric.SummaryDataPoint) { p.SetTimestamp(0) }, 0.5, 2),
+			metric: of(func(p point) { p.SetTimestamp(0) }, 0.5, 2),
 			want:   list(timed(quantile("0.5", 2), now), timed(gauge("m_sum", "", 12.5), now), timed(total("m_count", 5), now)),
 		},
 		"with tags and identity": {
-			metric: of(func(p pmetric.SummaryDataPoint) { put(p.Attributes(), "k", "v", "instance_id", "7") }, 0.5, 2),
-			want: list(
-				with(quantile("0.5", 2, "k", "v", "instance_id", "7"), instance7),
-				with(gauge("m_sum", "", 12.5, "k", "v", "instance_id", "7"), instance7),
-				with(total("m_count", 5, "k", "v", "instance_id", "7"), instance7),
-			),
+			metric: of(func(p point) { put(p.Attributes(), "k", "v", "instance_id", "7") }, 0.5, 2),
+			want:   ofInstance7(quantile("0.5", 2, "k", "v"), gauge("m_sum", "", 12.5, "k", "v"), total("m_count", 5, "k", "v")),
 		},
 		"an attribute of the quantile's name": {
-			metric: of(func(p pmetric.SummaryDataPoint) { put(p.Attributes(), "quantile", "x") }, 0.5, 2),
+			metric: of(func(p point) { put(p.Attributes(), "quantile", "x") }, 0.5, 2),
 			want: list(
 				quantile("0.5", 2, "exported_quantile", "x"), gauge("m_sum", "", 12.5, "exported_quantile", "x"),
 				total("m_count", 5, "exported_quantile", "x"),
 			),
 		},
-		"a sum that is no number": {
-			metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.NaN()) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5)),
-		},
-		"a sum that is infinite": {
-			metric: of(func(p pmetric.SummaryDataPoint) { p.SetSum(math.Inf(1)) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5)),
-		},
+		"a sum that is no number": {metric: of(func(p point) { p.SetSum(math.NaN()) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5))},
+		"a sum that is infinite":  {metric: of(func(p point) { p.SetSum(math.Inf(1)) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5))},
 		"several points, the broken ones rejected": {
 			metric: func(m pmetric.Metric) {
 				summaryPoint(m, 1, 1)
@@ -91,20 +81,17 @@ func TestSummaries(t *testing.T) {
 			want:     list(gauge("m_sum", "", 1), total("m_count", 1), gauge("m_sum", "", 3), total("m_count", 3)),
 			rejected: rejectedOnce(ReasonMalformed),
 		},
-		"stale": {
-			metric:   of(func(p pmetric.SummaryDataPoint) { p.SetFlags(stale) }, 0.5, 2),
-			rejected: rejectedOnce(ReasonStale),
-		},
+		"stale":                        {metric: of(func(p point) { p.SetFlags(stale) }, 0.5, 2), rejected: rejectedOnce(ReasonStale)},
 		"a quantile below zero":        {metric: of(nil, -0.5, 1), rejected: rejectedOnce(ReasonMalformed)},
 		"a quantile that is no number": {metric: of(nil, math.NaN(), 1), rejected: rejectedOnce(ReasonMalformed)},
+		"without a name": {
+			metric: func(m pmetric.Metric) {
+				m.SetName("")
+				summaryPoint(m, 1, 1, 0.5, 1)
+			},
+			rejected: rejectedOnce(ReasonMalformed),
+		},
 	} {
 		t.Run(name, row.run)
 	}
-}
-
-func TestSummaryWithoutAName(t *testing.T) {
-	metrics, metric := oneMetric()
-	metric.SetName("")
-	summaryPoint(metric, 1, 1, 0.5, 1)
-	translateMetrics(t, defaults(), metrics).requireRejected(rejectedOnce(ReasonMalformed))
 }
