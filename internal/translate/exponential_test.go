@@ -99,10 +99,7 @@ func TestExponentialHistograms(t *testing.T) {
 			metric: of(0, func(p point) { setZeros(p, 0.125, 4) }),
 			want:   list(total("m_count", 4), bucket("0.125", 4), bucket("+Inf", 4)),
 		},
-		"nothing observed": {
-			metric: of(3, func(point) {}),
-			want:   list(total("m_count", 0), bucket("+Inf", 0)),
-		},
+		"nothing observed": {metric: of(3, func(point) {}), want: list(total("m_count", 0), bucket("+Inf", 0))},
 		"empty buckets at the ends, and one between": {
 			metric: of(0, func(p point) { setBuckets(p, p.Positive(), -1, 0, 1, 0, 2, 0, 0) }),
 			want:   list(total("m_count", 3), bucket("1", 0), bucket("2", 1), bucket("4", 1), bucket("8", 3), bucket("+Inf", 3)),

@@ -4,7 +4,9 @@
 package translate
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +112,23 @@ func metricOf(metrics pmetric.Metrics) pmetric.Metric {
 }
 
 func TestIdentity(t *testing.T) {
+	// both returns attributes of a source and an instance.
+	both := func(sourceKey string, source any, instanceKey string, instance any) []any {
+		return []any{sourceKey, source, instanceKey, instance}
+	}
+	// ids, app, system and service return those of the forwarder agent and of three conventions.
+	ids := func(source, instance string) []any { return both("source_id", source, "instance_id", instance) }
+	app := func(source, instance string) []any {
+		return both("cloudfoundry.app.id", source, "cloudfoundry.app.instance.id", instance)
+	}
+	system := func(source, instance string) []any {
+		return both("cloudfoundry.system.id", source, "cloudfoundry.system.instance.id", instance)
+	}
+	receiver := func(source, instance string) []any {
+		return both("org.cloudfoundry.source_id", source, "org.cloudfoundry.instance_id", instance)
+	}
+	service := func(source, instance any) []any { return both("service.name", source, "service.instance.id", instance) }
+	tooLongSource, tooLongInstance := strings.Repeat("s", 49), strings.Repeat("i", 37)
 	for name, row := range map[string]struct {
 		options          func(*Options)
 		data             scoped
@@ -117,144 +136,83 @@ func TestIdentity(t *testing.T) {
 	}{
 		"nothing": {},
 		"default": {
-			options: func(o *Options) { o.SourceID.Default, o.InstanceID.Default = "platform", "7" },
-			source:  "platform", instance: "7",
+			options: func(o *Options) { o.SourceID.Default, o.InstanceID.Default = "platform", "7" }, source: "platform", instance: "7",
 		},
-		"no default for the instance": {
-			options:  func(o *Options) { o.InstanceID.Default = "" },
-			instance: "none",
-		},
+		"no default for the instance": {options: func(o *Options) { o.InstanceID.Default = "" }, instance: "none"},
 		"forced, whatever the data says": {
 			options: func(o *Options) { o.SourceID.Value, o.InstanceID.Value = "forced", "9" },
-			data: scoped{
-				resource: []any{"cloudfoundry.app.id", "app", "cloudfoundry.app.instance.id", "1"},
-				scope:    []any{"source_id", "app", "instance_id", "1"},
-				record:   []any{"source_id", "app", "instance_id", "1"},
-			},
-			source: "forced", instance: "9",
+			data:    scoped{resource: app("app", "1"), scope: ids("app", "1"), record: ids("app", "1")},
+			source:  "forced", instance: "9",
 		},
-		"app":                  {data: scoped{resource: []any{"cloudfoundry.app.id", "x", "cloudfoundry.app.instance.id", "1"}}, source: "x", instance: "1"},
-		"system":               {data: scoped{resource: []any{"cloudfoundry.system.id", "x", "cloudfoundry.system.instance.id", "1"}}, source: "x", instance: "1"},
-		"cloudfoundryreceiver": {data: scoped{resource: []any{"org.cloudfoundry.source_id", "x", "org.cloudfoundry.instance_id", "1"}}, source: "x", instance: "1"},
-		"forwarder agent":      {data: scoped{record: []any{"source_id", "x", "instance_id", "1"}}, source: "x", instance: "1"},
-		"service":              {data: scoped{resource: []any{"service.name", "x", "service.instance.id", "1"}}, source: "x", instance: "1"},
+		"app":                  {data: scoped{resource: app("x", "1")}, source: "x", instance: "1"},
+		"system":               {data: scoped{resource: system("x", "1")}, source: "x", instance: "1"},
+		"cloudfoundryreceiver": {data: scoped{resource: receiver("x", "1")}, source: "x", instance: "1"},
+		"forwarder agent":      {data: scoped{record: ids("x", "1")}, source: "x", instance: "1"},
+		"service":              {data: scoped{resource: service("x", "1")}, source: "x", instance: "1"},
 		"attributes in their order": {
-			data: scoped{resource: []any{
-				"service.name", "5", "source_id", "4", "org.cloudfoundry.source_id", "3", "cloudfoundry.system.id", "2", "cloudfoundry.app.id", "1",
-				"service.instance.id", "5", "instance_id", "4", "org.cloudfoundry.instance_id", "3", "cloudfoundry.system.instance.id", "2",
-				"cloudfoundry.app.instance.id", "1",
-			}},
+			data: scoped{resource: slices.Concat(
+				service("5", "5"), ids("4", "4"), receiver("3", "3"), system("2", "2"), app("1", "1"),
+			)},
 			source: "1", instance: "1",
 		},
 		"the second when there is no first": {
-			data: scoped{resource: []any{
-				"service.name", "5", "source_id", "4", "org.cloudfoundry.source_id", "3", "cloudfoundry.system.id", "2",
-				"service.instance.id", "5", "instance_id", "4", "org.cloudfoundry.instance_id", "3", "cloudfoundry.system.instance.id", "2",
-			}},
+			data:   scoped{resource: slices.Concat(service("5", "5"), ids("4", "4"), receiver("3", "3"), system("2", "2"))},
 			source: "2", instance: "2",
 		},
 		"record before scope before resource": {
-			data: scoped{
-				resource: []any{"source_id", "resource", "instance_id", "3"},
-				scope:    []any{"source_id", "scope", "instance_id", "2"},
-				record:   []any{"source_id", "record", "instance_id", "1"},
-			},
+			data:   scoped{resource: ids("resource", "3"), scope: ids("scope", "2"), record: ids("record", "1")},
 			source: "record", instance: "1",
 		},
 		"scope before resource": {
-			data: scoped{
-				resource: []any{"source_id", "resource", "instance_id", "3"},
-				scope:    []any{"source_id", "scope", "instance_id", "2"},
-			},
-			source: "scope", instance: "2",
+			data: scoped{resource: ids("resource", "3"), scope: ids("scope", "2")}, source: "scope", instance: "2",
 		},
 		"an earlier attribute of the resource before a later one of the record": {
-			data: scoped{
-				resource: []any{"cloudfoundry.app.id", "app", "cloudfoundry.app.instance.id", "3"},
-				record:   []any{"service.name", "service", "service.instance.id", "1"},
-			},
-			source: "app", instance: "3",
+			data: scoped{resource: app("app", "3"), record: service("service", "1")}, source: "app", instance: "3",
 		},
 		"an earlier attribute of the record before a later one of the resource": {
-			data: scoped{
-				resource: []any{"service.name", "service", "service.instance.id", "3"},
-				record:   []any{"cloudfoundry.app.id", "app", "cloudfoundry.app.instance.id", "1"},
-			},
-			source: "app", instance: "1",
+			data: scoped{resource: service("service", "3"), record: app("app", "1")}, source: "app", instance: "1",
 		},
 		"an earlier attribute of the scope before a later one of the record": {
-			data: scoped{
-				scope:  []any{"cloudfoundry.system.id", "system", "cloudfoundry.system.instance.id", "2"},
-				record: []any{"source_id", "source", "instance_id", "1"},
-			},
-			source: "system", instance: "2",
+			data: scoped{scope: system("system", "2"), record: ids("source", "1")}, source: "system", instance: "2",
 		},
 		"empty ones are passed over": {
-			data: scoped{
-				resource: []any{"cloudfoundry.app.id", "", "source_id", "x", "cloudfoundry.app.instance.id", "", "instance_id", "1"},
-				scope:    []any{"source_id", "", "instance_id", ""},
-				record:   []any{"source_id", "", "instance_id", ""},
-			},
+			data:   scoped{resource: slices.Concat(app("", ""), ids("x", "1")), scope: ids("", ""), record: ids("", "")},
 			source: "x", instance: "1",
 		},
-		"only empty ones": {
-			data: scoped{resource: []any{"service.name", "", "service.instance.id", nil}},
-		},
-		"values that are no strings": {
-			data:   scoped{resource: []any{"service.name", true, "service.instance.id", int64(12)}},
-			source: "true", instance: "12",
-		},
+		"only empty ones":            {data: scoped{resource: service("", nil)}},
+		"values that are no strings": {data: scoped{resource: service(true, int64(12))}, source: "true", instance: "12"},
 		"other attributes": {
 			options: func(o *Options) {
 				o.SourceID.Attributes, o.InstanceID.Attributes = []string{"k8s.pod.name"}, []string{"k8s.pod.uid"}
 			},
-			data: scoped{
-				resource: []any{"k8s.pod.name", "pod", "k8s.pod.uid", "u"},
-				record:   []any{"service.name", "x", "service.instance.id", "1"},
-			},
+			data:   scoped{resource: both("k8s.pod.name", "pod", "k8s.pod.uid", "u"), record: service("x", "1")},
 			source: "pod", instance: "u",
 		},
 		"no attributes at all": {
 			options: func(o *Options) { o.SourceID.Attributes, o.InstanceID.Attributes = nil, nil },
-			data:    scoped{resource: []any{"service.name", "x", "service.instance.id", "1"}},
+			data:    scoped{resource: service("x", "1")},
 		},
 		"as long as it may be": {
-			data: scoped{resource: []any{
-				"service.name", strings.Repeat("s", 48), "service.instance.id", strings.Repeat("i", 36),
-			}},
-			source: strings.Repeat("s", 48), instance: strings.Repeat("i", 36),
+			data: scoped{resource: service(tooLongSource[1:], tooLongInstance[1:])}, source: tooLongSource[1:], instance: tooLongInstance[1:],
 		},
 		"too long": {
-			data: scoped{resource: []any{
-				"service.name", strings.Repeat("s", 49), "service.instance.id", strings.Repeat("i", 37),
-			}},
-			source: strings.Repeat("s", 48), instance: strings.Repeat("i", 36),
+			data: scoped{resource: service(tooLongSource, tooLongInstance)}, source: tooLongSource[1:], instance: tooLongInstance[1:],
 		},
 		"too long in the configuration": {
-			options: func(o *Options) {
-				o.SourceID.Value, o.InstanceID.Default = strings.Repeat("s", 49), strings.Repeat("i", 37)
-			},
-			source: strings.Repeat("s", 48), instance: strings.Repeat("i", 36),
+			options: func(o *Options) { o.SourceID.Value, o.InstanceID.Default = tooLongSource, tooLongInstance },
+			source:  tooLongSource[1:], instance: tooLongInstance[1:],
 		},
 		"characters that are not printable ASCII": {
-			data:   scoped{resource: []any{"service.name", "a b\tc\x00é世\x7f~!", "service.instance.id", "\xff1\xe4\xb8\n"}},
-			source: "a_b_c____~!", instance: "_1___",
+			data: scoped{resource: service("a b\tc\x00é世\x7f~!", "\xff1\xe4\xb8\n")}, source: "a_b_c____~!", instance: "_1___",
 		},
 		"characters in the configuration": {
-			options: func(o *Options) { o.SourceID.Default, o.InstanceID.Value = "mein Stück", "ä" },
-			source:  "mein_St_ck", instance: "_",
+			options: func(o *Options) { o.SourceID.Default, o.InstanceID.Value = "mein Stück", "ä" }, source: "mein_St_ck", instance: "_",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := options(row.options)
-			source, instance := row.source, row.instance
-			if source == "" {
-				source = "otelcol"
-			}
-			switch instance {
-			case "":
-				instance = "0"
-			case "none":
+			source, instance := cmp.Or(row.source, "otelcol"), cmp.Or(row.instance, "0")
+			if instance == "none" {
 				instance = ""
 			}
 			for signal, out := range map[string]*recorder{

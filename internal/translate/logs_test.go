@@ -202,8 +202,7 @@ func TestLogIDs(t *testing.T) {
 			want:   stdout("hello", "trace_id", traceID, "span_id", spanID),
 		},
 		"attributes where there are none": {
-			record: hello(attributes("trace_id", "x", "span_id", "y")),
-			want:   stdout("hello", "trace_id", "x", "span_id", "y"),
+			record: hello(attributes("trace_id", "x", "span_id", "y")), want: stdout("hello", "trace_id", "x", "span_id", "y"),
 		},
 	} {
 		t.Run(name, row.run)

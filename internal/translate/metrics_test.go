@@ -293,12 +293,10 @@ func TestInstanceIDTag(t *testing.T) {
 			tags: []string{"instance_id", "7", "service_instance_id", "7"},
 		},
 		"of the attribute that is no tag": {
-			data: scoped{record: []any{"instance_id", "7"}}, instance: "7",
-			tags: []string{"instance_id", "7"},
+			data: scoped{record: []any{"instance_id", "7"}}, instance: "7", tags: []string{"instance_id", "7"},
 		},
 		"of the attribute of the semantic conventions": {
-			data: scoped{resource: []any{"cloudfoundry.app.instance.id", "7"}}, instance: "7",
-			tags: []string{"instance_id", "7"},
+			data: scoped{resource: []any{"cloudfoundry.app.instance.id", "7"}}, instance: "7", tags: []string{"instance_id", "7"},
 		},
 		"as it is in the envelope": {
 			data: scoped{record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}}, instance: "__" + strings.Repeat("i", 34),
@@ -324,13 +322,6 @@ func TestInstanceIDTag(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Logs and spans have the instance ID as a field only.
-func TestNoInstanceIDTagElsewhere(t *testing.T) {
-	data := scoped{resource: []any{"instance_id", "7"}}
-	requireTags(t, []string{"source_type", "OTEL"}, translateLogs(t, defaults(), data.logs()))
-	requireTags(t, nil, translateTraces(t, defaults(), data.traces()))
 }
 
 func TestGaugeGroups(t *testing.T) {
@@ -379,8 +370,7 @@ func TestGaugeGroups(t *testing.T) {
 			want:   list(also(gauge("a", "", 1, "k", "v"), "c", "", 3), also(gauge("b", "", 2, "k", "w"), "d", "", 4)),
 		},
 		"not with other tags": {
-			gauges: []in{{"a", 1, kv}, {"b", 2, kw}},
-			want:   list(gauge("a", "", 1, "k", "v"), gauge("b", "", 2, "k", "w")),
+			gauges: []in{{"a", 1, kv}, {"b", 2, kw}}, want: list(gauge("a", "", 1, "k", "v"), gauge("b", "", 2, "k", "w")),
 		},
 		"not at another time": {
 			gauges: []in{{"a", 1, nil}, {"b", 2, nil}},
@@ -404,8 +394,7 @@ func TestGaugeGroups(t *testing.T) {
 			want:   list(gauge("a", "", 1), also(gauge("a", "", 2), "b", "", 3), gauge("a", "", 4)),
 		},
 		"not of names that become the same": {
-			gauges: []in{{"a.b", 1, nil}, {"a_b", 2, nil}},
-			want:   list(gauge("a_b", "", 1), gauge("a_b", "", 2)),
+			gauges: []in{{"a.b", 1, nil}, {"a_b", 2, nil}}, want: list(gauge("a_b", "", 1), gauge("a_b", "", 2)),
 		},
 		"not of names that are the same once mended": {
 			options: otelNames,
@@ -413,8 +402,7 @@ func TestGaugeGroups(t *testing.T) {
 			want:    list(gauge("a\uFFFD", "", 1), gauge("a\uFFFD", "", 2)),
 		},
 		"a point that is rejected leaves the others": {
-			gauges: []in{{"a", 1, nil}, {"b", math.NaN(), nil}, {"c", 3, nil}},
-			want:   list(also(gauge("a", "", 1), "c", "", 3)),
+			gauges: []in{{"a", 1, nil}, {"b", math.NaN(), nil}, {"c", 3, nil}}, want: list(also(gauge("a", "", 1), "c", "", 3)),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
@@ -150,7 +149,7 @@ func (s signal[D]) reusePlans(t *testing.T, empty func() D, itemsOf func(D) []it
 	assert.Greater(t, envelopes, 400)
 }
 
-// Plans of a few lists of keys are cached. Items with a cached plan allocate nothing.
+// Plans of a few lists of keys are cached.
 func TestPlanCache(t *testing.T) {
 	cached := func(change func(i int, r plog.LogRecord)) int {
 		logs := plog.NewLogs()
@@ -169,27 +168,16 @@ func TestPlanCache(t *testing.T) {
 	assert.Equal(t, 5, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i%5), "") }), "a few lists of keys")
 	assert.Equal(t, cachedPlans, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i), "") }), "each of its own")
 	assert.Zero(t, cached(func(_ int, r plog.LogRecord) { put(r.Attributes(), manyAttributes(cachedPlanAttributes)...) }), "too many")
-
-	logs := plog.NewLogs()
-	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
-	for i := range 1000 {
-		r := records.AppendEmpty()
-		r.Body().SetStr("hello")
-		r.SetTraceID(pcommon.TraceID{1})
-		r.SetSeverityNumber(plog.SeverityNumberInfo)
-		r.Attributes().PutInt("a", int64(i))
-	}
-	translator := NewLogs(defaults())
-	allocations := testing.AllocsPerRun(10, func() { translator.Translate(logs)(discard) })
-	require.Zero(t, allocations)
 }
 
-// Small batches, each with its own resource, allocate nothing either.
+// Small batches, each with its own resource, allocate nothing.
 func TestSmallBatchAllocations(t *testing.T) {
-	data := scoped{resource: manyAttributes(10), record: manyAttributes(10)}
+	data := scoped{resource: manyAttributes(10), record: append(manyAttributes(10), "int", int64(1))}
 	logs, metrics, traces := data.logs(), data.metrics(), data.traces()
-	metric := metricOf(metrics)
-	point(monotonic(metric).DataPoints(), data.record...).SetIntValue(1)
+	recordOf(logs).SetTraceID(pcommon.TraceID{1})
+	recordOf(logs).SetSeverityNumber(plog.SeverityNumberInfo)
+	itemsOfLogs(logs)[0].repeat(0) // With a cached plan.
+	point(asCounter(metricOf(metrics)), data.record...).SetIntValue(1)
 	l, p, s := NewLogs(defaults()), NewMetrics(defaults()), NewTraces(defaults())
 	assert.Zero(t, testing.AllocsPerRun(100, func() { l.Translate(logs)(discard) }), "logs")
 	assert.Zero(t, testing.AllocsPerRun(100, func() { p.Translate(metrics)(discard) }), "metrics")

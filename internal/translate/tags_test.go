@@ -5,8 +5,8 @@ package translate
 
 import (
 	"fmt"
-	"hash/fnv"
 	"math"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -16,7 +16,6 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/pdata/pcommon"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
@@ -96,12 +95,10 @@ func TestTagsOfScopes(t *testing.T) {
 			want: []string{"a", "record", "b", "scope", "c", "resource"},
 		},
 		"an empty value wins too": {
-			data: scoped{resource: []any{"a", "resource"}, record: []any{"a", ""}},
-			want: []string{"a", ""},
+			data: scoped{resource: []any{"a", "resource"}, record: []any{"a", ""}}, want: []string{"a", ""},
 		},
 		"scope name and version": {
-			scope: "lib", version: "1.2",
-			want: []string{"otel_scope_name", "lib", "otel_scope_version", "1.2"},
+			scope: "lib", version: "1.2", want: []string{"otel_scope_name", "lib", "otel_scope_version", "1.2"},
 		},
 		"only a scope name":    {scope: "lib", want: []string{"otel_scope_name", "lib"}},
 		"only a scope version": {version: "1.2", want: []string{"otel_scope_version", "1.2"}},
@@ -214,9 +211,6 @@ func TestCloudFoundryTagKeys(t *testing.T) {
 }
 
 func TestMetricTagKeys(t *testing.T) {
-	long := "http.request.header.content_length"
-	hash := fnv.New32a()
-	_, _ = hash.Write([]byte("http_request_header_content_length"))
 	for name, row := range map[string]struct {
 		options func(*Options)
 		key     string
@@ -231,7 +225,7 @@ func TestMetricTagKeys(t *testing.T) {
 		"renamed":                              {key: "cloudfoundry.app.id", want: "app_id"},
 		"a letter that is not ASCII":           {key: "größe", want: "gr__e"},
 		"a letter that is not ASCII, not safe": {options: unsafeKeys, key: "größe.x", want: "gr__e_x"},
-		"a long one, hashed as a label":        {key: long, want: fmt.Sprintf("http_request_header_con_%08x", hash.Sum32())},
+		"a long one, hashed as a label":        {key: "http.request.header.content_length", want: "http_request_header_con_" + fnv1a("http_request_header_content_length")},
 		"as it is":                             {options: otelNames, key: "http.method", want: "http.method"},
 		"as it is, but safe":                   {options: otelNames, key: "http method", want: "http_method"},
 	} {
@@ -246,8 +240,9 @@ func unsafeKeys(o *Options) { o.SyslogSafe = false }
 
 func otelNames(o *Options) { o.PrometheusNames = false }
 
-func TestTagKeysStayNamesInLogsAndTraces(t *testing.T) {
-	data := scoped{record: []any{"http.method", "x"}}
+// Only metrics have labels, and the instance ID as a tag.
+func TestTagsOfLogsAndTraces(t *testing.T) {
+	data := scoped{resource: []any{"instance_id", "7"}, record: []any{"http.method", "x"}}
 	requireTags(t, []string{"http.method", "x", "source_type", "OTEL"}, translateLogs(t, defaults(), data.logs()))
 	requireTags(t, []string{"http.method", "x"}, translateTraces(t, defaults(), data.traces()))
 }
@@ -294,8 +289,7 @@ func TestSyslogUnsafeKeys(t *testing.T) {
 		"renamed":       {data: scoped{record: []any{"cloudfoundry.app.id", "x"}}, want: []string{"app_id", "x"}},
 		"not UTF-8":     {data: scoped{record: []any{"a\xff", "x"}}, want: []string{"a\uFFFD", "x"}},
 		"not UTF-8, and the same once mended": {
-			data: scoped{resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}},
-			want: []string{"a\uFFFD", "record"},
+			data: scoped{resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}}, want: []string{"a\uFFFD", "record"},
 		},
 		"not UTF-8, and the same once mended, in one scope": {
 			data: scoped{record: []any{"a\xfe", "first in byte order", "a\xff", "second"}},
@@ -312,24 +306,19 @@ func TestSyslogUnsafeKeys(t *testing.T) {
 func TestTagKeyCollisions(t *testing.T) {
 	for name, row := range map[string]tagRow{
 		"record over resource": {
-			data: scoped{resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}},
-			want: []string{"a_b", "record"},
+			data: scoped{resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}}, want: []string{"a_b", "record"},
 		},
 		"record over resource, against the byte order": {
-			data: scoped{resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}},
-			want: []string{"a_b", "scope"},
+			data: scoped{resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}}, want: []string{"a_b", "scope"},
 		},
 		"first in byte order": {
-			data: scoped{record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}},
-			want: []string{"a_b", "space"},
+			data: scoped{record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}}, want: []string{"a_b", "space"},
 		},
 		"first in byte order, last in the data": {
-			data: scoped{record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}},
-			want: []string{"a_b", "space"},
+			data: scoped{record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}}, want: []string{"a_b", "space"},
 		},
 		"first in byte order on the resource": {
-			data: scoped{resource: []any{"a_b", "underscore", "a b", "space"}},
-			want: []string{"a_b", "space"},
+			data: scoped{resource: []any{"a_b", "underscore", "a b", "space"}}, want: []string{"a_b", "space"},
 		},
 		"by renaming: the order of the original keys": {
 			data: scoped{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"}},
@@ -358,26 +347,19 @@ func TestTagKeyCollisions(t *testing.T) {
 			data: scoped{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}},
 			want: []string{"a_b", "dash;dot;underscore"},
 		},
-		"joined on the resource": {
-			data: scoped{resource: []any{"a_b", "x", "a.b", "a"}},
-			want: []string{"a_b", "a;x"},
-		},
+		"joined on the resource": {data: scoped{resource: []any{"a_b", "x", "a.b", "a"}}, want: []string{"a_b", "a;x"}},
 		"several at once": {
 			data: scoped{record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"}},
 			want: []string{"a_b", "1;4", "c_d", "2;5", "e", "3"},
 		},
 		"joined after renaming": {
-			data: scoped{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}},
-			want: []string{"app_id", "plain;cf"},
+			data: scoped{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}}, want: []string{"app_id", "plain;cf"},
 		},
 		"joined with what became an exported key": {
 			data: scoped{record: []any{"instance.id", "dot", "exported.instance.id", "exported"}},
 			want: []string{"exported_instance_id", "exported;dot"},
 		},
-		"joined, an empty value": {
-			data: scoped{record: []any{"a.b", "", "a_b", "x"}},
-			want: []string{"a_b", ";x"},
-		},
+		"joined, an empty value": {data: scoped{record: []any{"a.b", "", "a_b", "x"}}, want: []string{"a_b", ";x"}},
 		"joined among many": {
 			data: scoped{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
 			want: append([]string{"a_b", "space;underscore"}, manyTags(20)...),
@@ -409,13 +391,18 @@ func manyTags(n int) []string {
 	return tags
 }
 
-// A full cache does not change how keys are made.
-func TestKeyCacheFull(t *testing.T) {
+// A full cache does not change how keys are made. Long keys are not cached: there may be ever new ones.
+func TestKeyCache(t *testing.T) {
 	traces := NewTraces(defaults())
+	translate := func(key string) map[string]string {
+		return recordAll(t, traces.Translate(scoped{record: []any{key, "x", "short", "x"}}.traces())).envelopes[0].GetTags()
+	}
+	for i := range 100 {
+		translate(strings.Repeat("k", 1000) + strconv.Itoa(i))
+	}
+	require.Len(t, traces.keys.made, 1, "long keys")
 	for i := range cachedKeys + 10 {
-		key := fmt.Sprintf("k %d", i)
-		out := recordAll(t, traces.Translate(scoped{record: []any{key, "x"}}.traces()))
-		require.Equal(t, "x", out.envelopes[0].GetTags()[fmt.Sprintf("k_%d", i)])
+		require.Equal(t, "x", translate(fmt.Sprintf("k %d", i))[fmt.Sprintf("k_%d", i)])
 	}
 	require.LessOrEqual(t, len(traces.keys.made), cachedKeys)
 }
@@ -430,8 +417,7 @@ func TestTruncate(t *testing.T) {
 		"it fits":                  {record: []any{"a", long(65 * kB)}, whole: []string{"a"}},
 		"the longest value is cut": {record: []any{"a", "short", "b", long(70 * kB), "c", long(10 * kB)}, whole: []string{"a", "c"}, cut: []string{"b"}},
 		"the longest values are cut": {
-			record: []any{"a", long(50 * kB), "b", long(60 * kB), "c", long(9 * kB)},
-			whole:  []string{"c"}, cut: []string{"a", "b"},
+			record: []any{"a", long(50 * kB), "b", long(60 * kB), "c", long(9 * kB)}, whole: []string{"c"}, cut: []string{"a", "b"},
 		},
 		"all are cut":               {record: []any{"a", long(66 * kB), "b", long(70 * kB), "c", long(80 * kB)}, cut: []string{"a", "b", "c"}},
 		"characters of two bytes":   {record: []any{"a", strings.Repeat("é", 50*kB)}, cut: []string{"a"}},
@@ -441,8 +427,7 @@ func TestTruncate(t *testing.T) {
 		"longer once it is mended":  {record: []any{"a", strings.Repeat("a\xff", 30*kB)}, cut: []string{"a"}},
 		"shorter once it is mended": {record: []any{"a", long(70*kB) + strings.Repeat("\xff", 60*kB)}, cut: []string{"a"}},
 		"mended beside a longer one": {
-			record: []any{"a", long(50*kB) + strings.Repeat("\xff", 60*kB), "b", long(60 * kB)},
-			cut:    []string{"a", "b"},
+			record: []any{"a", long(50*kB) + strings.Repeat("\xff", 60*kB), "b", long(60 * kB)}, cut: []string{"a", "b"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -485,54 +470,24 @@ func TestTruncate(t *testing.T) {
 // not affected.
 func TestScopeTagsTooLarge(t *testing.T) {
 	const n = 50_000
-	large := pcommon.NewMap()
-	for i := range 8000 {
-		large.PutEmpty(fmt.Sprint("key", i))
+	large := manyAttributes(8000)
+	logs, metrics, traces := scoped{scope: large}.logs(), scoped{resource: large}.metrics(), scoped{resource: large}.traces()
+	for _, all := range slices.Concat(itemsOfLogs(logs), itemsOfMetrics(metrics), itemsOfTraces(traces)) {
+		for range n - 1 {
+			all.repeat(0)
+		}
 	}
-	want := map[Reason]int{ReasonTooLarge: n}
-
-	logs, _ := oneLog()
-	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty()
-	large.CopyTo(records.Scope().Attributes())
-	metrics, metric := oneMetric()
-	metric.SetName("m")
-	point(metric.SetEmptyGauge().DataPoints()).SetIntValue(1)
-	points := metrics.ResourceMetrics().AppendEmpty()
-	large.CopyTo(points.Resource().Attributes())
-	metric = points.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
-	metric.SetName("m")
-	gauges := metric.SetEmptyGauge().DataPoints()
-	traces, _ := oneSpan()
-	spans := traces.ResourceSpans().AppendEmpty()
-	large.CopyTo(spans.Resource().Attributes())
-	slice := spans.ScopeSpans().AppendEmpty().Spans()
-	for range n {
-		records.LogRecords().AppendEmpty().Body().SetStr("hello")
-		gauges.AppendEmpty().SetIntValue(1)
-		slice.AppendEmpty().SetName("span")
-	}
-	recordOf(logs).Body().SetStr("hello")
+	scoped{}.logs().ResourceLogs().MoveAndAppendTo(logs.ResourceLogs())
+	scoped{}.metrics().ResourceMetrics().MoveAndAppendTo(metrics.ResourceMetrics())
+	scoped{}.traces().ResourceSpans().MoveAndAppendTo(traces.ResourceSpans())
 	for name, out := range map[string]*recorder{
 		"logs":    translateLogs(t, defaults(), logs),
 		"metrics": translateMetrics(t, defaults(), metrics),
 		"traces":  translateTraces(t, options(spanEvents), traces),
 	} {
-		require.Equal(t, want, out.rejected, name)
+		require.Equal(t, map[Reason]int{ReasonTooLarge: n}, out.rejected, name)
 		require.Len(t, out.envelopes, 1, name)
 	}
-}
-
-// Long keys are not cached: there may be ever new ones.
-func TestKeyCacheLongKeys(t *testing.T) {
-	logs := NewLogs(defaults())
-	for i := range 100 {
-		data, record := oneLog()
-		record.Body().SetStr("hello")
-		record.Attributes().PutStr(strings.Repeat("k", 1000)+fmt.Sprint(i), "v")
-		record.Attributes().PutStr("short", "v")
-		recordAll(t, logs.Translate(data))
-	}
-	require.Len(t, logs.keys.made, 1)
 }
 
 // An item is rejected when it is too large even with its tags truncated.

@@ -77,8 +77,7 @@ func TestSpans(t *testing.T) {
 		},
 		"no duration": {span: func(s ptrace.Span) { s.SetStartTimestamp(at) }, want: times(timer(), at, at, at)},
 		"end before start": {
-			span: func(s ptrace.Span) { s.SetStartTimestamp(at + ms) },
-			want: times(timer("clock_skew", "true"), at, at+ms, at+ms),
+			span: func(s ptrace.Span) { s.SetStartTimestamp(at + ms) }, want: times(timer("clock_skew", "true"), at, at+ms, at+ms),
 		},
 		"clock_skew before an attribute": {
 			span: func(s ptrace.Span) { s.SetStartTimestamp(at + 1); put(s.Attributes(), "clock_skew", "mine") },
@@ -227,9 +226,7 @@ func TestSpanEventsTooLarge(t *testing.T) {
 		"all events and an attribute": {
 			span: "span", attribute: huge, events: []string{huge, huge, huge}, want: []string{"span", "next"}, truncated: 1,
 		},
-		"the span": {
-			span: huge, events: []string{"e"}, want: []string{"e", "next"}, rejected: rejectedOnce(ReasonTooLarge),
-		},
+		"the span": {span: huge, events: []string{"e"}, want: []string{"e", "next"}, rejected: rejectedOnce(ReasonTooLarge)},
 		"all": {
 			span: huge, attribute: huge, events: []string{huge, huge, huge}, want: []string{"next"}, rejected: rejectedOnce(ReasonTooLarge),
 		},

@@ -255,20 +255,11 @@ func (s signal[D]) check(t *testing.T, opts Options, data D) *recorder {
 	return out
 }
 
-func translateLogs(t testing.TB, opts Options, logs plog.Logs) *recorder {
-	t.Helper()
-	return signalLogs.translate(t, opts, logs)
-}
-
-func translateMetrics(t testing.TB, opts Options, metrics pmetric.Metrics) *recorder {
-	t.Helper()
-	return signalMetrics.translate(t, opts, metrics)
-}
-
-func translateTraces(t testing.TB, opts Options, traces ptrace.Traces) *recorder {
-	t.Helper()
-	return signalTraces.translate(t, opts, traces)
-}
+var (
+	translateLogs    = signalLogs.translate
+	translateMetrics = signalMetrics.translate
+	translateTraces  = signalTraces.translate
+)
 
 func TestEmptyData(t *testing.T) {
 	logs, metrics, traces := plog.NewLogs(), pmetric.NewMetrics(), ptrace.NewTraces()
