@@ -4,7 +4,7 @@
 package conformance
 
 import (
-	"context"
+	"bytes"
 	"fmt"
 	"maps"
 	"math"
@@ -20,9 +20,9 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/util/annotations"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 )
 
 // sample is a point that Log Cache answers a query with.
@@ -99,31 +99,25 @@ type bucket struct {
 }
 
 // memory is a storage with one point a series. Prometheus' own has a database under it, which takes minutes to compile.
-type memory []promql.Series
-
-func (m memory) Querier(int64, int64) (storage.Querier, error) {
-	return querier{storage.NoopQuerier(), m}, nil
+func memory(all []promql.Series) storage.Queryable {
+	return &storage.MockQueryable{MockQuerier: &storage.MockQuerier{
+		SelectMockFunction: func(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+			selected := &seriesSet{SeriesSet: storage.EmptySeriesSet()}
+			for _, series := range all {
+				if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(series.Metric.Get(m.Name)) }) {
+					selected.all = append(selected.all, series)
+				}
+			}
+			return selected
+		},
+	}}
 }
 
-type querier struct {
-	storage.Querier
-	all memory
-}
-
-func (q querier) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	selected := &seriesSet{}
-	for _, series := range q.all {
-		if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(series.Metric.Get(m.Name)) }) {
-			selected.all = append(selected.all, series)
-		}
-	}
-	return selected
-}
-
-// seriesSet is at the series before the first of all.
+// seriesSet is at the series before the first of all. It has no errors.
 type seriesSet struct {
+	storage.SeriesSet
 	at  promql.Series
-	all memory
+	all []promql.Series
 }
 
 func (s *seriesSet) Next() bool {
@@ -134,9 +128,7 @@ func (s *seriesSet) Next() bool {
 	return true
 }
 
-func (s *seriesSet) At() storage.Series              { return promql.NewStorageSeries(s.at) }
-func (*seriesSet) Err() error                        { return nil }
-func (*seriesSet) Warnings() annotations.Annotations { return nil }
+func (s *seriesSet) At() storage.Series { return promql.NewStorageSeries(s.at) }
 
 // quantiles that are asked for. Of 0 Prometheus knows nothing when the lowest bucket is empty.
 var quantiles = []float64{0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1}
@@ -144,20 +136,26 @@ var quantiles = []float64{0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.
 func TestHistogramQuantile(t *testing.T) {
 	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1_000_000, Timeout: time.Minute})
 	t.Cleanup(func() { assert.NoError(t, engine.Close()) })
-	kinds := map[string]int{}
+	kinds := map[pmetric.MetricType]int{}
 	for _, g := range readGoldens(t, "metrics") {
-		kind, buckets := inputBuckets(t, g)
-		if len(g.envelopes) == 0 || kind == "" {
+		if len(g.envelopes) == 0 || !bytes.Contains(g.input, []byte("istogram")) {
+			continue
+		}
+		metrics, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics(g.input)
+		require.NoError(t, err)
+		kind, buckets, inputSums := inputHistogram(metrics)
+		if kind == pmetric.MetricTypeEmpty {
 			continue
 		}
 		t.Run(g.name, func(t *testing.T) {
-			var all memory
-			var name string
-			var bounds []float64
-			var totals []uint64
-			var count uint64
-			var sums []float64
-			var at time.Time
+			var (
+				all          []promql.Series
+				name         string
+				bounds, sums []float64
+				totals       []uint64
+				count        uint64
+				at           time.Time
+			)
 			for _, e := range g.envelopes {
 				for _, s := range samples(e) {
 					all = append(all, promql.Series{
@@ -184,7 +182,7 @@ func TestHistogramQuantile(t *testing.T) {
 			require.True(t, slices.IsSorted(totals), "totals %v", totals)
 			require.True(t, math.IsInf(bounds[len(bounds)-1], 1), "the last bound")
 			require.Equal(t, count, totals[len(totals)-1], "observations in the last bucket")
-			require.Equal(t, inputSums(t, g), sums, "the sum, if the input has one")
+			require.Equal(t, inputSums, sums, "the sum, if the input has one")
 			if len(buckets) == 0 {
 				return
 			}
@@ -192,7 +190,7 @@ func TestHistogramQuantile(t *testing.T) {
 			requireTotals(t, buckets, bounds, totals)
 
 			for _, q := range quantiles {
-				query, err := engine.NewInstantQuery(t.Context(), all, nil,
+				query, err := engine.NewInstantQuery(t.Context(), memory(all), nil,
 					fmt.Sprintf("histogram_quantile(%v, %s_bucket)", q, notInNames.ReplaceAllString(name, "_")), at.Add(time.Second))
 				require.NoError(t, err)
 				result := query.Exec(t.Context())
@@ -205,8 +203,8 @@ func TestHistogramQuantile(t *testing.T) {
 			}
 		})
 	}
-	assert.Positive(t, kinds["histogram"])
-	assert.Positive(t, kinds["exponentialHistogram"])
+	assert.Positive(t, kinds[pmetric.MetricTypeHistogram])
+	assert.Positive(t, kinds[pmetric.MetricTypeExponentialHistogram])
 }
 
 // requireTotals checks each total against the counts of the input. A bound must not lie inside of a bucket of the input, even
@@ -228,7 +226,7 @@ func requireTotals(t *testing.T, buckets []bucket, bounds []float64, totals []ui
 // requireQuantile compares an answer with what the input says. That of an ordinary histogram is known: Prometheus takes the
 // observations in a bucket to be spread evenly. Of an exponential one it has to lie in the bucket, maybe of merged ones, in
 // which the quantile of the input lies.
-func requireQuantile(t *testing.T, kind string, buckets []bucket, bounds []float64, q, got float64) {
+func requireQuantile(t *testing.T, kind pmetric.MetricType, buckets []bucket, bounds []float64, q, got float64) {
 	t.Helper()
 	total := uint64(0)
 	for _, b := range buckets {
@@ -241,7 +239,7 @@ func requireQuantile(t *testing.T, kind string, buckets []bucket, bounds []float
 	})
 	require.GreaterOrEqual(t, i, 0)
 	in := buckets[i]
-	if kind == "histogram" {
+	if kind == pmetric.MetricTypeHistogram {
 		want := in.lower + (in.upper-in.lower)*(rank-float64(below-in.count))/float64(in.count)
 		switch {
 		case math.IsInf(in.upper, 1):
@@ -262,118 +260,76 @@ func requireQuantile(t *testing.T, kind string, buckets []bucket, bounds []float
 	require.LessOrEqual(t, got, bounds[k], "quantile %v", q)
 }
 
-// inputBuckets are the buckets of the one point that the input of a case has, if that is a histogram's; from the lowest to
-// the highest.
-func inputBuckets(t *testing.T, g golden) (kind string, buckets []bucket) {
-	t.Helper()
-	var found []any
-	find(g.input, func(key string, value any) {
-		if key == "histogram" || key == "exponentialHistogram" {
-			kind = key
-			find(value, func(key string, value any) {
-				if key == "dataPoints" {
-					found = append(found, value.([]any)...)
+// inputHistogram returns the one point of a histogram that the input of a case has, if it has one: its buckets from the lowest to the
+// highest, and its sum, if that is a number.
+func inputHistogram(metrics pmetric.Metrics) (kind pmetric.MetricType, buckets []bucket, sums []float64) {
+	points := 0
+	take := func(of pmetric.MetricType, in []bucket, p interface {
+		Count() uint64
+		HasSum() bool
+		Sum() float64
+	},
+	) {
+		points++
+		kind, buckets = of, in
+		left := p.Count()
+		for _, b := range buckets {
+			left -= b.count
+		}
+		// Observations in no bucket are above all of them.
+		if last := len(buckets) - 1; last >= 0 && math.IsInf(buckets[last].upper, 1) {
+			buckets[last].count += left
+		} else if last >= 0 && left > 0 {
+			buckets = append(buckets, bucket{lower: buckets[last].upper, upper: math.Inf(1), count: left})
+		}
+		if p.HasSum() && !math.IsInf(p.Sum(), 0) && !math.IsNaN(p.Sum()) {
+			sums = append(sums, p.Sum())
+		}
+	}
+	for _, rm := range metrics.ResourceMetrics().All() {
+		for _, sm := range rm.ScopeMetrics().All() {
+			for _, m := range sm.Metrics().All() {
+				switch m.Type() {
+				case pmetric.MetricTypeHistogram:
+					for _, p := range m.Histogram().DataPoints().All() {
+						take(m.Type(), explicitBuckets(p), p)
+					}
+				case pmetric.MetricTypeExponentialHistogram:
+					for _, p := range m.ExponentialHistogram().DataPoints().All() {
+						take(m.Type(), exponentialBuckets(p), p)
+					}
 				}
-			})
-		}
-	})
-	if len(found) != 1 {
-		return "", nil
-	}
-	point := found[0].(map[string]any)
-	if kind == "histogram" {
-		bounds := append([]any{math.Inf(-1)}, list(point["explicitBounds"])...)
-		for i, n := range list(point["bucketCounts"]) {
-			b := bucket{lower: number(t, bounds[i]), upper: math.Inf(1), count: uint64(number(t, n))}
-			if i+1 < len(bounds) {
-				b.upper = number(t, bounds[i+1])
-			}
-			if !math.IsInf(b.upper, -1) { // Nothing is in that one.
-				buckets = append(buckets, b)
 			}
 		}
-		if len(buckets) > 0 {
-			buckets[len(buckets)-1].count += inNoBucket(t, point, buckets)
-		}
-		return kind, buckets
 	}
-	bound := func(index float64) float64 { return math.Pow(2, math.Ldexp(index, -int(number(t, point["scale"])))) }
-	side := func(key string) []bucket {
-		var all []bucket
-		s, _ := point[key].(map[string]any)
-		for i, n := range list(s["bucketCounts"]) {
-			index := number(t, s["offset"]) + float64(i)
-			all = append(all, bucket{lower: bound(index), upper: bound(index + 1), count: uint64(number(t, n))})
-		}
-		return all
+	if points != 1 {
+		return pmetric.MetricTypeEmpty, nil, nil
 	}
-	for _, b := range slices.Backward(side("negative")) {
-		buckets = append(buckets, bucket{lower: -b.upper, upper: -b.lower, count: b.count})
-	}
-	if n := uint64(number(t, point["zeroCount"])); n > 0 {
-		threshold := number(t, point["zeroThreshold"])
-		buckets = append(buckets, bucket{lower: -threshold, upper: threshold, count: n})
-	}
-	buckets = append(buckets, side("positive")...)
-	if n := inNoBucket(t, point, buckets); n > 0 {
-		buckets = append(buckets, bucket{lower: buckets[len(buckets)-1].upper, upper: math.Inf(1), count: n})
-	}
-	return kind, buckets
+	return kind, buckets, sums
 }
 
-// inNoBucket is how many observations of a point are in none of its buckets.
-func inNoBucket(t *testing.T, point map[string]any, buckets []bucket) uint64 {
-	t.Helper()
-	n := uint64(number(t, point["count"]))
-	for _, b := range buckets {
-		n -= b.count
-	}
-	return n
-}
-
-// inputSums is the sum of the one point that the input of a case has, if it has one that is a number.
-func inputSums(t *testing.T, g golden) (sums []float64) {
-	t.Helper()
-	find(g.input, func(key string, value any) {
-		if key != "dataPoints" {
-			return
-		}
-		for _, p := range list(value) {
-			if sum, ok := p.(map[string]any)["sum"]; ok && !math.IsInf(number(t, sum), 0) && !math.IsNaN(number(t, sum)) {
-				sums = append(sums, number(t, sum))
-			}
-		}
-	})
-	return sums
-}
-
-// find calls f with each key and value of the maps in value.
-func find(value any, f func(key string, value any)) {
-	switch value := value.(type) {
-	case map[string]any:
-		for key, v := range value {
-			f(key, v)
-			find(v, f)
-		}
-	case []any:
-		for _, v := range value {
-			find(v, f)
+func explicitBuckets(p pmetric.HistogramDataPoint) (buckets []bucket) {
+	bounds := slices.Concat([]float64{math.Inf(-1)}, p.ExplicitBounds().AsRaw(), []float64{math.Inf(1)})
+	for i, n := range p.BucketCounts().All() {
+		if !math.IsInf(bounds[i+1], -1) { // Nothing is in that one.
+			buckets = append(buckets, bucket{lower: bounds[i], upper: bounds[i+1], count: n})
 		}
 	}
+	return buckets
 }
 
-func list(value any) []any {
-	l, _ := value.([]any)
-	return l
-}
-
-// number is a number of OTLP JSON, which may be in quotes; 0 if it is not there.
-func number(t *testing.T, value any) float64 {
-	t.Helper()
-	if value == nil {
-		return 0
+func exponentialBuckets(p pmetric.ExponentialHistogramDataPoint) (buckets []bucket) {
+	bound := func(side pmetric.ExponentialHistogramDataPointBuckets, i int) float64 {
+		return math.Pow(2, math.Ldexp(float64(int(side.Offset())+i), -int(p.Scale())))
 	}
-	n, err := strconv.ParseFloat(fmt.Sprint(value), 64)
-	require.NoError(t, err)
-	return n
+	for i, n := range slices.Backward(p.Negative().BucketCounts().AsRaw()) {
+		buckets = append(buckets, bucket{lower: -bound(p.Negative(), i+1), upper: -bound(p.Negative(), i), count: n})
+	}
+	if p.ZeroCount() > 0 {
+		buckets = append(buckets, bucket{lower: -p.ZeroThreshold(), upper: p.ZeroThreshold(), count: p.ZeroCount()})
+	}
+	for i, n := range p.Positive().BucketCounts().All() {
+		buckets = append(buckets, bucket{lower: bound(p.Positive(), i), upper: bound(p.Positive(), i+1), count: n})
+	}
+	return buckets
 }
