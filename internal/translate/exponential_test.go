@@ -4,8 +4,10 @@
 package translate
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -237,13 +239,13 @@ func TestExponentialHistogramCounts(t *testing.T) {
 			if negative {
 				side = p.Negative()
 			}
-			first, last := int32(math.MaxInt32), int32(math.MinInt32)
-			for index := range counts {
-				first, last = min(first, index), max(last, index)
+			if len(counts) == 0 {
+				continue
 			}
-			var list []uint64
-			for index := first; len(counts) > 0 && index <= last; index++ {
-				list = append(list, counts[index])
+			first := slices.Min(slices.Collect(maps.Keys(counts)))
+			list := make([]uint64, slices.Max(slices.Collect(maps.Keys(counts)))-first+1)
+			for index, n := range counts {
+				list[index-first] = n
 			}
 			setBuckets(p, side, first, list...)
 		}

@@ -46,9 +46,9 @@ type roundTrip struct {
 
 // converted is OpenTelemetry data in the pieces in which it gets to the exporter.
 type converted struct {
-	logs    []plog.Logs
+	logs    plog.Logs
 	metrics []pmetric.Metrics
-	traces  []ptrace.Traces
+	traces  ptrace.Traces
 }
 
 var roundTrips = map[string]roundTrip{
@@ -326,7 +326,7 @@ func uriPath(e *loggregator_v2.Envelope) string {
 // OTLP can't have strings that are not UTF-8, nor ids of another size. Here only the envelope with such a thing is missing;
 // of the real agent, all of the batch is refused.
 func forwarderAgent(envelopes []*loggregator_v2.Envelope, batch int) converted {
-	var c converted
+	c := converted{logs: plog.NewLogs(), traces: ptrace.NewTraces()}
 	metrics := pmetric.NewMetrics().ResourceMetrics()
 	next := func(name string) pmetric.Metric {
 		if metrics.Len() == 0 || batch > 0 && metrics.At(0).ScopeMetrics().At(0).Metrics().Len() == batch {
@@ -386,10 +386,7 @@ func severityOf(log *loggregator_v2.Log) plog.SeverityNumber {
 
 // agentRecord adds a log record without a body, as the only one of its resource.
 func (c *converted) agentRecord(e *loggregator_v2.Envelope) plog.LogRecord {
-	if c.logs == nil {
-		c.logs = []plog.Logs{plog.NewLogs()}
-	}
-	r := c.logs[0].ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+	r := c.logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
 	r.SetTimestamp(pcommon.Timestamp(e.GetTimestamp()))
 	r.SetObservedTimestamp(now)
 	agentAttributes(r.Attributes(), e)
@@ -404,10 +401,7 @@ func (c *converted) agentSpan(e *loggregator_v2.Envelope, timer *loggregator_v2.
 	if !isTrace || !isSpan || peer == "Client" || !utf8.ValidString(name) {
 		return
 	}
-	if c.traces == nil {
-		c.traces = []ptrace.Traces{ptrace.NewTraces()}
-	}
-	s := c.traces[0].ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+	s := c.traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
 	s.SetTraceID(pcommon.TraceID(traceID))
 	s.SetSpanID(pcommon.SpanID(spanID))
 	s.SetName(name)
@@ -451,7 +445,7 @@ var resourceKeys = []string{
 // of its own; with tags onResource, those that have the same ones share it.
 func receiver(envelopes []*loggregator_v2.Envelope, onResource []string) converted {
 	logs, metrics := plog.NewLogs(), pmetric.NewMetrics()
-	c := converted{logs: []plog.Logs{logs}, metrics: []pmetric.Metrics{metrics}}
+	c := converted{logs: logs, metrics: []pmetric.Metrics{metrics}, traces: ptrace.NewTraces()}
 	for _, e := range envelopes {
 		all := cloneOf(e).GetTags()
 		if e.GetSourceId() != "" {
@@ -731,16 +725,11 @@ func (trip roundTrip) run(t *testing.T, envelopes []*loggregator_v2.Envelope) (g
 	t.Helper()
 	opts := options(trip.options)
 	c := trip.convert(envelopes)
-	var outs []*recorder
-	for _, logs := range c.logs {
-		outs = append(outs, translateLogs(t, opts, logs))
-	}
+	outs := []*recorder{translateLogs(t, opts, c.logs)}
 	for _, metrics := range c.metrics {
 		outs = append(outs, translateMetrics(t, opts, metrics))
 	}
-	for _, traces := range c.traces {
-		outs = append(outs, translateTraces(t, opts, traces))
-	}
+	outs = append(outs, translateTraces(t, opts, c.traces))
 	for _, out := range outs {
 		got = append(got, out.envelopes...)
 		empty += out.rejected[ReasonEmpty]

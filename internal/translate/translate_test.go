@@ -88,29 +88,24 @@ func (r *recorder) take(all iter.Seq[Envelope]) {
 	for e := range all {
 		require.LessOrEqual(r.t, e.Truncated, e.Items)
 		r.truncated += e.Truncated
-		if e.Reason == "" {
-			r.add(e.Encoded, e.Items)
+		r.open = e.Items == 0
+		if e.Reason != "" {
+			require.Positive(r.t, e.Items)
+			require.Nil(r.t, e.Encoded)
+			require.Zero(r.t, e.Truncated)
+			r.rejected[e.Reason] += e.Items
 			continue
 		}
-		require.Positive(r.t, e.Items)
-		require.Nil(r.t, e.Encoded)
-		require.Zero(r.t, e.Truncated)
-		r.rejected[e.Reason] += e.Items
-		r.open = false
+		require.GreaterOrEqual(r.t, e.Items, 0)
+		require.LessOrEqual(r.t, len(e.Encoded), envelope.MaxSize, "bytes of the envelope")
+		decoded := &loggregator_v2.Envelope{Tags: map[string]string{}}
+		require.NoError(r.t, proto.UnmarshalOptions{Merge: true}.Unmarshal(e.Encoded, decoded))
+		require.Empty(r.t, decoded.ProtoReflect().GetUnknown(), "fields that Loggregator does not have")
+		require.Equal(r.t, proto.Size(decoded), len(e.Encoded), "bytes: a key is there twice, which decoding hides: %v", decoded)
+		r.envelopes = append(r.envelopes, decoded)
+		r.encoded = append(r.encoded, bytes.Clone(e.Encoded))
+		r.items += e.Items
 	}
-}
-
-func (r *recorder) add(encoded []byte, items int) {
-	r.t.Helper()
-	e := &loggregator_v2.Envelope{}
-	require.NoError(r.t, proto.Unmarshal(encoded, e))
-	require.Empty(r.t, e.ProtoReflect().GetUnknown(), "fields that Loggregator does not have")
-	require.GreaterOrEqual(r.t, items, 0)
-	require.LessOrEqual(r.t, len(encoded), envelope.MaxSize, "bytes of the envelope")
-	r.envelopes = append(r.envelopes, e)
-	r.encoded = append(r.encoded, bytes.Clone(encoded))
-	r.items += items
-	r.open = items == 0
 }
 
 // requireItems checks that each item is in an envelope or rejected, once.
