@@ -31,14 +31,31 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
-// tagsID and its like are the SD-IDs that the syslog agent writes: 47450 is Cloud Foundry's enterprise number.
-const (
-	tagsID    = "tags@47450"
-	counterID = "counter@47450"
-	gaugeID   = "gauge@47450"
-	timerID   = "timer@47450"
-	eventID   = "event@47450"
-)
+// tagsID is the SD-ID of tags as the syslog agent writes it: 47450 is Cloud Foundry's enterprise number.
+const tagsID = "tags@47450"
+
+// parameters returns the SD-ID and the SD-PARAMs that an envelope has beside its tags: for a Gauge those of each metric, for a Log none.
+func parameters(e *loggregator_v2.Envelope) (id string, all []map[string]string) {
+	switch m := e.GetMessage().(type) {
+	case *loggregator_v2.Envelope_Counter:
+		return "counter@47450", []map[string]string{{
+			"name": m.Counter.GetName(), "total": fmt.Sprint(m.Counter.GetTotal()), "delta": fmt.Sprint(m.Counter.GetDelta()),
+		}}
+	case *loggregator_v2.Envelope_Gauge:
+		for _, name := range slices.Sorted(maps.Keys(m.Gauge.GetMetrics())) {
+			v := m.Gauge.GetMetrics()[name]
+			all = append(all, map[string]string{"name": name, "value": strconv.FormatFloat(v.GetValue(), 'g', -1, 64), "unit": v.GetUnit()})
+		}
+		return "gauge@47450", all
+	case *loggregator_v2.Envelope_Timer:
+		return "timer@47450", []map[string]string{{
+			"name": m.Timer.GetName(), "start": fmt.Sprint(m.Timer.GetStart()), "stop": fmt.Sprint(m.Timer.GetStop()),
+		}}
+	case *loggregator_v2.Envelope_Event:
+		return "event@47450", []map[string]string{{"title": m.Event.GetTitle(), "body": m.Event.GetBody()}}
+	}
+	return "", nil
+}
 
 // writeSyslog writes an envelope as the syslog agent does: a message, or one for each metric of a gauge.
 func writeSyslog(e *loggregator_v2.Envelope) ([][]byte, error) {
@@ -49,13 +66,12 @@ func writeSyslog(e *loggregator_v2.Envelope) ([][]byte, error) {
 		AppName:   e.GetSourceId(),
 		ProcessID: "[" + e.GetInstanceId() + "]",
 	}
-	var elements []rfc5424.StructuredData
-	add := func(id string, namesAndValues ...string) {
-		elements = append(elements, element(id, namesAndValues...))
+	var tags []rfc5424.StructuredData
+	if len(e.GetTags()) > 0 {
+		tags = append(tags, element(tagsID, e.GetTags()))
 	}
-	switch m := e.GetMessage().(type) {
-	case *loggregator_v2.Envelope_Log:
-		if m.Log.GetType() == loggregator_v2.Log_ERR {
+	if log := e.GetLog(); log != nil {
+		if log.GetType() == loggregator_v2.Log_ERR {
 			message.Priority = 11
 		}
 		process := strings.ToUpper(e.GetTags()["source_type"])
@@ -63,50 +79,28 @@ func writeSyslog(e *loggregator_v2.Envelope) ([][]byte, error) {
 			process += "/" + e.GetInstanceId()
 		}
 		message.ProcessID = "[" + process + "]"
-		message.Message = append(bytes.TrimSuffix(bytes.ReplaceAll(m.Log.GetPayload(), []byte{0}, nil), []byte{'\n'}), '\n')
-	case *loggregator_v2.Envelope_Counter:
-		add(counterID, "name", m.Counter.GetName(), "total", strconv.FormatUint(m.Counter.GetTotal(), 10),
-			"delta", strconv.FormatUint(m.Counter.GetDelta(), 10))
-	case *loggregator_v2.Envelope_Gauge:
-		for name, v := range m.Gauge.GetMetrics() {
-			add(gaugeID, "name", name, "value", strconv.FormatFloat(v.GetValue(), 'g', -1, 64), "unit", v.GetUnit())
-		}
-	case *loggregator_v2.Envelope_Timer:
-		add(timerID, "name", m.Timer.GetName(), "start", strconv.FormatInt(m.Timer.GetStart(), 10),
-			"stop", strconv.FormatInt(m.Timer.GetStop(), 10))
-	case *loggregator_v2.Envelope_Event:
-		add(eventID, "title", m.Event.GetTitle(), "body", m.Event.GetBody())
-	}
-	var tags []rfc5424.StructuredData
-	if len(e.GetTags()) > 0 {
-		var pairs []string
-		for _, key := range slices.Sorted(maps.Keys(e.GetTags())) {
-			pairs = append(pairs, key, e.GetTags()[key])
-		}
-		tags = []rfc5424.StructuredData{element(tagsID, pairs...)}
-	}
-	if len(elements) == 0 {
+		message.Message = append(bytes.TrimSuffix(bytes.ReplaceAll(log.GetPayload(), []byte{0}, nil), []byte{'\n'}), '\n')
 		message.StructuredData = tags
 		encoded, err := message.MarshalBinary()
 		return [][]byte{encoded}, err
 	}
-	var all [][]byte
-	for _, data := range elements {
-		message.StructuredData = append([]rfc5424.StructuredData{data}, tags...)
+	var written [][]byte
+	id, all := parameters(e)
+	for _, p := range all {
+		message.StructuredData = append([]rfc5424.StructuredData{element(id, p)}, tags...)
 		encoded, err := message.MarshalBinary()
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, append(encoded, " \n"...))
+		written = append(written, append(encoded, " \n"...))
 	}
-	return all, nil
+	return written, nil
 }
 
-// element is an SD-ELEMENT with these names and values, in turn.
-func element(id string, namesAndValues ...string) rfc5424.StructuredData {
+func element(id string, parameters map[string]string) rfc5424.StructuredData {
 	data := rfc5424.StructuredData{ID: id}
-	for pair := range slices.Chunk(namesAndValues, 2) {
-		data.Parameters = append(data.Parameters, rfc5424.SDParam{Name: pair[0], Value: pair[1]})
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		data.Parameters = append(data.Parameters, rfc5424.SDParam{Name: name, Value: parameters[name]})
 	}
 	return data
 }
@@ -257,8 +251,9 @@ var options = translate.Options{
 // requireArrived checks that what Log Cache has read is what was sent.
 func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser.SyslogMessage) {
 	t.Helper()
-	metrics := map[string]bool{}
-	for _, m := range messages {
+	id, want := parameters(e)
+	require.Len(t, messages, max(len(want), 1))
+	for i, m := range messages {
 		require.Equal(t, e.GetSourceId(), *m.Appname)
 		require.NotNil(t, m.ProcID)
 		require.Equal(t, e.GetInstanceId(), readInstanceID(m))
@@ -268,35 +263,16 @@ func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser
 			data = *m.StructuredData
 		}
 		require.Equal(t, e.GetTags(), data[tagsID])
-		switch want := e.GetMessage().(type) {
-		case *loggregator_v2.Envelope_Log:
-			payload := strings.ReplaceAll(string(want.Log.GetPayload()), "\x00", "")
+		if log := e.GetLog(); log != nil {
+			payload := strings.ReplaceAll(string(log.GetPayload()), "\x00", "")
 			require.Equal(t, strings.TrimSuffix(payload, "\n")+"\n", *m.Message)
 			require.Contains(t, *m.ProcID, "["+strings.ToUpper(e.GetTags()["source_type"])+"/")
 			priority := map[loggregator_v2.Log_Type]int{loggregator_v2.Log_OUT: 14, loggregator_v2.Log_ERR: 11}
-			require.EqualValues(t, priority[want.Log.GetType()], *m.Priority)
-		case *loggregator_v2.Envelope_Counter:
-			require.Equal(t, want.Counter.GetName(), data[counterID]["name"])
-			require.Equal(t, strconv.FormatUint(want.Counter.GetTotal(), 10), data[counterID]["total"])
-			require.Equal(t, strconv.FormatUint(want.Counter.GetDelta(), 10), data[counterID]["delta"])
-		case *loggregator_v2.Envelope_Gauge:
-			metric := want.Gauge.GetMetrics()[data[gaugeID]["name"]]
-			require.NotNil(t, metric, "a metric named %q", data[gaugeID]["name"])
-			value, err := strconv.ParseFloat(data[gaugeID]["value"], 64)
-			require.NoError(t, err)
-			require.Equal(t, metric.GetValue(), value)
-			require.Equal(t, metric.GetUnit(), data[gaugeID]["unit"])
-			metrics[data[gaugeID]["name"]] = true
-		case *loggregator_v2.Envelope_Timer:
-			require.Equal(t, want.Timer.GetName(), data[timerID]["name"])
-			require.Equal(t, strconv.FormatInt(want.Timer.GetStart(), 10), data[timerID]["start"])
-			require.Equal(t, strconv.FormatInt(want.Timer.GetStop(), 10), data[timerID]["stop"])
-		case *loggregator_v2.Envelope_Event:
-			require.Equal(t, want.Event.GetTitle(), data[eventID]["title"])
-			require.Equal(t, want.Event.GetBody(), data[eventID]["body"])
+			require.EqualValues(t, priority[log.GetType()], *m.Priority)
+			continue
 		}
+		require.Equal(t, want[i], data[id])
 	}
-	require.Len(t, metrics, len(e.GetGauge().GetMetrics()), "metrics of the gauge")
 }
 
 // Syslog loses what the mapping avoids.
@@ -305,21 +281,19 @@ func TestSyslogLoss(t *testing.T) {
 		change  func(*loggregator_v2.Envelope)
 		arrives bool
 	}{
-		"as it is":                {change: func(*loggregator_v2.Envelope) {}, arrives: true},
-		"a key of 32 bytes":       {change: key(strings.Repeat("k", 32)), arrives: true},
-		"a key of 33 bytes":       {change: key(strings.Repeat("k", 33))},
-		"an empty key":            {change: key("")},
-		"a space in a key":        {change: key("a b")},
-		"a ] in a key":            {change: key("a]")},
-		"a = in a key":            {change: key("a=")},
-		`a " in a key`:            {change: key(`a"`)},
-		"a key that is not ASCII": {change: key("größe")},
-		"a value that is not UTF-8": {change: func(e *loggregator_v2.Envelope) {
-			e.Tags["k"] = "\xff"
-		}},
-		"values with all that has to be escaped": {change: func(e *loggregator_v2.Envelope) {
-			e.Tags["k"] = "a\"b]c\\d\n\x00"
-		}, arrives: true},
+		"as it is":                  {change: func(*loggregator_v2.Envelope) {}, arrives: true},
+		"a key of 32 bytes":         {change: key(strings.Repeat("k", 32)), arrives: true},
+		"a key of 33 bytes":         {change: key(strings.Repeat("k", 33))},
+		"an empty key":              {change: key("")},
+		"a space in a key":          {change: key("a b")},
+		"a ] in a key":              {change: key("a]")},
+		"a = in a key":              {change: key("a=")},
+		`a " in a key`:              {change: key(`a"`)},
+		"a key that is not ASCII":   {change: key("größe")},
+		"a value that is not UTF-8": {change: func(e *loggregator_v2.Envelope) { e.Tags["k"] = "\xff" }},
+		"values with all that has to be escaped": {
+			change: func(e *loggregator_v2.Envelope) { e.Tags["k"] = "a\"b]c\\d\n\x00" }, arrives: true,
+		},
 		"an empty source ID":              {change: func(e *loggregator_v2.Envelope) { e.SourceId = "" }},
 		"a source ID that is a dash":      {change: func(e *loggregator_v2.Envelope) { e.SourceId = "-" }},
 		"a space in the source ID":        {change: func(e *loggregator_v2.Envelope) { e.SourceId = "a b" }},
