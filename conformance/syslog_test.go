@@ -215,14 +215,12 @@ func FuzzSyslog(f *testing.F) {
 			metric := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
 			metric.SetName("m" + text(other))
 			metric.SetUnit(text(other / 4))
-			var p pmetric.NumberDataPoint
-			if kind%5 == 3 {
-				p = metric.SetEmptyGauge().DataPoints().AppendEmpty()
-			} else {
-				sum := metric.SetEmptySum()
-				sum.SetIsMonotonic(true)
-				p = sum.DataPoints().AppendEmpty()
+			points := metric.SetEmptyGauge().DataPoints()
+			if kind%5 == 4 {
+				metric.SetEmptySum().SetIsMonotonic(true)
+				points = metric.Sum().DataPoints()
 			}
+			p := points.AppendEmpty()
 			p.SetIntValue(1)
 			attributes(p.Attributes())
 			out = translate.NewMetrics(options).Translate(metrics)
@@ -323,8 +321,6 @@ func TestSyslogLoss(t *testing.T) {
 
 // Syslog changes an instance ID with a slash or with brackets at its ends, and an empty one of a log.
 func TestSyslogInstanceID(t *testing.T) {
-	log := &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte("hello")}}
-	counter := &loggregator_v2.Envelope_Counter{Counter: &loggregator_v2.Counter{Name: "c", Total: 1}}
 	for name, row := range map[string]struct{ sent, ofLog, ofMetric string }{
 		"an index":         {sent: "0", ofLog: "0", ofMetric: "0"},
 		"none":             {sent: "", ofLog: "OTEL", ofMetric: ""},
@@ -333,17 +329,16 @@ func TestSyslogInstanceID(t *testing.T) {
 		"a bracket before": {sent: "[::1]:80", ofLog: "[::1]:80", ofMetric: "::1]:80"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &loggregator_v2.Envelope{
-				SourceId: "checkout", InstanceId: row.sent, Tags: map[string]string{"source_type": "OTEL"}, Message: log,
+			e := &loggregator_v2.Envelope{SourceId: "checkout", InstanceId: row.sent, Tags: map[string]string{"source_type": "OTEL"}}
+			read := func() string {
+				messages, err := arrive(e)
+				require.NoError(t, err)
+				return readInstanceID(messages[0])
 			}
-			messages, err := arrive(e)
-			require.NoError(t, err)
-			require.Equal(t, row.ofLog, readInstanceID(messages[0]), "of a log")
-
-			e.Message = counter
-			messages, err = arrive(e)
-			require.NoError(t, err)
-			require.Equal(t, row.ofMetric, readInstanceID(messages[0]), "of a metric")
+			e.Message = &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte("hello")}}
+			require.Equal(t, row.ofLog, read(), "of a log")
+			e.Message = &loggregator_v2.Envelope_Counter{Counter: &loggregator_v2.Counter{Name: "c", Total: 1}}
+			require.Equal(t, row.ofMetric, read(), "of a metric")
 		})
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"testing"
 
-	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pmetric"
@@ -192,8 +191,10 @@ func TestExponentialHistograms(t *testing.T) {
 			metric: of(0, func(p point) { put(p.Attributes(), "le", "x") }),
 			want:   list(total("m_count", 0, "exported_le", "x"), bucket("+Inf", 0, "exported_le", "x")),
 		},
-		"buckets above the count":       {metric: six(func(p point) { p.SetCount(5) }), rejected: rejectedOnce(ReasonMalformed)},
-		"buckets that add up past 2^64": {metric: six(func(p point) { setBuckets(p, p.Negative(), 0, math.MaxUint64) }), rejected: rejectedOnce(ReasonMalformed)},
+		"buckets above the count": {metric: six(func(p point) { p.SetCount(5) }), rejected: rejectedOnce(ReasonMalformed)},
+		"buckets that add up past 2^64": {
+			metric: six(func(p point) { setBuckets(p, p.Negative(), 0, math.MaxUint64) }), rejected: rejectedOnce(ReasonMalformed),
+		},
 		"a negative threshold":          {metric: six(func(p point) { p.SetZeroThreshold(-1) }), rejected: rejectedOnce(ReasonMalformed)},
 		"a threshold that is no number": {metric: six(func(p point) { p.SetZeroThreshold(math.NaN()) }), rejected: rejectedOnce(ReasonMalformed)},
 	} {
@@ -257,7 +258,8 @@ func TestExponentialHistogramCounts(t *testing.T) {
 				continue
 			}
 			buckets++
-			bound := boundOf(t, e)
+			bound, err := strconv.ParseFloat(e.GetTags()["le"], 64)
+			require.NoError(t, err)
 			want := uint64(0)
 			for v, n := range observations {
 				if v <= bound {
@@ -269,11 +271,4 @@ func TestExponentialHistogramCounts(t *testing.T) {
 		assert.LessOrEqual(t, buckets, 2*(maxExponentialBuckets+1)+2, "seed %d", seed)
 		assert.Greater(t, buckets, 1, "seed %d", seed)
 	}
-}
-
-func boundOf(t *testing.T, e *loggregator_v2.Envelope) float64 {
-	t.Helper()
-	bound, err := strconv.ParseFloat(e.GetTags()["le"], 64)
-	require.NoError(t, err)
-	return bound
 }

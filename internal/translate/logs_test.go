@@ -35,15 +35,24 @@ func stdout(payload string, tags ...string) *loggregator_v2.Envelope {
 }
 
 func stderr(payload string, tags ...string) *loggregator_v2.Envelope {
-	return with(stdout(payload, tags...), func(e *loggregator_v2.Envelope) { e.GetLog().Type = loggregator_v2.Log_ERR })
+	e := stdout(payload, tags...)
+	e.GetLog().Type = loggregator_v2.Log_ERR
+	return e
 }
 
 func eventOf(title, body string, tags ...string) *loggregator_v2.Envelope {
 	return newEnvelope(&loggregator_v2.Event{Title: title, Body: body}, tags...)
 }
 
+// from is e of another source and instance.
+func from(e *loggregator_v2.Envelope, source, instance string) *loggregator_v2.Envelope {
+	e.SourceId, e.InstanceId = source, instance
+	return e
+}
+
 func timed(e *loggregator_v2.Envelope, ns int64) *loggregator_v2.Envelope {
-	return with(e, func(e *loggregator_v2.Envelope) { e.Timestamp = ns })
+	e.Timestamp = ns
+	return e
 }
 
 // logRow says what becomes of a record: one envelope or a rejection.
@@ -116,7 +125,7 @@ func TestLogPayload(t *testing.T) {
 		},
 		"no body but attributes that are no tags": {
 			record: attributes("source_id", "app"),
-			want:   with(stdout(`{"source_id":"app"}`), func(e *loggregator_v2.Envelope) { e.SourceId = "app" }),
+			want:   from(stdout(`{"source_id":"app"}`), "app", "0"),
 		},
 	} {
 		t.Run(name, row.run)
@@ -155,6 +164,7 @@ func TestLogSeverity(t *testing.T) {
 			put(r.Attributes(), attrs...)
 		})
 	}
+	const stream = "log.iostream"
 	const debug, info, failure = plog.SeverityNumberDebug, plog.SeverityNumberInfo, plog.SeverityNumberError
 	rows := map[string]logRow{
 		"none":                    {record: severity("", 0), want: stdout("hello")},
@@ -166,12 +176,12 @@ func TestLogSeverity(t *testing.T) {
 		"a number without a name": {record: severity("", 99), want: stderr("hello")},
 		"below all numbers":       {record: severity("", -1), want: stdout("hello")},
 
-		"stdout":              {record: severity("", 0, "log.iostream", "stdout"), want: stdout("hello", "log.iostream", "stdout")},
-		"stderr":              {record: severity("", 0, "log.iostream", "stderr"), want: stderr("hello", "log.iostream", "stderr")},
-		"stdout before ERROR": {record: severity("", failure, "log.iostream", "stdout"), want: stdout("hello", "log.iostream", "stdout", "severity", "ERROR")},
-		"stderr before INFO":  {record: severity("", info, "log.iostream", "stderr"), want: stderr("hello", "log.iostream", "stderr", "severity", "INFO")},
-		"another stream":      {record: severity("", failure, "log.iostream", "STDOUT"), want: stderr("hello", "log.iostream", "STDOUT", "severity", "ERROR")},
-		"an empty stream":     {record: severity("", info, "log.iostream", ""), want: stdout("hello", "log.iostream", "", "severity", "INFO")},
+		"stdout":              {record: severity("", 0, stream, "stdout"), want: stdout("hello", stream, "stdout")},
+		"stderr":              {record: severity("", 0, stream, "stderr"), want: stderr("hello", stream, "stderr")},
+		"stdout before ERROR": {record: severity("", failure, stream, "stdout"), want: stdout("hello", stream, "stdout", "severity", "ERROR")},
+		"stderr before INFO":  {record: severity("", info, stream, "stderr"), want: stderr("hello", stream, "stderr", "severity", "INFO")},
+		"another stream":      {record: severity("", failure, stream, "STDOUT"), want: stderr("hello", stream, "STDOUT", "severity", "ERROR")},
+		"an empty stream":     {record: severity("", info, stream, ""), want: stdout("hello", stream, "", "severity", "INFO")},
 	}
 	for i, level := range []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"} {
 		for k, suffix := range []string{"", "2", "3", "4"} {
@@ -282,9 +292,7 @@ func TestLogEvents(t *testing.T) {
 				r.SetTimestamp(0)
 				r.SetObservedTimestamp(7)
 			},
-			want: with(eventOf("e", "hello", "k", "v", "severity", "ERROR", "span_id", "0000000000000001"), func(e *loggregator_v2.Envelope) {
-				e.SourceId, e.Timestamp = "app", 7
-			}),
+			want: from(timed(eventOf("e", "hello", "k", "v", "severity", "ERROR", "span_id", "0000000000000001"), 7), "app", "0"),
 		},
 		"as log: named":          {options: asLogs, record: named("e", "hello"), want: stdout("hello", "event_name", "e")},
 		"as log: title and body": {options: asLogs, record: body(titleAndBody), want: stdout(`{"body":"b","title":"t"}`)},

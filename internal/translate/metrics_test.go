@@ -310,11 +310,8 @@ func TestInstanceIDTag(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			metrics := row.data.metrics()
-			scope := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0)
 			for _, kind := range []func(pmetric.Metric) pmetric.NumberDataPointSlice{asGauge, asCounter} {
-				metric := scope.Metrics().At(0)
-				p := point(kind(metric), row.data.record...)
-				p.SetIntValue(1)
+				point(kind(metricOf(metrics)), row.data.record...).SetIntValue(1)
 				out := translateMetrics(t, options(row.options), metrics)
 				require.Len(t, out.envelopes, 1)
 				assert.Equal(t, row.instance, out.envelopes[0].GetInstanceId())
@@ -379,7 +376,7 @@ func TestGaugeGroups(t *testing.T) {
 		},
 		"not of another source": {
 			gauges: []in{{"a", 1, nil}, {"b", 2, []any{"source_id", "x"}}},
-			want:   list(gauge("a", "", 1), with(gauge("b", "", 2), func(e *loggregator_v2.Envelope) { e.SourceId = "x" })),
+			want:   list(gauge("a", "", 1), from(gauge("b", "", 2), "x", "0")),
 		},
 		"not of another scope": {
 			gauges: []in{{"a", 1, nil}},
@@ -446,6 +443,13 @@ func TestGaugeGroupSize(t *testing.T) {
 
 func TestDeltaFractions(t *testing.T) {
 	metrics := NewMetrics(defaults())
+	// others counts n other streams.
+	others := func(name string, n int) {
+		for i := range n {
+			metrics.fractions.carried(name, fmt.Append(nil, i))
+			metrics.fractions.carry(0.5)
+		}
+	}
 	// next translates one point of the stream and returns its delta.
 	next := func(name string, value float64, attrs ...any) uint64 {
 		data, metric := oneMetric()
@@ -499,19 +503,13 @@ func TestDeltaFractions(t *testing.T) {
 	})
 	t.Run("a stream that is not seen for long is forgotten", func(t *testing.T) {
 		assert.EqualValues(t, 0, next("g", 0.5))
-		for i := range 2*rememberedStreams + 2 {
-			metrics.fractions.carried("h", fmt.Appendf(nil, "%d", i))
-			metrics.fractions.carry(0.5)
-		}
+		others("h", 2*rememberedStreams+2)
 		assert.EqualValues(t, 0, next("g", 0.5))
 		assert.LessOrEqual(t, len(metrics.fractions.recent)+len(metrics.fractions.older), 2*rememberedStreams)
 	})
 	t.Run("a stream that is seen among others is not", func(t *testing.T) {
 		assert.EqualValues(t, 0, next("i", 0.5))
-		for i := range rememberedStreams - 1 {
-			metrics.fractions.carried("j", fmt.Appendf(nil, "%d", i))
-			metrics.fractions.carry(0.5)
-		}
+		others("j", rememberedStreams-1)
 		assert.EqualValues(t, 1, next("i", 0.5))
 	})
 }
@@ -525,10 +523,9 @@ func TestPointsWithoutTimestamp(t *testing.T) {
 		return clock
 	}
 	metrics, metric := oneMetric()
-	metric.SetName("a")
 	asGauge(metric).AppendEmpty().SetIntValue(1)
 	other := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
-	other.SetName("b")
+	other.SetName("other")
 	asGauge(other).AppendEmpty().SetIntValue(2)
 	m := NewMetrics(opts)
 	out := recordAll(t, m.Translate(metrics))

@@ -192,9 +192,11 @@ func TestMetricTagKeys(t *testing.T) {
 		"renamed":                              {key: "cloudfoundry.app.id", want: "app_id"},
 		"a letter that is not ASCII":           {key: "größe", want: "gr__e"},
 		"a letter that is not ASCII, not safe": {options: unsafeKeys, key: "größe.x", want: "gr__e_x"},
-		"a long one, hashed as a label":        {key: "http.request.header.content_length", want: "http_request_header_con_" + fnv1a("http_request_header_content_length")},
-		"as it is":                             {options: otelNames, key: "http.method", want: "http.method"},
-		"as it is, but safe":                   {options: otelNames, key: "http method", want: "http_method"},
+		"a long one, hashed as a label": {
+			key: "http.request.header.content_length", want: "http_request_header_con_" + fnv1a("http_request_header_content_length"),
+		},
+		"as it is":           {options: otelNames, key: "http.method", want: "http.method"},
+		"as it is, but safe": {options: otelNames, key: "http method", want: "http_method"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := translateMetrics(t, options(row.options), scoped{record: []any{row.key, "x"}}.metrics())

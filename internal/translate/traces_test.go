@@ -51,19 +51,22 @@ func ids(more ...string) []string {
 
 func TestSpans(t *testing.T) {
 	const ms = 1_000_000
+	named := func(name string) *loggregator_v2.Envelope {
+		return newEnvelope(&loggregator_v2.Timer{Name: name, Start: at - 100, Stop: at})
+	}
 	for name, row := range map[string]struct {
 		options func(*Options)
 		span    func(ptrace.Span)
 		want    *loggregator_v2.Envelope
 	}{
 		"plain":         {span: func(ptrace.Span) {}, want: timer()},
-		"no name":       {span: func(s ptrace.Span) { s.SetName("") }, want: with(timer(), func(e *loggregator_v2.Envelope) { e.GetTimer().Name = "" })},
-		"name in bytes": {span: func(s ptrace.Span) { s.SetName("a\xff") }, want: with(timer(), func(e *loggregator_v2.Envelope) { e.GetTimer().Name = "a\uFFFD" })},
+		"no name":       {span: func(s ptrace.Span) { s.SetName("") }, want: named("")},
+		"name in bytes": {span: func(s ptrace.Span) { s.SetName("a\xff") }, want: named("a\uFFFD")},
 		"with tags and identity": {
 			span: func(s ptrace.Span) {
 				put(s.Attributes(), "http.method", "GET", "source_id", "app", "instance_id", "3", "cloudfoundry.space.id", "s")
 			},
-			want: with(timer("http.method", "GET", "space_id", "s"), func(e *loggregator_v2.Envelope) { e.SourceId, e.InstanceId = "app", "3" }),
+			want: from(timer("http.method", "GET", "space_id", "s"), "app", "3"),
 		},
 
 		"no end":                    {span: func(s ptrace.Span) { s.SetEndTimestamp(0) }, want: times(timer(), now, at-100, at-100)},
@@ -184,26 +187,18 @@ func TestSpanEvents(t *testing.T) {
 	next.SetName("next")
 	next.Events().AppendEmpty().SetName("without any time")
 
-	app := func(e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
-		e.SourceId, e.InstanceId = "app", "3"
-		return e
-	}
-	resource := func(e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
-		e.SourceId = "resource"
-		return e
-	}
 	outer := []string{"r", "1", "s", "2", "otel_scope_name", "lib"}
 	ofEvent := ids(outer...)
 	out := translateTraces(t, options(spanEvents), traces)
 	out.requireEnvelopes(
-		app(timed(newEnvelope(&loggregator_v2.Event{
+		from(timed(newEnvelope(&loggregator_v2.Event{
 			Title: "exception", Body: `{"a":1,"b":"<&>","c":{"d":[true]},"source_id":"of the event"}`,
-		}, ofEvent...), at-50)),
-		app(newEnvelope(&loggregator_v2.Event{Title: "bytes \uFFFD", Body: `{"a":"NaN","b":"\ufffd"}`}, ofEvent...)),
-		app(timed(newEnvelope(&loggregator_v2.Event{Body: `{}`}, ofEvent...), 7)),
-		app(timer(append(ids(outer...), "app_id", "app", "k", "v", "span_kind", "server", "peer_type", "Server")...)),
-		resource(timed(newEnvelope(&loggregator_v2.Event{Title: "without any time", Body: `{}`}, outer...), now)),
-		resource(timed(newEnvelope(&loggregator_v2.Timer{Name: "next", Start: now, Stop: now}, outer...), now)),
+		}, ofEvent...), at-50), "app", "3"),
+		from(newEnvelope(&loggregator_v2.Event{Title: "bytes \uFFFD", Body: `{"a":"NaN","b":"\ufffd"}`}, ofEvent...), "app", "3"),
+		from(timed(newEnvelope(&loggregator_v2.Event{Body: `{}`}, ofEvent...), 7), "app", "3"),
+		from(timer(append(ids(outer...), "app_id", "app", "k", "v", "span_kind", "server", "peer_type", "Server")...), "app", "3"),
+		from(timed(newEnvelope(&loggregator_v2.Event{Title: "without any time", Body: `{}`}, outer...), now), "resource", "0"),
+		from(timed(newEnvelope(&loggregator_v2.Timer{Name: "next", Start: now, Stop: now}, outer...), now), "resource", "0"),
 	)
 	assert.Equal(t, 2, out.items, "an event is no item")
 }

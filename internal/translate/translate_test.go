@@ -177,12 +177,6 @@ func newEnvelope(message proto.Message, tags ...string) *loggregator_v2.Envelope
 	return e
 }
 
-// with is e after change.
-func with(e *loggregator_v2.Envelope, change func(*loggregator_v2.Envelope)) *loggregator_v2.Envelope {
-	change(e)
-	return e
-}
-
 // put puts keys and values, in turn and in this order.
 func put(attrs pcommon.Map, keysAndValues ...any) {
 	for pair := range slices.Chunk(keysAndValues, 2) {
