@@ -97,8 +97,7 @@ func TestExponentialHistograms(t *testing.T) {
 			want:   list(total("m_count", 5), bucket("-2", 0), bucket("-1", 1), bucket("0", 5), bucket("+Inf", 5)),
 		},
 		"zeros only": {
-			metric: of(0, func(p point) { setZeros(p, 0.125, 4) }),
-			want:   list(total("m_count", 4), bucket("0.125", 4), bucket("+Inf", 4)),
+			metric: of(0, func(p point) { setZeros(p, 0.125, 4) }), want: list(total("m_count", 4), bucket("0.125", 4), bucket("+Inf", 4)),
 		},
 		"nothing observed": {metric: of(3, func(point) {}), want: list(total("m_count", 0), bucket("+Inf", 0))},
 		"empty buckets at the ends, and one between": {

@@ -130,9 +130,9 @@ func TestIdentity(t *testing.T) {
 	service := func(source, instance any) []any { return both("service.name", source, "service.instance.id", instance) }
 	tooLongSource, tooLongInstance := strings.Repeat("s", 49), strings.Repeat("i", 37)
 	for name, row := range map[string]struct {
-		options          func(*Options)
-		data             scoped
-		source, instance string // empty: the default
+		options                 func(*Options)
+		resource, scope, record []any
+		source, instance        string // empty: the default
 	}{
 		"nothing": {},
 		"default": {
@@ -140,85 +140,77 @@ func TestIdentity(t *testing.T) {
 		},
 		"no default for the instance": {options: func(o *Options) { o.InstanceID.Default = "" }, instance: "none"},
 		"forced, whatever the data says": {
-			options: func(o *Options) { o.SourceID.Value, o.InstanceID.Value = "forced", "9" },
-			data:    scoped{resource: app("app", "1"), scope: ids("app", "1"), record: ids("app", "1")},
-			source:  "forced", instance: "9",
+			options:  func(o *Options) { o.SourceID.Value, o.InstanceID.Value = "forced", "9" },
+			resource: app("app", "1"), scope: ids("app", "1"), record: ids("app", "1"),
+			source: "forced", instance: "9",
 		},
-		"app":                  {data: scoped{resource: app("x", "1")}, source: "x", instance: "1"},
-		"system":               {data: scoped{resource: system("x", "1")}, source: "x", instance: "1"},
-		"cloudfoundryreceiver": {data: scoped{resource: receiver("x", "1")}, source: "x", instance: "1"},
-		"forwarder agent":      {data: scoped{record: ids("x", "1")}, source: "x", instance: "1"},
-		"service":              {data: scoped{resource: service("x", "1")}, source: "x", instance: "1"},
+		"app":                  {resource: app("x", "1"), source: "x", instance: "1"},
+		"system":               {resource: system("x", "1"), source: "x", instance: "1"},
+		"cloudfoundryreceiver": {resource: receiver("x", "1"), source: "x", instance: "1"},
+		"forwarder agent":      {record: ids("x", "1"), source: "x", instance: "1"},
+		"service":              {resource: service("x", "1"), source: "x", instance: "1"},
 		"attributes in their order": {
-			data: scoped{resource: slices.Concat(
+			resource: slices.Concat(
 				service("5", "5"), ids("4", "4"), receiver("3", "3"), system("2", "2"), app("1", "1"),
-			)},
+			),
 			source: "1", instance: "1",
 		},
 		"the second when there is no first": {
-			data:   scoped{resource: slices.Concat(service("5", "5"), ids("4", "4"), receiver("3", "3"), system("2", "2"))},
-			source: "2", instance: "2",
+			resource: slices.Concat(service("5", "5"), ids("4", "4"), receiver("3", "3"), system("2", "2")), source: "2", instance: "2",
 		},
 		"record before scope before resource": {
-			data:   scoped{resource: ids("resource", "3"), scope: ids("scope", "2"), record: ids("record", "1")},
-			source: "record", instance: "1",
+			resource: ids("resource", "3"), scope: ids("scope", "2"), record: ids("record", "1"), source: "record", instance: "1",
 		},
-		"scope before resource": {
-			data: scoped{resource: ids("resource", "3"), scope: ids("scope", "2")}, source: "scope", instance: "2",
-		},
+		"scope before resource": {resource: ids("resource", "3"), scope: ids("scope", "2"), source: "scope", instance: "2"},
 		"an earlier attribute of the resource before a later one of the record": {
-			data: scoped{resource: app("app", "3"), record: service("service", "1")}, source: "app", instance: "3",
+			resource: app("app", "3"), record: service("service", "1"), source: "app", instance: "3",
 		},
 		"an earlier attribute of the record before a later one of the resource": {
-			data: scoped{resource: service("service", "3"), record: app("app", "1")}, source: "app", instance: "1",
+			resource: service("service", "3"), record: app("app", "1"), source: "app", instance: "1",
 		},
 		"an earlier attribute of the scope before a later one of the record": {
-			data: scoped{scope: system("system", "2"), record: ids("source", "1")}, source: "system", instance: "2",
+			scope: system("system", "2"), record: ids("source", "1"), source: "system", instance: "2",
 		},
 		"empty ones are passed over": {
-			data:   scoped{resource: slices.Concat(app("", ""), ids("x", "1")), scope: ids("", ""), record: ids("", "")},
-			source: "x", instance: "1",
+			resource: slices.Concat(app("", ""), ids("x", "1")), scope: ids("", ""), record: ids("", ""), source: "x", instance: "1",
 		},
-		"only empty ones":            {data: scoped{resource: service("", nil)}},
-		"values that are no strings": {data: scoped{resource: service(true, int64(12))}, source: "true", instance: "12"},
+		"only empty ones":            {resource: service("", nil)},
+		"values that are no strings": {resource: service(true, int64(12)), source: "true", instance: "12"},
 		"other attributes": {
 			options: func(o *Options) {
 				o.SourceID.Attributes, o.InstanceID.Attributes = []string{"k8s.pod.name"}, []string{"k8s.pod.uid"}
 			},
-			data:   scoped{resource: both("k8s.pod.name", "pod", "k8s.pod.uid", "u"), record: service("x", "1")},
+			resource: both("k8s.pod.name", "pod", "k8s.pod.uid", "u"), record: service("x", "1"),
 			source: "pod", instance: "u",
 		},
 		"no attributes at all": {
-			options: func(o *Options) { o.SourceID.Attributes, o.InstanceID.Attributes = nil, nil },
-			data:    scoped{resource: service("x", "1")},
+			options: func(o *Options) { o.SourceID.Attributes, o.InstanceID.Attributes = nil, nil }, resource: service("x", "1"),
 		},
 		"as long as it may be": {
-			data: scoped{resource: service(tooLongSource[1:], tooLongInstance[1:])}, source: tooLongSource[1:], instance: tooLongInstance[1:],
+			resource: service(tooLongSource[1:], tooLongInstance[1:]), source: tooLongSource[1:], instance: tooLongInstance[1:],
 		},
-		"too long": {
-			data: scoped{resource: service(tooLongSource, tooLongInstance)}, source: tooLongSource[1:], instance: tooLongInstance[1:],
-		},
+		"too long": {resource: service(tooLongSource, tooLongInstance), source: tooLongSource[1:], instance: tooLongInstance[1:]},
 		"too long in the configuration": {
 			options: func(o *Options) { o.SourceID.Value, o.InstanceID.Default = tooLongSource, tooLongInstance },
 			source:  tooLongSource[1:], instance: tooLongInstance[1:],
 		},
 		"characters that are not printable ASCII": {
-			data: scoped{resource: service("a b\tc\x00é世\x7f~!", "\xff1\xe4\xb8\n")}, source: "a_b_c____~!", instance: "_1___",
+			resource: service("a b\tc\x00é世\x7f~!", "\xff1\xe4\xb8\n"), source: "a_b_c____~!", instance: "_1___",
 		},
 		"characters in the configuration": {
 			options: func(o *Options) { o.SourceID.Default, o.InstanceID.Value = "mein Stück", "ä" }, source: "mein_St_ck", instance: "_",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			opts := options(row.options)
+			opts, data := options(row.options), scoped{row.resource, row.scope, row.record}
 			source, instance := cmp.Or(row.source, "otelcol"), cmp.Or(row.instance, "0")
 			if instance == "none" {
 				instance = ""
 			}
 			for signal, out := range map[string]*recorder{
-				"logs":    translateLogs(t, opts, row.data.logs()),
-				"metrics": translateMetrics(t, opts, row.data.metrics()),
-				"traces":  translateTraces(t, opts, row.data.traces()),
+				"logs":    translateLogs(t, opts, data.logs()),
+				"metrics": translateMetrics(t, opts, data.metrics()),
+				"traces":  translateTraces(t, opts, data.traces()),
 			} {
 				require.Len(t, out.envelopes, 1, signal)
 				assert.Equal(t, source, out.envelopes[0].GetSourceId(), signal)

@@ -124,8 +124,7 @@ func TestLogPayload(t *testing.T) {
 			want:   stdout(`{"a":"Infinity"}`, "a", "Infinity"),
 		},
 		"no body but attributes that are no tags": {
-			record: attributes("source_id", "app"),
-			want:   from(stdout(`{"source_id":"app"}`), "app", "0"),
+			record: attributes("source_id", "app"), want: from(stdout(`{"source_id":"app"}`), "app", "0"),
 		},
 	} {
 		t.Run(name, row.run)
@@ -220,41 +219,39 @@ func TestLogIDs(t *testing.T) {
 
 func TestLogSourceType(t *testing.T) {
 	for name, row := range map[string]struct {
-		options func(*Options)
-		data    scoped
-		want    []string
+		options                 func(*Options)
+		resource, scope, record []any
+		want                    []string
 	}{
 		"none":       {want: []string{"source_type", "OTEL"}},
 		"configured": {options: func(o *Options) { o.SourceType = "MINE" }, want: []string{"source_type", "MINE"}},
 		"attribute of the record": {
-			data: scoped{record: []any{"source_type", "APP/TASK/x", "process_type", "web"}},
-			want: []string{"source_type", "APP/TASK/x", "process_type", "web"},
+			record: []any{"source_type", "APP/TASK/x", "process_type", "web"},
+			want:   []string{"source_type", "APP/TASK/x", "process_type", "web"},
 		},
-		"attribute of the resource": {data: scoped{resource: []any{"source_type", "RTR"}}, want: []string{"source_type", "RTR"}},
+		"attribute of the resource": {resource: []any{"source_type", "RTR"}, want: []string{"source_type", "RTR"}},
 		"attribute of the cloudfoundryreceiver": {
-			data: scoped{resource: []any{"org.cloudfoundry.source_type", "RTR"}}, want: []string{"source_type", "RTR"},
+			resource: []any{"org.cloudfoundry.source_type", "RTR"}, want: []string{"source_type", "RTR"},
 		},
 		"process type of the semantic conventions": {
-			data: scoped{resource: []any{"cloudfoundry.process.type", "web"}}, want: []string{"source_type", "APP/PROC/WEB", "process_type", "web"},
+			resource: []any{"cloudfoundry.process.type", "web"}, want: []string{"source_type", "APP/PROC/WEB", "process_type", "web"},
 		},
 		"process type of the platform": {
-			data: scoped{scope: []any{"process_type", "worker-1"}}, want: []string{"source_type", "APP/PROC/WORKER-1", "process_type", "worker-1"},
+			scope: []any{"process_type", "worker-1"}, want: []string{"source_type", "APP/PROC/WORKER-1", "process_type", "worker-1"},
 		},
 		"empty process type": {
-			data: scoped{resource: []any{"cloudfoundry.process.type", ""}}, want: []string{"source_type", "OTEL", "process_type", ""},
+			resource: []any{"cloudfoundry.process.type", ""}, want: []string{"source_type", "OTEL", "process_type", ""},
 		},
 		"too long for a PROCID of syslog": {
-			data: scoped{record: []any{"source_type", strings.Repeat("x", 90)}}, want: []string{"source_type", strings.Repeat("x", 89)},
+			record: []any{"source_type", strings.Repeat("x", 90)}, want: []string{"source_type", strings.Repeat("x", 89)},
 		},
-		"not fit for a PROCID of syslog": {
-			data: scoped{record: []any{"source_type", "My Größe"}}, want: []string{"source_type", "My_Gr__e"},
-		},
+		"not fit for a PROCID of syslog": {record: []any{"source_type", "My Größe"}, want: []string{"source_type", "My_Gr__e"}},
 		"which need not be fit": {
-			options: unsafeKeys, data: scoped{record: []any{"source_type", "My Größe"}}, want: []string{"source_type", "My Größe"},
+			options: unsafeKeys, record: []any{"source_type", "My Größe"}, want: []string{"source_type", "My Größe"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			requireTags(t, row.want, translateLogs(t, options(row.options), row.data.logs()))
+			requireTags(t, row.want, translateLogs(t, options(row.options), scoped{row.resource, row.scope, row.record}.logs()))
 		})
 	}
 }

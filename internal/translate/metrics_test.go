@@ -282,36 +282,33 @@ func asCounter(m pmetric.Metric) pmetric.NumberDataPointSlice { return monotonic
 
 func TestInstanceIDTag(t *testing.T) {
 	for name, row := range map[string]struct {
-		options  func(*Options)
-		data     scoped
-		instance string
-		tags     []string
+		options          func(*Options)
+		resource, record []any
+		instance         string
+		tags             []string
 	}{
 		"the default": {instance: "0", tags: []string{"instance_id", "0"}},
 		"of an attribute": {
-			data: scoped{resource: []any{"service.instance.id", "7"}}, instance: "7",
-			tags: []string{"instance_id", "7", "service_instance_id", "7"},
+			resource: []any{"service.instance.id", "7"}, instance: "7", tags: []string{"instance_id", "7", "service_instance_id", "7"},
 		},
-		"of the attribute that is no tag": {
-			data: scoped{record: []any{"instance_id", "7"}}, instance: "7", tags: []string{"instance_id", "7"},
-		},
+		"of the attribute that is no tag": {record: []any{"instance_id", "7"}, instance: "7", tags: []string{"instance_id", "7"}},
 		"of the attribute of the semantic conventions": {
-			data: scoped{resource: []any{"cloudfoundry.app.instance.id", "7"}}, instance: "7", tags: []string{"instance_id", "7"},
+			resource: []any{"cloudfoundry.app.instance.id", "7"}, instance: "7", tags: []string{"instance_id", "7"},
 		},
 		"as it is in the envelope": {
-			data: scoped{record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}}, instance: "__" + strings.Repeat("i", 34),
+			record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}, instance: "__" + strings.Repeat("i", 34),
 			tags: []string{"instance_id", "__" + strings.Repeat("i", 34)},
 		},
 		"beside an attribute that becomes it": {
-			data: scoped{record: []any{"instance.id", "x", "source.id", "y"}}, instance: "0",
+			record: []any{"instance.id", "x", "source.id", "y"}, instance: "0",
 			tags: []string{"instance_id", "0", "exported_instance_id", "x", "exported_source_id", "y"},
 		},
 		"none": {options: func(o *Options) { o.InstanceID.Default = "" }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			metrics := row.data.metrics()
+			metrics := scoped{resource: row.resource, record: row.record}.metrics()
 			for _, kind := range []func(pmetric.Metric) pmetric.NumberDataPointSlice{asGauge, asCounter} {
-				point(kind(metricOf(metrics)), row.data.record...).SetIntValue(1)
+				point(kind(metricOf(metrics)), row.record...).SetIntValue(1)
 				out := translateMetrics(t, options(row.options), metrics)
 				require.Len(t, out.envelopes, 1)
 				assert.Equal(t, row.instance, out.envelopes[0].GetInstanceId())
@@ -375,8 +372,7 @@ func TestGaugeGroups(t *testing.T) {
 			want:   list(gauge("a", "", 1), timed(gauge("b", "", 2), at+1)),
 		},
 		"not of another source": {
-			gauges: []in{{"a", 1, nil}, {"b", 2, []any{"source_id", "x"}}},
-			want:   list(gauge("a", "", 1), from(gauge("b", "", 2), "x", "0")),
+			gauges: []in{{"a", 1, nil}, {"b", 2, []any{"source_id", "x"}}}, want: list(gauge("a", "", 1), from(gauge("b", "", 2), "x", "0")),
 		},
 		"not of another scope": {
 			gauges: []in{{"a", 1, nil}},

@@ -20,21 +20,28 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// tagRow says what tags a span with these attributes has. A span without anything else has none of the exporter's own.
+// tagRow says what tags a span with these attributes has, or a point beside its instance ID. A span without anything else has none of the
+// exporter's own.
 type tagRow struct {
-	options        func(*Options)
-	data           scoped
-	scope, version string
-	want           []string
+	options                 func(*Options)
+	metrics                 bool
+	resource, scope, record []any
+	name, version           string // of the scope
+	want                    []string
 }
 
 func (row tagRow) run(t *testing.T) {
 	t.Helper()
-	traces := row.data.traces()
+	data, opts := scoped{row.resource, row.scope, row.record}, options(row.options)
+	if row.metrics {
+		requireTags(t, append(row.want, "instance_id", "0"), translateMetrics(t, opts, data.metrics()))
+		return
+	}
+	traces := data.traces()
 	scope := traces.ResourceSpans().At(0).ScopeSpans().At(0).Scope()
-	scope.SetName(row.scope)
+	scope.SetName(row.name)
 	scope.SetVersion(row.version)
-	out := translateTraces(t, options(row.options), traces)
+	out := translateTraces(t, opts, traces)
 	require.Len(t, out.envelopes, 1)
 	requireTags(t, row.want, out)
 	assert.Zero(t, out.truncated)
@@ -50,34 +57,29 @@ func TestTagsOfScopes(t *testing.T) {
 	for name, row := range map[string]tagRow{
 		"none": {},
 		"all scopes": {
-			data: scoped{resource: []any{"r", "1"}, scope: []any{"s", "2"}, record: []any{"i", "3"}},
-			want: []string{"r", "1", "s", "2", "i", "3"},
+			resource: []any{"r", "1"}, scope: []any{"s", "2"}, record: []any{"i", "3"}, want: []string{"r", "1", "s", "2", "i", "3"},
 		},
 		"record over scope over resource": {
-			data: scoped{
-				resource: []any{"a", "resource", "b", "resource", "c", "resource"},
-				scope:    []any{"a", "scope", "b", "scope"},
-				record:   []any{"a", "record"},
-			},
-			want: []string{"a", "record", "b", "scope", "c", "resource"},
+			resource: []any{"a", "resource", "b", "resource", "c", "resource"},
+			scope:    []any{"a", "scope", "b", "scope"},
+			record:   []any{"a", "record"},
+			want:     []string{"a", "record", "b", "scope", "c", "resource"},
 		},
-		"an empty value wins too": {
-			data: scoped{resource: []any{"a", "resource"}, record: []any{"a", ""}}, want: []string{"a", ""},
-		},
+		"an empty value wins too": {resource: []any{"a", "resource"}, record: []any{"a", ""}, want: []string{"a", ""}},
 		"scope name and version": {
-			scope: "lib", version: "1.2", want: []string{"otel_scope_name", "lib", "otel_scope_version", "1.2"},
+			name: "lib", version: "1.2", want: []string{"otel_scope_name", "lib", "otel_scope_version", "1.2"},
 		},
-		"only a scope name":    {scope: "lib", want: []string{"otel_scope_name", "lib"}},
+		"only a scope name":    {name: "lib", want: []string{"otel_scope_name", "lib"}},
 		"only a scope version": {version: "1.2", want: []string{"otel_scope_version", "1.2"}},
 		"scope name over an attribute of the resource": {
-			scope: "lib",
-			data:  scoped{resource: []any{"otel_scope_name", "r"}, scope: []any{"otel_scope_name", "s"}},
-			want:  []string{"otel_scope_name", "lib"},
+			name:     "lib",
+			resource: []any{"otel_scope_name", "r"}, scope: []any{"otel_scope_name", "s"},
+			want: []string{"otel_scope_name", "lib"},
 		},
 		"attributes that are the identity stay tags if they are more than that": {
-			data: scoped{resource: []any{
+			resource: []any{
 				"service.name", "s", "service.instance.id", "1", "cloudfoundry.system.id", "c", "cloudfoundry.system.instance.id", "2",
-			}},
+			},
 			want: []string{
 				"service.name", "s", "service.instance.id", "1", "cloudfoundry.system.id", "c", "cloudfoundry.system.instance.id", "2",
 			},
@@ -93,14 +95,14 @@ func TestManyTags(t *testing.T) {
 			var row tagRow
 			for i := range n {
 				key := fmt.Sprintf("k%d", i)
-				row.data.resource = append(row.data.resource, key, "resource")
+				row.resource = append(row.resource, key, "resource")
 				want := "resource"
 				if i%2 == 0 {
-					row.data.scope = append(row.data.scope, key, "scope")
+					row.scope = append(row.scope, key, "scope")
 					want = "scope"
 				}
 				if i%3 == 0 {
-					row.data.record = append(row.data.record, key, "record")
+					row.record = append(row.record, key, "record")
 					want = "record"
 				}
 				row.want = append(row.want, key, want)
@@ -137,7 +139,7 @@ func TestTagValues(t *testing.T) {
 		"any language":        {"世界 😀 é", "世界 😀 é"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tagRow{data: scoped{record: []any{"k", row.value}}, want: []string{"k", row.want}}.run(t)
+			tagRow{record: []any{"k", row.value}, want: []string{"k", row.want}}.run(t)
 		})
 	}
 }
@@ -170,9 +172,9 @@ func TestCloudFoundryTagKeys(t *testing.T) {
 			if want != "" {
 				tags = []string{want, "x"}
 			}
-			tagRow{data: scoped{resource: []any{key, "x"}}, want: tags}.run(t)
-			tagRow{data: scoped{scope: []any{key, "x"}}, want: tags}.run(t)
-			tagRow{data: scoped{record: []any{key, "x"}}, want: tags}.run(t)
+			tagRow{resource: []any{key, "x"}, want: tags}.run(t)
+			tagRow{scope: []any{key, "x"}, want: tags}.run(t)
+			tagRow{record: []any{key, "x"}, want: tags}.run(t)
 		})
 	}
 }
@@ -199,8 +201,7 @@ func TestMetricTagKeys(t *testing.T) {
 		"as it is, but safe": {options: otelNames, key: "http method", want: "http_method"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out := translateMetrics(t, options(row.options), scoped{record: []any{row.key, "x"}}.metrics())
-			requireTags(t, []string{row.want, "x", "instance_id", "0"}, out)
+			tagRow{options: row.options, metrics: true, record: []any{row.key, "x"}, want: []string{row.want, "x"}}.run(t)
 		})
 	}
 }
@@ -236,7 +237,7 @@ func TestSyslogSafeKeys(t *testing.T) {
 		"exactly 32 after renaming": {"org.cloudfoundry." + strings.Repeat("k", 32), strings.Repeat("k", 32)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tagRow{data: scoped{record: []any{row.key, "x"}}, want: []string{row.want, "x"}}.run(t)
+			tagRow{record: []any{row.key, "x"}, want: []string{row.want, "x"}}.run(t)
 		})
 	}
 }
@@ -252,17 +253,16 @@ func fnv1a(s string) string {
 func TestSyslogUnsafeKeys(t *testing.T) {
 	long := strings.Repeat("k", 200)
 	for name, row := range map[string]tagRow{
-		"any character": {data: scoped{record: []any{"a =]\"é\n", "x"}}, want: []string{"a =]\"é\n", "x"}},
-		"any length":    {data: scoped{record: []any{long, "x"}}, want: []string{long, "x"}},
-		"empty":         {data: scoped{record: []any{"", "x"}}, want: []string{"", "x"}},
-		"renamed":       {data: scoped{record: []any{"cloudfoundry.app.id", "x"}}, want: []string{"app_id", "x"}},
-		"not UTF-8":     {data: scoped{record: []any{"a\xff", "x"}}, want: []string{"a\uFFFD", "x"}},
+		"any character": {record: []any{"a =]\"é\n", "x"}, want: []string{"a =]\"é\n", "x"}},
+		"any length":    {record: []any{long, "x"}, want: []string{long, "x"}},
+		"empty":         {record: []any{"", "x"}, want: []string{"", "x"}},
+		"renamed":       {record: []any{"cloudfoundry.app.id", "x"}, want: []string{"app_id", "x"}},
+		"not UTF-8":     {record: []any{"a\xff", "x"}, want: []string{"a\uFFFD", "x"}},
 		"not UTF-8, and the same once mended": {
-			data: scoped{resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}}, want: []string{"a\uFFFD", "record"},
+			resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}, want: []string{"a\uFFFD", "record"},
 		},
 		"not UTF-8, and the same once mended, in one scope": {
-			data: scoped{record: []any{"a\xfe", "first in byte order", "a\xff", "second"}},
-			want: []string{"a\uFFFD", "first in byte order"},
+			record: []any{"a\xfe", "first in byte order", "a\xff", "second"}, want: []string{"a\uFFFD", "first in byte order"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -275,73 +275,62 @@ func TestSyslogUnsafeKeys(t *testing.T) {
 func TestTagKeyCollisions(t *testing.T) {
 	for name, row := range map[string]tagRow{
 		"record over resource": {
-			data: scoped{resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}}, want: []string{"a_b", "record"},
+			resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}, want: []string{"a_b", "record"},
 		},
 		"record over resource, against the byte order": {
-			data: scoped{resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}}, want: []string{"a_b", "scope"},
+			resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}, want: []string{"a_b", "scope"},
 		},
 		"first in byte order": {
-			data: scoped{record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}}, want: []string{"a_b", "space"},
+			record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}, want: []string{"a_b", "space"},
 		},
 		"first in byte order, last in the data": {
-			data: scoped{record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}}, want: []string{"a_b", "space"},
+			record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}, want: []string{"a_b", "space"},
 		},
 		"first in byte order on the resource": {
-			data: scoped{resource: []any{"a_b", "underscore", "a b", "space"}}, want: []string{"a_b", "space"},
+			resource: []any{"a_b", "underscore", "a b", "space"}, want: []string{"a_b", "space"},
 		},
 		"by renaming: the order of the original keys": {
-			data: scoped{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"}},
-			want: []string{"app_id", "plain"},
+			record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"},
+			want:   []string{"app_id", "plain"},
 		},
 		"by renaming: the record over the resource": {
-			data: scoped{resource: []any{"app_id", "resource"}, record: []any{"org.cloudfoundry.app_id", "record"}},
-			want: []string{"app_id", "record"},
+			resource: []any{"app_id", "resource"}, record: []any{"org.cloudfoundry.app_id", "record"}, want: []string{"app_id", "record"},
 		},
 		"the original key shadowed by the record": {
-			data: scoped{resource: []any{"a b", "resource space", "a=b", "resource equals"}, record: []any{"a=b", "record"}},
+			resource: []any{"a b", "resource space", "a=b", "resource equals"}, record: []any{"a=b", "record"},
 			want: []string{"a_b", "record"},
 		},
 		"among many": {
-			data: scoped{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
-			want: append([]string{"a_b", "space"}, manyTags(20)...),
+			record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...),
+			want:   append([]string{"a_b", "space"}, manyTags(20)...),
+		},
+		"of metrics, joined in byte order of the keys": {
+			metrics: true, resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"},
+			want: []string{"a_b", "dash;dot;underscore"},
+		},
+		"of metrics, joined on the resource": {metrics: true, resource: []any{"a_b", "x", "a.b", "a"}, want: []string{"a_b", "a;x"}},
+		"of metrics, several at once": {
+			metrics: true, record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"},
+			want: []string{"a_b", "1;4", "c_d", "2;5", "e", "3"},
+		},
+		"of metrics, joined after renaming": {
+			metrics: true, record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}, want: []string{"app_id", "plain;cf"},
+		},
+		"of metrics, joined with what became an exported key": {
+			metrics: true, record: []any{"instance.id", "dot", "exported.instance.id", "exported"},
+			want: []string{"exported_instance_id", "exported;dot"},
+		},
+		"of metrics, joined, an empty value": {metrics: true, record: []any{"a.b", "", "a_b", "x"}, want: []string{"a_b", ";x"}},
+		"of metrics, joined among many": {
+			metrics: true, record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...),
+			want: append([]string{"a_b", "space;underscore"}, manyTags(20)...),
+		},
+		"of metrics, as they are": {
+			options: otelNames, metrics: true, record: []any{"a_b", "underscore", "a b", "space"}, want: []string{"a_b", "space"},
 		},
 	} {
 		t.Run(name, row.run)
 	}
-	for name, row := range map[string]struct {
-		data scoped
-		want []string
-	}{
-		"joined in byte order of the keys": {
-			data: scoped{resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"}},
-			want: []string{"a_b", "dash;dot;underscore"},
-		},
-		"joined on the resource": {data: scoped{resource: []any{"a_b", "x", "a.b", "a"}}, want: []string{"a_b", "a;x"}},
-		"several at once": {
-			data: scoped{record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"}},
-			want: []string{"a_b", "1;4", "c_d", "2;5", "e", "3"},
-		},
-		"joined after renaming": {
-			data: scoped{record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}}, want: []string{"app_id", "plain;cf"},
-		},
-		"joined with what became an exported key": {
-			data: scoped{record: []any{"instance.id", "dot", "exported.instance.id", "exported"}},
-			want: []string{"exported_instance_id", "exported;dot"},
-		},
-		"joined, an empty value": {data: scoped{record: []any{"a.b", "", "a_b", "x"}}, want: []string{"a_b", ";x"}},
-		"joined among many": {
-			data: scoped{record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...)},
-			want: append([]string{"a_b", "space;underscore"}, manyTags(20)...),
-		},
-	} {
-		t.Run("of metrics, "+name, func(t *testing.T) {
-			requireTags(t, append(row.want, "instance_id", "0"), translateMetrics(t, defaults(), row.data.metrics()))
-		})
-	}
-	t.Run("of metrics, as they are", func(t *testing.T) {
-		data := scoped{record: []any{"a_b", "underscore", "a b", "space"}}
-		requireTags(t, []string{"a_b", "space", "instance_id", "0"}, translateMetrics(t, options(otelNames), data.metrics()))
-	})
 }
 
 func manyAttributes(n int) []any {
