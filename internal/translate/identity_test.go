@@ -116,7 +116,7 @@ func TestIdentity(t *testing.T) {
 	both := func(sourceKey string, source any, instanceKey string, instance any) []any {
 		return []any{sourceKey, source, instanceKey, instance}
 	}
-	// ids, app, system and service return those of the forwarder agent and of three conventions.
+	// ids, app, system, receiver and service return those with the keys of their conventions.
 	ids := func(source, instance string) []any { return both("source_id", source, "instance_id", instance) }
 	app := func(source, instance string) []any {
 		return both("cloudfoundry.app.id", source, "cloudfoundry.app.instance.id", instance)

@@ -325,9 +325,6 @@ func TestGaugeGroups(t *testing.T) {
 		attrs []any
 	}
 	kv, kw := []any{"k", "v"}, []any{"k", "w"}
-	points := func(s pmetric.ScopeMetricsSlice, i int) pmetric.NumberDataPoint {
-		return s.At(0).Metrics().At(i).Gauge().DataPoints().At(0)
-	}
 	for name, row := range map[string]struct {
 		options func(*Options)
 		gauges  []in // of one scope
@@ -368,8 +365,10 @@ func TestGaugeGroups(t *testing.T) {
 		},
 		"not at another time": {
 			gauges: []in{{"a", 1, nil}, {"b", 2, nil}},
-			change: func(s pmetric.ScopeMetricsSlice) { points(s, 1).SetTimestamp(at + 1) },
-			want:   list(gauge("a", "", 1), timed(gauge("b", "", 2), at+1)),
+			change: func(s pmetric.ScopeMetricsSlice) {
+				s.At(0).Metrics().At(1).Gauge().DataPoints().At(0).SetTimestamp(at + 1)
+			},
+			want: list(gauge("a", "", 1), timed(gauge("b", "", 2), at+1)),
 		},
 		"not of another source": {
 			gauges: []in{{"a", 1, nil}, {"b", 2, []any{"source_id", "x"}}}, want: list(gauge("a", "", 1), from(gauge("b", "", 2), "x", "0")),

@@ -96,11 +96,11 @@ type difference struct {
 }
 
 func drops(what, why string, drops func(*loggregator_v2.Envelope) bool) difference {
-	return difference{what: what, why: why, drops: drops}
+	return difference{what: what, why: why, drops: drops, change: func(*loggregator_v2.Envelope) {}}
 }
 
 func changes(what, why string, change func(*loggregator_v2.Envelope)) difference {
-	return difference{what: what, why: why, change: change}
+	return difference{what: what, why: why, drops: func(*loggregator_v2.Envelope) bool { return false }, change: change}
 }
 
 // ofTheForwarderAgent is what the forwarder agent drops.
@@ -698,12 +698,9 @@ next:
 	for _, e := range envelopes {
 		e = cloneOf(e)
 		for _, d := range trip.differences {
-			if d.drops != nil {
-				if d.drops(e) {
-					seen[d.what]++
-					continue next
-				}
-				continue
+			if d.drops(e) {
+				seen[d.what]++
+				continue next
 			}
 			before := cloneOf(e)
 			d.change(e)

@@ -112,7 +112,8 @@ func TestManyTags(t *testing.T) {
 	}
 }
 
-func TestTagValues(t *testing.T) {
+// Values become the same text in a tag and in the body of an event and, but for strings and bytes, in a payload.
+func TestValues(t *testing.T) {
 	for name, row := range map[string]struct {
 		value any
 		want  string
@@ -121,7 +122,9 @@ func TestTagValues(t *testing.T) {
 		"empty string":        {"", ""},
 		"nothing":             {nil, ""},
 		"true":                {true, "true"},
+		"false":               {false, "false"},
 		"int":                 {int64(-12), "-12"},
+		"zero":                {int64(0), "0"},
 		"double":              {2.5, "2.5"},
 		"large double":        {1e21, "1e+21"},
 		"NaN":                 {math.NaN(), "NaN"},
@@ -131,6 +134,7 @@ func TestTagValues(t *testing.T) {
 		"empty slice":         {[]any{}, `[]`},
 		"map":                 {map[string]any{"b": "<&>", "a": map[string]any{"c": 1.5}}, `{"a":{"c":1.5},"b":"<&>"}`},
 		"empty map":           {map[string]any{}, `{}`},
+		"bytes in a map":      {map[string]any{"a": []byte{1, 2, 255}}, `{"a":"AQL/"}`},
 		"NaN in a map":        {map[string]any{"a": math.NaN(), "b": "c"}, `{"a":"NaN","b":"c"}`},
 		"infinity in a slice": {[]any{[]any{math.Inf(1)}, map[string]any{"a": math.Inf(-1)}}, `[["Infinity"],{"a":"-Infinity"}]`},
 		"not UTF-8":           {"a\xff\xfeb\xe4\xb8", "a\uFFFDb\uFFFD"},
@@ -140,6 +144,12 @@ func TestTagValues(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tagRow{record: []any{"k", row.value}, want: []string{"k", row.want}}.run(t)
+			logRow{record: named("e", row.value), want: eventOf("e", row.want)}.run(t)
+			switch row.value.(type) {
+			case nil, string, []byte: // See TestLogPayload.
+			default:
+				logRow{record: body(row.value), want: stdout(row.want)}.run(t)
+			}
 		})
 	}
 }
@@ -506,10 +516,7 @@ func TestSizeLimit(t *testing.T) {
 			for n := first - 5; n < first+5; n++ {
 				out := with(n)
 				require.Empty(t, out.rejected)
-				largest := 0
-				for _, e := range out.encoded {
-					largest = max(largest, len(e))
-				}
+				largest := len(slices.MaxFunc(out.encoded, func(a, b []byte) int { return len(a) - len(b) }))
 				// The room for a timestamp, a bound and the numbers of parts is that of the longest.
 				require.Greater(t, largest, envelope.MaxSize-32, "a value of %d bytes", n)
 				require.Equal(t, n >= first, out.truncated == 1, "a value of %d bytes", n)
