@@ -53,7 +53,7 @@ func requireTags(t *testing.T, want []string, out *recorder) {
 	require.Equal(t, newEnvelope(&loggregator_v2.Timer{}, want...).GetTags(), out.envelopes[0].GetTags())
 }
 
-func TestTagsOfScopes(t *testing.T) {
+func TestTags(t *testing.T) {
 	for name, row := range map[string]tagRow{
 		"none": {},
 		"all scopes": {
@@ -83,6 +83,74 @@ func TestTagsOfScopes(t *testing.T) {
 			want: []string{
 				"service.name", "s", "service.instance.id", "1", "cloudfoundry.system.id", "c", "cloudfoundry.system.instance.id", "2",
 			},
+		},
+
+		// Keys that become one.
+		"record over resource": {
+			resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}, want: []string{"a_b", "record"},
+		},
+		"record over resource, against the byte order": {
+			resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}, want: []string{"a_b", "scope"},
+		},
+		"first in byte order": {
+			record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}, want: []string{"a_b", "space"},
+		},
+		"first in byte order, last in the data": {
+			record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}, want: []string{"a_b", "space"},
+		},
+		"first in byte order on the resource": {
+			resource: []any{"a_b", "underscore", "a b", "space"}, want: []string{"a_b", "space"},
+		},
+		"by renaming: the order of the original keys": {
+			record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"},
+			want:   []string{"app_id", "plain"},
+		},
+		"by renaming: the record over the resource": {
+			resource: []any{"app_id", "resource"}, record: []any{"org.cloudfoundry.app_id", "record"}, want: []string{"app_id", "record"},
+		},
+		"the original key shadowed by the record": {
+			resource: []any{"a b", "resource space", "a=b", "resource equals"}, record: []any{"a=b", "record"},
+			want: []string{"a_b", "record"},
+		},
+		"among many": {
+			record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...),
+			want:   append([]string{"a_b", "space"}, manyTags(20)...),
+		},
+		"of metrics, joined in byte order of the keys": {
+			metrics: true, resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"},
+			want: []string{"a_b", "dash;dot;underscore"},
+		},
+		"of metrics, joined on the resource": {metrics: true, resource: []any{"a_b", "x", "a.b", "a"}, want: []string{"a_b", "a;x"}},
+		"of metrics, several at once": {
+			metrics: true, record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"},
+			want: []string{"a_b", "1;4", "c_d", "2;5", "e", "3"},
+		},
+		"of metrics, joined after renaming": {
+			metrics: true, record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}, want: []string{"app_id", "plain;cf"},
+		},
+		"of metrics, joined with what became an exported key": {
+			metrics: true, record: []any{"instance.id", "dot", "exported.instance.id", "exported"},
+			want: []string{"exported_instance_id", "exported;dot"},
+		},
+		"of metrics, joined, an empty value": {metrics: true, record: []any{"a.b", "", "a_b", "x"}, want: []string{"a_b", ";x"}},
+		"of metrics, joined among many": {
+			metrics: true, record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...),
+			want: append([]string{"a_b", "space;underscore"}, manyTags(20)...),
+		},
+		"of metrics, as they are": {
+			options: otelNames, metrics: true, record: []any{"a_b", "underscore", "a b", "space"}, want: []string{"a_b", "space"},
+		},
+
+		"unsafe, any character": {options: unsafeKeys, record: []any{"a =]\"é\n", "x"}, want: []string{"a =]\"é\n", "x"}},
+		"unsafe, any length":    {options: unsafeKeys, record: []any{strings.Repeat("k", 200), "x"}, want: []string{strings.Repeat("k", 200), "x"}},
+		"unsafe, empty":         {options: unsafeKeys, record: []any{"", "x"}, want: []string{"", "x"}},
+		"unsafe, renamed":       {options: unsafeKeys, record: []any{"cloudfoundry.app.id", "x"}, want: []string{"app_id", "x"}},
+		"unsafe, not UTF-8":     {options: unsafeKeys, record: []any{"a\xff", "x"}, want: []string{"a\uFFFD", "x"}},
+		"unsafe, not UTF-8, and the same once mended": {
+			options: unsafeKeys, resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}, want: []string{"a\uFFFD", "record"},
+		},
+		"unsafe, not UTF-8, and the same once mended, in one scope": {
+			options: unsafeKeys, record: []any{"a\xfe", "first in byte order", "a\xff", "second"}, want: []string{"a\uFFFD", "first in byte order"},
 		},
 	} {
 		t.Run(name, row.run)
@@ -258,89 +326,6 @@ func fnv1a(s string) string {
 		h = (h ^ uint32(b)) * 16777619
 	}
 	return fmt.Sprintf("%08x", h)
-}
-
-func TestSyslogUnsafeKeys(t *testing.T) {
-	long := strings.Repeat("k", 200)
-	for name, row := range map[string]tagRow{
-		"any character": {record: []any{"a =]\"é\n", "x"}, want: []string{"a =]\"é\n", "x"}},
-		"any length":    {record: []any{long, "x"}, want: []string{long, "x"}},
-		"empty":         {record: []any{"", "x"}, want: []string{"", "x"}},
-		"renamed":       {record: []any{"cloudfoundry.app.id", "x"}, want: []string{"app_id", "x"}},
-		"not UTF-8":     {record: []any{"a\xff", "x"}, want: []string{"a\uFFFD", "x"}},
-		"not UTF-8, and the same once mended": {
-			resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}, want: []string{"a\uFFFD", "record"},
-		},
-		"not UTF-8, and the same once mended, in one scope": {
-			record: []any{"a\xfe", "first in byte order", "a\xff", "second"}, want: []string{"a\uFFFD", "first in byte order"},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			row.options = unsafeKeys
-			row.run(t)
-		})
-	}
-}
-
-func TestTagKeyCollisions(t *testing.T) {
-	for name, row := range map[string]tagRow{
-		"record over resource": {
-			resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}, want: []string{"a_b", "record"},
-		},
-		"record over resource, against the byte order": {
-			resource: []any{"a b", "resource"}, scope: []any{"a=b", "scope"}, want: []string{"a_b", "scope"},
-		},
-		"first in byte order": {
-			record: []any{"a b", "space", "a=b", "equals", "a_b", "underscore"}, want: []string{"a_b", "space"},
-		},
-		"first in byte order, last in the data": {
-			record: []any{"a_b", "underscore", "a=b", "equals", "a b", "space"}, want: []string{"a_b", "space"},
-		},
-		"first in byte order on the resource": {
-			resource: []any{"a_b", "underscore", "a b", "space"}, want: []string{"a_b", "space"},
-		},
-		"by renaming: the order of the original keys": {
-			record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"},
-			want:   []string{"app_id", "plain"},
-		},
-		"by renaming: the record over the resource": {
-			resource: []any{"app_id", "resource"}, record: []any{"org.cloudfoundry.app_id", "record"}, want: []string{"app_id", "record"},
-		},
-		"the original key shadowed by the record": {
-			resource: []any{"a b", "resource space", "a=b", "resource equals"}, record: []any{"a=b", "record"},
-			want: []string{"a_b", "record"},
-		},
-		"among many": {
-			record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...),
-			want:   append([]string{"a_b", "space"}, manyTags(20)...),
-		},
-		"of metrics, joined in byte order of the keys": {
-			metrics: true, resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"},
-			want: []string{"a_b", "dash;dot;underscore"},
-		},
-		"of metrics, joined on the resource": {metrics: true, resource: []any{"a_b", "x", "a.b", "a"}, want: []string{"a_b", "a;x"}},
-		"of metrics, several at once": {
-			metrics: true, record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"},
-			want: []string{"a_b", "1;4", "c_d", "2;5", "e", "3"},
-		},
-		"of metrics, joined after renaming": {
-			metrics: true, record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}, want: []string{"app_id", "plain;cf"},
-		},
-		"of metrics, joined with what became an exported key": {
-			metrics: true, record: []any{"instance.id", "dot", "exported.instance.id", "exported"},
-			want: []string{"exported_instance_id", "exported;dot"},
-		},
-		"of metrics, joined, an empty value": {metrics: true, record: []any{"a.b", "", "a_b", "x"}, want: []string{"a_b", ";x"}},
-		"of metrics, joined among many": {
-			metrics: true, record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...),
-			want: append([]string{"a_b", "space;underscore"}, manyTags(20)...),
-		},
-		"of metrics, as they are": {
-			options: otelNames, metrics: true, record: []any{"a_b", "underscore", "a b", "space"}, want: []string{"a_b", "space"},
-		},
-	} {
-		t.Run(name, row.run)
-	}
 }
 
 func manyAttributes(n int) []any {
