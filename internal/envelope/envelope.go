@@ -123,27 +123,33 @@ func AppendTag(b []byte, key, value string) []byte {
 	return appendMapString(b, mapValue, value)
 }
 
-// AppendKey appends the key of a tag as [AppendKeyedTag] takes it, for a key that many tags have.
+// AppendKey appends what all tags with this key have in common, as [AppendKeyedTag] takes it: the tag up to its value, with zeros for the
+// lengths.
 func AppendKey(b []byte, key string) []byte {
-	return appendMapString(b, mapKey, ValidUTF8(key))
+	b = appendMessage(b, envelopeTags, 0)
+	b = appendMapString(b, mapKey, ValidUTF8(key))
+	return appendMessage(b, mapValue, 0)
 }
 
-// AppendKeyedTag appends one tag with an encoded key. The value has to be UTF-8.
+// AppendKeyedTag appends one tag with a key of [AppendKey]. The value has to be UTF-8.
 func AppendKeyedTag[V string | []byte](b, key []byte, value V) []byte {
 	n := len(value)
+	if size := len(key) - 2 + n; size < 0x80 {
+		at := len(b)
+		b = append(append(b, key...), value...)
+		b[at+1], b[at+len(key)-1] = byte(size), byte(n)
+		return b
+	}
+	key = key[2 : len(key)-2]
 	b = appendMessage(b, envelopeTags, len(key)+1+protowire.SizeBytes(n))
-	b = append(b, key...)
-	b = appendMessage(b, mapValue, n)
+	b = appendMessage(append(b, key...), mapValue, n)
 	return append(b, value...)
 }
 
-// AppendHexTag appends one tag with an encoded key and bytes in hexadecimal digits as its value.
+// AppendHexTag appends one tag with a key of [AppendKey] and bytes in hexadecimal digits as its value, up to 16.
 func AppendHexTag(b, key, value []byte) []byte {
-	n := hex.EncodedLen(len(value))
-	b = appendMessage(b, envelopeTags, len(key)+1+protowire.SizeBytes(n))
-	b = append(b, key...)
-	b = appendMessage(b, mapValue, n)
-	return hex.AppendEncode(b, value)
+	var digits [32]byte
+	return AppendKeyedTag(b, key, digits[:hex.Encode(digits[:], value)])
 }
 
 // Field is a field of an encoded envelope, and key and value if it is a tag.
