@@ -118,7 +118,7 @@ func (l *Logs) appendSourceType(p *plan, attrs pcommon.Map) {
 	case p.typeKey != "":
 		value, _ := attrs.Get(p.typeKey)
 		sourceType = envelope.ValidUTF8(l.text(value))
-	case p.processKey != "":
+	case p.usesProcess:
 		value, _ := attrs.Get(p.processKey)
 		if process := envelope.ValidUTF8(l.text(value)); process != "" {
 			sourceType = processSourceType(process)

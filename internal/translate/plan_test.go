@@ -26,7 +26,7 @@ var planKeys = []string{
 	"a", "b", "http.method", "cloudfoundry.app.name", "org.cloudfoundry.job", strings.Repeat("k", 40), "ü", "u u", "u=u", "",
 	"severity", "trace_id", "span_id", "source_type", "process_type", "cloudfoundry.process.type", "event_name", "log.iostream",
 	"parent_span_id", "span_kind", "peer_type", "status_code", "status_message", "clock_skew",
-	"source_id", "instance_id", "cloudfoundry.app.id", "cloudfoundry.app.instance.id", "service.name", "service.instance.id", "part",
+	"source_id", "instance_id", "cloudfoundry.app.id", "cloudfoundry.app.instance.id", "service.name", "service.instance.id", "part", boundTag,
 }
 
 func planValue(r *rand.Rand, v pcommon.Value) {
@@ -48,8 +48,13 @@ func planValue(r *rand.Rand, v pcommon.Value) {
 	case 7:
 		v.SetStr("stderr")
 	case 8:
-		if r.IntN(20) == 0 {
+		switch r.IntN(20) {
+		case 0:
 			v.SetStr(strings.Repeat("long ", r.IntN(14_000)))
+		case 1: // Too deep.
+			for range maxDepth + 1 {
+				v = v.SetEmptySlice().AppendEmpty()
+			}
 		}
 	default:
 		v.SetStr(fmt.Sprintf("value %d", r.IntN(1000)))
@@ -82,16 +87,13 @@ func TestPlanReuse(t *testing.T) {
 	for seed := range uint64(250) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		logs, traces := plog.NewLogs(), ptrace.NewTraces()
+		keys := [][]string{someKeys(r), someKeys(r), someKeys(r)}
 		for range 1 + r.IntN(3) {
 			rl, rs := logs.ResourceLogs().AppendEmpty(), traces.ResourceSpans().AppendEmpty()
 			planAttributes(r, rl.Resource().Attributes(), someKeys(r))
 			rl.Resource().Attributes().CopyTo(rs.Resource().Attributes())
 			sl, ss := rl.ScopeLogs().AppendEmpty(), rs.ScopeSpans().AppendEmpty()
 			planAttributes(r, sl.Scope().Attributes(), someKeys(r))
-			var keys [][]string
-			for range 1 + r.IntN(3) {
-				keys = append(keys, someKeys(r))
-			}
 			for range r.IntN(30) {
 				record, span := sl.LogRecords().AppendEmpty(), ss.Spans().AppendEmpty()
 				planAttributes(r, record.Attributes(), keys[r.IntN(len(keys))])
@@ -275,6 +277,21 @@ func planMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
 	return metrics
 }
 
+// The plan of a point that has a tag of its own, such as le, is not that of a point with the same attributes without one.
+func TestPlanOfOwnTag(t *testing.T) {
+	metrics, gauge := oneMetric()
+	gauge.SetName("g")
+	point(gauge.SetEmptyGauge().DataPoints(), boundTag, "x").SetIntValue(1)
+	histogram := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
+	histogram.SetName("h")
+	put(histogram.SetEmptyHistogram().DataPoints().AppendEmpty().Attributes(), boundTag, "x")
+	got := map[string]string{}
+	for _, e := range translateMetrics(t, defaults(), metrics).envelopes {
+		got[e.GetCounter().GetName()] = e.GetTags()[boundTag]
+	}
+	assert.Equal(t, map[string]string{"": "x", "h_count": "", "h_bucket": infinity}, got)
+}
+
 // Plans of a few lists of keys are cached. Items with a cached plan allocate nothing.
 func TestPlanCache(t *testing.T) {
 	cached := func(change func(i int, r plog.LogRecord)) int {
@@ -294,6 +311,7 @@ func TestPlanCache(t *testing.T) {
 	assert.Equal(t, 5, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i%5), "") }), "a few lists of keys")
 	assert.Equal(t, cachedPlans, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i), "") }), "each of its own")
 	assert.Zero(t, cached(func(_ int, r plog.LogRecord) { put(r.Attributes(), manyAttributes(cachedPlanAttributes)...) }), "too many")
+	assert.Zero(t, cached(func(_ int, r plog.LogRecord) { r.Attributes().PutStr(strings.Repeat("k", cachedKeyBytes+1), "") }), "a long key")
 
 	logs := plog.NewLogs()
 	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
@@ -350,7 +368,7 @@ func TestKeyCacheHoldsNoData(t *testing.T) {
 	}
 }
 
-// Plans do not cache tags that fit into no envelope.
+// The tags of scope and resource in cached plans are bounded.
 func TestPlanCacheBytes(t *testing.T) {
 	metrics := NewMetrics(Options{PrometheusNames: true})
 	data := pmetric.NewMetrics()
@@ -360,12 +378,13 @@ func TestPlanCacheBytes(t *testing.T) {
 	for i := range 2 * cachedPlans {
 		m := all.AppendEmpty()
 		m.SetName("g")
-		m.SetEmptyGauge().DataPoints().AppendEmpty().Attributes().PutInt(fmt.Sprint("k", i), 1)
+		point(m.SetEmptyGauge().DataPoints(), fmt.Sprint("k", i), "v").SetIntValue(1)
 	}
 	metrics.Translate(data)(discard)
 	kept := 0
-	for _, p := range metrics.plans.cached[:cap(metrics.plans.cached)] {
+	for _, p := range metrics.plans.cached {
 		kept += cap(p.inherited)
 	}
+	assert.Positive(t, kept)
 	assert.Less(t, kept, 2*(cachedPlanBytes+envelope.MaxSize))
 }

@@ -69,6 +69,7 @@ type translator struct {
 	resource           tagSet
 	// base has the tags of the scope, and those of the resource that the scope does not have.
 	base  tagSet
+	scope int // the number of the scope in work
 	plans plans
 	sorts bool // tags are in the order of their keys
 
@@ -80,8 +81,7 @@ type translator struct {
 	common  []byte // the encoded identity and tags that all envelopes of the item share
 	message []byte // the encoded message of the envelope in work
 
-	// Buffers to compile plans: the assignment, the inherited tags, the parts to sort, the values of a resource or scope.
-	names     assignment
+	// Buffers to bind plans: the inherited tags, the parts to sort, the values of a resource or scope.
 	inherited tagSet
 	parts     []keyedPart
 	values    []pcommon.Value
@@ -148,7 +148,7 @@ func (t *translator) beginScope(s pcommon.InstrumentationScope) {
 	}
 	t.base.inherit(&t.resource)
 	t.identity.beginScope(s.Attributes(), t.resourceAttributes)
-	t.plans.reset()
+	t.scope++
 }
 
 // appendOwnTag appends a tag that the exporter sets itself, and adds its key to those that the plan skips.
@@ -191,7 +191,7 @@ func (t *translator) json(attrs pcommon.Map) string {
 func (t *translator) end() {
 	t.yield = nil
 	t.resourceAttributes = pcommon.Map{}
-	t.names.forget()
+	t.plans.once = plan{}
 	t.values = forgotten(t.values)
 }
 
