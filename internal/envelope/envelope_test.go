@@ -23,7 +23,7 @@ func encode(e *loggregator_v2.Envelope) []byte {
 	b = AppendSourceID(b, e.GetSourceId())
 	b = AppendInstanceID(b, e.GetInstanceId())
 	for k, v := range e.GetTags() {
-		b = AppendTag(b, k, v)
+		b = AppendTag(b, AppendKey(nil, k), v)
 	}
 	switch m := e.GetMessage().(type) {
 	case *loggregator_v2.Envelope_Log:
@@ -173,7 +173,7 @@ func TestInvalidUTF8(t *testing.T) {
 	const bad, mended = "a\xff\xfeb\xc3", "a\uFFFDb\uFFFD"
 	e := AppendSourceID(nil, bad)
 	e = AppendInstanceID(e, bad)
-	e = slices.Clip(AppendTag(e, bad, bad))
+	e = slices.Clip(AppendTag(e, AppendKey(nil, bad), bad))
 	for name, b := range map[string][]byte{
 		"log":     AppendLog(e, bad, Out),
 		"counter": AppendCounter(e, bad, 1, 1),
@@ -207,7 +207,7 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add("source", "0", "key", "value", "text", int64(1), uint64(2), 3.5)
 	f.Add("\xff", "", "k\xc3", "\xe4\xb8", "a\x00b", int64(-1), uint64(math.MaxUint64), math.Inf(-1))
 	f.Fuzz(func(t *testing.T, source, instance, key, value, text string, i int64, u uint64, d float64) {
-		head := slices.Clip(AppendTag(AppendInstanceID(AppendSourceID(AppendTimestamp(nil, i), source), instance), key, value))
+		head := slices.Clip(AppendTag(AppendInstanceID(AppendSourceID(AppendTimestamp(nil, i), source), instance), AppendKey(nil, key), value))
 		var batch []byte
 		for _, e := range [][]byte{
 			AppendLog(head, text, Err),

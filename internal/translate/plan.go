@@ -6,7 +6,6 @@ package translate
 import (
 	"iter"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -18,8 +17,8 @@ import (
 // renaming, collision, identity and order. What depends on the keys alone is decided when the plan is compiled; what depends on scope
 // and resource too, when the plan is bound to a scope.
 type plan struct {
-	// own is the key of a tag that only the envelopes set, such as le, and no attribute; often empty.
-	own        string
+	// own is the key of a tag that only the envelopes set, such as le, and no attribute; often nil.
+	own        *cleanKey
 	attributes []planAttribute
 	keySet     // of the tags
 	tags       []planTag
@@ -53,10 +52,9 @@ type plan struct {
 
 // planAttribute is an attribute and the tag key that it becomes, encoded; nil if it becomes none, or is joined.
 type planAttribute struct {
-	key    string
-	tag    []byte
-	own    ownKeys
-	joined bool
+	key string
+	tag []byte
+	own ownKeys
 }
 
 // planTag is a tag and the attribute that becomes it, or the attributes with the values to join, in this order.
@@ -77,7 +75,7 @@ type ownTag struct {
 type part struct {
 	attribute  int
 	begin, end int    // in plan.inherited, of a constantPart
-	tag        []byte // the encoded key, of a joinedPart
+	tag        []byte // the encoded key, of an attribute or a joinedPart
 	joined     []int  // the attributes with the values to join
 }
 
@@ -108,7 +106,7 @@ const (
 )
 
 var ownNames = [...]string{
-	"severity", sourceTypeTag, "process_type", "event_name", partTag, "trace_id", "span_id", "parent_span_id", "span_kind", "peer_type",
+	"severity", sourceTypeTag, "process_type", "event_name", "part", "trace_id", "span_id", "parent_span_id", "span_kind", "peer_type",
 	"status_code", "status_message", "clock_skew",
 }
 
@@ -161,7 +159,7 @@ func (p *plans) place(attrs pcommon.Map) *plan {
 }
 
 // plan finds or compiles the plan of these attributes.
-func (t *translator) plan(attrs pcommon.Map, own string) *plan {
+func (t *translator) plan(attrs pcommon.Map, own *cleanKey) *plan {
 	for _, p := range t.plans.cached {
 		if len(p.attributes) == attrs.Len() && p.own == own && p.matches(attrs) {
 			return p
@@ -173,7 +171,7 @@ func (t *translator) plan(attrs pcommon.Map, own string) *plan {
 }
 
 // appendItem appends the tags and the identity of an item; see appendTags.
-func (t *translator) appendItem(b []byte, attrs pcommon.Map, own string, skip ownKeys) ([]byte, *plan) {
+func (t *translator) appendItem(b []byte, attrs pcommon.Map, own *cleanKey, skip ownKeys) ([]byte, *plan) {
 	b, p := t.appendTags(b, attrs, own, skip)
 	if p.identified {
 		return t.id.append(b), p
@@ -183,7 +181,7 @@ func (t *translator) appendItem(b []byte, attrs pcommon.Map, own string, skip ow
 
 // appendTags appends the tags of an item with these attributes, but those in skip, which the item sets itself, and finds its identity. own
 // is that of the plan.
-func (t *translator) appendTags(b []byte, attrs pcommon.Map, own string, skip ownKeys) ([]byte, *plan) {
+func (t *translator) appendTags(b []byte, attrs pcommon.Map, own *cleanKey, skip ownKeys) ([]byte, *plan) {
 	// Only the likely plan is worth running without a look.
 	if p := t.plans.last; p != nil && p.scope == t.scope && p.own == own && len(p.attributes) == attrs.Len() {
 		if encoded, ok := t.run(b, p, attrs, skip); ok {
@@ -228,8 +226,8 @@ func (t *translator) run(b []byte, p *plan, attrs pcommon.Map, skip ownKeys) ([]
 		}
 		switch {
 		case a.tag == nil || a.own&skip != 0:
-		case value.Type() == pcommon.ValueTypeStr:
-			b = envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(value.Str()))
+		case value.Type() == pcommon.ValueTypeStr: // As appendTag, which is a call.
+			b = envelope.AppendTag(b, a.tag, value.Str())
 		default:
 			b = t.appendTag(b, a.tag, value)
 		}
@@ -242,32 +240,18 @@ func (t *translator) run(b []byte, p *plan, attrs pcommon.Map, skip ownKeys) ([]
 			t.truncated = t.truncated || tag.truncated
 		}
 	}
-	if p.truncated {
-		t.truncated = true
-	}
+	t.truncated = t.truncated || p.truncated
 	return b, true
 }
 
 // runSorted is run for points. It puts tags in the order of their keys, so that equal tags are equal bytes.
 func (t *translator) runSorted(b []byte, p *plan, attrs pcommon.Map) ([]byte, bool) {
-	t.unsorted, t.ends = t.unsorted[:0], t.ends[:0]
-	i := 0
+	t.values = t.values[:0]
 	for key, value := range attrs.All() {
-		a := &p.attributes[i]
-		if a.key != key {
+		if p.attributes[len(t.values)].key != key {
 			return b, false
 		}
-		switch {
-		case a.joined:
-			t.unsorted = append(t.unsorted, envelope.ValidUTF8(t.text(value))...)
-		case a.tag == nil:
-		case value.Type() == pcommon.ValueTypeStr:
-			t.unsorted = envelope.AppendKeyedTag(t.unsorted, a.tag, envelope.ValidUTF8(value.Str()))
-		default:
-			t.unsorted = t.appendTag(t.unsorted, a.tag, value)
-		}
-		t.ends = append(t.ends, len(t.unsorted))
-		i++
+		t.values = append(t.values, value)
 	}
 	t.identify(p, attrs)
 	for i := range p.parts {
@@ -277,33 +261,18 @@ func (t *translator) runSorted(b []byte, p *plan, attrs pcommon.Map) ([]byte, bo
 			b = append(b, p.inherited[part.begin:part.end]...)
 		case instancePart:
 			if t.id.instance != "" {
-				b = envelope.AppendKeyedTag(b, instanceIDTagKey.encoded, t.id.instance)
+				b = envelope.AppendTag(b, instanceIDTagKey.encoded, t.id.instance)
 			}
 		case joinedPart:
-			t.joined = t.joined[:0]
-			for k, attribute := range part.joined {
-				if k > 0 {
-					t.joined = append(t.joined, ';')
-				}
-				t.joined = append(t.joined, t.encodedAttribute(attribute)...)
-			}
-			b = envelope.AppendKeyedTag(b, part.tag, t.joined)
+			joined, truncated := joinedString(t.values, part.joined)
+			b = envelope.AppendTag(b, part.tag, joined)
+			t.truncated = t.truncated || truncated
 		default:
-			b = append(b, t.encodedAttribute(part.attribute)...)
+			b = t.appendTag(b, part.tag, t.values[part.attribute])
 		}
 	}
-	if p.truncated {
-		t.truncated = true
-	}
+	t.truncated = t.truncated || p.truncated
 	return b, true
-}
-
-func (t *translator) encodedAttribute(i int) []byte {
-	begin := 0
-	if i > 0 {
-		begin = t.ends[i-1]
-	}
-	return t.unsorted[begin:t.ends[i]]
 }
 
 // identify finds the identity of an item, if it is its own.
@@ -313,24 +282,24 @@ func (t *translator) identify(p *plan, attrs pcommon.Map) {
 	}
 }
 
-// appendTag appends a tag with a value that is no string.
 func (t *translator) appendTag(b, key []byte, value pcommon.Value) []byte {
-	if value.Type() == pcommon.ValueTypeInt {
-		t.number = strconv.AppendInt(t.number[:0], value.Int(), 10)
-		return envelope.AppendKeyedTag(b, key, t.number)
+	switch value.Type() {
+	case pcommon.ValueTypeStr:
+		return envelope.AppendTag(b, key, value.Str())
+	case pcommon.ValueTypeInt:
+		return envelope.AppendIntTag(b, key, value.Int())
 	}
-	return envelope.AppendKeyedTag(b, key, envelope.ValidUTF8(t.text(value)))
+	return envelope.AppendTag(b, key, t.text(value))
 }
 
 // compile makes p the plan of these attributes. Of attributes with the same tag key, the first in byte order wins; or their values are
 // joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. An attribute with the key
 // own gets the prefix exported_.
-func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
+func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 	p.keySet.reset()
 	p.own, p.attributes, p.tags = own, p.attributes[:0], p.tags[:0]
 	p.typeKey, p.processKey, p.ioStream, p.scope = "", "", false, 0
 	p.sourceRank, p.instanceRank = t.identity.source.rank(attrs), t.identity.instance.rank(attrs)
-	joins := false
 	for key := range attrs.All() {
 		clean := t.keys.clean(key)
 		i := len(p.attributes)
@@ -339,8 +308,8 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 		if !clean.isTag {
 			continue
 		}
-		if clean.key == own && own != "" {
-			clean = newTagKey(exportedPrefix + own)
+		if own != nil && clean.key == own.key {
+			clean = newTagKey(exportedPrefix + own.key)
 		}
 		at := p.find(clean.key)
 		if at < 0 {
@@ -356,7 +325,6 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 				tag.joined = []int{tag.attribute}
 			}
 			tag.joined = append(tag.joined, i)
-			joins = true
 		case key < p.attributes[tag.attribute].key:
 			tag.attribute = i
 		}
@@ -366,6 +334,9 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 		if tag.joined == nil {
 			a := &p.attributes[tag.attribute]
 			a.tag, a.own = tag.encoded, tag.own
+		} else {
+			slices.SortStableFunc(tag.joined, func(i, j int) int { return strings.Compare(p.attributes[i].key, p.attributes[j].key) })
+			tag.joined = slices.CompactFunc(tag.joined, func(i, j int) bool { return p.attributes[i].key == p.attributes[j].key })
 		}
 		switch tag.own {
 		case sourceTypeName.set():
@@ -373,22 +344,6 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 		case processTypeName.set():
 			p.processKey = p.attributes[tag.attribute].key
 		}
-	}
-	if joins {
-		p.join()
-	}
-}
-
-// join puts joined attributes into byte order, each key once.
-func (p *plan) join() {
-	for i := range p.tags {
-		joined := p.tags[i].joined
-		slices.SortStableFunc(joined, func(i, j int) int { return strings.Compare(p.attributes[i].key, p.attributes[j].key) })
-		joined = slices.CompactFunc(joined, func(i, j int) bool { return p.attributes[i].key == p.attributes[j].key })
-		for _, attribute := range joined {
-			p.attributes[attribute].joined = true
-		}
-		p.tags[i].joined = joined
 	}
 }
 
@@ -423,7 +378,7 @@ func (t *translator) bind(p *plan) {
 		case processTypeName.set():
 			processType = tag.value
 		}
-		encoded := envelope.AppendKeyedTag(nil, tag.encoded, prefix(tag.value, envelope.MaxSize))
+		encoded := envelope.AppendTag(nil, tag.encoded, prefix(tag.value, envelope.MaxSize))
 		p.inheritedOwn = append(p.inheritedOwn, ownTag{tag.own, encoded, tag.truncated})
 	}
 	// Tags that fit into no envelope are truncated now. That changes nothing, because an item only leaves less room.
@@ -436,26 +391,27 @@ func (t *translator) bind(p *plan) {
 		return
 	}
 	for i := range t.inherited.tags {
-		p.inherited = envelope.AppendKeyedTag(p.inherited, t.inherited.tags[i].encoded, t.inherited.tags[i].value)
+		p.inherited = envelope.AppendTag(p.inherited, t.inherited.tags[i].encoded, t.inherited.tags[i].value)
 	}
 	p.usesProcess = !hasType && p.processKey != ""
 	if !hasType && processType != "" {
 		sourceType = processSourceType(processType)
 	}
 	sourceType, p.sourceTypeTruncated = cleanSourceType(sourceType, t.opts.SyslogSafe)
-	p.sourceType = envelope.AppendTag(p.sourceType[:0], sourceTypeTag, sourceType)
+	p.sourceType = envelope.AppendTag(p.sourceType[:0], encodedNames[sourceTypeName], sourceType)
 }
 
 // inheritedTags yields the tags of scope and resource that no attribute of the plan replaces.
 func (t *translator) inheritedTags(p *plan) iter.Seq[tag] {
 	return func(yield func(tag) bool) {
-		own := p.own
-		exported := exportedPrefix + own
-		joins := own != "" && t.base.has(own)
+		own, exported := "", ""
+		if p.own != nil && t.base.has(p.own.key) {
+			own, exported = p.own.key, exportedPrefix+p.own.key
+		}
 		for i := range t.base.tags {
 			tag := t.base.tags[i]
 			switch {
-			case !joins:
+			case own == "":
 			case tag.key == exported:
 				continue // With the other one.
 			case tag.key == own:
@@ -483,11 +439,11 @@ func (t *translator) sort(p *plan) {
 	parts := t.parts[:0]
 	for i := range p.tags {
 		tag := &p.tags[i]
+		attribute := tag.attribute
 		if tag.joined != nil {
-			parts = append(parts, keyedPart{cleanKey: tag.cleanKey, part: part{attribute: joinedPart, tag: tag.encoded, joined: tag.joined}})
-		} else {
-			parts = append(parts, keyedPart{cleanKey: tag.cleanKey, part: part{attribute: tag.attribute}})
+			attribute = joinedPart
 		}
+		parts = append(parts, keyedPart{cleanKey: tag.cleanKey, part: part{attribute: attribute, tag: tag.encoded, joined: tag.joined}})
 	}
 	for i := range t.inherited.tags {
 		tag := &t.inherited.tags[i]
@@ -505,7 +461,7 @@ func (t *translator) sort(p *plan) {
 			continue
 		}
 		begin := len(p.inherited)
-		p.inherited = envelope.AppendKeyedTag(p.inherited, keyed.encoded, keyed.value)
+		p.inherited = envelope.AppendTag(p.inherited, keyed.encoded, keyed.value)
 		if n := len(p.parts); n > 0 && p.parts[n-1].attribute == constantPart {
 			p.parts[n-1].end = len(p.inherited)
 		} else {

@@ -26,7 +26,7 @@ var planKeys = []string{
 	"a", "b", "http.method", "cloudfoundry.app.name", "org.cloudfoundry.job", strings.Repeat("k", 40), "ü", "u u", "u=u", "",
 	"severity", "trace_id", "span_id", "source_type", "process_type", "cloudfoundry.process.type", "event_name", "log.iostream",
 	"parent_span_id", "span_kind", "peer_type", "status_code", "status_message", "clock_skew",
-	"source_id", "instance_id", "cloudfoundry.app.id", "cloudfoundry.app.instance.id", "service.name", "service.instance.id", "part", boundTag,
+	"source_id", "instance_id", "cloudfoundry.app.id", "cloudfoundry.app.instance.id", "service.name", "service.instance.id", "part", boundTag.key,
 }
 
 func planValue(r *rand.Rand, v pcommon.Value) {
@@ -281,13 +281,13 @@ func planMetrics(r *rand.Rand, logs plog.Logs) pmetric.Metrics {
 func TestPlanOfOwnTag(t *testing.T) {
 	metrics, gauge := oneMetric()
 	gauge.SetName("g")
-	point(gauge.SetEmptyGauge().DataPoints(), boundTag, "x").SetIntValue(1)
+	point(gauge.SetEmptyGauge().DataPoints(), boundTag.key, "x").SetIntValue(1)
 	histogram := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
 	histogram.SetName("h")
-	put(histogram.SetEmptyHistogram().DataPoints().AppendEmpty().Attributes(), boundTag, "x")
+	put(histogram.SetEmptyHistogram().DataPoints().AppendEmpty().Attributes(), boundTag.key, "x")
 	got := map[string]string{}
 	for _, e := range translateMetrics(t, defaults(), metrics).envelopes {
-		got[e.GetCounter().GetName()] = e.GetTags()[boundTag]
+		got[e.GetCounter().GetName()] = e.GetTags()[boundTag.key]
 	}
 	assert.Equal(t, map[string]string{"": "x", "h_count": "", "h_bucket": infinity}, got)
 }

@@ -117,24 +117,25 @@ func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 	for _, value := range attrs.All() {
 		t.values = append(t.values, value)
 	}
-	p := t.plan(attrs, "")
+	p := t.plan(attrs, nil)
 	for i := range p.tags {
 		from := &p.tags[i]
-		if from.joined == nil {
-			value, truncated := valueString(t.values[from.attribute])
-			tags.append(tag{from.cleanKey, envelope.ValidUTF8(value), truncated})
-			continue
+		value, truncated := valueString(t.values[from.attribute])
+		if from.joined != nil {
+			value, truncated = joinedString(t.values, from.joined)
 		}
-		joined := tag{cleanKey: from.cleanKey}
-		var values []string
-		for _, attribute := range from.joined {
-			value, truncated := valueString(t.values[attribute])
-			values = append(values, envelope.ValidUTF8(value))
-			joined.truncated = joined.truncated || truncated
-		}
-		joined.value = strings.Join(values, ";")
-		tags.append(joined)
+		tags.append(tag{from.cleanKey, envelope.ValidUTF8(value), truncated})
 	}
+}
+
+// joinedString joins the values of some attributes by ";".
+func joinedString(values []pcommon.Value, attributes []int) (s string, truncated bool) {
+	var texts []string
+	for _, i := range attributes {
+		text, deep := valueString(values[i])
+		texts, truncated = append(texts, text), truncated || deep
+	}
+	return strings.Join(texts, ";"), truncated
 }
 
 // keyCleaner makes tag keys of attribute keys. It caches the keys that it has made.
@@ -145,7 +146,7 @@ type keyCleaner struct {
 	syslogSafe bool
 }
 
-// cleanKey is the tag key of an attribute, also as envelope.AppendKeyedTag takes it; isTag is false for an attribute that
+// cleanKey is the tag key of an attribute, also as envelope.AppendTag takes it; isTag is false for an attribute that
 // becomes no tag, and own is for a key that is one of the exporter's own.
 type cleanKey struct {
 	attribute string
