@@ -60,7 +60,7 @@ func (a *arena[T]) atMore(node uint32) *cell[T] {
 }
 
 func (a *arena[T]) writer(at position) (w writer[T], ok bool) {
-	w.at = at
+	w.at, w.gone = at, at.lapBefore()
 	if w.spare, ok = a.node(); ok {
 		w.cell = a.at(w.spare)
 	}

@@ -142,7 +142,7 @@ func (d *ManyToOne[T]) Writer() *Writer[T] {
 	w := &Writer[T]{d: d}
 	at := unpackPosition(d.hint.Load())
 	if n := len(d.released); n > 0 {
-		w.writer.at = at
+		w.writer.at, w.writer.gone = at, at.lapBefore()
 		w.writer.spare = d.released[n-1]
 		w.writer.cell = d.arena.at(w.writer.spare)
 		d.released = d.released[:n-1]

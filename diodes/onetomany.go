@@ -210,7 +210,7 @@ func (d *OneToMany[T]) start(from StartFrom) position {
 		}
 		return head
 	}
-	if at, _, ok := d.oldest(head); ok {
+	if at, _, ok := d.oldest(head, head.lapBefore()); ok {
 		return at
 	}
 	return head

@@ -363,17 +363,21 @@ func TestHintMoves(t *testing.T) {
 
 // New writers start at the hint. In the last lap before laps wrap, the very first position is ahead of the next one to fill.
 func TestNewWriterInTheLastLap(t *testing.T) {
-	for name, open := range map[string]func(*ManyToOne[int]) (set func(int) (int, bool)){
-		"a shared writer": func(d *ManyToOne[int]) func(int) (int, bool) {
+	type setter interface {
+		Set(x int) (int, bool)
+		Evict() (int, bool)
+	}
+	for name, open := range map[string]func(*ManyToOne[int]) setter{
+		"a shared writer": func(d *ManyToOne[int]) setter {
 			for range initialWriters {
 				d.borrow()
 			}
-			return d.Set
+			return d
 		},
-		"a handle": func(d *ManyToOne[int]) func(int) (int, bool) { return d.Writer().Set },
-		"the handle of a released node": func(d *ManyToOne[int]) func(int) (int, bool) {
+		"a handle": func(d *ManyToOne[int]) setter { return d.Writer() },
+		"the handle of a released node": func(d *ManyToOne[int]) setter {
 			d.Writer().Release()
-			return d.Writer().Set
+			return d.Writer()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -381,10 +385,15 @@ func TestNewWriterInTheLastLap(t *testing.T) {
 			d.at = d.skipTo(lastLap)
 			d.writers.at = d.at
 			d.Set(1)
-			if dropped, ok := open(d)(2); ok {
+			if dropped, ok := open(d).Set(2); ok {
 				t.Errorf("%d was dropped although there is room", dropped)
 			}
-			equal(t, "read", []int{1, 2}, drain(d))
+			d.Set(3)
+			d.Set(4) // In the first lap, and drops 1.
+			if evicted, _ := open(d).Evict(); evicted != 2 {
+				t.Fatalf("%d was evicted, not the oldest, 2", evicted)
+			}
+			equal(t, "read", []int{3, 4}, drain(d))
 		})
 	}
 }

@@ -57,6 +57,7 @@ type writer[T any] struct {
 
 type filler struct {
 	at      position // not after the next position to fill
+	gone    position // all elements before it are gone
 	spare   uint32   // the node to exchange for the one in a slot
 	backoff backoff
 }
@@ -124,17 +125,21 @@ func (r *ring) head() (position, state) {
 	}
 }
 
-// oldest finds the oldest element, given the next position to fill. Elements leave in order, so a binary search finds it.
-func (r *ring) oldest(head position) (at position, old state, ok bool) {
+// oldest finds the oldest element, given the next position to fill and a position before which all elements are gone. Elements leave in
+// order, so a search finds it: with steps that double from there, then by halves.
+func (r *ring) oldest(head, from position) (at position, old state, ok bool) {
 	// Of the size positions before the head, those before gone are gone, and the one at inside is full.
 	gone, inside := 0, r.size()
-	for gone < inside {
-		middle := int(uint(gone+inside) / 2)
-		p := head.lapBefore().plus(middle, r.size())
+	if left := from.distance(head, r.size()); left < uint64(r.size()) {
+		gone = r.size() - int(left)
+	}
+	for step := 0; gone < inside; {
+		i := min(gone+step, int(uint(gone+inside)/2))
+		p := head.lapBefore().plus(i, r.size())
 		if w := state(r.slots[p.slot].Load()); w.holds(p.lap) {
-			inside, at, old, ok = middle, p, w, true
+			inside, at, old, ok = i, p, w, true
 		} else {
-			gone = middle + 1
+			gone, step = i+1, 2*step+1
 		}
 	}
 	return at, old, ok
@@ -151,7 +156,7 @@ func (r *ring) evict(w *filler) (at position, ok bool) {
 			w.at = r.past(w.at, head)
 			continue
 		}
-		at, old, found := r.oldest(w.at)
+		at, old, found := r.oldest(w.at, w.gone)
 		if !found {
 			if state(next.Load()) == head {
 				return at, false // Nothing is before the head, and the head has not moved: the ring is empty.
@@ -161,7 +166,7 @@ func (r *ring) evict(w *filler) (at position, ok bool) {
 		// Success proves that it was still the oldest.
 		if r.slots[at.slot].CompareAndSwap(uint64(old), uint64(old.emptied(w.spare))) {
 			w.backoff.won()
-			w.spare = old.node()
+			w.spare, w.gone = old.node(), at.next(r.size())
 			return at, true
 		}
 		lost++
@@ -183,7 +188,7 @@ func (r *ring) close() {
 // Len returns the number of elements in the ring: exact while the diode is idle, otherwise from 0 to Cap. It takes O(log size) steps.
 func (r *ring) Len() int {
 	head, _ := r.head()
-	at, _, ok := r.oldest(head)
+	at, _, ok := r.oldest(head, head.lapBefore())
 	if !ok {
 		return 0
 	}

@@ -7,9 +7,11 @@
 // the fields that were appended to an empty slice, in any order; [Append] puts it into an EnvelopeBatch, which is the
 // envelopes that were appended to an empty slice:
 //
+//	sourceType := envelope.AppendKey(nil, "source_type") // once, for many envelopes
+//
 //	e := envelope.AppendTimestamp(nil, now)
 //	e = envelope.AppendSourceID(e, "my-app")
-//	e = envelope.AppendTag(e, "source_type", "OTEL")
+//	e = envelope.AppendTag(e, sourceType, "OTEL")
 //	e = envelope.AppendLog(e, "hello", envelope.Out)
 //	batch = envelope.Append(batch, e)
 //
@@ -21,6 +23,7 @@ import (
 	"encoding/hex"
 	"iter"
 	"math"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -115,35 +118,43 @@ func AppendInstanceID(b []byte, id string) []byte {
 	return appendString(b, envelopeInstanceID, id)
 }
 
-// AppendTag appends one tag. Of two tags with the same key a receiver keeps the later one.
-func AppendTag(b []byte, key, value string) []byte {
-	key, value = ValidUTF8(key), ValidUTF8(value)
-	b = appendMessage(b, envelopeTags, sizeString(key)+sizeString(value))
-	b = appendMapString(b, mapKey, key)
-	return appendMapString(b, mapValue, value)
-}
-
-// AppendKey appends the key of a tag as [AppendKeyedTag] takes it, for a key that many tags have.
+// AppendKey appends what all tags with this key have in common, as [AppendTag] takes it: the tag up to its value, with zeros for the
+// lengths.
 func AppendKey(b []byte, key string) []byte {
-	return appendMapString(b, mapKey, ValidUTF8(key))
+	b = appendMessage(b, envelopeTags, 0)
+	b = appendMapString(b, mapKey, ValidUTF8(key))
+	return appendMessage(b, mapValue, 0)
 }
 
-// AppendKeyedTag appends one tag with an encoded key. The value has to be UTF-8.
-func AppendKeyedTag[V string | []byte](b, key []byte, value V) []byte {
+// AppendTag appends one tag with a key of [AppendKey]. Of two tags with the same key a receiver keeps the later one.
+func AppendTag(b, key []byte, value string) []byte {
+	value = ValidUTF8(value)
 	n := len(value)
+	if len(key)-2+n < 0x80 {
+		return setLengths(append(append(b, key...), value...), len(key), n)
+	}
+	key = key[2 : len(key)-2]
 	b = appendMessage(b, envelopeTags, len(key)+1+protowire.SizeBytes(n))
-	b = append(b, key...)
-	b = appendMessage(b, mapValue, n)
+	b = appendMessage(append(b, key...), mapValue, n)
 	return append(b, value...)
 }
 
-// AppendHexTag appends one tag with an encoded key and bytes in hexadecimal digits as its value.
+// AppendIntTag appends one tag with a key of [AppendKey] and a number in decimal digits.
+func AppendIntTag(b, key []byte, value int64) []byte {
+	var digits [20]byte
+	return AppendTag(b, key, string(strconv.AppendInt(digits[:0], value, 10)))
+}
+
+// AppendHexTag appends one tag with a key of [AppendKey] and bytes in hexadecimal digits. Together they take less than 128 bytes.
 func AppendHexTag(b, key, value []byte) []byte {
-	n := hex.EncodedLen(len(value))
-	b = appendMessage(b, envelopeTags, len(key)+1+protowire.SizeBytes(n))
-	b = append(b, key...)
-	b = appendMessage(b, mapValue, n)
-	return hex.AppendEncode(b, value)
+	return setLengths(hex.AppendEncode(append(b, key...), value), len(key), hex.EncodedLen(len(value)))
+}
+
+// setLengths sets the lengths of a tag at the end of b, with a key and a value of these lengths, to what AppendKey left open.
+func setLengths(b []byte, key, value int) []byte {
+	tag := b[len(b)-key-value:]
+	tag[1], tag[key-1] = byte(len(tag)-2), byte(value)
+	return b
 }
 
 // Field is a field of an encoded envelope, and key and value if it is a tag.

@@ -20,7 +20,7 @@ func encode(e *loggregator_v2.Envelope) []byte {
 	b = AppendSourceID(b, e.GetSourceId())
 	b = AppendInstanceID(b, e.GetInstanceId())
 	for k, v := range e.GetTags() {
-		b = AppendTag(b, k, v)
+		b = AppendTag(b, AppendKey(nil, k), v)
 	}
 	switch m := e.GetMessage().(type) {
 	case *loggregator_v2.Envelope_Log:

@@ -14,11 +14,11 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// The tag of a bucket's upper bound, and that of the last bucket.
-const (
-	boundTag = "le"
-	infinity = "+Inf"
-)
+// boundTag has the upper bound of a bucket.
+var boundTag = newTagKey("le")
+
+// infinity is the bound of the last bucket.
+const infinity = "+Inf"
 
 // formatNumber returns the shortest exact form of a bound or a quantile. Negative zero is zero.
 func (m *Metrics) formatNumber(v float64) string {
@@ -108,21 +108,21 @@ func beginHistogram[P histogramData](m *Metrics, name, unit string, p P) bool {
 		return false
 	}
 	m.buckets = buckets{timestamp: m.pointTime(p.Timestamp()), name: names.bucket}
-	m.putTotal(m.buckets.timestamp, names.count, p.Count(), "", "", 0)
+	m.putTotal(m.buckets.timestamp, names.count, p.Count(), nil, "", 0)
 	if p.HasSum() && isFinite(p.Sum()) {
-		m.putGauge(m.buckets.timestamp, names.sum, unit, p.Sum(), "", "")
+		m.putGauge(m.buckets.timestamp, names.sum, unit, p.Sum(), nil, "")
 	}
 	return true
 }
 
-// putTotal yields one of the Counters of a point, with a tag of its own if key is not empty.
-func (m *Metrics) putTotal(timestamp int64, name string, total uint64, key, value string, items int) {
+// putTotal yields one of the Counters of a point, with a tag of its own unless key is nil.
+func (m *Metrics) putTotal(timestamp int64, name string, total uint64, key *cleanKey, value string, items int) {
 	m.message = envelope.AppendCounter(m.message[:0], name, 0, total)
 	m.emit(timestamp, key, value, items)
 }
 
-// putGauge yields one of the Gauges of a histogram or summary, with a tag of its own if key is not empty.
-func (m *Metrics) putGauge(timestamp int64, name, unit string, number float64, key, value string) {
+// putGauge yields one of the Gauges of a histogram or summary, with a tag of its own unless key is nil.
+func (m *Metrics) putGauge(timestamp int64, name, unit string, number float64, key *cleanKey, value string) {
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, number)
 	m.message = envelope.AppendGauge(m.message[:0], m.gauge)
 	m.emit(timestamp, key, value, 0)
@@ -159,7 +159,7 @@ func (m *Metrics) putBucket(bound string, total uint64, items int) {
 func (m *Metrics) histogramRoom(names histogramNames, unit string) int {
 	m.message = envelope.AppendCounter(m.message[:0], names.bucket, 0, math.MaxUint64)
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], names.sum, unit, math.MaxFloat64)
-	return max(len(m.message)+tagSize(len(boundTag), longestNumber), envelope.Size(len(m.gauge)))
+	return max(len(m.message)+tagSize(len(boundTag.key), longestNumber), envelope.Size(len(m.gauge)))
 }
 
 // wellFormed reports whether a point has one bucket more than bounds, or no buckets at all, bounds that grow, and no more

@@ -4,6 +4,7 @@
 package translate
 
 import (
+	"math"
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -82,18 +83,14 @@ func (i *identities) find(record pcommon.Map) identity {
 	}
 }
 
-// depends reports whether one of these attributes can be an ID of the item, if it is not empty.
-func (i *identities) depends(attrs pcommon.Map) bool {
-	return i.source.depends(attrs, i.baseSource) || i.instance.depends(attrs, i.baseInstance)
-}
-
-func (i *Identity) depends(attrs pcommon.Map, base inherited) bool {
+// rank returns the rank of the first of these attributes that can be the ID of an item.
+func (i *Identity) rank(attrs pcommon.Map) int {
 	for rank, key := range i.Attributes {
-		if _, ok := attrs.Get(key); ok && rank <= base.rank {
-			return true
+		if _, ok := attrs.Get(key); ok {
+			return rank
 		}
 	}
-	return false
+	return math.MaxInt
 }
 
 func (i *Identity) inherit(scopes ...pcommon.Map) inherited {

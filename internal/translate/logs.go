@@ -74,7 +74,7 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 				l.reject(ReasonTooLarge, 1)
 				return
 			}
-			l.emit(timestamp, "", "", 1)
+			l.emit(timestamp, nil, "", 1)
 			return
 		}
 	}
@@ -104,7 +104,7 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 // appendAttributes appends what the attributes of a record say, and its severity.
 func (l *Logs) appendAttributes(r plog.LogRecord, set ownKeys) *plan {
 	var p *plan
-	l.common, p = l.appendItem(l.common, r.Attributes(), "", set)
+	l.common, p = l.appendItem(l.common, r.Attributes(), nil, set)
 	if text := severity(r); text != "" && p.keys&severityName.set() == 0 {
 		l.common = appendOwnTag(l.common, &set, severityName, text)
 	}
@@ -118,7 +118,7 @@ func (l *Logs) appendSourceType(p *plan, attrs pcommon.Map) {
 	case p.typeKey != "":
 		value, _ := attrs.Get(p.typeKey)
 		sourceType = envelope.ValidUTF8(l.text(value))
-	case p.processKey != "":
+	case p.usesProcess:
 		value, _ := attrs.Get(p.processKey)
 		if process := envelope.ValidUTF8(l.text(value)); process != "" {
 			sourceType = processSourceType(process)
@@ -131,7 +131,7 @@ func (l *Logs) appendSourceType(p *plan, attrs pcommon.Map) {
 		return
 	}
 	sourceType, truncated := cleanSourceType(sourceType, l.opts.SyslogSafe)
-	l.common = envelope.AppendTag(l.common, sourceTypeTag, sourceType)
+	l.common = envelope.AppendTag(l.common, encodedNames[sourceTypeName], sourceType)
 	l.truncated = l.truncated || truncated
 }
 
@@ -258,7 +258,7 @@ func (l *Logs) putParts(timestamp int64, payload []byte, stream envelope.LogType
 		longest = max(longest, len(part))
 	}
 	n := strconv.Itoa(len(l.parts))
-	if !l.fit(envelope.Size(longest)+logRoom+tagSize(len(partTag), 2*len(n)+1), longest) {
+	if !l.fit(envelope.Size(longest)+logRoom+tagSize(len(partTag.key), 2*len(n)+1), longest) {
 		l.reject(ReasonTooLarge, 1)
 		return
 	}
@@ -273,10 +273,10 @@ func (l *Logs) putParts(timestamp int64, payload []byte, stream envelope.LogType
 	}
 }
 
-const (
-	partTag = "part"
-	logRoom = 10 // what a Log takes beside its payload
-)
+// partTag says which part of its payload a Log has.
+var partTag = newTagKey("part")
+
+const logRoom = 10 // what a Log takes beside its payload
 
 // split makes the parts of a payload. Each ends after a line end if there is one in the last quarter of the part, else between two
 // characters.

@@ -232,6 +232,10 @@ func TestLogSourceType(t *testing.T) {
 		"attribute of the cloudfoundryreceiver": {
 			resource: []any{"org.cloudfoundry.source_type", "RTR"}, want: []string{"source_type", "RTR"},
 		},
+		"attribute of the resource, beside a process type of the record": {
+			resource: []any{"source_type", "RTR"}, record: []any{"process_type", "web"},
+			want: []string{"source_type", "RTR", "process_type", "web"},
+		},
 		"process type of the semantic conventions": {
 			resource: []any{"cloudfoundry.process.type", "web"}, want: []string{"source_type", "APP/PROC/WEB", "process_type", "web"},
 		},

@@ -189,7 +189,7 @@ func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // encodeCommon encodes what all envelopes of a point share, and makes it fit; see fit. The instance ID is also a tag: PromQL matches
 // tags only, and without it the agent would add the deltas of all instances together. own is that of the plan.
-func (m *Metrics) encodeCommon(attrs pcommon.Map, own string, room int, texts ...string) bool {
+func (m *Metrics) encodeCommon(attrs pcommon.Map, own *cleanKey, room int, texts ...string) bool {
 	m.common, _ = m.appendItem(m.common[:0], attrs, own, 0)
 	return m.fit(room, 0, texts...)
 }
@@ -208,10 +208,10 @@ func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
 		return reason
 	}
 	m.message = envelope.AppendCounter(m.message[:0], name, 0, total)
-	if !m.encodeCommon(p.Attributes(), "", len(m.message), name) {
+	if !m.encodeCommon(p.Attributes(), nil, len(m.message), name) {
 		return ReasonTooLarge
 	}
-	m.emit(m.pointTime(p.Timestamp()), "", "", 1)
+	m.emit(m.pointTime(p.Timestamp()), nil, "", 1)
 	return ""
 }
 
@@ -243,7 +243,7 @@ func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 		return reason
 	}
 	m.message = envelope.AppendCounter(m.message[:0], name, math.MaxUint64, 0)
-	if !m.encodeCommon(p.Attributes(), "", len(m.message), name) {
+	if !m.encodeCommon(p.Attributes(), nil, len(m.message), name) {
 		return ReasonTooLarge
 	}
 	if p.ValueType() == pmetric.NumberDataPointValueTypeDouble {
@@ -257,7 +257,7 @@ func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 		return ReasonZeroDelta
 	}
 	m.message = envelope.AppendCounter(m.message[:0], name, delta, 0)
-	m.emit(m.pointTime(p.Timestamp()), "", "", 1)
+	m.emit(m.pointTime(p.Timestamp()), nil, "", 1)
 	return ""
 }
 
@@ -268,7 +268,7 @@ func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reaso
 		value = float64(p.IntValue())
 	}
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, value)
-	if !m.encodeCommon(p.Attributes(), "", envelope.Size(len(m.gauge)), name, unit) {
+	if !m.encodeCommon(p.Attributes(), nil, envelope.Size(len(m.gauge)), name, unit) {
 		return ReasonTooLarge
 	}
 	m.gauges.add(m.pointTime(p.Timestamp()), m.common, name, m.gauge, m.takeTruncated())
@@ -287,7 +287,7 @@ func (m *Metrics) putGauges() {
 		g := &m.gauges.groups[i]
 		m.common = append(m.common[:0], g.common...)
 		m.message = envelope.AppendGauge(m.message[:0], g.metrics)
-		m.yieldEnvelope(m.encode(g.timestamp, "", ""), g.points, g.truncated)
+		m.yieldEnvelope(m.encode(g.timestamp, nil, ""), g.points, g.truncated)
 	}
 	m.gauges.reset()
 }

@@ -6,7 +6,6 @@ package translate
 import (
 	"iter"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -14,13 +13,23 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// A plan encodes the identity and the tags of the items of a scope that have the same attribute keys in the same order. What does not
-// depend on values is decided and encoded once, when the plan is compiled: the names of tags, which attribute wins or joins another
-// one, whether attributes are identity, the tags of scope and resource, and the order of all.
+// A plan encodes the identity and the tags of items that have the same attribute keys in the same order. No other code knows the rules of
+// renaming, collision, identity and order. What depends on the keys alone is decided when the plan is compiled; what depends on scope
+// and resource too, when the plan is bound to a scope.
 type plan struct {
-	// own is the key of a tag that only the envelopes set, such as le, and no attribute; often empty.
-	own        string
+	// own is the key of a tag that only the envelopes set, such as le, and no attribute; often nil.
+	own        *cleanKey
 	attributes []planAttribute
+	keySet     // of the tags
+	tags       []planTag
+	// Of logs: the attribute that is the tag source_type, or the one with the process type; empty if there is none.
+	typeKey, processKey string
+	ioStream            bool // an attribute says what stream a log was written to
+	// The ranks of the first attributes that can be the IDs.
+	sourceRank, instanceRank int
+
+	// scope is the number of the scope that the plan is bound to; 0: none.
+	scope int
 	// identified reports whether an attribute affects the identity. If none does, head is the encoded identity.
 	identified bool
 	head       []byte
@@ -35,20 +44,24 @@ type plan struct {
 	truncated bool
 	// tooLarge reports whether the inherited tags fit into no envelope even if truncated.
 	tooLarge bool
-
-	// Of logs: the encoded tag source_type, unless the attribute with the key typeKey has its value, or processKey the process.
+	// Of logs: the encoded tag source_type, unless an attribute says more.
 	sourceType          []byte
 	sourceTypeTruncated bool
-	typeKey, processKey string
-	ioStream            bool // an attribute says what stream a log was written to
+	usesProcess         bool // the attribute with the key processKey does
 }
 
 // planAttribute is an attribute and the tag key that it becomes, encoded; nil if it becomes none, or is joined.
 type planAttribute struct {
-	key    string
-	tag    []byte
-	own    ownKeys
-	joined bool
+	key string
+	tag []byte
+	own ownKeys
+}
+
+// planTag is a tag and the attribute that becomes it, or the attributes with the values to join, in this order.
+type planTag struct {
+	*cleanKey
+	attribute int
+	joined    []int
 }
 
 // ownTag is an encoded tag with one of the exporter's own keys.
@@ -62,7 +75,7 @@ type ownTag struct {
 type part struct {
 	attribute  int
 	begin, end int    // in plan.inherited, of a constantPart
-	tag        []byte // the encoded key, of a joinedPart
+	tag        []byte // the encoded key, of an attribute or a joinedPart
 	joined     []int  // the attributes with the values to join
 }
 
@@ -93,7 +106,7 @@ const (
 )
 
 var ownNames = [...]string{
-	"severity", sourceTypeTag, "process_type", "event_name", partTag, "trace_id", "span_id", "parent_span_id", "span_kind", "peer_type",
+	"severity", sourceTypeTag, "process_type", "event_name", "part", "trace_id", "span_id", "parent_span_id", "span_kind", "peer_type",
 	"status_code", "status_message", "clock_skew",
 }
 
@@ -111,39 +124,54 @@ type ownKeys uint16
 
 func (n ownName) set() ownKeys { return 1 << n }
 
+// cachedPlans is how many plans are cached, cachedPlanBytes how many bytes their inherited tags may take, and cachedPlanAttributes how many
+// attributes each may have, with keys of at most cachedKeyBytes. Data with ever new keys gains nothing from more.
 const (
-	// cachedPlans is how many plans of a scope are cached, cachedPlanBytes how many bytes their inherited tags may take, and
-	// cachedPlanAttributes how many attributes each may have. Data with ever new keys gains nothing from more.
-	cachedPlans          = 16
+	cachedPlans          = 64
 	cachedPlanBytes      = 256 << 10
 	cachedPlanAttributes = 128
 )
 
-// plans are those of the scope in work. The memory of earlier ones is used again.
+// plans caches plans. They hold no string of the data.
 type plans struct {
-	cached []plan
-	bytes  int  // of the inherited tags of cached
-	last   int  // the index of the one used last
-	once   plan // one that is not cached
+	cached []*plan
+	next   int   // to be replaced once there are cachedPlans
+	bytes  int   // of the inherited tags of cached
+	last   *plan // the one used last
+	once   plan  // one that is not cached
 }
 
-func (p *plans) reset() {
-	for i := range p.cached {
-		p.cached[i].forget()
+// place returns the memory for a new plan of these attributes.
+func (p *plans) place(attrs pcommon.Map) *plan {
+	cacheable := attrs.Len() <= cachedPlanAttributes
+	for key := range attrs.All() {
+		cacheable = cacheable && len(key) <= cachedKeyBytes
 	}
-	p.once.forget()
-	p.cached = p.cached[:0]
-	p.last, p.bytes = 0, 0
+	switch {
+	case !cacheable:
+		return &p.once
+	case len(p.cached) < cachedPlans:
+		p.cached = append(p.cached, &plan{})
+		return p.cached[len(p.cached)-1]
+	}
+	p.next = (p.next + 1) % cachedPlans
+	return p.cached[p.next]
 }
 
-// forget drops strings of the data.
-func (p *plan) forget() {
-	clear(p.attributes)
-	p.typeKey, p.processKey = "", ""
+// plan finds or compiles the plan of these attributes.
+func (t *translator) plan(attrs pcommon.Map, own *cleanKey) *plan {
+	for _, p := range t.plans.cached {
+		if len(p.attributes) == attrs.Len() && p.own == own && p.matches(attrs) {
+			return p
+		}
+	}
+	p := t.plans.place(attrs)
+	t.compile(p, attrs, own)
+	return p
 }
 
 // appendItem appends the tags and the identity of an item; see appendTags.
-func (t *translator) appendItem(b []byte, attrs pcommon.Map, own string, skip ownKeys) ([]byte, *plan) {
+func (t *translator) appendItem(b []byte, attrs pcommon.Map, own *cleanKey, skip ownKeys) ([]byte, *plan) {
 	b, p := t.appendTags(b, attrs, own, skip)
 	if p.identified {
 		return t.id.append(b), p
@@ -151,38 +179,20 @@ func (t *translator) appendItem(b []byte, attrs pcommon.Map, own string, skip ow
 	return append(b, p.head...), p
 }
 
-// appendTags finds or compiles the plan of an item with these attributes, finds the identity, and appends the tags but those in skip,
-// which the item sets itself. own is that of the plan.
-func (t *translator) appendTags(b []byte, attrs pcommon.Map, own string, skip ownKeys) ([]byte, *plan) {
-	n := attrs.Len()
-	cached := t.plans.cached
-	for i := range cached {
-		// The last one first.
-		at := t.plans.last + i
-		if at >= len(cached) {
-			at -= len(cached)
-		}
-		p := &cached[at]
-		// Only the likely one is worth running without a look.
-		if len(p.attributes) != n || p.own != own || i > 0 && !p.matches(attrs) {
-			continue
-		}
+// appendTags appends the tags of an item with these attributes, but those in skip, which the item sets itself, and finds its identity. own
+// is that of the plan.
+func (t *translator) appendTags(b []byte, attrs pcommon.Map, own *cleanKey, skip ownKeys) ([]byte, *plan) {
+	// Only the likely plan is worth running without a look.
+	if p := t.plans.last; p != nil && p.scope == t.scope && p.own == own && len(p.attributes) == attrs.Len() {
 		if encoded, ok := t.run(b, p, attrs, skip); ok {
-			t.plans.last, t.tooLarge = at, p.tooLarge
 			return encoded, p
 		}
 	}
-	p := &t.plans.once
-	if n <= cachedPlanAttributes && len(cached) < cachedPlans && t.plans.bytes < cachedPlanBytes {
-		t.plans.cached = slices.Grow(cached, 1)[:len(cached)+1]
-		p = &t.plans.cached[len(cached)]
-		t.plans.last = len(cached)
+	p := t.plan(attrs, own)
+	if p.scope != t.scope {
+		t.bind(p)
 	}
-	t.compile(p, attrs, own)
-	if p != &t.plans.once {
-		t.plans.bytes += len(p.inherited)
-	}
-	t.tooLarge = p.tooLarge
+	t.plans.last, t.tooLarge = p, p.tooLarge
 	b, _ = t.run(b, p, attrs, skip)
 	return b, p
 }
@@ -216,8 +226,8 @@ func (t *translator) run(b []byte, p *plan, attrs pcommon.Map, skip ownKeys) ([]
 		}
 		switch {
 		case a.tag == nil || a.own&skip != 0:
-		case value.Type() == pcommon.ValueTypeStr:
-			b = envelope.AppendKeyedTag(b, a.tag, envelope.ValidUTF8(value.Str()))
+		case value.Type() == pcommon.ValueTypeStr: // As appendTag, which is a call.
+			b = envelope.AppendTag(b, a.tag, value.Str())
 		default:
 			b = t.appendTag(b, a.tag, value)
 		}
@@ -230,32 +240,18 @@ func (t *translator) run(b []byte, p *plan, attrs pcommon.Map, skip ownKeys) ([]
 			t.truncated = t.truncated || tag.truncated
 		}
 	}
-	if p.truncated {
-		t.truncated = true
-	}
+	t.truncated = t.truncated || p.truncated
 	return b, true
 }
 
 // runSorted is run for points. It puts tags in the order of their keys, so that equal tags are equal bytes.
 func (t *translator) runSorted(b []byte, p *plan, attrs pcommon.Map) ([]byte, bool) {
-	t.unsorted, t.ends = t.unsorted[:0], t.ends[:0]
-	i := 0
+	t.values = t.values[:0]
 	for key, value := range attrs.All() {
-		a := &p.attributes[i]
-		if a.key != key {
+		if p.attributes[len(t.values)].key != key {
 			return b, false
 		}
-		switch {
-		case a.joined:
-			t.unsorted = append(t.unsorted, envelope.ValidUTF8(t.text(value))...)
-		case a.tag == nil:
-		case value.Type() == pcommon.ValueTypeStr:
-			t.unsorted = envelope.AppendKeyedTag(t.unsorted, a.tag, envelope.ValidUTF8(value.Str()))
-		default:
-			t.unsorted = t.appendTag(t.unsorted, a.tag, value)
-		}
-		t.ends = append(t.ends, len(t.unsorted))
-		i++
+		t.values = append(t.values, value)
 	}
 	t.identify(p, attrs)
 	for i := range p.parts {
@@ -265,33 +261,18 @@ func (t *translator) runSorted(b []byte, p *plan, attrs pcommon.Map) ([]byte, bo
 			b = append(b, p.inherited[part.begin:part.end]...)
 		case instancePart:
 			if t.id.instance != "" {
-				b = envelope.AppendKeyedTag(b, instanceIDTagKey.encoded, t.id.instance)
+				b = envelope.AppendTag(b, instanceIDTagKey.encoded, t.id.instance)
 			}
 		case joinedPart:
-			t.joined = t.joined[:0]
-			for k, attribute := range part.joined {
-				if k > 0 {
-					t.joined = append(t.joined, ';')
-				}
-				t.joined = append(t.joined, t.encodedAttribute(attribute)...)
-			}
-			b = envelope.AppendKeyedTag(b, part.tag, t.joined)
+			joined, truncated := joinedString(t.values, part.joined)
+			b = envelope.AppendTag(b, part.tag, joined)
+			t.truncated = t.truncated || truncated
 		default:
-			b = append(b, t.encodedAttribute(part.attribute)...)
+			b = t.appendTag(b, part.tag, t.values[part.attribute])
 		}
 	}
-	if p.truncated {
-		t.truncated = true
-	}
+	t.truncated = t.truncated || p.truncated
 	return b, true
-}
-
-func (t *translator) encodedAttribute(i int) []byte {
-	begin := 0
-	if i > 0 {
-		begin = t.ends[i-1]
-	}
-	return t.unsorted[begin:t.ends[i]]
 }
 
 // identify finds the identity of an item, if it is its own.
@@ -301,50 +282,90 @@ func (t *translator) identify(p *plan, attrs pcommon.Map) {
 	}
 }
 
-// appendTag appends a tag with a value that is no string.
 func (t *translator) appendTag(b, key []byte, value pcommon.Value) []byte {
-	if value.Type() == pcommon.ValueTypeInt {
-		t.number = strconv.AppendInt(t.number[:0], value.Int(), 10)
-		return envelope.AppendKeyedTag(b, key, t.number)
+	switch value.Type() {
+	case pcommon.ValueTypeStr:
+		return envelope.AppendTag(b, key, value.Str())
+	case pcommon.ValueTypeInt:
+		return envelope.AppendIntTag(b, key, value.Int())
 	}
-	return envelope.AppendKeyedTag(b, key, envelope.ValidUTF8(t.text(value)))
+	return envelope.AppendTag(b, key, t.text(value))
 }
 
-// compile makes p the plan of items with these attributes.
-func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
-	*p = plan{
-		own: own, attributes: p.attributes[:0], head: p.head[:0], inherited: p.inherited[:0], inheritedOwn: p.inheritedOwn[:0],
-		parts: p.parts[:0], sourceType: p.sourceType[:0],
-	}
-	t.names.assign(&t.keys, attrs, own)
-	for _, key := range t.names.attributes {
-		p.attributes = append(p.attributes, planAttribute{key: key})
+// compile makes p the plan of these attributes. Of attributes with the same tag key, the first in byte order wins; or their values are
+// joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. An attribute with the key
+// own gets the prefix exported_.
+func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
+	p.keySet.reset()
+	p.own, p.attributes, p.tags = own, p.attributes[:0], p.tags[:0]
+	p.typeKey, p.processKey, p.ioStream, p.scope = "", "", false, 0
+	p.sourceRank, p.instanceRank = t.identity.source.rank(attrs), t.identity.instance.rank(attrs)
+	for key := range attrs.All() {
+		clean := t.keys.clean(key)
+		i := len(p.attributes)
+		p.attributes = append(p.attributes, planAttribute{key: clean.attribute})
 		p.ioStream = p.ioStream || key == ioStreamKey
-	}
-	for i := range t.names.tags {
-		tag := &t.names.tags[i]
-		if tag.joined != nil {
-			for _, attribute := range tag.joined {
-				p.attributes[attribute].joined = true
-			}
+		if !clean.isTag {
 			continue
 		}
-		a := &p.attributes[tag.attribute]
-		a.tag, a.own = tag.encoded, tag.own
-		p.keys |= a.own
-		switch a.own {
-		case sourceTypeName.set():
-			p.typeKey = a.key
-		case processTypeName.set():
-			p.processKey = a.key
+		if own != nil && clean.key == own.key {
+			clean = newTagKey(exportedPrefix + own.key)
+		}
+		at := p.find(clean.key)
+		if at < 0 {
+			p.append(clean.key)
+			p.tags = append(p.tags, planTag{cleanKey: clean, attribute: i})
+			continue
+		}
+		tag := &p.tags[at]
+		switch {
+		case p.attributes[tag.attribute].key == key: // An attribute twice, which is not valid: the first one counts.
+		case t.keys.labels:
+			if tag.joined == nil {
+				tag.joined = []int{tag.attribute}
+			}
+			tag.joined = append(tag.joined, i)
+		case key < p.attributes[tag.attribute].key:
+			tag.attribute = i
 		}
 	}
-	p.identified = t.identity.depends(attrs)
-	p.head = identity{t.identity.baseSource.value, t.identity.baseInstance.value}.append(p.head)
+	for i := range p.tags {
+		tag := &p.tags[i]
+		if tag.joined == nil {
+			a := &p.attributes[tag.attribute]
+			a.tag, a.own = tag.encoded, tag.own
+		} else {
+			slices.SortStableFunc(tag.joined, func(i, j int) int { return strings.Compare(p.attributes[i].key, p.attributes[j].key) })
+			tag.joined = slices.CompactFunc(tag.joined, func(i, j int) bool { return p.attributes[i].key == p.attributes[j].key })
+		}
+		switch tag.own {
+		case sourceTypeName.set():
+			p.typeKey = p.attributes[tag.attribute].key
+		case processTypeName.set():
+			p.processKey = p.attributes[tag.attribute].key
+		}
+	}
+}
+
+// bind binds a plan to the scope in work.
+func (t *translator) bind(p *plan) {
+	if p != &t.plans.once {
+		if t.plans.bytes > cachedPlanBytes {
+			t.plans.cached, t.plans.bytes = []*plan{p}, cap(p.inherited)
+		}
+		defer func(before int) { t.plans.bytes += cap(p.inherited) - before }(cap(p.inherited))
+	}
+	p.scope, p.keys, p.truncated, p.tooLarge = t.scope, 0, false, false
+	p.inherited, p.inheritedOwn, p.parts = p.inherited[:0], p.inheritedOwn[:0], p.parts[:0]
+	for i := range p.attributes {
+		p.keys |= p.attributes[i].own
+	}
+	p.identified = p.sourceRank <= t.identity.baseSource.rank || p.instanceRank <= t.identity.baseInstance.rank
+	p.head = identity{t.identity.baseSource.value, t.identity.baseInstance.value}.append(p.head[:0])
 	sourceType, processType := t.opts.SourceType, ""
 	hasType := p.typeKey != ""
 	t.inherited.reset()
-	for tag := range t.inheritedTags(own) {
+	for tag := range t.inheritedTags(p) {
 		if t.sorts || tag.own == 0 {
 			t.inherited.append(tag)
 			p.truncated = p.truncated || tag.truncated
@@ -357,7 +378,7 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 		case processTypeName.set():
 			processType = tag.value
 		}
-		encoded := envelope.AppendKeyedTag(nil, tag.encoded, prefix(tag.value, envelope.MaxSize))
+		encoded := envelope.AppendTag(nil, tag.encoded, prefix(tag.value, envelope.MaxSize))
 		p.inheritedOwn = append(p.inheritedOwn, ownTag{tag.own, encoded, tag.truncated})
 	}
 	// Tags that fit into no envelope are truncated now. That changes nothing, because an item only leaves less room.
@@ -370,27 +391,27 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own string) {
 		return
 	}
 	for i := range t.inherited.tags {
-		p.inherited = envelope.AppendKeyedTag(p.inherited, t.inherited.tags[i].encoded, t.inherited.tags[i].value)
+		p.inherited = envelope.AppendTag(p.inherited, t.inherited.tags[i].encoded, t.inherited.tags[i].value)
 	}
-	switch {
-	case hasType:
-		p.processKey = ""
-	case processType != "":
+	p.usesProcess = !hasType && p.processKey != ""
+	if !hasType && processType != "" {
 		sourceType = processSourceType(processType)
 	}
 	sourceType, p.sourceTypeTruncated = cleanSourceType(sourceType, t.opts.SyslogSafe)
-	p.sourceType = envelope.AppendTag(p.sourceType, sourceTypeTag, sourceType)
+	p.sourceType = envelope.AppendTag(p.sourceType[:0], encodedNames[sourceTypeName], sourceType)
 }
 
-// inheritedTags yields the tags of scope and resource that no attribute of the items replaces. own is that of the plan.
-func (t *translator) inheritedTags(own string) iter.Seq[tag] {
+// inheritedTags yields the tags of scope and resource that no attribute of the plan replaces.
+func (t *translator) inheritedTags(p *plan) iter.Seq[tag] {
 	return func(yield func(tag) bool) {
-		exported := exportedPrefix + own
-		joins := own != "" && t.base.has(own)
+		own, exported := "", ""
+		if p.own != nil && t.base.has(p.own.key) {
+			own, exported = p.own.key, exportedPrefix+p.own.key
+		}
 		for i := range t.base.tags {
 			tag := t.base.tags[i]
 			switch {
-			case !joins:
+			case own == "":
 			case tag.key == exported:
 				continue // With the other one.
 			case tag.key == own:
@@ -399,7 +420,7 @@ func (t *translator) inheritedTags(own string) iter.Seq[tag] {
 					tag.value = t.base.tags[i].value + ";" + tag.value
 				}
 			}
-			if t.names.find(tag.key) < 0 && !yield(tag) {
+			if p.find(tag.key) < 0 && !yield(tag) {
 				return
 			}
 		}
@@ -416,13 +437,13 @@ type keyedPart struct {
 // sort puts the tags of points, the instance ID included, into the order of their keys.
 func (t *translator) sort(p *plan) {
 	parts := t.parts[:0]
-	for i := range t.names.tags {
-		tag := &t.names.tags[i]
+	for i := range p.tags {
+		tag := &p.tags[i]
+		attribute := tag.attribute
 		if tag.joined != nil {
-			parts = append(parts, keyedPart{cleanKey: tag.cleanKey, part: part{attribute: joinedPart, tag: tag.encoded, joined: tag.joined}})
-		} else {
-			parts = append(parts, keyedPart{cleanKey: tag.cleanKey, part: part{attribute: tag.attribute}})
+			attribute = joinedPart
 		}
+		parts = append(parts, keyedPart{cleanKey: tag.cleanKey, part: part{attribute: attribute, tag: tag.encoded, joined: tag.joined}})
 	}
 	for i := range t.inherited.tags {
 		tag := &t.inherited.tags[i]
@@ -440,7 +461,7 @@ func (t *translator) sort(p *plan) {
 			continue
 		}
 		begin := len(p.inherited)
-		p.inherited = envelope.AppendKeyedTag(p.inherited, keyed.encoded, keyed.value)
+		p.inherited = envelope.AppendTag(p.inherited, keyed.encoded, keyed.value)
 		if n := len(p.parts); n > 0 && p.parts[n-1].attribute == constantPart {
 			p.parts[n-1].end = len(p.inherited)
 		} else {

@@ -6,6 +6,7 @@ package translate
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,7 +25,7 @@ var planKeys = []string{
 	"a", "b", "http.method", "cloudfoundry.app.name", "org.cloudfoundry.job", strings.Repeat("k", 40), "ü", "u u", "u=u", "",
 	"severity", "trace_id", "span_id", "source_type", "process_type", "cloudfoundry.process.type", "event_name", "log.iostream",
 	"parent_span_id", "span_kind", "peer_type", "status_code", "status_message", "clock_skew",
-	"source_id", "instance_id", "cloudfoundry.app.id", "cloudfoundry.app.instance.id", "service.name", "service.instance.id", "part",
+	"source_id", "instance_id", "cloudfoundry.app.id", "cloudfoundry.app.instance.id", "service.name", "service.instance.id", "part", boundTag.key,
 }
 
 // items are the records, spans or points of one slice of a batch.
@@ -103,11 +104,20 @@ func TestPlanReuse(t *testing.T) {
 func (s signal[D]) reusePlans(t *testing.T, empty func() D, itemsOf func(D) []items) {
 	envelopes := 0
 	for seed := range uint64(40) {
-		data, r := s.random(newScript(randomScript(seed))), newScript(randomScript(seed+1000))
+		data, r := s.random(newScript(randomScript(seed))), newScript(slices.Repeat(randomScript(seed+1000), 50))
+		var keys [3][]string // Plans are cached for all scopes.
+		for i := range keys {
+			for range r.below(8) {
+				keys[i] = append(keys[i], planKeys[r.below(len(planKeys))])
+			}
+		}
 		for _, all := range itemsOf(data) {
 			for i := range all.len {
-				for range r.below(3) {
-					r.value(all.attrs(i).PutEmpty(planKeys[r.below(len(planKeys))]), 2)
+				if r.bool() {
+					all.attrs(i).Clear()
+				}
+				for _, key := range keys[r.below(len(keys))] {
+					all.attrs(i).PutEmpty(key)
 				}
 			}
 			// The same keys again and again, with other values, and now and then with one more.
@@ -116,6 +126,9 @@ func (s signal[D]) reusePlans(t *testing.T, empty func() D, itemsOf func(D) []it
 				attrs := all.attrs(i + all.len)
 				for _, value := range attrs.All() {
 					r.value(value, 2)
+					if r.below(64) == 1 {
+						nest(value, maxDepth+1, 1)
+					}
 				}
 				if r.below(16) == 1 {
 					r.value(attrs.PutEmpty(planKeys[r.below(len(planKeys))]), 2)
@@ -149,6 +162,19 @@ func (s signal[D]) reusePlans(t *testing.T, empty func() D, itemsOf func(D) []it
 	assert.Greater(t, envelopes, 400)
 }
 
+// The plan of a point that has a tag of its own, such as le, is not that of a point with the same attributes without one.
+func TestPlanOfOwnTag(t *testing.T) {
+	metrics := scoped{record: []any{boundTag.key, "x"}}.metrics()
+	histogram := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
+	histogram.SetName("h")
+	put(histogram.SetEmptyHistogram().DataPoints().AppendEmpty().Attributes(), boundTag.key, "x")
+	got := map[string]string{}
+	for _, e := range translateMetrics(t, defaults(), metrics).envelopes {
+		got[e.GetCounter().GetName()] = e.GetTags()[boundTag.key]
+	}
+	assert.Equal(t, map[string]string{"": "x", "h_count": "", "h_bucket": infinity}, got)
+}
+
 // Plans of a few lists of keys are cached.
 func TestPlanCache(t *testing.T) {
 	cached := func(change func(i int, r plog.LogRecord)) int {
@@ -168,6 +194,7 @@ func TestPlanCache(t *testing.T) {
 	assert.Equal(t, 5, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i%5), "") }), "a few lists of keys")
 	assert.Equal(t, cachedPlans, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i), "") }), "each of its own")
 	assert.Zero(t, cached(func(_ int, r plog.LogRecord) { put(r.Attributes(), manyAttributes(cachedPlanAttributes)...) }), "too many")
+	assert.Zero(t, cached(func(_ int, r plog.LogRecord) { r.Attributes().PutStr(strings.Repeat("k", cachedKeyBytes+1), "") }), "a long key")
 }
 
 // Small batches, each with its own resource, allocate nothing.
@@ -210,7 +237,7 @@ func TestKeyCacheHoldsNoData(t *testing.T) {
 	}
 }
 
-// Plans do not cache tags that fit into no envelope.
+// The tags of scope and resource in cached plans are bounded.
 func TestPlanCacheBytes(t *testing.T) {
 	metrics := NewMetrics(Options{PrometheusNames: true})
 	data := pmetric.NewMetrics()
@@ -220,12 +247,13 @@ func TestPlanCacheBytes(t *testing.T) {
 	for i := range 2 * cachedPlans {
 		m := all.AppendEmpty()
 		m.SetName("g")
-		m.SetEmptyGauge().DataPoints().AppendEmpty().Attributes().PutInt(fmt.Sprint("k", i), 1)
+		point(asGauge(m), fmt.Sprint("k", i), "v").SetIntValue(1)
 	}
 	metrics.Translate(data)(discard)
 	kept := 0
-	for _, p := range metrics.plans.cached[:cap(metrics.plans.cached)] {
+	for _, p := range metrics.plans.cached {
 		kept += cap(p.inherited)
 	}
+	assert.Positive(t, kept)
 	assert.Less(t, kept, 2*(cachedPlanBytes+envelope.MaxSize))
 }

@@ -58,7 +58,7 @@ func (t *translator) fit(room, payload int, texts ...string) bool {
 	}
 	t.common = append(t.common[:0], rest...)
 	for i := range tags.tags {
-		t.common = envelope.AppendKeyedTag(t.common, tags.tags[i].encoded, tags.tags[i].value)
+		t.common = envelope.AppendTag(t.common, tags.tags[i].encoded, tags.tags[i].value)
 	}
 	t.truncated = true
 	return true

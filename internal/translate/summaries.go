@@ -12,7 +12,7 @@ import (
 )
 
 // quantileTag has the quantile of a Gauge of a summary.
-const quantileTag = "quantile"
+var quantileTag = newTagKey("quantile")
 
 // summary yields the points of a summary as Prometheus has it: a gauge for each quantile, a gauge of the sum of all
 // observations, and a counter of them.
@@ -40,9 +40,9 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 		m.putGauge(timestamp, name, unit, q.Value(), quantileTag, m.formatNumber(q.Quantile()))
 	}
 	if isFinite(p.Sum()) {
-		m.putGauge(timestamp, name+"_sum", unit, p.Sum(), "", "")
+		m.putGauge(timestamp, name+"_sum", unit, p.Sum(), nil, "")
 	}
-	m.putTotal(timestamp, name+"_count", p.Count(), "", "", 1)
+	m.putTotal(timestamp, name+"_count", p.Count(), nil, "", 1)
 	return ""
 }
 
@@ -50,7 +50,7 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 func (m *Metrics) summaryRoom(name, unit string) int {
 	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, math.MaxUint64)
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name+"_sum", unit, math.MaxFloat64)
-	return max(len(m.message), envelope.Size(len(m.gauge))+tagSize(len(quantileTag), longestNumber))
+	return max(len(m.message), envelope.Size(len(m.gauge))+tagSize(len(quantileTag.key), longestNumber))
 }
 
 // haveQuantiles reports whether the quantiles of a point are from 0 to 1.

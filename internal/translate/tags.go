@@ -98,72 +98,6 @@ func (s *tagSet) inherit(outer *tagSet) {
 	}
 }
 
-// assignment says which attributes of a resource, an instrumentation scope or an item become which tags.
-type assignment struct {
-	keySet     // of the tags
-	tags       []assigned
-	attributes []string // the keys of all attributes
-}
-
-// assigned is a tag and the attribute that becomes it, or the attributes with the values to join, in this order.
-type assigned struct {
-	*cleanKey
-	attribute int
-	joined    []int
-}
-
-// assign finds the tags of attributes. Of attributes with the same tag key, the first in byte order wins; or their values are joined
-// by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. own is that of the plan: an
-// attribute with this key gets the prefix exported_.
-func (a *assignment) assign(keys *keyCleaner, attrs pcommon.Map, own string) {
-	a.reset()
-	a.tags, a.attributes = a.tags[:0], a.attributes[:0]
-	for key := range attrs.All() {
-		a.attributes = append(a.attributes, key)
-	}
-	joins := false
-	for i, key := range a.attributes {
-		clean := keys.clean(key)
-		if !clean.isTag {
-			continue
-		}
-		if clean.key == own && own != "" {
-			clean = newTagKey(exportedPrefix + own)
-		}
-		at := a.find(clean.key)
-		if at < 0 {
-			a.append(clean.key)
-			a.tags = append(a.tags, assigned{cleanKey: clean, attribute: i})
-			continue
-		}
-		tag := &a.tags[at]
-		switch {
-		case a.attributes[tag.attribute] == key: // An attribute twice, which is not valid: the first one counts.
-		case keys.labels:
-			if tag.joined == nil {
-				tag.joined = []int{tag.attribute}
-			}
-			tag.joined = append(tag.joined, i)
-			joins = true
-		case key < a.attributes[tag.attribute]:
-			tag.attribute = i
-		}
-	}
-	if !joins {
-		return
-	}
-	for i := range a.tags {
-		joined := a.tags[i].joined
-		slices.SortStableFunc(joined, func(i, j int) int { return strings.Compare(a.attributes[i], a.attributes[j]) })
-		a.tags[i].joined = slices.CompactFunc(joined, func(i, j int) bool { return a.attributes[i] == a.attributes[j] })
-	}
-}
-
-// forget drops strings of the data.
-func (a *assignment) forget() {
-	a.tags, a.attributes, a.keys = forgotten(a.tags), forgotten(a.attributes), forgotten(a.keys)
-}
-
 // forgotten returns s without its elements. A slice that has grown large is dropped, as a map is by emptied.
 func forgotten[T any](s []T) []T {
 	if cap(s) > cachedKeys {
@@ -176,28 +110,32 @@ func forgotten[T any](s []T) []T {
 // attributeTags makes the tags of a resource or an instrumentation scope.
 func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 	tags.reset()
-	t.names.assign(&t.keys, attrs, "")
+	if attrs.Len() == 0 {
+		return
+	}
 	t.values = t.values[:0]
 	for _, value := range attrs.All() {
 		t.values = append(t.values, value)
 	}
-	for i := range t.names.tags {
-		from := &t.names.tags[i]
-		if from.joined == nil {
-			value, truncated := valueString(t.values[from.attribute])
-			tags.append(tag{from.cleanKey, envelope.ValidUTF8(value), truncated})
-			continue
+	p := t.plan(attrs, nil)
+	for i := range p.tags {
+		from := &p.tags[i]
+		value, truncated := valueString(t.values[from.attribute])
+		if from.joined != nil {
+			value, truncated = joinedString(t.values, from.joined)
 		}
-		joined := tag{cleanKey: from.cleanKey}
-		var values []string
-		for _, attribute := range from.joined {
-			value, truncated := valueString(t.values[attribute])
-			values = append(values, envelope.ValidUTF8(value))
-			joined.truncated = joined.truncated || truncated
-		}
-		joined.value = strings.Join(values, ";")
-		tags.append(joined)
+		tags.append(tag{from.cleanKey, envelope.ValidUTF8(value), truncated})
 	}
+}
+
+// joinedString joins the values of some attributes by ";".
+func joinedString(values []pcommon.Value, attributes []int) (s string, truncated bool) {
+	var texts []string
+	for _, i := range attributes {
+		text, deep := valueString(values[i])
+		texts, truncated = append(texts, text), truncated || deep
+	}
+	return strings.Join(texts, ";"), truncated
 }
 
 // keyCleaner makes tag keys of attribute keys. It caches the keys that it has made.
@@ -208,13 +146,14 @@ type keyCleaner struct {
 	syslogSafe bool
 }
 
-// cleanKey is the tag key of an attribute, also as envelope.AppendKeyedTag takes it; isTag is false for an attribute that
+// cleanKey is the tag key of an attribute, also as envelope.AppendTag takes it; isTag is false for an attribute that
 // becomes no tag, and own is for a key that is one of the exporter's own.
 type cleanKey struct {
-	key     string
-	encoded []byte
-	own     ownKeys
-	isTag   bool
+	attribute string
+	key       string
+	encoded   []byte
+	own       ownKeys
+	isTag     bool
 }
 
 func newTagKey(key string) *cleanKey {
@@ -242,6 +181,7 @@ func (c *keyCleaner) clean(attribute string) *cleanKey {
 			made = newTagKey(exportedPrefix + made.key)
 		}
 	}
+	made.attribute = attribute
 	if cached {
 		c.made.put(attribute, made)
 	}

@@ -513,6 +513,6 @@ func TestSizeLimit(t *testing.T) {
 func TestTagSize(t *testing.T) {
 	for _, n := range []int{0, 1, 100, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 16377, 16378, 16379, 16380, 16381, 16383, 16384} {
 		key, value := "key", strings.Repeat("v", n)
-		assert.Equal(t, len(envelope.AppendTag(nil, key, value)), tagSize(len(key), len(value)), "%d bytes", n)
+		assert.Equal(t, len(envelope.AppendTag(nil, envelope.AppendKey(nil, key), value)), tagSize(len(key), len(value)), "%d bytes", n)
 	}
 }

@@ -53,12 +53,12 @@ func (t *Traces) span(s ptrace.Span) {
 	t.message = envelope.AppendTimer(t.message[:0], s.Name(), start, max(start, stop))
 	var set ownKeys
 	t.common = appendSpanTags(t.common[:0], &set, s)
-	t.common, _ = t.appendItem(t.common, s.Attributes(), "", set)
+	t.common, _ = t.appendItem(t.common, s.Attributes(), nil, set)
 	if !t.fit(len(t.message), 0, s.Name()) {
 		t.reject(ReasonTooLarge, 1)
 		return
 	}
-	t.emit(timestamp, "", "", 1)
+	t.emit(timestamp, nil, "", 1)
 }
 
 // appendSpanTags appends the tags that the exporter sets, and adds them to set.
@@ -101,7 +101,7 @@ func (t *Traces) events(s ptrace.Span) {
 	var set ownKeys
 	id := t.identity.find(s.Attributes())
 	t.event = appendSpanIDs(t.event[:0], &set, s)
-	t.event, _ = t.appendTags(t.event, noAttributes, "", set)
+	t.event, _ = t.appendTags(t.event, noAttributes, nil, set)
 	t.event = id.append(t.event)
 	for _, e := range s.Events().All() {
 		t.common = append(t.common[:0], t.event...)
@@ -111,7 +111,7 @@ func (t *Traces) events(s ptrace.Span) {
 			t.truncated = true
 			continue
 		}
-		t.emit(t.timestamp(e.Timestamp(), s.EndTimestamp()), "", "", 0)
+		t.emit(t.timestamp(e.Timestamp(), s.EndTimestamp()), nil, "", 0)
 	}
 }
 

@@ -69,6 +69,7 @@ type translator struct {
 	resource           tagSet
 	// base has the tags of the scope, and those of the resource that the scope does not have.
 	base  tagSet
+	scope int // the number of the scope in work
 	plans plans
 	sorts bool // tags are in the order of their keys
 
@@ -80,16 +81,10 @@ type translator struct {
 	common  []byte // the encoded identity and tags that all envelopes of the item share
 	message []byte // the encoded message of the envelope in work
 
-	// Buffers to compile plans: the assignment, the inherited tags, the parts to sort, the values of a resource or scope.
-	names     assignment
+	// Buffers: the inherited tags and the parts to sort of a plan, and the values of attributes.
 	inherited tagSet
 	parts     []keyedPart
 	values    []pcommon.Value
-	// Buffers to run plans: a number, the attributes of a point one after the other, where each ends, joined values.
-	number   []byte
-	unsorted []byte
-	ends     []int
-	joined   []byte
 }
 
 func newTranslator(opts Options, prometheusLabels bool) translator {
@@ -148,13 +143,13 @@ func (t *translator) beginScope(s pcommon.InstrumentationScope) {
 	}
 	t.base.inherit(&t.resource)
 	t.identity.beginScope(s.Attributes(), t.resourceAttributes)
-	t.plans.reset()
+	t.scope++
 }
 
 // appendOwnTag appends a tag that the exporter sets itself, and adds its key to those that the plan skips.
 func appendOwnTag(b []byte, set *ownKeys, name ownName, value string) []byte {
 	*set |= name.set()
-	return envelope.AppendKeyedTag(b, encodedNames[name], envelope.ValidUTF8(value))
+	return envelope.AppendTag(b, encodedNames[name], value)
 }
 
 func appendTraceID(b []byte, set *ownKeys, id pcommon.TraceID) []byte {
@@ -191,7 +186,7 @@ func (t *translator) json(attrs pcommon.Map) string {
 func (t *translator) end() {
 	t.yield = nil
 	t.resourceAttributes = pcommon.Map{}
-	t.names.forget()
+	t.plans.once = plan{}
 	t.values = forgotten(t.values)
 }
 
@@ -228,8 +223,8 @@ func (t *translator) timestamp(times ...pcommon.Timestamp) int64 {
 	return t.opts.Now().UnixNano()
 }
 
-// emit yields an envelope of common, message, and one tag of its own if key is not empty.
-func (t *translator) emit(timestamp int64, key, value string, items int) {
+// emit yields an envelope of common, message, and one tag of its own unless key is nil.
+func (t *translator) emit(timestamp int64, key *cleanKey, value string, items int) {
 	truncated := 0
 	if items > 0 {
 		truncated = t.takeTruncated()
@@ -238,10 +233,10 @@ func (t *translator) emit(timestamp int64, key, value string, items int) {
 }
 
 // encode encodes the envelope that emit yields, behind common.
-func (t *translator) encode(timestamp int64, key, value string) []byte {
+func (t *translator) encode(timestamp int64, key *cleanKey, value string) []byte {
 	b := envelope.AppendTimestamp(t.common, timestamp)
-	if key != "" {
-		b = envelope.AppendTag(b, key, value)
+	if key != nil {
+		b = envelope.AppendTag(b, key.encoded, value)
 	}
 	return append(b, t.message...)
 }
