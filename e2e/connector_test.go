@@ -83,20 +83,11 @@ func (b *backend) Export(ctx context.Context, request plogotlp.ExportRequest) (p
 func TestExampleFreshFirst(t *testing.T) {
 	const batch, maxItems, pushed = 100, 2000, 10_000
 	b, addr := startBackend(t)
-	ports := freePorts(t, 2)
-	c := &collector{metricsPort: ports[1]}
-	args := []string{"--config", "../examples/fresh-first/config.yaml"}
-	for _, setting := range []string{
-		endpoint("receivers::otlp::protocols::grpc", loopback(ports[0])),
+	c := startCollector(t, "../examples/fresh-first/config.yaml", []string{"BACKEND=" + addr}, onGRPCPort,
 		fmt.Sprintf("connectors::diode::max_items: %d", maxItems),
 		"connectors::diode::retry_on_failure::initial_interval: 10ms",
-		"exporters::otlp_grpc::timeout: 500ms",
-		fmt.Sprintf("service::telemetry::metrics::readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: %d}}}}]", c.metricsPort),
-	} {
-		args = append(args, "--config", "yaml:"+setting)
-	}
-	c.process = start(t, []string{"BACKEND=" + addr}, nil, collectorBinary, args...)
-	conn := dial(t, ports[0])
+		"exporters::otlp_grpc::timeout: 500ms")
+	client := plogotlp.NewGRPCClient(c.dial())
 	var next int64
 	push := func() {
 		logs := plog.NewLogs()
@@ -105,7 +96,8 @@ func TestExampleFreshFirst(t *testing.T) {
 			records.AppendEmpty().Body().SetInt(next)
 			next++
 		}
-		pushLogs(t, conn, logs)
+		_, err := client.Export(t.Context(), plogotlp.NewExportRequestFromLogs(logs), grpc.WaitForReady(true))
+		require.NoError(t, err)
 	}
 	count := func(what string) int {
 		return int(c.metric("otelcol_connector_diode_"+what+"_items", "signal", "logs"))

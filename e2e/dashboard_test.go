@@ -6,9 +6,13 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // query is PromQL, with a legend for each of its series, in which {{label}} stands for the value of a label.
@@ -42,11 +46,8 @@ var labelValues = regexp.MustCompile(`^label_values\((.+), *([a-z_]+)\)$`)
 
 // readDashboard returns the queries of the panels and of the variables of a dashboard. In them the variables are replaced as if
 // All were chosen of each; $__rate_interval and $__range are left.
-func readDashboard(file string) (panels, variables []query, err error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, nil, err
-	}
+func readDashboard(t *testing.T, file string) (panels, variables []query) {
+	t.Helper()
 	var dashboard struct {
 		Panels     []panel
 		Templating struct {
@@ -56,56 +57,43 @@ func readDashboard(file string) (panels, variables []query, err error) {
 			}
 		}
 	}
-	if err := json.Unmarshal(b, &dashboard); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", file, err)
-	}
+	require.NoError(t, json.Unmarshal([]byte(read(t, file)), &dashboard))
 	var all []string // the variables, each before the value for All
 	for _, v := range dashboard.Templating.List {
-		switch v.Type {
-		case "datasource":
-		case "query":
-			var asks struct{ Query string }
-			if err := json.Unmarshal(v.Query, &asks); err != nil {
-				return nil, nil, fmt.Errorf("%s: $%s: %w", file, v.Name, err)
-			}
-			m := labelValues.FindStringSubmatch(asks.Query)
-			if m == nil {
-				return nil, nil, fmt.Errorf("%s: $%s: not label_values: %s", file, v.Name, asks.Query)
-			}
-			variables = append(variables, query{
-				panel: "the variable " + m[2], Expr: fmt.Sprintf("count by (%s) (%s)", m[2], m[1]), Legend: m[2],
-			})
-			all = append(all, "$"+v.Name, v.AllValue)
-		default:
-			return nil, nil, fmt.Errorf("%s: $%s has the unknown type %s", file, v.Name, v.Type)
+		if v.Type == "datasource" {
+			continue
 		}
+		require.Equal(t, "query", v.Type, v.Name)
+		var asks struct{ Query string }
+		require.NoError(t, json.Unmarshal(v.Query, &asks), v.Name)
+		m := labelValues.FindStringSubmatch(asks.Query)
+		require.NotNil(t, m, "%s: not label_values: %s", v.Name, asks.Query)
+		variables = append(variables, query{
+			panel: "the variable " + m[2], Expr: fmt.Sprintf("count by (%s) (%s)", m[2], m[1]), Legend: m[2],
+		})
+		all = append(all, "$"+v.Name, v.AllValue)
 	}
 	for i, p := range dashboard.Panels {
-		for _, other := range dashboard.Panels[:i] {
-			if p.overlaps(other) || p.GridPos.X+p.GridPos.W > 24 {
-				return nil, nil, fmt.Errorf("%s: the panel %q has no place of its own", file, p.Title)
-			}
-		}
-		switch p.Type {
-		case "row":
+		assert.False(t, slices.ContainsFunc(dashboard.Panels[:i], p.overlaps) || p.GridPos.X+p.GridPos.W > 24, "%q has no place of its own", p.Title)
+		if p.Type == "row" {
 			continue
-		case "timeseries":
-		case "stat", "gauge":
-			if p.FieldConfig.Defaults.NoValue == "" || len(p.FieldConfig.Defaults.Thresholds.Steps) == 0 {
-				return nil, nil, fmt.Errorf("%s: the panel %q has no thresholds, or nothing to show without a value", file, p.Title)
-			}
-		default:
-			return nil, nil, fmt.Errorf("%s: the panel %q has the unknown type %s", file, p.Title, p.Type)
+		}
+		require.Contains(t, []string{"timeseries", "stat", "gauge"}, p.Type, p.Title)
+		if p.Type != "timeseries" {
+			assert.NotEmpty(t, p.FieldConfig.Defaults.NoValue, "what %q shows without a value", p.Title)
+			assert.NotEmpty(t, p.FieldConfig.Defaults.Thresholds.Steps, "the thresholds of %q", p.Title)
 		}
 		for _, q := range p.Targets {
 			q.panel = p.Title
 			panels = append(panels, q)
 		}
 	}
+	require.NotEmpty(t, panels)
+	require.NotEmpty(t, variables)
 	for _, queries := range [][]query{variables, panels} {
 		for i := range queries {
 			queries[i].Expr = strings.NewReplacer(all...).Replace(queries[i].Expr)
 		}
 	}
-	return panels, variables, nil
+	return panels, variables
 }

@@ -5,7 +5,6 @@ package e2e
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"os"
 	"path"
 	"path/filepath"
@@ -16,10 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
@@ -27,13 +24,6 @@ import (
 
 // shutdownAtMost is how long the exporter may need to end, all its signals together, with some for the rest of the collector.
 const shutdownAtMost = 12 * time.Second
-
-func read(t *testing.T, file string) string {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	require.NoError(t, err)
-	return string(content)
-}
 
 func readYAML(t *testing.T, file string, into any) {
 	t.Helper()
@@ -154,33 +144,12 @@ func TestCompose(t *testing.T) {
 	assert.Greater(t, compose.Services["collector"].StopGracePeriod, shutdownAtMost)
 }
 
-// Each alert leads to its own heading of the operations page; TestLinks looks whether that is there.
-func TestRunbooks(t *testing.T) {
-	var rules struct {
-		Groups []struct {
-			Rules []struct {
-				Alert       string
-				Annotations map[string]string
-			}
-		}
-	}
-	readYAML(t, alertsFile, &rules)
-	for _, group := range rules.Groups {
-		for _, rule := range group.Rules {
-			assert.Equal(t, "https://github.com/"+owner+"/blob/main/docs/operations.md#"+strings.ToLower(rule.Alert), rule.Annotations["runbook_url"])
-		}
-	}
-}
-
 // The configuration of compose.yaml shows something without any load.
 func TestComposeConfig(t *testing.T) {
 	s := startSink(t)
-	ports := freePorts(t, 2)
-	startOn(t, "../deploy/docker/config.yaml", []string{"CERTS=" + s.certs, "SINK=" + s.addr},
-		endpoint("receivers::otlp::protocols::grpc", loopback(ports[0])), endpoint("receivers::otlp::protocols::http", loopback(ports[1])))
-	logs, want := ourLogs()
-	pushLogs(t, dial(t, ports[0]), logs)
-	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+	c := startCollector(t, "../deploy/docker/config.yaml", s.env(), onGRPCPort,
+		`receivers::otlp::protocols::http::endpoint: "127.0.0.1:${env:OTLP_HTTP_PORT}"`)
+	s.requireDelivery(c.dial(), readTelemetry(t, "shop.yaml"), "logs")
 	s.waitFor("host", 1)
 }
 
@@ -315,9 +284,8 @@ func TestBOSHGateway(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, key), []byte(content.(string)), 0o600))
 	}
 	config := collector["config"].(map[string]any)
-	port := freePorts(t, 1)[0]
 	config["receivers"] = map[string]any{"otlp/cf-internal-local": map[string]any{"protocols": map[string]any{"grpc": map[string]any{
-		"endpoint": loopback(port),
+		"endpoint": "127.0.0.1:${env:OTLP_GRPC_PORT}",
 		"tls": map[string]any{
 			"client_ca_file": dir + "/ca_cert", "cert_file": dir + "/cert", "key_file": dir + "/key", "min_version": "1.3",
 		},
@@ -327,28 +295,12 @@ func TestBOSHGateway(t *testing.T) {
 	}
 	rendered, err := yaml.Marshal(config)
 	require.NoError(t, err)
-	file := filepath.Join(dir, "config.yml")
-	require.NoError(t, os.WriteFile(file, rendered, 0o600))
-	startOn(t, file, nil, endpoint("exporters::loggregator", s.addr))
+	c := startCollector(t, "yaml:"+string(rendered), s.env(), toSink)
 
-	pool := x509.NewCertPool()
-	require.True(t, pool.AppendCertsFromPEM(authority.PEM))
+	clientConfig := clientTLS(t, s.certs, name, string(authority.PEM)) // With the certificate that the agent has.
+	requireRefused(t, c.dialTLS(clientConfig.Clone()))
 	pair, err := client.Certificate()
 	require.NoError(t, err)
-	conn := dialTLS(t, port, &tls.Config{RootCAs: pool, ServerName: name, Certificates: []tls.Certificate{pair}})
-	logs, want := ourLogs()
-	pushLogs(t, conn, logs)
-	metrics, wantMetrics := ourMetrics()
-	pushMetrics(t, conn, metrics)
-	traces, wantTraces := ourTraces()
-	pushTraces(t, conn, traces)
-	for _, want := range [][]*loggregator_v2.Envelope{want, wantMetrics, wantTraces} {
-		requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
-	}
-
-	agent, err := tls.LoadX509KeyPair(s.certs+"/client.crt", s.certs+"/client.key")
-	require.NoError(t, err)
-	intruder := dialTLS(t, port, &tls.Config{RootCAs: pool, ServerName: name, Certificates: []tls.Certificate{agent}})
-	_, err = plogotlp.NewGRPCClient(intruder).Export(t.Context(), plogotlp.NewExportRequestFromLogs(logs))
-	require.Error(t, err)
+	clientConfig.Certificates = []tls.Certificate{pair}
+	s.requireDelivery(c.dialTLS(clientConfig), readTelemetry(t, "shop.yaml"), signals...)
 }

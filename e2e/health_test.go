@@ -8,39 +8,39 @@ import (
 	"strings"
 	"testing"
 
-	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
 // eventuallyHealth waits until the health check extension answers with this code and status.
 func (c *collector) eventuallyHealth(code int, status string) {
 	c.t.Helper()
 	c.eventually(status, func() bool {
-		got, body := c.fetch(c.healthPort, "/")
-		return got == code && strings.Contains(body, `"`+status+`"`)
+		got, body, _ := outage.Get(outage.Loopback(c.healthPort), "/")
+		return got == code && strings.Contains(string(body), `"`+status+`"`)
 	})
 }
 
 // The health check follows an outage.
 func TestHealthFollowsLoggregator(t *testing.T) {
-	forget := func(*loggregator_v2.Envelope) {}
-	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), forget)
-	c := startCollectorWith(t, nil, s.to()+", "+untiring)
+	s := startSinkTo(t, discard)
+	c := startPlain(t, s.to()+", "+untiring)
 	c.eventuallyHealth(http.StatusOK, "StatusOK")
 	l := startLoad(t, c, uniform(10, 1, 1, [3]int{}), 10)
 	c.eventually("what is sent", func() bool { return c.metric("otelcol_exporter_sent_log_records") > 0 })
-	s.kill()
+	s.Kill()
 	c.eventuallyHealth(http.StatusInternalServerError, "StatusRecoverableError")
-	startSinkAt(t, s.addr, s.certs, forget)
+	s.listen(t, s.addr)
 	c.eventuallyHealth(http.StatusOK, "StatusOK")
-	l.stop()
+	require.NoError(t, l.Stop())
 }
 
 // A wrong certificate is a recoverable error.
 func TestHealthWrongCertificate(t *testing.T) {
-	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
-	other := startSinkAt(t, "127.0.0.1:0", t.TempDir(), func(*loggregator_v2.Envelope) {})
+	s, other := startSinkTo(t, discard), startSinkTo(t, discard)
 	other.addr = s.addr // With the certificates of another authority.
-	c := startCollectorWith(t, nil, other.to()+", "+untiring)
+	c := startPlain(t, other.to()+", "+untiring)
 	startLoad(t, c, uniform(10, 1, 1, [3]int{}), 10)
 	c.eventuallyHealth(http.StatusInternalServerError, "StatusRecoverableError")
 }

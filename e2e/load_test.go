@@ -6,58 +6,22 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
 
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-// startCollectorWith starts the collector with these settings of the exporter, and nothing between it and the receiver.
-func startCollectorWith(t *testing.T, env []string, settings string) *collector {
-	t.Helper()
-	ports := freePorts(t, 5)
-	c := &collector{grpcPort: ports[0], metricsPort: ports[1], pprofPort: ports[2], healthPort: ports[3], httpPort: ports[4]}
-	config := filepath.Join(t.TempDir(), "config.yaml")
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
-receivers: {otlp: {protocols: {grpc: {endpoint: "127.0.0.1:%d"}, http: {endpoint: "127.0.0.1:%d"}}}}
-exporters: {loggregator: {%s}}
-extensions:
-  pprof: {endpoint: "127.0.0.1:%d"}
-  health_check:
-    http: {endpoint: "127.0.0.1:%d", status: {path: /}}
-    component_health: {include_permanent_errors: true, include_recoverable_errors: true, recovery_duration: 1ms}
-service:
-  extensions: [pprof, health_check]
-  telemetry: {metrics: {readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: %d}}}}]}}
-  pipelines:
-    logs: {receivers: [otlp], exporters: [loggregator]}
-    metrics: {receivers: [otlp], exporters: [loggregator]}
-    traces: {receivers: [otlp], exporters: [loggregator]}
-`, c.grpcPort, c.httpPort, settings, c.pprofPort, c.healthPort, c.metricsPort), 0o600))
-	c.process = start(t, env, nil, collectorBinary, "--config", config,
-		"--feature-gates=+extension.healthcheck.useComponentStatus")
-	c.eventually("the metrics page", func() bool { return c.get(c.metricsPort, "/metrics") != "" })
-	return c
-}
-
-// untiring are settings of the exporter with which it finds out soon that a sink is back, and fails no item.
-const untiring = "timeout: 1s, retry_on_failure: {initial_interval: 100ms, max_interval: 500ms, max_elapsed_time: 0}"
-
-// to is the part of the exporter's settings that leads to a sink.
-func (s *sink) to() string {
-	return fmt.Sprintf("endpoint: %q, tls: {ca_file: %[2]s/ca.crt, cert_file: %[2]s/client.crt, key_file: %[2]s/client.key}",
-		s.addr, s.certs)
-}
-
 // status is a size of the process in /proc, in MiB.
 func (p *process) status(field string) float64 {
 	p.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 	require.NoError(p.t, err)
 	_, after, ok := strings.Cut(string(status), "\n"+field+":")
 	require.Truef(p.t, ok, "no %s in\n%s", field, status)
@@ -84,17 +48,12 @@ type load struct {
 	c *collector
 }
 
-// startLoad pushes so many batches of each signal a second; 0 is as many as the collector takes.
-func startLoad(t *testing.T, c *collector, s outage.Shape, batches int) *load {
+// startLoad pushes so many batches of each signal a second.
+func startLoad(t *testing.T, c *collector, s outage.Shape, batches rate.Limit) *load {
 	t.Helper()
-	l := &load{outage.StartLoad(dial(t, c.grpcPort), s, batches, nil), c}
-	t.Cleanup(l.stop)
+	l := &load{outage.StartLoad(c.dial(), s, batches, func(int, time.Duration) {}), c}
+	t.Cleanup(func() { assert.NoError(t, l.Stop()) })
 	return l
-}
-
-func (l *load) stop() {
-	l.c.t.Helper()
-	assert.NoError(l.c.t, l.Stop())
 }
 
 // accounts returns the account of each signal at one moment.
@@ -108,7 +67,7 @@ func (l *load) accounts() []outage.Account {
 // settle stops the load, waits until nothing waits in the collector, and returns what became of everything.
 func (l *load) settle() (accounts []outage.Account) {
 	l.c.t.Helper()
-	l.stop()
+	require.NoError(l.c.t, l.Stop())
 	l.c.eventually("the end of what waits", func() bool {
 		accounts = l.accounts()
 		return outage.Empty(accounts)

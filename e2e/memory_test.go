@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
 )
 
 // mostMemory is what a small VM can spare for a collector, in MiB.
@@ -17,9 +19,9 @@ const mostMemory = 512
 func TestMemoryDuringOutage(t *testing.T) {
 	skipWithoutProc(t)
 	nobody := freePorts(t, 1)[0]
-	c := startCollectorWith(t, []string{"GOMEMLIMIT=400MiB"}, fmt.Sprintf("endpoint: 127.0.0.1:%d", nobody))
+	c := startPlain(t, fmt.Sprintf("endpoint: 127.0.0.1:%d", nobody), "GOMEMLIMIT=400MiB")
 	items := uniform(1000, 4, 120, [3]int{12, 6, 10})
-	l := startLoad(t, c, items, 0)
+	l := startLoad(t, c, items, rate.Inf)
 
 	// Each signal goes on until its diode is full, and then for as many items again.
 	targets := make([]int64, len(l.Streams))
@@ -37,12 +39,12 @@ func TestMemoryDuringOutage(t *testing.T) {
 		}
 		return done
 	})
-	l.stop()
+	require.NoError(t, l.Stop())
 	peak := c.status("VmHWM")
 	t.Logf("VmHWM %.0f MiB, VmRSS %.0f MiB", peak, c.status("VmRSS"))
 	for i, a := range l.accounts() {
 		t.Logf("%s: %+v", l.Streams[i].Name, a)
 	}
-	c.kill() // It would take its time to give up all that waits.
+	c.Kill() // It would take its time to give up all that waits.
 	assert.Less(t, peak, float64(mostMemory), "VmHWM in MiB")
 }

@@ -23,11 +23,6 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-const (
-	dashboardFile = "../deploy/grafana/dashboard.json"
-	alertsFile    = "../deploy/prometheus/alerts.yaml"
-)
-
 // An outage of seconds is replayed for the alerts as one of minutes: a second is five minutes, and a look at the metrics
 // every 50 ms is a scrape every 15 s.
 const (
@@ -82,10 +77,7 @@ func TestOutage(t *testing.T) {
 
 // checkDashboard asks each query of the dashboard. Each has to return something, and the single numbers what the run has come to.
 func checkDashboard(t *testing.T, recorded *recording, report *outage.Report) {
-	panels, variables, err := readDashboard(dashboardFile)
-	require.NoError(t, err)
-	require.NotEmpty(t, panels)
-	require.NotEmpty(t, variables)
+	panels, variables := readDashboard(t, "../deploy/grafana/dashboard.json")
 	from, to := recorded.span()
 	numbers := map[string]float64{} // single ones, by panel and series
 	for _, q := range slices.Concat(variables, panels) {
@@ -148,7 +140,7 @@ func checkSelectors(t *testing.T, recorded *recording, of, expr string) {
 
 // checkAlerts evaluates the alerts as Prometheus does, over the run and for a while after the collector has ended.
 func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
-	groups, errs := rulefmt.ParseFile(alertsFile, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	groups, errs := rulefmt.ParseFile("../deploy/prometheus/alerts.yaml", false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
 	require.Empty(t, errs)
 
 	// What a Prometheus sees of a collector that has ended.
@@ -175,6 +167,9 @@ func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
 		for _, rule := range group.Rules {
 			require.NotEmpty(t, rule.Alert)
 			assert.Containsf(t, []string{"warning", "critical"}, rule.Labels["severity"], rule.Alert)
+			// TestLinks looks whether that is there.
+			runbook := "https://github.com/" + owner + "/blob/main/docs/operations.md#" + strings.ToLower(rule.Alert)
+			assert.Equal(t, runbook, rule.Annotations["runbook_url"], "a heading of its own")
 			for _, annotation := range []string{"summary", "description"} {
 				assert.NotEmptyf(t, rule.Annotations[annotation], "%s: %s", rule.Alert, annotation)
 			}
@@ -198,7 +193,6 @@ func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
 			}
 		}
 	}
-	signals := []string{"logs", "metrics", "traces"}
 	whole := []string{""}
 	expected := []struct {
 		alert  string

@@ -4,8 +4,6 @@
 package e2e
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"maps"
 	"os"
@@ -16,14 +14,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
 // Blocks of code, the commands within text, links, headings, and addresses of files of this repository.
@@ -38,18 +36,21 @@ var (
 
 const owner = "loggregatorexporter/loggregatorexporter"
 
-// pages returns the text of each page, by its path in the repository.
-func pages(t *testing.T) map[string]string {
+// pages are the patterns of all pages.
+var pages = []string{"*.md", "*/*.md", "deploy/*/*.md"}
+
+// documents returns the texts of files, by their paths in the repository.
+func documents(t *testing.T, patterns ...string) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
-	for _, pattern := range []string{"*.md", "*/*.md", "deploy/*/*.md"} {
+	for _, pattern := range patterns {
 		files, err := filepath.Glob("../" + pattern)
 		require.NoError(t, err)
+		require.NotEmpty(t, files, pattern)
 		for _, file := range files {
 			texts[strings.TrimPrefix(filepath.ToSlash(file), "../")] = read(t, file)
 		}
 	}
-	require.Greater(t, len(texts), 9)
 	return texts
 }
 
@@ -82,17 +83,33 @@ func commands(page string) []string {
 // tried; a command without one fails the test.
 func TestCommands(t *testing.T) {
 	ci := read(t, "../.ci/run")
-	r := &readmeRun{t: t}
 	bin := t.TempDir()
 	dryRun := func(command string) { shell(t, strings.Replace(command, "make ", "make -n ", 1)) }
 	syntax := func(command string) { shell(t, "bash -n <<'end'\n"+command+"\nend") }
+	var run *process // make run, while the other commands are tried
+	ports := freePorts(t, 4)
+	startRun := func(command string) {
+		for i, variable := range []string{"SINK_PORT", "OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "METRICS_PORT"} {
+			command += " " + variable + "=" + strconv.Itoa(ports[i])
+		}
+		cmd := exec.Command("bash", "-c", "exec "+command)
+		cmd.Dir = ".."
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches all of it.
+		run = start(t, cmd, nil)
+		// What the README shows of it.
+		for _, text := range []string{
+			"system_cpu_load_average_1m", "line 1 from examples/local/run.sh", "system_network_io_bytes_total", "Ctrl-C ends both",
+		} {
+			run.eventuallyWrites(text)
+		}
+	}
 	generate := func(command string) {
-		require.NotNil(t, r.cmd, "make run comes first")
-		shell(t, strings.ReplaceAll(command, "--otlp-insecure", "--otlp-insecure --otlp-endpoint localhost:"+r.otlp))
+		require.NotNil(t, run, "make run comes first")
+		shell(t, strings.ReplaceAll(command, "--otlp-insecure", "--otlp-insecure --otlp-endpoint "+outage.Loopback(ports[1])))
 		for _, text := range []string{"[OTEL/0] telemetrygen OUT the message {app=server", "GAUGE    telemetrygen/0 gen 0 {instance_id=0 service_name=telemetrygen}",
 			"TIMER    telemetrygen/0 okey-dokey-0 123µs {", "TIMER    telemetrygen/0 lets-go 123µs {"} {
 			assert.Contains(t, read(t, "../README.md"), text)
-			r.waitFor(text)
+			run.eventuallyWrites(text)
 		}
 	}
 	type try struct {
@@ -106,7 +123,7 @@ func TestCommands(t *testing.T) {
 			at := filepath.Join(t.TempDir(), "loggregatorexporter")
 			shell(t, strings.Replace(command, "https://github.com/"+owner+" && cd loggregatorexporter", root+" "+at+" && cd "+at+" && test -f Makefile", 1))
 		}},
-		{`^make run$`, r.start},
+		{`^make run$`, startRun},
 		{`telemetrygen@\S+ \\\n +\$signal --otlp-insecure `, generate},
 		{`go install \S+/telemetrygen@`, func(command string) { shell(t, "GOBIN="+bin+" GOFLAGS= "+command) }},
 		{`^make collector$`, func(command string) { shell(t, command) }},
@@ -124,7 +141,7 @@ func TestCommands(t *testing.T) {
 		{`^(bosh|cf|export|\./telemetrygen|go mod) `, syntax},
 	}
 	found := map[string]string{}
-	for page, text := range pages(t) {
+	for page, text := range documents(t, pages...) {
 		for _, command := range commands(text) {
 			found[command] = page
 		}
@@ -140,7 +157,9 @@ func TestCommands(t *testing.T) {
 			tries[known].run(command)
 		}
 	}
-	r.stop()
+	require.NotNil(t, run)
+	_ = run.Stop() // make reports that it was interrupted.
+	assert.NotContains(t, strings.ToLower(read(t, "../build/run/collector.log")), "deprecated")
 }
 
 // Each configuration in a page is what the collector takes: a part of one on top of an example, a whole one by itself. If that has the
@@ -150,40 +169,31 @@ func TestConfigurations(t *testing.T) {
 	const example = "../examples/cloudfoundry/config.yaml"
 	assert.Contains(t, read(t, "../README.md"), "```yaml\n"+read(t, example)+"```")
 	started := 0
-	for page, text := range pages(t) {
+	for page, text := range documents(t, pages...) {
 		for i, block := range codeBlock.FindAllStringSubmatch(text, -1) {
 			var config struct {
 				Receivers, Exporters map[string]any
 				Service              struct{ Pipelines map[string]any }
 			}
-			if block[1] != "yaml" || page == "docs/mapping.md" || strings.Contains(block[2], "gomod:") { // TestMapping, TestBuildIntoYourCollector
+			if block[1] != "yaml" || page == "docs/mapping.md" || strings.Contains(block[2], "gomod:") { // TestMapping, TestBuild
 				continue
 			}
 			require.NoError(t, yaml.Unmarshal([]byte(block[2]), &config), page)
 			t.Run(page+"/"+strconv.Itoa(i), func(t *testing.T) {
-				file := filepath.Join(t.TempDir(), "config.yaml")
-				require.NoError(t, os.WriteFile(file, []byte(block[2]), 0o600))
 				if config.Service.Pipelines == nil {
-					cmd := exec.CommandContext(t.Context(), collectorBinary, "validate", "--config", example, "--config", file,
-						"--feature-gates=+extension.healthcheck.useComponentStatus")
-					cmd.Env = append(os.Environ(), "CERTS="+s.certs)
-					out, err := cmd.CombinedOutput()
-					require.NoErrorf(t, err, "%s", out)
+					out, err := validate(t, s.certs, example, "yaml:"+block[2])
+					require.NoError(t, err, out)
 					return
 				}
 				started++
-				port := freePorts(t, 1)[0]
-				settings := []string{endpoint("receivers::otlp::protocols::grpc", loopback(port))}
+				settings := []string{onGRPCPort}
 				if config.Exporters["loggregator"] != nil {
-					settings = append(settings, endpoint("exporters::loggregator", s.addr))
+					settings = append(settings, toSink)
 				}
-				c := startOn(t, file, []string{"CERTS=" + s.certs}, settings...)
-				c.eventually("the start", func() bool { return strings.Contains(c.output(), "Everything is ready") })
+				c := startCollector(t, "yaml:"+block[2], s.env(), settings...)
 				if config.Exporters["loggregator"] != nil {
 					s.forget()
-					logs, want := ourLogs()
-					pushLogs(t, dial(t, port), logs)
-					requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+					s.requireDelivery(c.dial(), readTelemetry(t, "shop.yaml"), "logs")
 				}
 			})
 		}
@@ -194,7 +204,8 @@ func TestConfigurations(t *testing.T) {
 // Each link to a file of this repository, and to a heading in it, leads there.
 func TestLinks(t *testing.T) {
 	anchors := map[string]map[string]bool{}
-	texts := pages(t)
+	texts := documents(t, pages...)
+	require.Greater(t, len(texts), 9)
 	for page, text := range texts {
 		anchors[page] = map[string]bool{"": true}
 		for _, h := range heading.FindAllStringSubmatch(codeBlock.ReplaceAllString(text, ""), -1) {
@@ -210,9 +221,7 @@ func TestLinks(t *testing.T) {
 			assert.True(t, known[anchor], "%s: no such heading: %s", from, target)
 		}
 	}
-	for _, file := range []string{"deploy/prometheus/alerts.yaml", "deploy/grafana/dashboard.json"} {
-		texts[file] = read(t, filepath.Join("..", file))
-	}
+	maps.Copy(texts, documents(t, "deploy/prometheus/alerts.yaml", "deploy/grafana/dashboard.json"))
 	for page, text := range texts {
 		for _, own := range ownAddress.FindAllStringSubmatch(text, -1) {
 			check(page, own[1])
@@ -236,69 +245,4 @@ func shell(t *testing.T, command string) {
 	cmd.Env = append(os.Environ(), "USER=somebody")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s\n%s", command, out)
-}
-
-// readmeRun is `make run` while the other commands are tried.
-type readmeRun struct {
-	t              *testing.T
-	cmd            *exec.Cmd
-	otlp, otlpHTTP string
-	read           chan struct{}
-
-	mu  sync.Mutex
-	out bytes.Buffer
-}
-
-func (r *readmeRun) start(command string) {
-	r.t.Helper()
-	ports := freePorts(r.t, 4)
-	for i, variable := range []string{"SINK_PORT", "OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "METRICS_PORT"} {
-		command += " " + variable + "=" + strconv.Itoa(ports[i])
-	}
-	r.otlp, r.otlpHTTP = strconv.Itoa(ports[1]), strconv.Itoa(ports[2])
-	r.cmd = exec.Command("bash", "-c", "exec "+command)
-	r.cmd.Dir = ".."
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches all of it.
-	pipe, err := r.cmd.StdoutPipe()
-	require.NoError(r.t, err)
-	r.cmd.Stderr = r.cmd.Stdout
-	require.NoError(r.t, r.cmd.Start())
-	r.read = make(chan struct{})
-	go func() {
-		defer close(r.read)
-		for lines := bufio.NewScanner(pipe); lines.Scan(); {
-			r.mu.Lock()
-			r.out.WriteString(lines.Text() + "\n")
-			r.mu.Unlock()
-		}
-	}()
-	r.t.Cleanup(r.stop)
-	// What the README shows of it.
-	for _, text := range []string{"system_cpu_load_average_1m", "line 1 from examples/local/run.sh", "system_network_io_bytes_total", "Ctrl-C ends both"} {
-		r.waitFor(text)
-	}
-}
-
-func (r *readmeRun) waitFor(text string) {
-	r.t.Helper()
-	require.Eventually(r.t, func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return strings.Contains(r.out.String(), text)
-	}, waitAtMost, 20*time.Millisecond, text)
-}
-
-// stop presses Ctrl-C.
-func (r *readmeRun) stop() {
-	if r.cmd == nil {
-		return
-	}
-	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGINT)
-	<-r.read
-	_ = r.cmd.Wait() // make reports that it was interrupted.
-	assert.NotContains(r.t, strings.ToLower(read(r.t, "../build/run/collector.log")), "deprecated")
-	if r.t.Failed() {
-		r.t.Logf("make run:\n%s", r.out.String())
-	}
-	r.cmd = nil
 }

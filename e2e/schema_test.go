@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"net/url"
 	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -48,8 +46,6 @@ func collectorSchema(t *testing.T) func(config any) error {
 	}
 }
 
-var yamlBlock = regexp.MustCompile("(?ms)^ *```yaml\n(.*?)^ *```$")
-
 // collectorConfigs returns every configuration of a collector in the repository, and every part of one in its pages, by file.
 func collectorConfigs(t *testing.T) map[string][]any {
 	t.Helper()
@@ -65,19 +61,15 @@ func collectorConfigs(t *testing.T) map[string][]any {
 			}
 		}
 	}
-	for _, pattern := range []string{
-		"../examples/*/config.yaml", "../deploy/*/config.yaml", "testdata/config.yaml", "internal/outage/collector.yaml",
-		"../*.md", "../*/*.md", "../*/*/*.md",
-	} {
-		files, err := filepath.Glob(pattern)
-		require.NoError(t, err)
-		for _, file := range files {
-			if filepath.Ext(file) == ".yaml" {
-				add(file, read(t, file))
-				continue
-			}
-			for _, block := range yamlBlock.FindAllStringSubmatch(read(t, file), -1) {
-				add(file, block[1])
+	for _, pattern := range []string{"examples/*/config.yaml", "deploy/*/config.yaml", "e2e/testdata/*.yaml", "e2e/internal/outage/*.yaml"} {
+		for file, text := range documents(t, pattern) {
+			add(file, text)
+		}
+	}
+	for page, text := range documents(t, pages...) {
+		for _, block := range codeBlock.FindAllStringSubmatch(text, -1) {
+			if block[1] == "yaml" {
+				add(page, block[2])
 			}
 		}
 	}
@@ -98,11 +90,9 @@ func collectorConfigs(t *testing.T) map[string][]any {
 			}
 		}
 	}
-	files, err := filepath.Glob("../deploy/bosh/*.yml")
-	require.NoError(t, err)
-	for _, file := range files {
+	for file, text := range documents(t, "deploy/bosh/*.yml") {
 		var operations any
-		readYAML(t, file, &operations)
+		require.NoError(t, yaml.Unmarshal([]byte(text), &operations))
 		visit(file, operations)
 	}
 	return configs
@@ -118,7 +108,7 @@ func TestSchemaAcceptsExamples(t *testing.T) {
 		}
 	}
 	for _, file := range []string{
-		"../README.md", "../examples/cloudfoundry/config.yaml", "../deploy/docker/config.yaml", "../deploy/bosh/add-loggregator-exporter.yml",
+		"README.md", "examples/cloudfoundry/config.yaml", "deploy/docker/config.yaml", "deploy/bosh/add-loggregator-exporter.yml",
 	} {
 		assert.NotEmpty(t, configs[file], file)
 	}

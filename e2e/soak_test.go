@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -32,10 +31,9 @@ func TestSoak(t *testing.T) {
 		t.Skip("runs with -soak.duration only")
 	}
 	skipWithoutProc(t)
-	forget := func(*loggregator_v2.Envelope) {}
-	s := startSinkAt(t, "127.0.0.1:0", t.TempDir(), forget)
+	s := startSinkTo(t, discard)
 	// A stall of 2 s is more than the diode holds.
-	c := startCollectorWith(t, nil, s.to()+", diode: {capacity: 40}, "+untiring)
+	c := startPlain(t, s.to()+", diode: {capacity: 40}, "+untiring)
 	begin := time.Now()
 	items := uniform(50, 5, 120, [3]int{4, 2, 4})
 	l := startLoad(t, c, items, 30)
@@ -55,7 +53,7 @@ func TestSoak(t *testing.T) {
 		heap := c.profile("heap", `(?m)^# HeapInuse = (\d+)$`) / (1 << 20)
 		rss = append(rss, c.status("VmRSS"))
 		goroutines = append(goroutines, c.profile("goroutine", `^goroutine profile: total (\d+)\n`))
-		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.cmd.Process.Pid))
+		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.Cmd.Process.Pid))
 		require.NoError(t, err)
 		fds = append(fds, float64(len(open)))
 		row(time.Since(begin).Round(time.Second), sum.Sent, sum.Dropped, int(rss[sample-1]), int(heap),
@@ -63,12 +61,12 @@ func TestSoak(t *testing.T) {
 
 		switch {
 		case sample == soakSamples/2:
-			s.kill()
-			s = startSinkAt(t, s.addr, s.certs, forget)
+			s.Kill()
+			s.listen(t, s.addr)
 		case sample%2 == 1:
-			require.NoError(t, s.cmd.Process.Signal(syscall.SIGSTOP))
+			require.NoError(t, s.Signal(syscall.SIGSTOP))
 			time.Sleep(2 * time.Second) // This is the stall.
-			require.NoError(t, s.cmd.Process.Signal(syscall.SIGCONT))
+			require.NoError(t, s.Signal(syscall.SIGCONT))
 		}
 	}
 
