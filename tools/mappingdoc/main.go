@@ -7,12 +7,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -50,19 +52,15 @@ func write(root string) error {
 	if err = yaml.Unmarshal(content, &sections); err != nil {
 		return err
 	}
-	used := map[string]bool{}
-	funcs := template.FuncMap{
-		"rows": func(name string) (string, error) {
-			i := slices.IndexFunc(sections, func(s section) bool { return s.Section == name })
-			if i < 0 {
-				return "", fmt.Errorf("rows.yaml has no section %q", name)
-			}
-			used[name] = true
-			return sections[i].markdown(goldens)
-		},
+	unused := map[string]section{}
+	for _, s := range sections {
+		unused[s.Section] = s
 	}
 	source := filepath.Join(root, "docs", "mapping.md.tmpl")
-	text, err := template.New(filepath.Base(source)).Funcs(funcs).ParseFiles(source)
+	text, err := template.New(filepath.Base(source)).Funcs(template.FuncMap{"rows": func(name string) (string, error) {
+		defer delete(unused, name)
+		return unused[name].markdown(goldens)
+	}}).ParseFiles(source)
 	if err != nil {
 		return err
 	}
@@ -70,16 +68,17 @@ func write(root string) error {
 	if err = text.Execute(&b, nil); err != nil {
 		return err
 	}
-	for _, s := range sections {
-		if !used[s.Section] {
-			return fmt.Errorf("%s has no place for the section %q of rows.yaml", source, s.Section)
-		}
+	for name := range unused {
+		return fmt.Errorf("%s has no place for the section %q of rows.yaml", source, name)
 	}
 	return os.WriteFile(filepath.Join(root, "docs", "mapping.md"), b.Bytes(), 0o644) //nolint:gosec // Everybody may read it.
 }
 
 // markdown is the rules, each with an example folded behind it.
 func (s section) markdown(goldens string) (string, error) {
+	if s.Section == "" {
+		return "", errors.New("rows.yaml has no such section, or the text has it twice")
+	}
 	var b strings.Builder
 	for _, r := range s.Rows {
 		example, err := example(filepath.Join(goldens, filepath.FromSlash(r.Cases[0])))
@@ -96,18 +95,12 @@ func (s section) markdown(goldens string) (string, error) {
 	return strings.TrimSuffix(b.String(), "\n"), nil
 }
 
+var code = regexp.MustCompile("`([^`]*)`")
+
 // html is text of one line for HTML, where backquotes mean nothing.
 func html(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	parts := strings.Split(strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text), "`")
-	var b strings.Builder
-	for i, part := range parts {
-		if i%2 == 1 {
-			part = "<code>" + part + "</code>"
-		}
-		b.WriteString(part)
-	}
-	return b.String()
+	text = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(strings.Join(strings.Fields(text), " "))
+	return code.ReplaceAllString(text, "<code>$1</code>")
 }
 
 // example is the settings of a case, what goes into the exporter, and what comes out.
