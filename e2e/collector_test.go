@@ -5,7 +5,6 @@ package e2e
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -126,13 +125,12 @@ type sink struct {
 // startSink starts a sink that keeps what arrives.
 func startSink(t *testing.T) *sink {
 	t.Helper()
-	s := &sink{certs: filepath.Join(t.TempDir(), "certs")}
-	s.take = func(e *loggregator_v2.Envelope) {
+	var s *sink
+	s = startSinkTo(t, func(e *loggregator_v2.Envelope) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.envelopes = append(s.envelopes, e)
-	}
-	s.listen(t, "127.0.0.1:0")
+	})
 	return s
 }
 
@@ -250,12 +248,8 @@ func startPlain(t *testing.T, settings string, env ...string) *collector {
 // untiring are settings of the exporter with which it finds out soon that a sink is back, and fails no item.
 const untiring = "timeout: 1s, retry_on_failure: {initial_interval: 100ms, max_interval: 500ms, max_elapsed_time: 0}"
 
-// dial makes a client of the collector's OTLP receiver.
+// dial makes a client of the collector's OTLP receiver without TLS.
 func (c *collector) dial() *grpc.ClientConn { return c.dialWith(insecure.NewCredentials()) }
-
-func (c *collector) dialTLS(config *tls.Config) *grpc.ClientConn {
-	return c.dialWith(credentials.NewTLS(config))
-}
 
 func (c *collector) dialWith(creds credentials.TransportCredentials) *grpc.ClientConn {
 	c.t.Helper()

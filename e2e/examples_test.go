@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
@@ -49,7 +50,7 @@ func TestExampleAppGateway(t *testing.T) {
 	c := startCollector(t, "../examples/app-gateway/config.yaml", append(s.env(), "OTLP_CERTS="+dir), onGRPCPort, toSink)
 
 	config := clientTLS(t, s.certs, "metron", read(t, s.certs+"/ca.crt"))
-	conn, all := c.dialTLS(config.Clone()), readTelemetry(t, "shop.yaml")
+	conn, all := c.dialWith(credentials.NewTLS(config)), readTelemetry(t, "shop.yaml")
 	s.requireDelivery(conn, all, "logs")
 
 	// Data without an application gets the source ID of the gateway.
@@ -65,7 +66,7 @@ func TestExampleAppGateway(t *testing.T) {
 
 	// The gateway refuses a client without a certificate.
 	config.Certificates = nil
-	requireRefused(t, c.dialTLS(config))
+	requireRefused(t, c.dialWith(credentials.NewTLS(config)))
 }
 
 // clientTLS is what the client of a sink needs to connect to a server of that name, with a certificate of this authority.

@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -15,21 +14,28 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// progress.sh prints lines while a command is silent.
-func TestProgress(t *testing.T) {
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
-	cmd := exec.CommandContext(t.Context(), "../tools/progress.sh", "the work", "2 min", "cat", fifo)
+// startProgress starts progress.sh with a command that waits until somebody opens a pipe. Its lines end when both have ended: the command
+// has the pipe of the lines too, as descriptor 9.
+func startProgress(t *testing.T) (cmd *exec.Cmd, lines *bufio.Scanner, pipe string) {
+	t.Helper()
+	pipe = filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	cmd = exec.CommandContext(t.Context(), "bash", "-c", `exec 9>&2; exec ../tools/progress.sh "the work" "2 min" cat "$0"`, pipe)
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	lines := bufio.NewScanner(stderr)
+	return cmd, bufio.NewScanner(stderr), pipe
+}
+
+// progress.sh prints lines while a command is silent.
+func TestProgress(t *testing.T) {
+	cmd, lines, pipe := startProgress(t)
 	for range 3 {
 		require.True(t, lines.Scan())
 		assert.Regexp(t, `^the work: \d+ s.* \(usually 2 min\)$`, lines.Text())
 	}
 	// The command ends now.
-	require.NoError(t, exec.CommandContext(t.Context(), "bash", "-c", `: > "$0"`, fifo).Run())
+	require.NoError(t, exec.CommandContext(t.Context(), "bash", "-c", `: > "$0"`, pipe).Run())
 	last := ""
 	for lines.Scan() {
 		last = lines.Text()
@@ -57,21 +63,11 @@ func TestProgressFailure(t *testing.T) {
 
 // Ctrl-C ends the command too.
 func TestProgressInterrupted(t *testing.T) {
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
-	// The command has the pipe as descriptor 9, which is at its end only when the command is.
-	cmd := exec.CommandContext(t.Context(), "bash", "-c",
-		`exec 9>&2; exec ../tools/progress.sh "the work" "2 min" cat "$0"`, fifo)
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	lines := bufio.NewScanner(stderr)
+	cmd, lines, _ := startProgress(t)
 	require.True(t, lines.Scan())
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
-	var rest strings.Builder
 	for lines.Scan() {
-		rest.WriteString(lines.Text())
+		assert.NotContains(t, lines.Text(), "done")
 	}
 	require.Error(t, cmd.Wait())
-	assert.NotContains(t, rest.String(), "done")
 }

@@ -74,26 +74,21 @@ func collectorConfigs(t *testing.T) map[string][]any {
 		}
 	}
 	// The BOSH operations have theirs in the properties of a job.
-	var visit func(file string, node any)
-	visit = func(file string, node any) {
-		switch n := node.(type) {
-		case map[string]any:
-			if config, ok := n["config"]; ok {
-				configs[file] = append(configs[file], config)
-			}
-			for _, below := range n {
-				visit(file, below)
-			}
-		case []any:
-			for _, below := range n {
-				visit(file, below)
+	for file, text := range documents(t, "deploy/bosh/*.yml") {
+		var visit func(node *yaml.Node)
+		visit = func(node *yaml.Node) {
+			for i, below := range node.Content {
+				if node.Kind == yaml.MappingNode && i%2 == 1 && node.Content[i-1].Value == "config" {
+					var config any
+					require.NoError(t, below.Decode(&config))
+					configs[file] = append(configs[file], config)
+				}
+				visit(below)
 			}
 		}
-	}
-	for file, text := range documents(t, "deploy/bosh/*.yml") {
-		var operations any
+		var operations yaml.Node
 		require.NoError(t, yaml.Unmarshal([]byte(text), &operations))
-		visit(file, operations)
+		visit(&operations)
 	}
 	return configs
 }
