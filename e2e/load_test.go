@@ -91,14 +91,14 @@ func TestMemoryDuringOutage(t *testing.T) {
 	l := startLoad(t, c, items, rate.Inf)
 
 	// Each signal goes on until its diode is full, and then for as many items again.
-	targets := make([]int64, len(l.Streams))
+	var targets [3]int64
 	c.eventually("a turn of all diodes", func() bool {
 		if c.status("VmHWM") >= mostMemory {
 			return true // It can only become worse.
 		}
 		done := true
 		for i, a := range l.accounts() {
-			sent := l.Streams[i].Sent.Load()
+			sent := l.Sent[i].Load()
 			if targets[i] == 0 && a.Dropped > 0 {
 				targets[i] = 2 * sent
 			}
@@ -110,7 +110,7 @@ func TestMemoryDuringOutage(t *testing.T) {
 	peak := c.status("VmHWM")
 	t.Logf("VmHWM %.0f MiB, VmRSS %.0f MiB", peak, c.status("VmRSS"))
 	for i, a := range l.accounts() {
-		t.Logf("%s: %+v", l.Streams[i].Name, a)
+		t.Logf("%s: %+v", outage.Signals[i].Name, a)
 	}
 	c.Kill() // It would take its time to give up all that waits.
 	assert.Less(t, peak, float64(mostMemory), "VmHWM in MiB")
@@ -167,11 +167,10 @@ func TestSoak(t *testing.T) {
 	}
 
 	for i, a := range l.settle() {
-		st := l.Streams[i]
-		t.Logf("%s: %+v", st.Name, a)
-		assert.EqualValues(t, st.Sent.Load(), a.Accepted, st.Name)
-		assert.Equal(t, a.Accepted, a.Sent+a.Failed+a.Dropped+a.Rejected, st.Name)
-		assert.NotZero(t, a.Dropped, "%s: the stalls were too short", st.Name)
+		t.Logf("%s: %+v", outage.Signals[i].Name, a)
+		assert.EqualValues(t, l.Sent[i].Load(), a.Accepted, outage.Signals[i].Name)
+		assert.Equal(t, a.Accepted, a.Sent+a.Failed+a.Dropped+a.Rejected, outage.Signals[i].Name)
+		assert.NotZero(t, a.Dropped, "%s: the stalls were too short", outage.Signals[i].Name)
 	}
 	for _, column := range []struct {
 		name           string

@@ -189,17 +189,10 @@ func plain(value any) any {
 	if value == "" {
 		return nil
 	}
-	d, ok := value.(time.Duration)
-	if !ok {
-		return value
+	if d, ok := value.(time.Duration); ok {
+		return strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(d.String())
 	}
-	s := d.String()
-	for _, tail := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(s, tail) {
-			s = strings.TrimSuffix(s, tail[1:])
-		}
-	}
-	return s
+	return value
 }
 
 // shownDefault is the default in Markdown.

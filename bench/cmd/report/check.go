@@ -6,7 +6,6 @@ package main
 import (
 	"fmt"
 	"log"
-	"maps"
 	"os"
 	"os/exec"
 	"regexp"
@@ -26,17 +25,16 @@ func check(baseline, binary string, onlyAllocs bool) {
 	if len(limits) == 0 {
 		log.Fatalf("%s has nothing to check", baseline)
 	}
-	wanted := map[string]bool{}
+	var wanted []string
 	for _, l := range limits {
 		for _, peer := range []string{l.peer, l.other} {
 			name := regexp.QuoteMeta("Benchmark" + nameOf(l.benchmark, peer))
-			wanted["^"+strings.ReplaceAll(name, "/", "$/^")+"$"] = true // There is none of the peer "-".
+			wanted = append(wanted, "^"+strings.ReplaceAll(name, "/", "$/^")+"$") // There is none of the peer "-".
 		}
 	}
-	pattern := strings.Join(slices.Sorted(maps.Keys(wanted)), "|")
 	all := samples{}
 	for range rounds {
-		cmd := exec.Command(binary, "-test.run", "^$", "-test.bench", pattern, "-test.benchtime", benchtime)
+		cmd := exec.Command(binary, "-test.run", "^$", "-test.bench", strings.Join(wanted, "|"), "-test.benchtime", benchtime)
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		if err != nil {

@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,8 @@ type samples map[measured][]float64
 
 // measured is the name of a benchmark, without "Benchmark" and the number of processors, and a unit.
 type measured struct{ name, unit string }
+
+var procsSuffix = regexp.MustCompile(`-(\d+)$`)
 
 // read adds the results in the output of go test -bench. It returns what the output says about itself, and the number of
 // processors as procs.
@@ -35,10 +38,8 @@ func (s samples) read(output []byte) (map[string]string, error) {
 			about[c.Key] = string(c.Value)
 		}
 		name := result.Name.String()
-		if _, parts := result.Name.Parts(); len(parts) > 0 {
-			if procs, ok := strings.CutPrefix(string(parts[len(parts)-1]), "-"); ok {
-				about["procs"], name = procs, strings.TrimSuffix(name, "-"+procs)
-			}
+		if suffix := procsSuffix.FindStringSubmatch(name); suffix != nil {
+			about["procs"], name = suffix[1], strings.TrimSuffix(name, suffix[0])
 		}
 		for _, v := range result.Values {
 			of, value := measured{name, v.Unit}, v.Value

@@ -37,15 +37,9 @@ type Shape struct {
 	NaN int
 }
 
-// Stream is the load of one signal: the items 0, 1, 2 and so on.
-type Stream struct {
-	Signal
-	Sent atomic.Int64 // items that the collector acknowledged
-}
-
-// Load pushes batches of all signals to a collector until it is stopped, or the collector refuses one.
+// Load pushes the items 0, 1, 2 and so on of each signal to a collector until it is stopped, or the collector refuses some.
 type Load struct {
-	Streams []*Stream
+	Sent [3]atomic.Int64 // items of each signal that the collector acknowledged
 	// Malformed makes half of the logs and points such that they have no form in Loggregator.
 	Malformed atomic.Bool
 	// Ended is closed when the load is stopped, and when the collector has refused a batch.
@@ -76,17 +70,15 @@ func StartLoad(conn *grpc.ClientConn, shape Shape, batches rate.Limit, onPush fu
 			return err
 		},
 	} {
-		st := &Stream{Signal: Signals[i]}
-		l.Streams = append(l.Streams, st)
 		l.running.Go(func() error {
 			for pace := rate.NewLimiter(batches, 1); pace.Wait(ctx) == nil; {
 				begin := time.Now()
 				// A push that has begun ends, so that the fate of its items is known.
-				if err := export(context.WithoutCancel(ctx), int(st.Sent.Load())); err != nil {
-					return fmt.Errorf("the collector refused %s: %w", st.Name, err)
+				if err := export(context.WithoutCancel(ctx), int(l.Sent[i].Load())); err != nil {
+					return fmt.Errorf("the collector refused %s: %w", Signals[i].Name, err)
 				}
 				onPush(i, time.Since(begin))
-				st.Sent.Add(int64(shape.Items[i]))
+				l.Sent[i].Add(int64(shape.Items[i]))
 			}
 			return nil
 		})

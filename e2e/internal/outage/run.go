@@ -114,8 +114,17 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	otlp, metrics := Loopback(ports[0]), Loopback(ports[1])
-	c, err := startCollector(o, "OTLP="+otlp, "METRICS_PORT="+strconv.Itoa(ports[1]), "INGRESS="+ingress.Addr(), "CERTS="+certs,
+	cmd := exec.Command(o.Collector, "--config", "yaml:"+config)
+	cmd.Env = append(os.Environ(), "OTLP="+otlp, "METRICS_PORT="+strconv.Itoa(ports[1]), "INGRESS="+ingress.Addr(), "CERTS="+certs,
 		"CAPACITY="+strconv.Itoa(o.Capacity), "MAX_ITEMS="+strconv.Itoa(o.MaxItems))
+	log, err := os.Create(filepath.Join(o.Dir, "collector.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Else the terminal's Ctrl-C would reach it too.
+	c, err := Start(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -155,20 +164,6 @@ var shape = Shape{Items: [3]int{20, 20, 50}, Resources: 1, Payload: 40, Attribut
 
 //go:embed collector.yaml
 var config string
-
-// startCollector starts the collector with these environment variables. It logs to a file.
-func startCollector(o Options, env ...string) (*Process, error) {
-	log, err := os.Create(filepath.Join(o.Dir, "collector.log"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close() // The process has its own.
-	cmd := exec.Command(o.Collector, "--config", "yaml:"+config)
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Else the terminal's Ctrl-C would reach it too.
-	return Start(cmd)
-}
 
 // runner is a run.
 type runner struct {
@@ -237,8 +232,8 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	report.Accounts = look.Accounts
-	for _, st := range r.load.Streams {
-		report.Pushed = append(report.Pushed, int(st.Sent.Load()))
+	for i := range Signals {
+		report.Pushed = append(report.Pushed, int(r.load.Sent[i].Load()))
 	}
 	return report, nil
 }
@@ -257,13 +252,12 @@ func (r *runner) enter(fault Fault) {
 
 // look reads the collector's metrics.
 func (r *runner) look(phase Phase) (Look, error) {
-	look := Look{At: time.Now(), Phase: phase}
-	look.Elapsed = look.At.Sub(r.begin)
-	var err error
-	if look.Page, err = ReadPage(r.metrics); err != nil {
+	at := time.Now()
+	page, err := ReadPage(r.metrics)
+	if err != nil {
 		return Look{}, err
 	}
-	look.Accounts = look.Page.Accounts()
+	look := Look{At: at, Elapsed: at.Sub(r.begin), Phase: phase, Page: page, Accounts: page.Accounts()}
 	r.mu.Lock()
 	look.Pushes, r.pushes = r.pushes, [3][]time.Duration{}
 	r.mu.Unlock()
