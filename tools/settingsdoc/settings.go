@@ -6,6 +6,7 @@ package main
 import (
 	"cmp"
 	_ "embed" // settings.yaml
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -65,11 +66,8 @@ func (c component) settings(root string) ([]setting, error) {
 		return nil, err
 	}
 	var written []setting
-	if err := yaml.Unmarshal(known, &written); err != nil {
-		return nil, err
-	}
 	config, defaults := c.factory.CreateDefaultConfig(), confmap.New()
-	if err := defaults.Marshal(config); err != nil {
+	if err := errors.Join(yaml.Unmarshal(known, &written), defaults.Marshal(config)); err != nil {
 		return nil, err
 	}
 	types := map[string]reflect.Type{}
