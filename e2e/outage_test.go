@@ -143,7 +143,8 @@ func checkSelectors(t *testing.T, recorded *recording, of, expr string) {
 
 // checkAlerts evaluates the alerts as Prometheus does, over the run and for a while after the collector has ended.
 func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
-	groups, errs := rulefmt.ParseFile("../deploy/prometheus/alerts.yaml", false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	quiet := slog.New(slog.DiscardHandler)
+	groups, errs := rulefmt.ParseFile("../deploy/prometheus/alerts.yaml", false, model.UTF8Validation, parser.NewParser(parser.Options{}), quiet)
 	require.Empty(t, errs)
 
 	// What a Prometheus sees of a collector that has ended.
@@ -164,7 +165,6 @@ func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
 	engine := newEngine()
 	defer engine.Close()
 	query := rules.EngineQueryFunc(engine, stretched)
-	quiet := slog.New(slog.DiscardHandler)
 	firing := map[string]map[string][]time.Time{} // by alert, and by what it is about
 	for _, group := range groups.Groups {
 		for _, rule := range group.Rules {
