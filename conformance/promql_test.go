@@ -4,7 +4,6 @@
 package conformance
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -20,7 +19,6 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/util/annotations"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -102,28 +100,22 @@ type bucket struct {
 type memory []promql.Series
 
 func (m memory) Querier(int64, int64) (storage.Querier, error) {
-	return querier{storage.NoopQuerier(), m}, nil
-}
-
-type querier struct {
-	storage.Querier
-	all memory
-}
-
-func (q querier) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	selected := &seriesSet{}
-	for _, series := range q.all {
-		if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(series.Metric.Get(m.Name)) }) {
-			selected.all = append(selected.all, series)
+	return &storage.MockQuerier{SelectMockFunction: func(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+		selected := &seriesSet{SeriesSet: storage.EmptySeriesSet()}
+		for _, series := range m {
+			if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(series.Metric.Get(m.Name)) }) {
+				selected.all = append(selected.all, series)
+			}
 		}
-	}
-	return selected
+		return selected
+	}}, nil
 }
 
 // seriesSet is at the series before the first of all.
 type seriesSet struct {
-	at  promql.Series
-	all memory
+	storage.SeriesSet // of none: it has no errors
+	at                promql.Series
+	all               memory
 }
 
 func (s *seriesSet) Next() bool {
@@ -134,9 +126,7 @@ func (s *seriesSet) Next() bool {
 	return true
 }
 
-func (s *seriesSet) At() storage.Series              { return promql.NewStorageSeries(s.at) }
-func (*seriesSet) Err() error                        { return nil }
-func (*seriesSet) Warnings() annotations.Annotations { return nil }
+func (s *seriesSet) At() storage.Series { return promql.NewStorageSeries(s.at) }
 
 // quantiles that are asked for. Of 0 Prometheus knows nothing when the lowest bucket is empty.
 var quantiles = []float64{0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1}
