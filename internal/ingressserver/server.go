@@ -33,16 +33,16 @@ type Take func(ctx context.Context, batch []*loggregator_v2.Envelope) error
 type Server struct {
 	loggregator_v2.UnimplementedIngressServer
 
-	take   Take
-	addr   net.Addr
-	grpc   *grpc.Server
-	served chan struct{}
+	take     Take
+	listener *listener
+	grpc     *grpc.Server
+	served   chan struct{}
 }
 
 // Serve serves an ingress on a listener until Stop. It calls take with each batch before it acknowledges it, from as many goroutines as
 // there are calls.
 func Serve(l net.Listener, config *tls.Config, take Take, opts ...grpc.ServerOption) *Server {
-	s := &Server{take: take, addr: l.Addr(), served: make(chan struct{})}
+	s := &Server{take: take, listener: &listener{Listener: l, open: map[*conn]struct{}{}}, served: make(chan struct{})}
 	s.grpc = grpc.NewServer(append(opts,
 		grpc.Creds(credentials.NewTLS(config)),
 		grpc.MaxRecvMsgSize(MaxReceive),
@@ -52,13 +52,16 @@ func Serve(l net.Listener, config *tls.Config, take Take, opts ...grpc.ServerOpt
 	loggregator_v2.RegisterIngressServer(s.grpc, s)
 	go func() {
 		defer close(s.served)
-		_ = s.grpc.Serve(&listener{Listener: l, open: map[*conn]struct{}{}}) // Ends with Stop.
+		_ = s.grpc.Serve(s.listener) // Ends with Stop.
 	}()
 	return s
 }
 
 // Addr returns the address that it listens on.
-func (s *Server) Addr() string { return s.addr.String() }
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// CutConnections closes all connections, in the middle of whatever they carry. New ones are taken.
+func (s *Server) CutConnections() { s.listener.cut() }
 
 // Stop ends everything at once, calls in progress too. No take runs any more when it returns.
 func (s *Server) Stop() {
@@ -137,12 +140,18 @@ func (l *listener) Close() error {
 	err := l.Listener.Close()
 	l.mu.Lock()
 	l.closed = true
+	l.mu.Unlock()
+	l.cut()
+	return err
+}
+
+func (l *listener) cut() {
+	l.mu.Lock()
 	open := slices.Collect(maps.Keys(l.open))
 	l.mu.Unlock()
 	for _, c := range open {
 		_ = c.Close()
 	}
-	return err
 }
 
 // Close closes the connection.

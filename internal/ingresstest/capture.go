@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/require"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
@@ -33,16 +34,8 @@ type Capture struct {
 // waitAtMost is how long a test waits for what has to come. It is far more than it takes.
 const waitAtMost = time.Minute
 
-// issued are the authority and the certificates of all captures of a process: keys take a while to make.
-var issued = sync.OnceValues(func() (i struct {
-	authority *ingressserver.Authority
-	certs     ingressserver.Certs
-}, err error) {
-	if i.authority, err = ingressserver.NewAuthority(); err == nil {
-		i.certs, err = i.authority.Certs()
-	}
-	return i, err
-})
+// issued are the certificates of all captures of a process: keys take a while to make.
+var issued = sync.OnceValues(ingressserver.NewCerts)
 
 // StartCapture starts an ingress on a free port of loopback, and stops it when the test ends.
 func StartCapture(tb testing.TB) *Capture {
@@ -53,22 +46,14 @@ func StartCapture(tb testing.TB) *Capture {
 // StartCaptureAt is StartCapture on an address. All captures of a process have the same certificates.
 func StartCaptureAt(tb testing.TB, address string) *Capture {
 	tb.Helper()
-	shared, err := issued()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c := &Capture{Certs: tb.TempDir(), Authority: shared.authority}
-	if err := shared.certs.Write(c.Certs); err != nil {
-		tb.Fatal(err)
-	}
+	certs, err := issued()
+	require.NoError(tb, err)
+	c := &Capture{Certs: tb.TempDir(), Authority: certs.Authority}
+	require.NoError(tb, certs.Write(c.Certs))
 	config, err := ingressserver.ServerTLS(c.Certs)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	c.Server, err = Start(address, config, c.keep)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	tb.Cleanup(c.Stop)
 	return c
 }
@@ -96,13 +81,9 @@ func (c *Capture) Divert(take func([]*loggregator_v2.Envelope)) {
 func (c *Capture) Expire(tb testing.TB) {
 	tb.Helper()
 	pair, err := c.Authority.IssueUntil(ingressserver.AgentName, time.Now().Add(-time.Minute))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	cert, err := pair.Certificate()
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	c.Present(cert)
 }
 
