@@ -162,7 +162,7 @@ func TestJSONLineIsStable(t *testing.T) {
 	e := tagged(counterOf(1, 2), map[string]string{"b": "2 ", "a": "1"})
 	e.Timestamp = noon
 	assert.Equal(t, `{"timestamp":"1700051696789999999","source_id":"app","instance_id":"1","tags":{"a":"1","b":"2 "},`+
-		`"counter":{"name":"requests","delta":"1","total":"2"}}`, string(jsonLine(e)))
+		`"counter":{"name":"requests","delta":"1","total":"2"}}`, jsonLine(e))
 }
 
 // hostile returns an envelope with this text in every string.

@@ -3,10 +3,7 @@
 
 package ingresstest
 
-import (
-	"net"
-	"sync"
-)
+import "net"
 
 // listener takes connections with the faults of a server.
 type listener struct {
@@ -16,12 +13,13 @@ type listener struct {
 
 // Accept takes the next connection.
 func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
+	accepted, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	l.server.change(func() { l.server.open++ })
-	return &conn{Conn: c, server: l.server, closed: make(chan struct{})}, nil
+	c := &conn{Conn: accepted, server: l.server, closed: make(chan struct{})}
+	l.server.change(func() { l.server.open[c] = struct{}{} })
+	return c, nil
 }
 
 type conn struct {
@@ -29,7 +27,6 @@ type conn struct {
 	server  *Server
 	carry   *int // of the faults at the last Read
 	carried int  // bytes since that fault began
-	once    sync.Once
 	closed  chan struct{}
 }
 
@@ -56,9 +53,11 @@ func (c *conn) Read(b []byte) (int, error) {
 
 // Close closes the connection.
 func (c *conn) Close() error {
-	c.once.Do(func() {
-		close(c.closed)
-		c.server.change(func() { c.server.open-- })
+	c.server.change(func() {
+		if _, open := c.server.open[c]; open {
+			delete(c.server.open, c)
+			close(c.closed)
+		}
 	})
 	return c.Conn.Close()
 }

@@ -7,7 +7,9 @@ package ingresstest
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,8 +32,8 @@ type Server struct {
 
 	mu      sync.Mutex
 	faults  faults
-	calls   int           // of Send, and messages of streams, that have begun
-	open    int           // connections
+	calls   int // of Send, and messages of streams, that have begun
+	open    map[*conn]struct{}
 	changed chan struct{} // closed and replaced when something that Wait can wait for has changed
 }
 
@@ -51,7 +53,7 @@ type faults struct {
 // Start starts an ingress on an address such as 127.0.0.1:0. It calls receive with each batch that it takes, before it
 // acknowledges it, from as many goroutines as there are calls.
 func Start(address string, config *tls.Config, receive func([]*loggregator_v2.Envelope)) (*Server, error) {
-	s := &Server{address: address, tls: config.Clone(), receive: receive, changed: make(chan struct{})}
+	s := &Server{address: address, tls: config.Clone(), receive: receive, open: map[*conn]struct{}{}, changed: make(chan struct{})}
 	s.tls.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.now().cert, nil } // nil: that of config
 	if err := s.Up(); err != nil {
 		return nil, err
@@ -161,10 +163,11 @@ func (s *Server) Present(cert tls.Certificate) { s.change(func() { s.faults.cert
 
 // CutConnections closes all connections, in the middle of whatever they carry. New ones are taken.
 func (s *Server) CutConnections() {
-	s.starting.Lock()
-	defer s.starting.Unlock()
-	if s.running != nil {
-		s.running.CutConnections()
+	s.mu.Lock()
+	open := slices.Collect(maps.Keys(s.open))
+	s.mu.Unlock()
+	for _, c := range open {
+		_ = c.Close()
 	}
 }
 
@@ -184,7 +187,7 @@ func (s *Server) HalfOpen() {
 func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.open
+	return len(s.open)
 }
 
 // Calls returns the number of calls of Send, and of messages of streams, so far, including those that hang or failed.
