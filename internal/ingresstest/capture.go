@@ -37,8 +37,18 @@ type Capture struct {
 // WaitAtMost is how long a test waits for what has to come. It is far more than it takes.
 const WaitAtMost = time.Minute
 
-// issued are the certificates of all captures of a process: keys take a while to make.
+// issued are the certificates of all tests of a process: keys take a while to make.
 var issued = sync.OnceValues(ingressserver.NewCerts)
+
+// Certs returns a new folder with these certificates; see [ingressserver.WriteCerts].
+func Certs(tb testing.TB) string {
+	tb.Helper()
+	certs, err := issued()
+	require.NoError(tb, err)
+	dir := tb.TempDir()
+	require.NoError(tb, certs.Write(dir))
+	return dir
+}
 
 // StartCapture starts an ingress on a free port of loopback, and stops it when the test ends.
 func StartCapture(tb testing.TB) *Capture {
@@ -46,13 +56,12 @@ func StartCapture(tb testing.TB) *Capture {
 	return StartCaptureAt(tb, "127.0.0.1:0")
 }
 
-// StartCaptureAt is StartCapture on an address. All captures of a process have the same certificates.
+// StartCaptureAt is StartCapture on an address.
 func StartCaptureAt(tb testing.TB, address string) *Capture {
 	tb.Helper()
-	certs, err := issued()
+	shared, err := issued()
 	require.NoError(tb, err)
-	c := &Capture{Certs: tb.TempDir(), Authority: certs.Authority}
-	require.NoError(tb, certs.Write(c.Certs))
+	c := &Capture{Certs: Certs(tb), Authority: shared.Authority}
 	config, err := ingressserver.ServerTLS(c.Certs)
 	require.NoError(tb, err)
 	c.Server, err = Start(address, config, c.keep)
