@@ -37,19 +37,6 @@ type Server struct {
 	changed chan struct{} // closed and replaced when something that Wait can wait for has changed
 }
 
-// faults is what is wrong with a server; the zero value is nothing.
-type faults struct {
-	stalled chan struct{} // not nil while the server stalls; closed when it resumes
-	refusal func([]*loggregator_v2.Envelope) error
-	delay   time.Duration
-	router  bool
-	ring    *ring
-	turns   chan struct{} // not nil while answers come out of order: an answer that waits meets the next one here
-	cert    *tls.Certificate
-	muted   chan struct{} // not nil while nothing is read; closed when it is again
-	carry   *int          // how many more bytes a connection carries before it breaks; nil: any number
-}
-
 // Start starts an ingress on an address such as 127.0.0.1:0. It calls receive with each batch that it takes, before it
 // acknowledges it, from as many goroutines as there are calls.
 func Start(address string, config *tls.Config, receive func([]*loggregator_v2.Envelope)) (*Server, error) {
@@ -107,13 +94,7 @@ func (s *Server) Down() {
 func (s *Server) Stop() { s.Down() }
 
 // Stall makes calls hang until Resume.
-func (s *Server) Stall() {
-	s.change(func() {
-		if s.faults.stalled == nil {
-			s.faults.stalled = make(chan struct{})
-		}
-	})
-}
+func (s *Server) Stall() { s.change(func() { hold(&s.faults.stalled) }) }
 
 // Resume lets the calls that hang go on, and ends all other faults, but for Down.
 func (s *Server) Resume() {
@@ -149,8 +130,8 @@ func (s *Server) Ring(size int, interval time.Duration) (lost func() int) {
 	r := &ring{size: size, interval: interval}
 	s.change(func() { s.faults.ring = r })
 	return func() int {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		return r.lost
 	}
 }
@@ -175,13 +156,7 @@ func (s *Server) CutConnections() {
 func (s *Server) CutAfter(bytes int) { s.change(func() { s.faults.carry = &bytes }) }
 
 // HalfOpen makes it take connections but read nothing from any of them.
-func (s *Server) HalfOpen() {
-	s.change(func() {
-		if s.faults.muted == nil {
-			s.faults.muted = make(chan struct{})
-		}
-	})
-}
+func (s *Server) HalfOpen() { s.change(func() { hold(&s.faults.muted) }) }
 
 // Connections returns the number of open connections.
 func (s *Server) Connections() int {
@@ -223,9 +198,14 @@ func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// pass lets a call with this batch go on, or returns why it fails. The faults are those at the moment when it was counted, so that who
-// has seen it in Calls can change them for the next.
-func (s *Server) pass(ctx context.Context, batch []*loggregator_v2.Envelope, f faults) error {
+// take takes a batch, unless something is wrong. The faults are those at the moment when the call was counted, so that who has seen it
+// in Calls can change them for the next; after a stall those of its end.
+func (s *Server) take(ctx context.Context, envelopes []*loggregator_v2.Envelope) error {
+	var f faults
+	s.change(func() {
+		s.calls++
+		f = s.faults
+	})
 	for f.stalled != nil {
 		if err := sleep(ctx, f.stalled); err != nil {
 			return err
@@ -238,8 +218,15 @@ func (s *Server) pass(ctx context.Context, batch []*loggregator_v2.Envelope, f f
 		}
 	}
 	if f.refusal != nil {
-		return f.refusal(batch)
+		if err := f.refusal(envelopes); err != nil {
+			return err
+		}
 	}
+	if f.ring != nil {
+		envelopes = f.ring.keep(envelopes, time.Now())
+	}
+	s.receive(envelopes)
+	s.change(func() {})
 	return nil
 }
 
@@ -251,26 +238,6 @@ func sleep[T any](ctx context.Context, until <-chan T) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// take takes a batch, unless something is wrong.
-func (s *Server) take(ctx context.Context, envelopes []*loggregator_v2.Envelope) error {
-	var f faults
-	s.change(func() {
-		s.calls++
-		f = s.faults
-	})
-	if err := s.pass(ctx, envelopes, f); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	if r := s.faults.ring; r != nil {
-		envelopes = r.keep(envelopes, time.Now())
-	}
-	s.mu.Unlock()
-	s.receive(envelopes)
-	s.change(func() {})
-	return nil
 }
 
 // intercept refuses a Send like a router, and reorders responses.
