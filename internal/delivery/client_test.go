@@ -313,8 +313,3 @@ func TestNoTimeout(t *testing.T) {
 	require.NoError(t, ingresstest.Await(t, "the acknowledgement", result))
 	assert.Equal(t, []string{"late"}, server.Payloads())
 }
-
-func TestMethods(t *testing.T) {
-	assert.Equal(t, loggregator_v2.Ingress_Send_FullMethodName, sendMethod)
-	assert.Equal(t, loggregator_v2.Ingress_BatchSender_FullMethodName, batchSenderMethod)
-}

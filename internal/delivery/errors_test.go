@@ -114,13 +114,15 @@ func TestClassifyDetails(t *testing.T) {
 		code      codes.Code
 		delay     time.Duration
 	}{
-		{"a pause", refusal(t, codes.ResourceExhausted, retryIn(3*time.Second)), ScopeEndpoint, true, codes.ResourceExhausted, 3 * time.Second},
-		{"a pause of 0", refusal(t, codes.ResourceExhausted, retryIn(0)), ScopeEndpoint, true, codes.ResourceExhausted, 0},
-		{"RetryInfo that is empty", refusal(t, codes.ResourceExhausted, &errdetails.RetryInfo{}), ScopeEndpoint, true, codes.ResourceExhausted, 0},
-		{"something else", refusal(t, codes.ResourceExhausted, help), ScopeMessage, false, codes.ResourceExhausted, 0},
-		{"a pause after something else", refusal(t, codes.ResourceExhausted, help, retryIn(time.Second)),
+		{"exhausted, with a pause", refusal(t, codes.ResourceExhausted, retryIn(3*time.Second)),
+			ScopeEndpoint, true, codes.ResourceExhausted, 3 * time.Second},
+		{"exhausted, with a pause of 0", refusal(t, codes.ResourceExhausted, retryIn(0)), ScopeEndpoint, true, codes.ResourceExhausted, 0},
+		{"exhausted, with RetryInfo that is empty", refusal(t, codes.ResourceExhausted, &errdetails.RetryInfo{}),
+			ScopeEndpoint, true, codes.ResourceExhausted, 0},
+		{"exhausted, with something else", refusal(t, codes.ResourceExhausted, help), ScopeMessage, false, codes.ResourceExhausted, 0},
+		{"exhausted, with a pause after something else", refusal(t, codes.ResourceExhausted, help, retryIn(time.Second)),
 			ScopeEndpoint, true, codes.ResourceExhausted, time.Second},
-		{"too large, but with a pause", full.Err(), ScopeEndpoint, true, codes.ResourceExhausted, time.Second},
+		{"too large, with a pause", full.Err(), ScopeEndpoint, true, codes.ResourceExhausted, time.Second},
 		{"unavailable, with a pause", refusal(t, codes.Unavailable, retryIn(time.Second)), ScopeEndpoint, true, codes.Unavailable, time.Second},
 		{"a pause makes no permanent error pass", refusal(t, codes.InvalidArgument, retryIn(time.Second)),
 			ScopeMessage, false, codes.InvalidArgument, time.Second},
@@ -182,7 +184,7 @@ func TestHintSettings(t *testing.T) {
 		noCA             = "tls::ca_file is not set, so the system's root CAs were used: set it to the Loggregator CA"
 		notOfTheCA       = "the server's certificate is not signed by the CA in tls::ca_file, which is read only at start"
 		hasExpired       = "the certificate in tls::cert_file has expired"
-		needsAName       = "the server may require a client certificate: set tls::cert_file and tls::key_file"
+		missing          = "the server may require a client certificate: set tls::cert_file and tls::key_file"
 		nothingInCommon  = "client and server have no TLS version or cipher suite in common, or the server does not accept the certificate in tls::cert_file"
 	)
 	for name, tt := range map[string]struct {
@@ -199,7 +201,7 @@ func TestHintSettings(t *testing.T) {
 		"certificate, reload":  {expired, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, hasExpired},
 		"certificate, no file": {expired, configtls.Config{CertPem: "PEM"}, hasExpired},
 		// With TLS 1.2 a server that gets no client certificate only says that the handshake failed.
-		"TLS 1.2, no certificate":                 {handshakeFailure, configtls.Config{}, needsAName},
+		"TLS 1.2, no certificate":                 {handshakeFailure, configtls.Config{}, missing},
 		"TLS 1.2, certificate":                    {handshakeFailure, configtls.Config{CertFile: "client.crt"}, nothingInCommon},
 		"TLS 1.2, certificate in the settings":    {handshakeFailure, configtls.Config{CertPem: "PEM"}, nothingInCommon},
 		"the connection ends, and both speak TLS": {`connection error: desc = "error reading server preface: EOF"`, configtls.Config{}, ""},

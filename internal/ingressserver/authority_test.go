@@ -16,7 +16,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
+
+// Package ingresstest has the tests of the server.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestCertificates(t *testing.T) {
 	dir := t.TempDir()

@@ -200,6 +200,7 @@ func TestHalfOpen(t *testing.T) {
 	assert.Equal(t, []string{"before", "held back", "held back"}, server.Payloads())
 }
 
+// Down ends connections in a handshake, for which gRPC would wait.
 func TestHalfOpenDown(t *testing.T) {
 	server, client := start(t)
 	server.HalfOpen()
