@@ -186,8 +186,8 @@ bench-diodes: ## Measure the diodes beside their peers and write docs/benchmarks
 .PHONY: bench-check
 bench-check: ## Fail if allocations or ratios are worse than in bench/baseline.txt; with ALLOCS=1 only allocations
 	@mkdir -p build/bench
-	cd bench && $(GO) test -c -o ../build/bench/exporter.test ./exporter && $(GO) build -o ../build/bench/check ./cmd/check
-	build/bench/check $(if $(ALLOCS),-allocs) -baseline bench/baseline.txt -bench build/bench/exporter.test
+	cd bench && $(GO) test -c -o ../build/bench/exporter.test ./exporter && $(GO) build -o ../build/bench/report ./cmd/report
+	build/bench/report -check bench/baseline.txt -bench build/bench/exporter.test $(if $(ALLOCS),-allocs)
 
 .PHONY: fuzz
 fuzz: ## Fuzz each fuzz test for FUZZTIME (default 30s), or that many inputs (3000x)

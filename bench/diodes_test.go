@@ -6,8 +6,8 @@ package bench
 
 import (
 	"fmt"
-	"math/bits"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -166,43 +166,38 @@ func (r *exchangeRing) TryNext() (x element, ok bool) {
 
 // The same with the diodes that have one writer only.
 func BenchmarkOneToOne(b *testing.B) {
-	b.Run("peer=ours", func(b *testing.B) {
-		d := diodes.NewOneToOne[element](ringSize, nil)
-		b.ReportAllocs()
-		for range b.N {
-			d.Set(&payload)
-			d.TryNext()
-		}
-	})
-	b.Run("peer=floor", func(b *testing.B) {
-		d := &floorRing{words: make([]atomic.Uint64, ringSize), cells: make([]element, ringSize)}
-		b.ReportAllocs()
-		for range b.N {
-			d.Set(&payload)
-			d.TryNext()
-		}
-	})
-	b.Run("peer=floor-exchange", func(b *testing.B) {
-		d := newExchangeRing(ringSize)
-		b.ReportAllocs()
-		for range b.N {
-			d.Set(&payload)
-			d.TryNext()
-		}
-	})
-	b.Run("peer=go-diodes", func(b *testing.B) {
-		d := cfdiodes.NewOneToOne(ringSize, nil)
-		b.ReportAllocs()
-		for range b.N {
-			d.Set(cfdiodes.GenericDataType(&payload))
-			d.TryNext()
-		}
-	})
+	ours := diodes.NewOneToOne[element](ringSize, nil)
+	floor := &floorRing{words: make([]atomic.Uint64, ringSize), cells: make([]element, ringSize)}
+	exchange := newExchangeRing(ringSize)
+	goDiodes := cfdiodes.NewOneToOne(ringSize, nil)
+	opened := func(name string, pairs func(n int)) peer {
+		return peer{name, func(int) ring { return ring{pairs: pairs} }}
+	}
 	each(b, func(b *testing.B, p peer) {
 		pairs := p.open(ringSize).pairs
 		b.ResetTimer()
 		pairs(b.N)
-	}, channel, channelSelect, mutex)
+	}, opened("ours", func(n int) {
+		for range n {
+			ours.Set(&payload)
+			ours.TryNext()
+		}
+	}), opened("floor", func(n int) {
+		for range n {
+			floor.Set(&payload)
+			floor.TryNext()
+		}
+	}), opened("floor-exchange", func(n int) {
+		for range n {
+			exchange.Set(&payload)
+			exchange.TryNext()
+		}
+	}), opened("go-diodes", func(n int) {
+		for range n {
+			goDiodes.Set(cfdiodes.GenericDataType(&payload))
+			goDiodes.TryNext()
+		}
+	}), channel, channelSelect, mutex)
 }
 
 // write has as many goroutines set b.N elements between them, and measures until the last of them is done. Its metric
@@ -286,29 +281,6 @@ func BenchmarkOverflowByOne(b *testing.B) {
 	}, ours, goDiodes, channelSelect, mutex)
 }
 
-// A histogram counts durations in steps of at most 1/32 of themselves. Adding to it allocates nothing.
-type histogram [64 * 32]int
-
-func (h *histogram) add(d time.Duration) {
-	v := max(int(d), 0)
-	shift := max(bits.Len(uint(v))-6, 0)
-	h[shift*32+v>>shift]++
-}
-
-func (h *histogram) quantile(q float64) float64 {
-	total, upTo := 0, 0
-	for _, n := range h {
-		total += n
-	}
-	for i, n := range h {
-		if upTo += n; n > 0 && float64(upTo) >= q*float64(total) {
-			shift := max(i/32-1, 0)
-			return float64((i - shift*32) << shift)
-		}
-	}
-	return 0
-}
-
 // How long a single Set takes when 8 writers set into a full ring whose reader stalls. Each duration has a reading of the
 // clock in it, which is what the peer "clock" measures alone: how often the machine itself takes a goroutine off its core.
 func BenchmarkSetLatency(b *testing.B) {
@@ -317,28 +289,24 @@ func BenchmarkSetLatency(b *testing.B) {
 	each(b, func(b *testing.B, p peer) {
 		r := p.open(ringSize)
 		r.writer()(ringSize)
-		var all histogram
-		var mu sync.Mutex
+		all, taken := make([]time.Duration, b.N), new(atomic.Int64)
 		timed := ring{writer: func() func(n int) {
-			set, h := r.writer(), new(histogram)
+			set := r.writer()
 			return func(n int) {
-				for range n {
+				took := all[taken.Add(int64(n))-int64(n):][:n]
+				for i := range took {
 					start := time.Now()
 					set(1)
-					h.add(time.Since(start))
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				for i, n := range h {
-					all[i] += n
+					took[i] = time.Since(start)
 				}
 			}
 		}}
 		write(b, timed, writers)
+		slices.Sort(all)
 		b.ReportMetric(0, "ns/op") // Most of it is the clock.
-		b.ReportMetric(all.quantile(.5), "p50-ns")
-		b.ReportMetric(all.quantile(.99), "p99-ns")
-		b.ReportMetric(all.quantile(.999), "p99.9-ns")
+		for _, q := range []float64{.5, .99, .999} {
+			b.ReportMetric(float64(all[int(q*float64(len(all)-1))]), fmt.Sprintf("p%v-ns", 100*q))
+		}
 	}, ours, oursWriter, clock, goDiodes, goDiodesWaiter, channelSelect, mutex)
 }
 

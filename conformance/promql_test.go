@@ -99,25 +99,25 @@ type bucket struct {
 }
 
 // memory is a storage with one point a series. Prometheus' own has a database under it, which takes minutes to compile.
-func memory(all []promql.Series) storage.Queryable {
-	return &storage.MockQueryable{MockQuerier: &storage.MockQuerier{
-		SelectMockFunction: func(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-			selected := &seriesSet{SeriesSet: storage.EmptySeriesSet()}
-			for _, series := range all {
-				if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(series.Metric.Get(m.Name)) }) {
-					selected.all = append(selected.all, series)
-				}
+type memory []promql.Series
+
+func (m memory) Querier(int64, int64) (storage.Querier, error) {
+	return &storage.MockQuerier{SelectMockFunction: func(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+		selected := &seriesSet{SeriesSet: storage.EmptySeriesSet()}
+		for _, series := range m {
+			if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(series.Metric.Get(m.Name)) }) {
+				selected.all = append(selected.all, series)
 			}
-			return selected
-		},
-	}}
+		}
+		return selected
+	}}, nil
 }
 
-// seriesSet is at the series before the first of all. It has no errors.
+// seriesSet is at the series before the first of all.
 type seriesSet struct {
-	storage.SeriesSet
-	at  promql.Series
-	all []promql.Series
+	storage.SeriesSet // of none: it has no errors
+	at                promql.Series
+	all               memory
 }
 
 func (s *seriesSet) Next() bool {
@@ -149,7 +149,7 @@ func TestHistogramQuantile(t *testing.T) {
 		}
 		t.Run(g.name, func(t *testing.T) {
 			var (
-				all          []promql.Series
+				all          memory
 				name         string
 				bounds, sums []float64
 				totals       []uint64
@@ -190,7 +190,7 @@ func TestHistogramQuantile(t *testing.T) {
 			requireTotals(t, buckets, bounds, totals)
 
 			for _, q := range quantiles {
-				query, err := engine.NewInstantQuery(t.Context(), memory(all), nil,
+				query, err := engine.NewInstantQuery(t.Context(), all, nil,
 					fmt.Sprintf("histogram_quantile(%v, %s_bucket)", q, notInNames.ReplaceAllString(name, "_")), at.Add(time.Second))
 				require.NoError(t, err)
 				result := query.Exec(t.Context())

@@ -4,25 +4,20 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -38,108 +33,83 @@ const (
 	sinkBinary      = "../build/bin/loggregator-sink"
 )
 
-// waitAtMost is the timeout of every wait in these tests: far more than any should take.
-const waitAtMost = 2 * time.Minute
-
 // process is a program that runs until the test ends.
 type process struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	exited chan struct{}
-	killed atomic.Bool
+	*outage.Process
+	t *testing.T
 
-	mu     sync.Mutex
-	stderr bytes.Buffer
+	mu      sync.Mutex
+	written bytes.Buffer
 }
 
-// start starts a program and calls onLine with each line of its standard output.
-func start(t *testing.T, env []string, onLine func([]byte), binary string, args ...string) *process {
+// start starts a program. It calls onLine with each line of its standard output. If that is nil, it keeps them with the standard error.
+func start(t *testing.T, cmd *exec.Cmd, onLine func([]byte)) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(binary, args...), exited: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stderr = p
-	stdout, err := p.cmd.StdoutPipe()
+	p, stdout := &process{t: t}, &lines{onLine: onLine}
+	cmd.Stdout, cmd.Stderr = p, p
+	if onLine != nil {
+		cmd.Stdout = stdout
+	}
+	var err error
+	p.Process, err = outage.Start(cmd)
 	require.NoError(t, err)
-	require.NoError(t, p.cmd.Start())
-	go func() {
-		defer close(p.exited)
-		lines := bufio.NewReader(stdout)
-		for {
-			line, err := lines.ReadBytes('\n')
-			cut := err != nil && p.killed.Load() // The kill came in the middle of the line.
-			if len(line) > 0 && onLine != nil && !cut {
-				onLine(bytes.TrimRight(line, "\n"))
-			}
-			if err != nil {
-				break
-			}
-		}
-		_ = p.cmd.Wait()
-	}()
 	t.Cleanup(func() {
-		p.stop()
+		if err := p.Stop(); err != nil {
+			assert.ErrorAs(t, err, new(*exec.ExitError), "it may have been killed, but has to end")
+		}
+		assert.True(t, !p.ProcessState.Exited() || len(stdout.rest) == 0, "the last line of %s has no end: %q", cmd.Path, stdout.rest)
 		// Such as of a name that the newest collector calls otherwise.
 		for line := range strings.Lines(p.output()) {
-			if strings.Contains(strings.ToLower(line), "deprecated") {
-				t.Errorf("%s warns: %s", filepath.Base(binary), line)
-			}
+			assert.NotContains(t, strings.ToLower(line), "deprecated", "%s warns", filepath.Base(cmd.Path))
 		}
 		if t.Failed() {
-			t.Logf("stderr of %s:\n%s", filepath.Base(binary), p.output())
+			t.Logf("output of %s:\n%s", filepath.Base(cmd.Path), p.output())
 		}
 	})
 	return p
 }
 
-// Write takes what the program writes to its standard error.
+// lines calls onLine with each whole line that is written to it.
+type lines struct {
+	onLine func([]byte)
+	rest   []byte
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.rest = append(l.rest, b...)
+	for {
+		line, rest, ok := bytes.Cut(l.rest, []byte("\n"))
+		if !ok {
+			return len(b), nil
+		}
+		l.onLine(line)
+		l.rest = rest
+	}
+}
+
+// Write takes what the program writes.
 func (p *process) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stderr.Write(b)
+	return p.written.Write(b)
 }
 
 func (p *process) output() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stderr.String()
-}
-
-// stop asks the program to end, as Ctrl-C does, and returns its exit code.
-func (p *process) stop() int {
-	_ = p.cmd.Process.Signal(syscall.SIGINT)
-	select {
-	case <-p.exited:
-	case <-time.After(waitAtMost):
-		_ = p.cmd.Process.Kill()
-		<-p.exited
-		p.t.Errorf("%s did not end", p.cmd.Path)
-	}
-	return p.cmd.ProcessState.ExitCode()
-}
-
-// kill kills the program, and returns when all its output is read.
-func (p *process) kill() {
-	p.t.Helper()
-	p.killed.Store(true)
-	require.NoError(p.t, p.cmd.Process.Kill())
-	<-p.exited
+	return p.written.String()
 }
 
 // eventually waits for a condition.
 func (p *process) eventually(what string, condition func() bool) {
 	p.t.Helper()
-	deadline := time.Now().Add(waitAtMost)
-	for !condition() {
-		select {
-		case <-p.exited:
-			p.t.Fatalf("%s ended while the test waited for %s", p.cmd.Path, what)
-		default:
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("%s did not come", what)
-		}
-		time.Sleep(20 * time.Millisecond) // Between two looks.
-	}
+	require.NoError(p.t, p.Eventually(p.t.Context(), func() (bool, error) { return condition(), nil }), what)
+}
+
+// eventuallyWrites waits for a text in what the program writes.
+func (p *process) eventuallyWrites(text string) {
+	p.t.Helper()
+	p.eventually(text, func() bool { return strings.Contains(p.output(), text) })
 }
 
 // sink is a loggregator-sink.
@@ -152,45 +122,42 @@ type sink struct {
 	envelopes []*loggregator_v2.Envelope
 }
 
+// startSink starts a sink that keeps what arrives.
 func startSink(t *testing.T) *sink {
 	t.Helper()
-	s := &sink{certs: filepath.Join(t.TempDir(), "certs")}
-	s.take = s.keep
+	var s *sink
+	s = startSinkTo(t, func(e *loggregator_v2.Envelope) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.envelopes = append(s.envelopes, e)
+	})
+	return s
+}
+
+// startSinkTo starts a sink that calls take with what arrives.
+func startSinkTo(t *testing.T, take func(*loggregator_v2.Envelope)) *sink {
+	t.Helper()
+	s := &sink{certs: filepath.Join(t.TempDir(), "certs"), take: take}
 	s.listen(t, "127.0.0.1:0")
 	return s
 }
 
-// startSinkAt starts a sink on an address, with the certificates of one before it, and calls take with each envelope.
-func startSinkAt(t *testing.T, addr, certs string, take func(*loggregator_v2.Envelope)) *sink {
-	t.Helper()
-	s := &sink{certs: certs, take: take}
-	s.listen(t, addr)
-	return s
-}
+func discard(*loggregator_v2.Envelope) {}
 
+// listen starts the sink, or starts it again on the address that it had.
 func (s *sink) listen(t *testing.T, addr string) {
 	t.Helper()
-	s.process = start(t, nil, s.line, sinkBinary, "-listen", addr, "-certs", s.certs, "-output", "json")
+	s.process = start(t, exec.Command(sinkBinary, "-listen", addr, "-certs", s.certs, "-output", "json"), func(line []byte) {
+		e := &loggregator_v2.Envelope{}
+		if assert.NoError(t, protojson.Unmarshal(line, e), "not an envelope: %q", line) {
+			s.take(e)
+		}
+	})
 	s.eventually("the sink's address", func() bool {
 		_, after, ok := strings.Cut(s.output(), "listening on ")
 		s.addr, _, _ = strings.Cut(after, ";")
 		return ok
 	})
-}
-
-func (s *sink) line(line []byte) {
-	e := &loggregator_v2.Envelope{}
-	if err := protojson.Unmarshal(line, e); err != nil {
-		s.t.Errorf("not an envelope: %q: %v", line, err)
-		return
-	}
-	s.take(e)
-}
-
-func (s *sink) keep(e *loggregator_v2.Envelope) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.envelopes = append(s.envelopes, e)
 }
 
 // all returns what has arrived since forget, or so far.
@@ -208,13 +175,7 @@ func (s *sink) forget() {
 
 // from returns what has arrived so far from a source ID.
 func (s *sink) from(sourceID string) []*loggregator_v2.Envelope {
-	var found []*loggregator_v2.Envelope
-	for _, e := range s.all() {
-		if e.GetSourceId() == sourceID {
-			found = append(found, e)
-		}
-	}
-	return found
+	return slices.DeleteFunc(s.all(), func(e *loggregator_v2.Envelope) bool { return e.GetSourceId() != sourceID })
 }
 
 // waitFor waits until n envelopes have arrived from a source ID.
@@ -224,48 +185,77 @@ func (s *sink) waitFor(sourceID string, n int) []*loggregator_v2.Envelope {
 	return s.from(sourceID)
 }
 
+// env is where the sink is, in the variables that configurations have for it.
+func (s *sink) env() []string {
+	_, port, _ := net.SplitHostPort(s.addr)
+	return []string{"SINK=" + s.addr, "SINK_PORT=" + port, "CERTS=" + s.certs}
+}
+
+// to is the part of the exporter's settings that leads to a sink.
+func (s *sink) to() string {
+	return fmt.Sprintf("endpoint: %q, tls: {ca_file: %[2]s/ca.crt, cert_file: %[2]s/client.crt, key_file: %[2]s/client.key}",
+		s.addr, s.certs)
+}
+
 // collector is the built collector.
 type collector struct {
 	*process
 	grpcPort, httpPort, metricsPort, healthPort, pprofPort int
-	logFile                                                string
 }
 
-// startCollector starts the collector on testdata/config.yaml.
-func startCollector(t *testing.T, s *sink) *collector {
+// The settings that take the addresses of an example's receiver and exporter from these tests.
+const (
+	onGRPCPort = `receivers::otlp::protocols::grpc::endpoint: "127.0.0.1:${env:OTLP_GRPC_PORT}"`
+	toSink     = `exporters::loggregator::endpoint: "${env:SINK}"`
+)
+
+// startCollector starts the collector on a configuration, with these settings on top of it, each in the form that `--config yaml:`
+// takes.
+func startCollector(t *testing.T, config string, env []string, settings ...string) *collector {
 	t.Helper()
-	_, sinkPort, err := net.SplitHostPort(s.addr)
-	require.NoError(t, err)
-	ports := freePorts(t, 4)
-	c := &collector{
-		grpcPort: ports[0], httpPort: ports[1], metricsPort: ports[2], healthPort: ports[3],
-		logFile: filepath.Join(t.TempDir(), "app.log"),
+	ports := freePorts(t, 5)
+	c := &collector{grpcPort: ports[0], httpPort: ports[1], metricsPort: ports[2], healthPort: ports[3], pprofPort: ports[4]}
+	cmd := exec.Command(collectorBinary, "--feature-gates=+extension.healthcheck.useComponentStatus", "--config", config)
+	for _, setting := range append(settings,
+		`service::telemetry::metrics::readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: "${env:METRICS_PORT}"}}}}]`) {
+		cmd.Args = append(cmd.Args, "--config", "yaml:"+setting)
 	}
-	require.NoError(t, os.WriteFile(c.logFile, []byte("first line\nsecond line\n"), 0o600))
-	c.process = start(t, []string{
-		"SINK_PORT=" + sinkPort,
-		"CERTS=" + s.certs,
-		"LOG_FILE=" + c.logFile,
-		"OTLP_GRPC_PORT=" + strconv.Itoa(c.grpcPort),
-		"OTLP_HTTP_PORT=" + strconv.Itoa(c.httpPort),
-		"METRICS_PORT=" + strconv.Itoa(c.metricsPort),
-		"HEALTH_PORT=" + strconv.Itoa(c.healthPort),
-	}, nil, collectorBinary, "--config", "testdata/config.yaml")
+	cmd.Env = append(os.Environ(), env...)
+	for i, name := range []string{"OTLP_GRPC", "OTLP_HTTP", "METRICS", "HEALTH", "PPROF"} {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("%s_PORT=%d", name, ports[i]))
+	}
+	c.process = start(t, cmd, nil)
+	c.eventuallyWrites("Everything is ready")
+	return c
+}
+
+// startFull starts the collector on testdata/config.yaml, with a log file of two lines.
+func startFull(t *testing.T, s *sink) *collector {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "app.log")
+	require.NoError(t, os.WriteFile(file, []byte("first line\nsecond line\n"), 0o600))
+	c := startCollector(t, "testdata/config.yaml", append(s.env(), "LOG_FILE="+file))
 	c.eventually("the collector's readiness", func() bool { return c.get(c.healthPort, "/") != "" })
 	return c
 }
 
-// dial makes a client of an OTLP receiver without TLS.
-func dial(t *testing.T, port int) *grpc.ClientConn {
+// startPlain starts the collector on testdata/plain.yaml, with these settings of the exporter.
+func startPlain(t *testing.T, settings string, env ...string) *collector {
 	t.Helper()
-	return dialWith(t, port, insecure.NewCredentials())
+	return startCollector(t, "testdata/plain.yaml", env, "exporters: {loggregator: {"+settings+"}}")
 }
 
-func dialWith(t *testing.T, port int, creds credentials.TransportCredentials) *grpc.ClientConn {
-	t.Helper()
-	conn, err := grpc.NewClient(loopback(port), grpc.WithTransportCredentials(creds))
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
+// untiring are settings of the exporter with which it finds out soon that a sink is back, and fails no item.
+const untiring = "timeout: 1s, retry_on_failure: {initial_interval: 100ms, max_interval: 500ms, max_elapsed_time: 0}"
+
+// dial makes a client of the collector's OTLP receiver without TLS.
+func (c *collector) dial() *grpc.ClientConn { return c.dialWith(insecure.NewCredentials()) }
+
+func (c *collector) dialWith(creds credentials.TransportCredentials) *grpc.ClientConn {
+	c.t.Helper()
+	conn, err := grpc.NewClient(outage.Loopback(c.grpcPort), grpc.WithTransportCredentials(creds))
+	require.NoError(c.t, err)
+	c.t.Cleanup(func() { conn.Close() })
 	return conn
 }
 
@@ -278,25 +268,10 @@ func freePorts(t *testing.T, n int) []int {
 
 // get returns the body of a page of the collector, or an empty string.
 func (c *collector) get(port int, path string) string {
-	if code, body := c.fetch(port, path); code == http.StatusOK {
-		return body
+	if code, body, err := outage.Get(outage.Loopback(port), path); err == nil && code == http.StatusOK {
+		return string(body)
 	}
 	return ""
-}
-
-// fetch returns any response of the collector; the code is 0 if there is none.
-func (c *collector) fetch(port int, path string) (code int, body string) {
-	client := http.Client{Timeout: 10 * time.Second}
-	resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
-	if err != nil {
-		return 0, ""
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, ""
-	}
-	return resp.StatusCode, string(b)
 }
 
 // page returns the collector's metrics; it is empty when they can't be read.
@@ -310,4 +285,11 @@ func (c *collector) page() outage.Page {
 // metric returns the sum of all series of a metric with these labels, given as name, value, name, value.
 func (c *collector) metric(name string, labels ...string) float64 {
 	return c.page().Sum(name, labels...)
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(content)
 }

@@ -5,22 +5,20 @@ package e2e
 
 import (
 	"crypto/tls"
-	"crypto/x509"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.yaml.in/yaml/v3"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
@@ -28,52 +26,35 @@ import (
 // shutdownAtMost is how long the exporter may need to end, all its signals together, with some for the rest of the collector.
 const shutdownAtMost = 12 * time.Second
 
-func read(t *testing.T, file string) string {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	require.NoError(t, err)
-	return string(content)
-}
-
 func readYAML(t *testing.T, file string, into any) {
 	t.Helper()
 	require.NoError(t, yaml.Unmarshal([]byte(read(t, file)), into))
 }
 
-// stage is what this test looks at in a stage of a Dockerfile.
-type stage struct {
-	name, from, user, entrypoint string
-	copies                       [][]string // the arguments of each COPY
-}
+// stage is a stage of a Dockerfile.
+type stage struct{ from, name, instructions string }
 
-func readDockerfile(t *testing.T, file string) []*stage {
+var stageBegin = regexp.MustCompile(`(?m)^FROM (\S+) AS (\S+)$`)
+
+func readDockerfile(t *testing.T, file string) (stages []stage) {
 	t.Helper()
-	var stages []*stage
 	text := strings.ReplaceAll(read(t, file), "\\\n", " ")
-	for line := range strings.Lines(text) {
-		words := strings.Fields(line)
-		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
-			continue
-		}
-		instruction, arguments := words[0], words[1:]
-		if instruction == "FROM" {
-			require.Len(t, arguments, 3, line)
-			require.Equal(t, "AS", arguments[1], line)
-			stages = append(stages, &stage{from: arguments[0], name: arguments[2]})
-			continue
-		}
-		require.NotEmptyf(t, stages, "before the first FROM: %s", line)
-		last := stages[len(stages)-1]
-		switch instruction {
-		case "USER":
-			last.user = arguments[0]
-		case "ENTRYPOINT":
-			last.entrypoint = strings.Trim(strings.Join(arguments, " "), `[]"`)
-		case "COPY":
-			last.copies = append(last.copies, arguments)
-		}
+	begins := stageBegin.FindAllStringSubmatch(text, -1)
+	parts := regexp.MustCompile(`(?m)^FROM .*$`).Split(text, -1)
+	require.Len(t, begins, len(parts)-1, "every stage has a name")
+	require.Regexp(t, `^(#.*\n|\s)*$`, parts[0], "before the first FROM")
+	for i, begin := range begins {
+		stages = append(stages, stage{begin[1], begin[2], parts[i+1]})
 	}
 	return stages
+}
+
+// all returns the arguments of each instruction with this name.
+func (s stage) all(name string) (all []string) {
+	for _, found := range regexp.MustCompile(`(?m)^`+name+` (.*)$`).FindAllStringSubmatch(s.instructions, -1) {
+		all = append(all, found[1])
+	}
+	return all
 }
 
 func TestDockerfile(t *testing.T) {
@@ -84,13 +65,15 @@ func TestDockerfile(t *testing.T) {
 	assert.Equal(t, "collector", images[len(images)-1].name, "what is built without a target")
 	for _, s := range images {
 		assert.Equal(t, "scratch", s.from, s.name)
-		assert.Regexp(t, `^[1-9][0-9]*:[1-9][0-9]*$`, s.user, "no root, and a number, which needs no /etc/passwd: %s", s.name)
-		copied := false
-		for _, arguments := range s.copies {
-			require.Equal(t, "--from="+build.name, arguments[0], s.name)
-			copied = copied || arguments[len(arguments)-1] == s.entrypoint
+		require.Len(t, s.all("USER"), 1, s.name)
+		require.Len(t, s.all("ENTRYPOINT"), 1, s.name)
+		assert.Regexp(t, `^[1-9][0-9]*:[1-9][0-9]*$`, s.all("USER")[0], "no root, and a number, which needs no /etc/passwd: %s", s.name)
+		var copied []string
+		for _, arguments := range s.all("COPY") {
+			require.True(t, strings.HasPrefix(arguments, "--from="+build.name+" "), "%s: %s", s.name, arguments)
+			copied = append(copied, arguments[strings.LastIndex(arguments, " ")+1:])
 		}
-		assert.True(t, copied, "%s is not in the image %s", s.entrypoint, s.name)
+		assert.Contains(t, copied, strings.Trim(s.all("ENTRYPOINT")[0], `[]"`), s.name)
 	}
 	// The Go of the image is that of go.mod, because images of Go get no other one.
 	goMod := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))
@@ -134,7 +117,7 @@ func TestCompose(t *testing.T) {
 	require.Contains(t, compose.Services, "collector")
 	for name, service := range compose.Services {
 		dockerfile := filepath.Join(dir, service.Build.Context, service.Build.Dockerfile)
-		assert.True(t, slices.ContainsFunc(readDockerfile(t, dockerfile), func(s *stage) bool { return s.name == service.Build.Target }), name)
+		assert.True(t, slices.ContainsFunc(readDockerfile(t, dockerfile), func(s stage) bool { return s.name == service.Build.Target }), name)
 		shared := false
 		for _, volume := range service.Volumes {
 			source, target, _ := strings.Cut(volume, ":")
@@ -154,43 +137,24 @@ func TestCompose(t *testing.T) {
 	assert.Greater(t, compose.Services["collector"].StopGracePeriod, shutdownAtMost)
 }
 
-// Each alert leads to its own heading of the operations page; TestLinks looks whether that is there.
-func TestRunbooks(t *testing.T) {
-	var rules struct {
-		Groups []struct {
-			Rules []struct {
-				Alert       string
-				Annotations map[string]string
-			}
-		}
-	}
-	readYAML(t, alertsFile, &rules)
-	for _, group := range rules.Groups {
-		for _, rule := range group.Rules {
-			assert.Equal(t, "https://github.com/"+owner+"/blob/main/docs/operations.md#"+strings.ToLower(rule.Alert), rule.Annotations["runbook_url"])
-		}
-	}
-}
-
 // The configuration of compose.yaml shows something without any load.
 func TestComposeConfig(t *testing.T) {
 	s := startSink(t)
-	ports := freePorts(t, 2)
-	startOn(t, "../deploy/docker/config.yaml", []string{"CERTS=" + s.certs, "SINK=" + s.addr},
-		endpoint("receivers::otlp::protocols::grpc", loopback(ports[0])), endpoint("receivers::otlp::protocols::http", loopback(ports[1])))
-	logs, want := ourLogs()
-	pushLogs(t, dial(t, ports[0]), logs)
-	requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
+	c := startCollector(t, "../deploy/docker/config.yaml", s.env(), onGRPCPort,
+		`receivers::otlp::protocols::http::endpoint: "127.0.0.1:${env:OTLP_HTTP_PORT}"`)
+	s.requireDelivery(c.dial(), readTelemetry(t, "shop.yaml"), "logs")
 	s.waitFor("host", 1)
 }
 
 func TestSystemdUnit(t *testing.T) {
-	settings := map[string][]string{}
-	for line := range strings.Lines(read(t, "../deploy/systemd/loggregator-otelcol.service")) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(key, "#") {
-			settings[key] = append(settings[key], value)
+	readSettings := func(file string) map[string][]string {
+		settings := map[string][]string{}
+		for _, line := range regexp.MustCompile(`(?m)^\s*([^#=\n]+)=(.*?)\s*$`).FindAllStringSubmatch(read(t, file), -1) {
+			settings[line[1]] = append(settings[line[1]], line[2])
 		}
+		return settings
 	}
+	settings := readSettings("../deploy/systemd/loggregator-otelcol.service")
 	one := func(key string) string {
 		require.Len(t, settings[key], 1, key)
 		return settings[key][0]
@@ -199,24 +163,15 @@ func TestSystemdUnit(t *testing.T) {
 	require.NoError(t, err)
 	assert.Greater(t, timeout, shutdownAtMost)
 
-	environment := map[string]string{}
-	envFile := filepath.Base(one("EnvironmentFile"))
-	for line := range strings.Lines(read(t, filepath.Join("../deploy/systemd", envFile))) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(key, "#") {
-			environment[key] = value
-		}
-	}
+	environment := readSettings(filepath.Join("../deploy/systemd", filepath.Base(one("EnvironmentFile"))))
 	for _, variable := range regexp.MustCompile(`\$(\w+)`).FindAllStringSubmatch(one("ExecStart"), -1) {
 		assert.Contains(t, environment, variable[1])
 	}
-	mib := func(size, unit string) int {
-		number, ok := strings.CutSuffix(size, unit)
-		require.True(t, ok, size)
-		n, err := strconv.Atoi(number)
-		require.NoError(t, err)
-		return n
-	}
-	assert.Less(t, mib(environment["GOMEMLIMIT"], "MiB"), mib(one("MemoryMax"), "M"))
+	require.Len(t, environment["GOMEMLIMIT"], 1)
+	var soft, hard int
+	_, err = fmt.Sscanf(environment["GOMEMLIMIT"][0]+" "+one("MemoryMax"), "%dMiB %dM\n", &soft, &hard)
+	require.NoError(t, err)
+	assert.Less(t, soft, hard)
 
 	// The examples find the certificates under the names that the credentials have.
 	example := read(t, "../examples/cloudfoundry/config.yaml")
@@ -315,9 +270,8 @@ func TestBOSHGateway(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, key), []byte(content.(string)), 0o600))
 	}
 	config := collector["config"].(map[string]any)
-	port := freePorts(t, 1)[0]
 	config["receivers"] = map[string]any{"otlp/cf-internal-local": map[string]any{"protocols": map[string]any{"grpc": map[string]any{
-		"endpoint": loopback(port),
+		"endpoint": "127.0.0.1:${env:OTLP_GRPC_PORT}",
 		"tls": map[string]any{
 			"client_ca_file": dir + "/ca_cert", "cert_file": dir + "/cert", "key_file": dir + "/key", "min_version": "1.3",
 		},
@@ -327,28 +281,12 @@ func TestBOSHGateway(t *testing.T) {
 	}
 	rendered, err := yaml.Marshal(config)
 	require.NoError(t, err)
-	file := filepath.Join(dir, "config.yml")
-	require.NoError(t, os.WriteFile(file, rendered, 0o600))
-	startOn(t, file, nil, endpoint("exporters::loggregator", s.addr))
+	c := startCollector(t, "yaml:"+string(rendered), s.env(), toSink)
 
-	pool := x509.NewCertPool()
-	require.True(t, pool.AppendCertsFromPEM(authority.PEM))
+	clientConfig := clientTLS(t, s.certs, name, string(authority.PEM)) // With the certificate that the agent has.
+	requireRefused(t, c.dialWith(credentials.NewTLS(clientConfig)))
 	pair, err := client.Certificate()
 	require.NoError(t, err)
-	conn := dialTLS(t, port, &tls.Config{RootCAs: pool, ServerName: name, Certificates: []tls.Certificate{pair}})
-	logs, want := ourLogs()
-	pushLogs(t, conn, logs)
-	metrics, wantMetrics := ourMetrics()
-	pushMetrics(t, conn, metrics)
-	traces, wantTraces := ourTraces()
-	pushTraces(t, conn, traces)
-	for _, want := range [][]*loggregator_v2.Envelope{want, wantMetrics, wantTraces} {
-		requireEnvelopes(t, want, s.waitFor(want[0].GetSourceId(), len(want)))
-	}
-
-	agent, err := tls.LoadX509KeyPair(s.certs+"/client.crt", s.certs+"/client.key")
-	require.NoError(t, err)
-	intruder := dialTLS(t, port, &tls.Config{RootCAs: pool, ServerName: name, Certificates: []tls.Certificate{agent}})
-	_, err = plogotlp.NewGRPCClient(intruder).Export(t.Context(), plogotlp.NewExportRequestFromLogs(logs))
-	require.Error(t, err)
+	clientConfig.Certificates = []tls.Certificate{pair}
+	s.requireDelivery(c.dialWith(credentials.NewTLS(clientConfig)), readTelemetry(t, "shop.yaml"), signals...)
 }

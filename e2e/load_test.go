@@ -4,60 +4,28 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
 
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-// startCollectorWith starts the collector with these settings of the exporter, and nothing between it and the receiver.
-func startCollectorWith(t *testing.T, env []string, settings string) *collector {
-	t.Helper()
-	ports := freePorts(t, 5)
-	c := &collector{grpcPort: ports[0], metricsPort: ports[1], pprofPort: ports[2], healthPort: ports[3], httpPort: ports[4]}
-	config := filepath.Join(t.TempDir(), "config.yaml")
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
-receivers: {otlp: {protocols: {grpc: {endpoint: "127.0.0.1:%d"}, http: {endpoint: "127.0.0.1:%d"}}}}
-exporters: {loggregator: {%s}}
-extensions:
-  pprof: {endpoint: "127.0.0.1:%d"}
-  health_check:
-    http: {endpoint: "127.0.0.1:%d", status: {path: /}}
-    component_health: {include_permanent_errors: true, include_recoverable_errors: true, recovery_duration: 1ms}
-service:
-  extensions: [pprof, health_check]
-  telemetry: {metrics: {readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: %d}}}}]}}
-  pipelines:
-    logs: {receivers: [otlp], exporters: [loggregator]}
-    metrics: {receivers: [otlp], exporters: [loggregator]}
-    traces: {receivers: [otlp], exporters: [loggregator]}
-`, c.grpcPort, c.httpPort, settings, c.pprofPort, c.healthPort, c.metricsPort), 0o600))
-	c.process = start(t, env, nil, collectorBinary, "--config", config,
-		"--feature-gates=+extension.healthcheck.useComponentStatus")
-	c.eventually("the metrics page", func() bool { return c.get(c.metricsPort, "/metrics") != "" })
-	return c
-}
-
-// untiring are settings of the exporter with which it finds out soon that a sink is back, and fails no item.
-const untiring = "timeout: 1s, retry_on_failure: {initial_interval: 100ms, max_interval: 500ms, max_elapsed_time: 0}"
-
-// to is the part of the exporter's settings that leads to a sink.
-func (s *sink) to() string {
-	return fmt.Sprintf("endpoint: %q, tls: {ca_file: %[2]s/ca.crt, cert_file: %[2]s/client.crt, key_file: %[2]s/client.key}",
-		s.addr, s.certs)
-}
-
 // status is a size of the process in /proc, in MiB.
 func (p *process) status(field string) float64 {
 	p.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 	require.NoError(p.t, err)
 	_, after, ok := strings.Cut(string(status), "\n"+field+":")
 	require.Truef(p.t, ok, "no %s in\n%s", field, status)
@@ -84,17 +52,12 @@ type load struct {
 	c *collector
 }
 
-// startLoad pushes so many batches of each signal a second; 0 is as many as the collector takes.
-func startLoad(t *testing.T, c *collector, s outage.Shape, batches int) *load {
+// startLoad pushes so many batches of each signal a second.
+func startLoad(t *testing.T, c *collector, s outage.Shape, batches rate.Limit) *load {
 	t.Helper()
-	l := &load{outage.StartLoad(dial(t, c.grpcPort), s, batches, nil), c}
-	t.Cleanup(l.stop)
+	l := &load{outage.StartLoad(c.dial(), s, batches, func(int, time.Duration) {}), c}
+	t.Cleanup(func() { assert.NoError(t, l.Stop()) })
 	return l
-}
-
-func (l *load) stop() {
-	l.c.t.Helper()
-	assert.NoError(l.c.t, l.Stop())
 }
 
 // accounts returns the account of each signal at one moment.
@@ -108,10 +71,134 @@ func (l *load) accounts() []outage.Account {
 // settle stops the load, waits until nothing waits in the collector, and returns what became of everything.
 func (l *load) settle() (accounts []outage.Account) {
 	l.c.t.Helper()
-	l.stop()
+	require.NoError(l.c.t, l.Stop())
 	l.c.eventually("the end of what waits", func() bool {
 		accounts = l.accounts()
 		return outage.Empty(accounts)
 	})
 	return accounts
+}
+
+// mostMemory is what a small VM can spare for a collector, in MiB.
+const mostMemory = 512
+
+// With the default settings the memory of the collector is bounded during an outage, however much is pushed into the full diodes.
+func TestMemoryDuringOutage(t *testing.T) {
+	skipWithoutProc(t)
+	nobody := freePorts(t, 1)[0]
+	c := startPlain(t, fmt.Sprintf("endpoint: 127.0.0.1:%d", nobody), "GOMEMLIMIT=400MiB")
+	items := uniform(1000, 4, 120, [3]int{12, 6, 10})
+	l := startLoad(t, c, items, rate.Inf)
+
+	// Each signal goes on until its diode is full, and then for as many items again.
+	var targets [3]int64
+	c.eventually("a turn of all diodes", func() bool {
+		if c.status("VmHWM") >= mostMemory {
+			return true // It can only become worse.
+		}
+		done := true
+		for i, a := range l.accounts() {
+			sent := l.Sent[i].Load()
+			if targets[i] == 0 && a.Dropped > 0 {
+				targets[i] = 2 * sent
+			}
+			done = done && targets[i] > 0 && sent >= targets[i]
+		}
+		return done
+	})
+	require.NoError(t, l.Stop())
+	peak := c.status("VmHWM")
+	t.Logf("VmHWM %.0f MiB, VmRSS %.0f MiB", peak, c.status("VmRSS"))
+	for i, a := range l.accounts() {
+		t.Logf("%s: %+v", outage.Signals[i].Name, a)
+	}
+	c.Kill() // It would take its time to give up all that waits.
+	assert.Less(t, peak, float64(mostMemory), "VmHWM in MiB")
+}
+
+var soakDuration = flag.Duration("soak.duration", 0, "how long TestSoak runs; 0 skips it")
+
+// soakSamples is how often TestSoak looks.
+const soakSamples = 20
+
+// Under steady load and faults the collector does not grow, and every item counts once.
+func TestSoak(t *testing.T) {
+	if *soakDuration == 0 {
+		t.Skip("runs with -soak.duration only")
+	}
+	skipWithoutProc(t)
+	s := startSinkTo(t, discard)
+	// A stall of 2 s is more than the diode holds.
+	c := startPlain(t, s.to()+", diode: {capacity: 40}, "+untiring)
+	begin := time.Now()
+	items := uniform(50, 5, 120, [3]int{4, 2, 4})
+	l := startLoad(t, c, items, 30)
+
+	var rss, goroutines, fds []float64
+	row := func(columns ...any) { t.Logf("%8v %10v %10v %8v %9v %11v %5v", columns...) }
+	row("elapsed", "sent", "dropped", "RSS MiB", "heap MiB", "goroutines", "fds")
+	ticker := time.NewTicker(*soakDuration / soakSamples)
+	defer ticker.Stop()
+	for sample := 1; sample <= soakSamples; sample++ {
+		<-ticker.C // Before the first sample, it is the time to warm up.
+		var sum outage.Account
+		for _, a := range l.accounts() {
+			sum.Sent += a.Sent
+			sum.Dropped += a.Dropped
+		}
+		heap := c.profile("heap", `(?m)^# HeapInuse = (\d+)$`) / (1 << 20)
+		rss = append(rss, c.status("VmRSS"))
+		goroutines = append(goroutines, c.profile("goroutine", `^goroutine profile: total (\d+)\n`))
+		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.Cmd.Process.Pid))
+		require.NoError(t, err)
+		fds = append(fds, float64(len(open)))
+		row(time.Since(begin).Round(time.Second), sum.Sent, sum.Dropped, int(rss[sample-1]), int(heap),
+			goroutines[sample-1], len(open))
+
+		switch {
+		case sample == soakSamples/2:
+			s.Kill()
+			s.listen(t, s.addr)
+		case sample%2 == 1:
+			require.NoError(t, s.Signal(syscall.SIGSTOP))
+			time.Sleep(2 * time.Second) // This is the stall.
+			require.NoError(t, s.Signal(syscall.SIGCONT))
+		}
+	}
+
+	for i, a := range l.settle() {
+		t.Logf("%s: %+v", outage.Signals[i].Name, a)
+		assert.EqualValues(t, l.Sent[i].Load(), a.Accepted, outage.Signals[i].Name)
+		assert.Equal(t, a.Accepted, a.Sent+a.Failed+a.Dropped+a.Rejected, outage.Signals[i].Name)
+		assert.NotZero(t, a.Dropped, "%s: the stalls were too short", outage.Signals[i].Name)
+	}
+	for _, column := range []struct {
+		name           string
+		values         []float64
+		mayGrow, slack float64
+	}{
+		{"RSS in MiB", rss, 0.2, 16},
+		{"goroutines", goroutines, 0, 10},
+		{"file descriptors", fds, 0, 10},
+	} {
+		n := len(column.values)
+		second, last := median(column.values[n/3:n-n/3]), median(column.values[n-n/3:])
+		assert.LessOrEqualf(t, last, second*(1+column.mayGrow)+column.slack, "%s: the last third, beside the second", column.name)
+	}
+}
+
+// profile finds a number in a profile of the collector.
+func (c *collector) profile(name, number string) float64 {
+	c.t.Helper()
+	page := c.get(c.pprofPort, "/debug/pprof/"+name+"?debug=1")
+	found := regexp.MustCompile(number).FindStringSubmatch(page)
+	require.NotNilf(c.t, found, "no %s in the profile %s", number, name)
+	n, err := strconv.ParseFloat(found[1], 64)
+	require.NoError(c.t, err)
+	return n
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
 }

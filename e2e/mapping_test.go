@@ -13,12 +13,12 @@ import (
 	"strings"
 	"testing"
 
-	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.yaml.in/yaml/v3"
-	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
 // goldenNow is the present in the goldens, in nanoseconds.
@@ -27,7 +27,7 @@ const goldenNow = 1767229200000000000
 // post sends a body to a path of the collector's OTLP/HTTP receiver.
 func post(t *testing.T, port int, path, contentType string, body []byte) {
 	t.Helper()
-	resp, err := http.Post(fmt.Sprintf("http://%s%s", loopback(port), path), contentType, bytes.NewReader(body))
+	resp, err := http.Post("http://"+outage.Loopback(port)+path, contentType, bytes.NewReader(body))
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	require.Equal(t, http.StatusOK, resp.StatusCode)
@@ -37,7 +37,7 @@ func post(t *testing.T, port int, path, contentType string, body []byte) {
 // with settings of their own, and those whose strings YAML or output.json has in a short form.
 func TestGoldensOverHTTP(t *testing.T) {
 	s := startSink(t)
-	c := startCollectorWith(t, nil, s.to())
+	c := startPlain(t, s.to())
 	inputs, err := filepath.Glob("../testdata/translate/*/*/input.yaml")
 	require.NoError(t, err)
 	posted := 0
@@ -56,14 +56,9 @@ func TestGoldensOverHTTP(t *testing.T) {
 			require.NoError(t, yaml.Unmarshal([]byte(document), &data))
 			body, err := json.Marshal(data)
 			require.NoError(t, err)
-			var output struct{ Envelopes []json.RawMessage }
-			require.NoError(t, json.Unmarshal([]byte(read(t, filepath.Join(dir, "output.json"))), &output))
-			var want []*loggregator_v2.Envelope
-			for _, encoded := range output.Envelopes {
-				e := &loggregator_v2.Envelope{}
-				require.NoError(t, protojson.Unmarshal(encoded, e))
-				want = append(want, e)
-			}
+			var output struct{ Envelopes envelopes }
+			readYAML(t, filepath.Join(dir, "output.json"), &output)
+			want := output.Envelopes
 
 			s.forget()
 			post(t, c.httpPort, "/v1/"+filepath.Base(filepath.Dir(dir)), "application/json", body)
@@ -87,7 +82,7 @@ func TestGoldensOverHTTP(t *testing.T) {
 // A body of kvlists in kvlists, as deep as a request can be large, is truncated, and the collector lives.
 func TestDeepBodyOverHTTP(t *testing.T) {
 	s := startSink(t)
-	c := startCollectorWith(t, nil, s.to())
+	c := startPlain(t, s.to())
 	logs := plog.NewLogs()
 	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
 	value := records.AppendEmpty().Body()
@@ -105,5 +100,5 @@ func TestDeepBodyOverHTTP(t *testing.T) {
 	assert.Equal(t, strings.Repeat(`{"k":`, 64)+`"…"`+strings.Repeat("}", 64), string(got[0].GetLog().GetPayload()))
 	assert.Equal(t, "the next record", string(got[1].GetLog().GetPayload()))
 	c.eventually("the count of what was truncated", func() bool { return c.metric("otelcol_exporter_loggregator_truncated_items") == 1 })
-	assert.Zero(t, c.stop(), "exit code of the collector")
+	require.NoError(t, c.Stop())
 }

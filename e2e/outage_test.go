@@ -5,8 +5,11 @@ package e2e
 
 import (
 	"cmp"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,11 +24,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
-)
-
-const (
-	dashboardFile = "../deploy/grafana/dashboard.json"
-	alertsFile    = "../deploy/prometheus/alerts.yaml"
 )
 
 // An outage of seconds is replayed for the alerts as one of minutes: a second is five minutes, and a look at the metrics
@@ -82,10 +80,7 @@ func TestOutage(t *testing.T) {
 
 // checkDashboard asks each query of the dashboard. Each has to return something, and the single numbers what the run has come to.
 func checkDashboard(t *testing.T, recorded *recording, report *outage.Report) {
-	panels, variables, err := readDashboard(dashboardFile)
-	require.NoError(t, err)
-	require.NotEmpty(t, panels)
-	require.NotEmpty(t, variables)
+	panels, variables := readDashboard(t, "../deploy/grafana/dashboard.json")
 	from, to := recorded.span()
 	numbers := map[string]float64{} // single ones, by panel and series
 	for _, q := range slices.Concat(variables, panels) {
@@ -148,7 +143,8 @@ func checkSelectors(t *testing.T, recorded *recording, of, expr string) {
 
 // checkAlerts evaluates the alerts as Prometheus does, over the run and for a while after the collector has ended.
 func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
-	groups, errs := rulefmt.ParseFile(alertsFile, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	quiet := slog.New(slog.DiscardHandler)
+	groups, errs := rulefmt.ParseFile("../deploy/prometheus/alerts.yaml", false, model.UTF8Validation, parser.NewParser(parser.Options{}), quiet)
 	require.Empty(t, errs)
 
 	// What a Prometheus sees of a collector that has ended.
@@ -169,12 +165,14 @@ func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
 	engine := newEngine()
 	defer engine.Close()
 	query := rules.EngineQueryFunc(engine, stretched)
-	quiet := slog.New(slog.DiscardHandler)
 	firing := map[string]map[string][]time.Time{} // by alert, and by what it is about
 	for _, group := range groups.Groups {
 		for _, rule := range group.Rules {
 			require.NotEmpty(t, rule.Alert)
 			assert.Containsf(t, []string{"warning", "critical"}, rule.Labels["severity"], rule.Alert)
+			// TestLinks looks whether that is there.
+			runbook := "https://github.com/" + owner + "/blob/main/docs/operations.md#" + strings.ToLower(rule.Alert)
+			assert.Equal(t, runbook, rule.Annotations["runbook_url"], "a heading of its own")
 			for _, annotation := range []string{"summary", "description"} {
 				assert.NotEmptyf(t, rule.Annotations[annotation], "%s: %s", rule.Alert, annotation)
 			}
@@ -198,7 +196,6 @@ func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
 			}
 		}
 	}
-	signals := []string{"logs", "metrics", "traces"}
 	whole := []string{""}
 	expected := []struct {
 		alert  string
@@ -241,4 +238,87 @@ func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
 		}), "LoggregatorExporterNotSending fires for %s although sends go on", about)
 	}
 	assert.ElementsMatch(t, names, slices.Collect(maps.Keys(firing)), "the alerts that this test expects")
+}
+
+// query is PromQL, with a legend for each of its series, in which {{label}} stands for the value of a label.
+type query struct {
+	panel, Expr string
+	Legend      string `json:"legendFormat"`
+	Instant     bool   // at the end of the time range only
+}
+
+// panel is what these tests look at in a panel.
+type panel struct {
+	Type, Title string
+	Targets     []query
+	GridPos     struct{ X, Y, W, H int }
+	FieldConfig struct {
+		Defaults struct {
+			NoValue    string
+			Thresholds struct{ Steps []any }
+		}
+	}
+}
+
+// overlaps reports whether two panels share a cell of the grid.
+func (p panel) overlaps(o panel) bool {
+	a, b := p.GridPos, o.GridPos
+	return a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H
+}
+
+// labelValues is how a variable asks for the values of a label.
+var labelValues = regexp.MustCompile(`^label_values\((.+), *([a-z_]+)\)$`)
+
+// readDashboard returns the queries of the panels and of the variables of a dashboard. In them the variables are replaced as if
+// All were chosen of each; $__rate_interval and $__range are left.
+func readDashboard(t *testing.T, file string) (panels, variables []query) {
+	t.Helper()
+	var dashboard struct {
+		Panels     []panel
+		Templating struct {
+			List []struct {
+				Name, Type, AllValue string
+				Query                json.RawMessage
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(read(t, file)), &dashboard))
+	var all []string // the variables, each before the value for All
+	for _, v := range dashboard.Templating.List {
+		if v.Type == "datasource" {
+			continue
+		}
+		require.Equal(t, "query", v.Type, v.Name)
+		var asks struct{ Query string }
+		require.NoError(t, json.Unmarshal(v.Query, &asks), v.Name)
+		m := labelValues.FindStringSubmatch(asks.Query)
+		require.NotNil(t, m, "%s: not label_values: %s", v.Name, asks.Query)
+		variables = append(variables, query{
+			panel: "the variable " + m[2], Expr: fmt.Sprintf("count by (%s) (%s)", m[2], m[1]), Legend: m[2],
+		})
+		all = append(all, "$"+v.Name, v.AllValue)
+	}
+	for i, p := range dashboard.Panels {
+		assert.False(t, slices.ContainsFunc(dashboard.Panels[:i], p.overlaps) || p.GridPos.X+p.GridPos.W > 24, "%q has no place of its own", p.Title)
+		if p.Type == "row" {
+			continue
+		}
+		require.Contains(t, []string{"timeseries", "stat", "gauge"}, p.Type, p.Title)
+		if p.Type != "timeseries" {
+			assert.NotEmpty(t, p.FieldConfig.Defaults.NoValue, "what %q shows without a value", p.Title)
+			assert.NotEmpty(t, p.FieldConfig.Defaults.Thresholds.Steps, "the thresholds of %q", p.Title)
+		}
+		for _, q := range p.Targets {
+			q.panel = p.Title
+			panels = append(panels, q)
+		}
+	}
+	require.NotEmpty(t, panels)
+	require.NotEmpty(t, variables)
+	for _, queries := range [][]query{variables, panels} {
+		for i := range queries {
+			queries[i].Expr = strings.NewReplacer(all...).Replace(queries[i].Expr)
+		}
+	}
+	return panels, variables
 }

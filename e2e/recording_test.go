@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
@@ -24,15 +23,11 @@ import (
 // recording is what a Prometheus would know of a run: series of samples, each with its time. It is a storage for the PromQL
 // engine. Prometheus' own has a database under it, which takes minutes to compile.
 type recording struct {
-	series []*promql.Series
-	byName map[string][]*promql.Series // in the order of their first samples
-	byKey  map[string]*promql.Series
-	times  []int64 // of the looks, in ms since 1970
+	series map[string]*promql.Series // by their labels
+	times  []int64                   // of the looks, in ms since 1970
 }
 
-func newRecording() *recording {
-	return &recording{byName: map[string][]*promql.Series{}, byKey: map[string]*promql.Series{}}
-}
+func newRecording() *recording { return &recording{series: map[string]*promql.Series{}} }
 
 // The labels that a Prometheus would give the collector.
 var target = []string{"job", "otelcol", "instance", "demo"}
@@ -52,14 +47,10 @@ func (r *recording) up(at time.Time, v float64) {
 
 // add puts a sample at the end of its series. Times in ms since 1970 never go back.
 func (r *recording) add(metric labels.Labels, at int64, v float64) {
-	key := metric.String()
-	s := r.byKey[key]
-	if s == nil {
+	s, ok := r.series[metric.String()]
+	if !ok {
 		s = &promql.Series{Metric: metric}
-		r.byKey[key] = s
-		r.series = append(r.series, s)
-		name := metric.Get(model.MetricNameLabel)
-		r.byName[name] = append(r.byName[name], s)
+		r.series[metric.String()] = s
 	}
 	s.Floats = append(s.Floats, promql.FPoint{T: at, F: v})
 	if n := len(r.times); n == 0 || r.times[n-1] != at {
@@ -69,17 +60,11 @@ func (r *recording) add(metric labels.Labels, at int64, v float64) {
 
 // span is from the first look to the last.
 func (r *recording) span() (from, to time.Time) {
-	if len(r.times) == 0 {
-		return time.Time{}, time.Time{}
-	}
 	return time.UnixMilli(r.times[0]), time.UnixMilli(r.times[len(r.times)-1])
 }
 
 // interval is the median time between two looks.
 func (r *recording) interval() time.Duration {
-	if len(r.times) < 2 {
-		return 0
-	}
 	var between []int64
 	for i, t := range r.times[1:] {
 		between = append(between, t-r.times[i])
@@ -91,11 +76,7 @@ func (r *recording) interval() time.Duration {
 // stretched is the recording as if each second of it had taken factor seconds. A series that ended before the last look is
 // marked as Prometheus marks it.
 func (r *recording) stretched(factor int64) *recording {
-	s := newRecording()
-	if len(r.times) == 0 {
-		return s
-	}
-	first := r.times[0]
+	s, first := newRecording(), r.times[0]
 	at := func(t int64) int64 { return first + (t-first)*factor }
 	for _, series := range r.series {
 		for _, p := range series.Floats {
@@ -122,39 +103,22 @@ func (r *recording) end(at time.Time) {
 
 // Querier makes the recording a storage.Queryable.
 func (r *recording) Querier(int64, int64) (storage.Querier, error) {
-	return querier{storage.NoopQuerier(), r}, nil
-}
-
-type querier struct {
-	storage.Querier
-	recording *recording
-}
-
-func (q querier) Select(
-	_ context.Context, sorted bool, _ *storage.SelectHints, matchers ...*labels.Matcher,
-) storage.SeriesSet {
-	candidates := q.recording.series
-	for _, m := range matchers {
-		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
-			candidates = q.recording.byName[m.Value]
+	return &storage.MockQuerier{SelectMockFunction: func(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+		selected := &seriesSet{SeriesSet: storage.EmptySeriesSet()}
+		for _, s := range r.series {
+			if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(s.Metric.Get(m.Name)) }) {
+				selected.all = append(selected.all, s)
+			}
 		}
-	}
-	selected := &seriesSet{}
-	for _, s := range candidates {
-		if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(s.Metric.Get(m.Name)) }) {
-			selected.all = append(selected.all, s)
-		}
-	}
-	if sorted {
-		slices.SortFunc(selected.all, func(a, b *promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
-	}
-	return selected
+		return selected
+	}}, nil
 }
 
 // seriesSet is at the series before the first of all.
 type seriesSet struct {
-	at  *promql.Series
-	all []*promql.Series
+	storage.SeriesSet // of none: it has no errors
+	at                *promql.Series
+	all               []*promql.Series
 }
 
 func (s *seriesSet) Next() bool {
@@ -165,9 +129,7 @@ func (s *seriesSet) Next() bool {
 	return true
 }
 
-func (s *seriesSet) At() storage.Series              { return promql.NewStorageSeries(*s.at) }
-func (*seriesSet) Err() error                        { return nil }
-func (*seriesSet) Warnings() annotations.Annotations { return nil }
+func (s *seriesSet) At() storage.Series { return promql.NewStorageSeries(*s.at) }
 
 // newEngine makes a PromQL engine with the settings of a Prometheus.
 func newEngine() *promql.Engine {

@@ -6,19 +6,15 @@ package exporter
 import (
 	"context"
 	"net"
-	"runtime"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/connector/connectortest"
 	"go.opentelemetry.io/collector/consumer"
-	"go.opentelemetry.io/collector/exporter/exportertest"
+	otelexporter "go.opentelemetry.io/collector/exporter"
 	"go.opentelemetry.io/collector/exporter/otlpexporter"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
@@ -83,21 +79,14 @@ var otlpPeers = []otlpPeer{
 	}},
 }
 
-func startOTLP(b *testing.B, addr string, queue bool) interface {
-	component.Component
-	consumer.Logs
-} {
+func startOTLP(b *testing.B, addr string, queue bool) otelexporter.Logs {
 	b.Helper()
-	factory := otlpexporter.NewFactory()
-	cfg := factory.CreateDefaultConfig()
-	require.NoError(b, confmap.NewFromStringMap(map[string]any{
+	logs := create(b, otlpexporter.NewFactory(), map[string]any{
 		"endpoint": addr, "tls": map[string]any{"insecure": true}, "compression": "none", "timeout": "1m",
 		"sending_queue": map[string]any{"enabled": queue},
-	}).Unmarshal(cfg))
-	exporter, err := factory.CreateLogs(b.Context(), exportertest.NewNopSettings(factory.Type()), cfg)
-	require.NoError(b, err)
-	require.NoError(b, exporter.Start(b.Context(), componenttest.NewNopHost()))
-	return exporter
+	})
+	require.NoError(b, logs.Start(b.Context(), componenttest.NewNopHost()))
+	return logs
 }
 
 // BenchmarkConnectorPush is a push of 100 records at full load, into the diode connector and into the queue of the same exporter.
@@ -123,9 +112,7 @@ func BenchmarkConnectorPush(b *testing.B) {
 					latencies[i] = time.Since(start)
 				}
 				b.StopTimer()
-				slices.Sort(latencies)
-				b.ReportMetric(float64(latencies[(b.N-1)/2]), "p50-ns")
-				b.ReportMetric(float64(latencies[int(0.999*float64(b.N-1))]), "p99.9-ns")
+				reportLatencies(b, latencies, 0.5, 0.999)
 				if behind == "stalled" {
 					close(r.stalled)
 				}
@@ -187,15 +174,11 @@ func BenchmarkConnectorFull(b *testing.B) {
 			for range b.N {
 				r := startBackend(b, func(plog.Logs) {})
 				logs, stop := peer.start(b, r.addr)
-				var empty, full runtime.MemStats
-				runtime.GC()
-				runtime.ReadMemStats(&empty)
+				before := heap()
 				for range 1000 {
 					_ = logs.ConsumeLogs(context.Background(), data)
 				}
-				runtime.GC()
-				runtime.ReadMemStats(&full)
-				bytes += float64(full.HeapAlloc) - float64(empty.HeapAlloc)
+				bytes += heap() - before
 				close(r.stalled)
 				stop()
 			}

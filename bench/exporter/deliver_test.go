@@ -5,9 +5,7 @@ package exporter
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
-	"os"
 	"runtime"
 	"syscall"
 	"testing"
@@ -25,15 +23,6 @@ import (
 
 	"github.com/loggregatorexporter/loggregatorexporter"
 )
-
-func readPool(b *testing.B, file string) *x509.CertPool {
-	b.Helper()
-	pem, err := os.ReadFile(file)
-	require.NoError(b, err)
-	pool := x509.NewCertPool()
-	require.True(b, pool.AppendCertsFromPEM(pem))
-	return pool
-}
 
 // create creates an exporter of logs with these settings.
 func create(b *testing.B, factory otelexporter.Factory, settings map[string]any) otelexporter.Logs {

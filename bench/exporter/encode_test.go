@@ -135,7 +135,6 @@ func benchHistograms(points int) pmetric.Metrics {
 type messages struct {
 	message   []byte
 	envelopes int
-	bytes     int
 }
 
 func (m *messages) add(e translate.Envelope) bool {
@@ -145,10 +144,8 @@ func (m *messages) add(e translate.Envelope) bool {
 	if m.envelopes%100 == 0 {
 		m.message = m.message[:0]
 	}
-	before := len(m.message)
 	m.message = envelope.Append(m.message, e.Encoded)
 	m.envelopes++
-	m.bytes += len(m.message) - before
 	return true
 }
 
@@ -168,7 +165,6 @@ var options = translate.Options{
 // go-loggregator's structs, with a map of tags each, and proto.Marshal of 100 at a time.
 type straightforward struct {
 	batch loggregator_v2.EnvelopeBatch
-	bytes int
 	// What is to be done with an envelope, or a batch, instead of encoding a batch of 100.
 	emit func(*loggregator_v2.Envelope)
 	send func(*loggregator_v2.EnvelopeBatch)
@@ -191,14 +187,10 @@ func (s *straightforward) flush() {
 	}
 	if s.send != nil {
 		s.send(&s.batch)
-		s.batch.Batch = nil
-		return
+	} else {
+		_, err := proto.Marshal(&s.batch)
+		must(err)
 	}
-	encoded, err := proto.Marshal(&s.batch)
-	if err != nil {
-		panic(err)
-	}
-	s.bytes += len(encoded)
 	s.batch.Batch = nil
 }
 
@@ -246,13 +238,10 @@ func (s *straightforward) logs(data plog.Logs) {
 				tags["trace_id"] = r.TraceID().String()
 				tags["span_id"] = r.SpanID().String()
 				tags["source_type"] = "OTEL"
-				s.add(&loggregator_v2.Envelope{
-					Timestamp:  int64(r.Timestamp()),
-					SourceId:   firstOf(options.SourceID.Attributes, "otelcol", r.Attributes(), resource),
-					InstanceId: firstOf(options.InstanceID.Attributes, "0", r.Attributes(), resource),
-					Tags:       tags,
-					Message:    &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte(r.Body().AsString())}},
-				})
+				s.add(identify(r.Timestamp(), r.Attributes(), resource, &loggregator_v2.Envelope{
+					Tags:    tags,
+					Message: &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte(r.Body().AsString())}},
+				}))
 			}
 		}
 	}
@@ -270,15 +259,12 @@ func (s *straightforward) traces(data ptrace.Traces) {
 				tags["parent_span_id"] = span.ParentSpanID().String()
 				tags["span_kind"] = "server"
 				tags["peer_type"] = "Server"
-				s.add(&loggregator_v2.Envelope{
-					Timestamp:  int64(span.EndTimestamp()),
-					SourceId:   firstOf(options.SourceID.Attributes, "otelcol", span.Attributes(), resource),
-					InstanceId: firstOf(options.InstanceID.Attributes, "0", span.Attributes(), resource),
-					Tags:       tags,
+				s.add(identify(span.EndTimestamp(), span.Attributes(), resource, &loggregator_v2.Envelope{
+					Tags: tags,
 					Message: &loggregator_v2.Envelope_Timer{Timer: &loggregator_v2.Timer{
 						Name: span.Name(), Start: int64(span.StartTimestamp()), Stop: int64(span.EndTimestamp()),
 					}},
-				})
+				}))
 			}
 		}
 	}
@@ -344,10 +330,15 @@ func counterOf(name string, total uint64) *loggregator_v2.Envelope {
 	return &loggregator_v2.Envelope{Message: &loggregator_v2.Envelope_Counter{Counter: &loggregator_v2.Counter{Name: name, Total: total}}}
 }
 
-func metricEnvelope(at pcommon.Timestamp, attributes, resource pcommon.Map, e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
+func identify(at pcommon.Timestamp, attributes, resource pcommon.Map, e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
 	e.Timestamp = int64(at)
 	e.SourceId = firstOf(options.SourceID.Attributes, "otelcol", attributes, resource)
 	e.InstanceId = firstOf(options.InstanceID.Attributes, "0", attributes, resource)
+	return e
+}
+
+func metricEnvelope(at pcommon.Timestamp, attributes, resource pcommon.Map, e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
+	identify(at, attributes, resource, e)
 	e.Tags = map[string]string{"instance_id": e.InstanceId}
 	for key, value := range tagsOf(resource, attributes) {
 		e.Tags[notInNames.ReplaceAllString(key, "_")] = value

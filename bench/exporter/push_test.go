@@ -109,47 +109,45 @@ func sendStructs(b *testing.B, s *sink) func(context.Context, plog.Logs) error {
 	}
 }
 
-// pushPeer is one of those that are pushed to, with what is behind it.
+// pushPeer is one of those that are pushed to.
 type pushPeer struct {
 	name  string
 	start func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs
 }
 
-func pushPeers() []pushPeer {
-	exporter := func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
+var pushPeers = []pushPeer{
+	{"exporter", func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
 		return startExporter(b, ingress, nil)
-	}
-	queue := func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
+	}},
+	{"sending_queue", func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
 		return startQueue(b, sendStructs(b, sinkOf(ingress)))
-	}
-	before := func(flaw func(*ingresstest.Capture), start func(*testing.B, *ingresstest.Capture) otelexporter.Logs) func(*testing.B, *ingresstest.Capture) otelexporter.Logs {
-		return func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
-			flaw(ingress)
-			return start(b, ingress)
-		}
-	}
-	slow := func(i *ingresstest.Capture) { i.Slow(20 * time.Millisecond) }
-	stalled := func(i *ingresstest.Capture) { i.Stall() }
-	return []pushPeer{
-		{"behind=live/peer=exporter", exporter},
-		{"behind=live/peer=sending_queue", queue},
-		{"behind=slow/peer=exporter", before(slow, exporter)},
-		{"behind=slow/peer=sending_queue", before(slow, queue)},
-		{"behind=stalled/peer=exporter", before(stalled, exporter)},
-		{"behind=stalled/peer=sending_queue", before(stalled, queue)},
-		{"behind=nobody/peer=sending_queue", func(b *testing.B, _ *ingresstest.Capture) otelexporter.Logs {
-			return startQueue(b, func(context.Context, plog.Logs) error { return nil })
-		}},
-		{"behind=nobody/peer=channel", func(*testing.B, *ingresstest.Capture) otelexporter.Logs { return newChannel() }},
-	}
+	}},
 }
 
 // BenchmarkPush is a push of 100 records, whatever is behind it. A peer that is full may drop or refuse: what counts is how long the
 // pipeline is held up.
 func BenchmarkPush(b *testing.B) {
-	for _, peer := range pushPeers() {
-		for _, pushers := range []int{1, 8, 64} {
-			b.Run(fmt.Sprintf("pushers=%d/%s", pushers, peer.name), func(b *testing.B) { push(b, pushers, peer.start) })
+	for _, behind := range []struct {
+		name  string
+		flaw  func(*ingresstest.Capture)
+		peers []pushPeer
+	}{
+		{"live", func(*ingresstest.Capture) {}, pushPeers},
+		{"slow", func(ingress *ingresstest.Capture) { ingress.Slow(20 * time.Millisecond) }, pushPeers},
+		{"stalled", (*ingresstest.Capture).Stall, pushPeers},
+		{"nobody", func(*ingresstest.Capture) {}, []pushPeer{
+			{"sending_queue", func(b *testing.B, _ *ingresstest.Capture) otelexporter.Logs {
+				return startQueue(b, func(context.Context, plog.Logs) error { return nil })
+			}},
+			{"channel", func(*testing.B, *ingresstest.Capture) otelexporter.Logs { return newChannel() }},
+		}},
+	} {
+		for _, peer := range behind.peers {
+			for _, pushers := range []int{1, 8, 64} {
+				b.Run(fmt.Sprintf("pushers=%d/behind=%s/peer=%s", pushers, behind.name, peer.name), func(b *testing.B) {
+					push(b, pushers, behind.flaw, peer.start)
+				})
+			}
 		}
 	}
 }
@@ -157,33 +155,29 @@ func BenchmarkPush(b *testing.B) {
 // BenchmarkPushGrowth is pushing to a stalled peer, from more and more goroutines, and into larger and larger rings.
 func BenchmarkPushGrowth(b *testing.B) {
 	for _, pushers := range []int{1, 2, 4, 8, 16, 32, 64} {
-		for _, peer := range []string{"exporter", "sending_queue"} {
-			b.Run(fmt.Sprintf("grow=pushers/n=%d/peer=%s", pushers, peer), func(b *testing.B) {
-				for _, p := range pushPeers() {
-					if p.name == "behind=stalled/peer="+peer {
-						push(b, pushers, p.start)
-					}
-				}
+		for _, peer := range pushPeers {
+			b.Run(fmt.Sprintf("grow=pushers/n=%d/peer=%s", pushers, peer.name), func(b *testing.B) {
+				push(b, pushers, (*ingresstest.Capture).Stall, peer.start)
 			})
 		}
 	}
 	for _, size := range []int{10, 100, 1000, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("grow=capacity/n=%d/peer=exporter", size), func(b *testing.B) {
-			push(b, 1, func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
-				ingress.Stall()
+			push(b, 1, (*ingresstest.Capture).Stall, func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs {
 				return startExporter(b, ingress, map[string]any{"diode": map[string]any{"capacity": size, "max_items": 0}})
 			})
 		})
 	}
 }
 
-// push pushes b.N batches of 100 records from so many goroutines, and reports how long each took.
-func push(b *testing.B, pushers int, start func(*testing.B, *ingresstest.Capture) otelexporter.Logs) {
+// push pushes b.N batches of 100 records from so many goroutines to a peer before an ingress, and reports how long each took.
+func push(b *testing.B, pushers int, flaw func(*ingresstest.Capture), start func(*testing.B, *ingresstest.Capture) otelexporter.Logs) {
 	b.Helper()
 	data := benchLogs(100, 1, 12)
 	data.MarkReadOnly()
 	ingress := ingresstest.StartCapture(b)
 	ingress.Divert(func([]*loggregator_v2.Envelope) {})
+	flaw(ingress)
 	logs := start(b, ingress)
 	require.NoError(b, logs.Start(b.Context(), componenttest.NewNopHost()))
 	for range 2000 { // Until the diode, or the queue, is as full as it gets.
@@ -210,15 +204,33 @@ func push(b *testing.B, pushers int, start func(*testing.B, *ingresstest.Capture
 	b.StopTimer()
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/push") // Go's own rounds down.
-	slices.Sort(latencies)
-	for _, q := range []float64{0.5, 0.99, 0.999} {
-		b.ReportMetric(float64(latencies[int(q*float64(b.N-1))]), fmt.Sprintf("p%v-ns", 100*q))
-	}
+	reportLatencies(b, latencies, 0.5, 0.99, 0.999)
 	ingress.Resume() // Else the queue's shutdown would wait for ever.
 	ingress.Down()
+	abandon(logs)
+}
+
+// abandon shuts a peer down without a time for what waits.
+func abandon(logs otelexporter.Logs) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = logs.Shutdown(ctx)
+}
+
+func reportLatencies(b *testing.B, latencies []time.Duration, quantiles ...float64) {
+	b.Helper()
+	slices.Sort(latencies)
+	for _, q := range quantiles {
+		b.ReportMetric(float64(latencies[int(q*float64(len(latencies)-1))]), fmt.Sprintf("p%v-ns", 100*q))
+	}
+}
+
+// heap returns the bytes on the heap that are in use.
+func heap() float64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
 }
 
 // BenchmarkFull is the memory of a component with 1,000 batches that wait, of 1,000 records each, beside that of the records: they are
@@ -246,9 +258,8 @@ func BenchmarkFull(b *testing.B) {
 		b.Run("peer="+peer.name, func(b *testing.B) {
 			var bytes, garbage float64
 			for range b.N {
-				var before, empty, full runtime.MemStats
-				runtime.GC()
-				runtime.ReadMemStats(&before)
+				var empty, full runtime.MemStats
+				before := heap()
 				release := make(chan struct{})
 				logs := peer.start(release)
 				require.NoError(b, logs.Start(b.Context(), componenttest.NewNopHost()))
@@ -258,13 +269,9 @@ func BenchmarkFull(b *testing.B) {
 				}
 				runtime.ReadMemStats(&full)
 				garbage += float64(full.TotalAlloc - empty.TotalAlloc)
-				runtime.GC()
-				runtime.ReadMemStats(&full)
-				bytes += float64(full.HeapAlloc) - float64(before.HeapAlloc)
+				bytes += heap() - before
 				close(release)
-				ctx, cancel := context.WithCancel(context.Background())
-				cancel()
-				_ = logs.Shutdown(ctx)
+				abandon(logs)
 			}
 			b.ReportMetric(bytes/float64(b.N)/1000, "heap-B/batch")
 			b.ReportMetric(garbage/float64(b.N)/1000, "allocated-B/batch")

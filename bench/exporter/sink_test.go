@@ -6,6 +6,7 @@ package exporter
 import (
 	"bufio"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -188,8 +189,11 @@ func (s *sink) settings() map[string]any {
 // client is the same for crypto/tls.
 func (s *sink) client(b *testing.B) *tls.Config {
 	b.Helper()
-	pool, cert := readPool(b, filepath.Join(s.certs, ingressserver.CAFile)), s.settings()
-	pair, err := tls.LoadX509KeyPair(cert["cert_file"].(string), cert["key_file"].(string))
+	ca, err := os.ReadFile(filepath.Join(s.certs, ingressserver.CAFile))
+	require.NoError(b, err)
+	pool := x509.NewCertPool()
+	require.True(b, pool.AppendCertsFromPEM(ca))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(s.certs, ingressserver.ClientCertFile), filepath.Join(s.certs, ingressserver.ClientKeyFile))
 	require.NoError(b, err)
 	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, ServerName: ingressserver.AgentName, MinVersion: tls.VersionTLS12}
 }

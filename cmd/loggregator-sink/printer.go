@@ -23,38 +23,23 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// kind is a kind of envelope: the name of its message in the protocol, in capitals.
-type kind string
+// kinds are the kinds of envelopes: the names of their messages in the protocol, in capitals.
+var kinds = []string{"LOG", "COUNTER", "GAUGE", "TIMER", "EVENT", noMessage}
 
-const (
-	kindLog     kind = "LOG"
-	kindCounter kind = "COUNTER"
-	kindGauge   kind = "GAUGE"
-	kindTimer   kind = "TIMER"
-	kindEvent   kind = "EVENT"
-	kindNone    kind = "EMPTY" // no message
-)
+const noMessage = "EMPTY"
 
-func kindOf(e *loggregator_v2.Envelope) kind {
+func kindOf(e *loggregator_v2.Envelope) string {
 	m := e.ProtoReflect()
 	if field := m.WhichOneof(m.Descriptor().Oneofs().ByName("message")); field != nil {
-		return kind(strings.ToUpper(string(field.Name())))
+		return strings.ToUpper(string(field.Name()))
 	}
-	return kindNone
+	return noMessage
 }
 
-// The colours of a terminal.
-const (
-	reset  = "\x1b[0m"
-	dim    = "\x1b[2m"
-	red    = "\x1b[31m"
-	green  = "\x1b[32m"
-	yellow = "\x1b[33m"
-	blue   = "\x1b[34m"
-	cyan   = "\x1b[36m"
-)
+// The colours of a terminal: green, cyan, blue, yellow and red.
+var kindColors = map[string]string{"LOG": "32", "COUNTER": "36", "GAUGE": "34", "TIMER": "33", "EVENT": "31"}
 
-var kindColors = map[kind]string{kindLog: green, kindCounter: cyan, kindGauge: blue, kindTimer: yellow, kindEvent: red}
+const dim = "2"
 
 // printer prints one line for each envelope, and counts them. Any goroutine may use it at any time.
 type printer struct {
@@ -62,13 +47,13 @@ type printer struct {
 
 	mu          sync.Mutex
 	out         *bufio.Writer
-	counts      map[kind]int
+	counts      map[string]int
 	batches     int
 	first, last time.Time
 }
 
 func newPrinter(out *os.File, output, color string) (*printer, error) {
-	p := &printer{out: bufio.NewWriter(out), counts: map[kind]int{}}
+	p := &printer{out: bufio.NewWriter(out), counts: map[string]int{}}
 	switch output {
 	case "text":
 	case "json":
@@ -100,25 +85,25 @@ func (p *printer) print(batch []*loggregator_v2.Envelope) {
 	p.batches++
 	for _, e := range batch {
 		p.counts[kindOf(e)]++
-		if p.json {
-			_, _ = p.out.Write(jsonLine(e))
-		} else {
-			_, _ = p.out.WriteString(p.textLine(e))
-		}
-		_ = p.out.WriteByte('\n')
+		fmt.Fprintln(p.out, p.line(e))
 	}
 	_ = p.out.Flush()
 }
 
-// jsonLine returns protojson without the spaces that protojson puts in at random, and without what steers a terminal.
-func jsonLine(e *loggregator_v2.Envelope) []byte {
-	line, err := protojson.Marshal(e)
-	if err != nil {
-		line, _ = json.Marshal(map[string]string{"error": err.Error()})
+// line returns an envelope as a line, without its end and without what steers a terminal, but for colours.
+func (p *printer) line(e *loggregator_v2.Envelope) string {
+	if p.json {
+		return jsonLine(e)
 	}
+	return p.textLine(e)
+}
+
+// jsonLine returns protojson without the spaces that protojson puts in at random.
+func jsonLine(e *loggregator_v2.Envelope) string {
+	line, _ := protojson.Marshal(e) // What came over the wire has valid strings, so there is no error.
 	var compact bytes.Buffer
 	_ = json.Compact(&compact, line)
-	var escaped bytes.Buffer
+	var escaped strings.Builder
 	for _, r := range compact.String() {
 		if unicode.IsPrint(r) {
 			escaped.WriteRune(r)
@@ -128,26 +113,24 @@ func jsonLine(e *loggregator_v2.Envelope) []byte {
 			fmt.Fprintf(&escaped, `\u%04x`, u)
 		}
 	}
-	return escaped.Bytes()
+	return escaped.String()
 }
 
 // textLine returns time, kind or source type, source and instance ID, content and tags.
 func (p *printer) textLine(e *loggregator_v2.Envelope) string {
-	k := kindOf(e)
-	label := string(k)
-	tags := e.GetTags()
-	if sourceType := tags["source_type"]; k == kindLog && sourceType != "" {
+	kind, tags := kindOf(e), e.GetTags()
+	label, origin := kind, e.GetSourceId()
+	switch sourceType := tags["source_type"]; {
+	case kind != "LOG":
+		origin += "/" + e.GetInstanceId()
+	case sourceType != "":
 		label = "[" + sourceType + "/" + e.GetInstanceId() + "]"
-	}
-	origin := clean(e.GetSourceId())
-	if k != kindLog {
-		origin += "/" + clean(e.GetInstanceId())
 	}
 	line := []string{
 		p.paint(dim, time.Unix(0, e.GetTimestamp()).Format("15:04:05.000")),
-		p.paint(kindColors[k], fmt.Sprintf("%-8s", clean(label))),
-		origin,
-		content(e),
+		p.paint(kindColors[kind], fmt.Sprintf("%-8s", clean(label))),
+		clean(origin),
+		clean(content(e)),
 	}
 	if len(tags) > 0 {
 		var pairs []string
@@ -163,37 +146,29 @@ func (p *printer) paint(color, s string) string {
 	if !p.color || color == "" {
 		return s
 	}
-	return color + s + reset
+	return "\x1b[" + color + "m" + s + "\x1b[0m"
 }
 
 func content(e *loggregator_v2.Envelope) string {
 	switch m := e.GetMessage().(type) {
 	case *loggregator_v2.Envelope_Log:
-		stream := "OUT"
-		if m.Log.GetType() == loggregator_v2.Log_ERR {
-			stream = "ERR"
-		}
-		return stream + " " + clean(string(m.Log.GetPayload()))
+		return fmt.Sprintf("%s %s", m.Log.GetType(), m.Log.GetPayload())
 	case *loggregator_v2.Envelope_Counter:
 		if m.Counter.GetTotal() == 0 && m.Counter.GetDelta() != 0 {
-			return fmt.Sprintf("%s +%d", clean(m.Counter.GetName()), m.Counter.GetDelta())
+			return fmt.Sprintf("%s +%d", m.Counter.GetName(), m.Counter.GetDelta())
 		}
-		return fmt.Sprintf("%s %d", clean(m.Counter.GetName()), m.Counter.GetTotal())
+		return fmt.Sprintf("%s %d", m.Counter.GetName(), m.Counter.GetTotal())
 	case *loggregator_v2.Envelope_Gauge:
 		var metrics []string
 		for _, name := range slices.Sorted(maps.Keys(m.Gauge.GetMetrics())) {
 			v := m.Gauge.GetMetrics()[name]
-			metric := clean(name) + " " + strconv.FormatFloat(v.GetValue(), 'g', -1, 64)
-			if v.GetUnit() != "" {
-				metric += " " + clean(v.GetUnit())
-			}
-			metrics = append(metrics, metric)
+			metrics = append(metrics, strings.TrimSuffix(fmt.Sprintf("%s %v %s", name, v.GetValue(), v.GetUnit()), " "))
 		}
 		return strings.Join(metrics, ", ")
 	case *loggregator_v2.Envelope_Timer:
-		return fmt.Sprintf("%s %s", clean(m.Timer.GetName()), time.Duration(m.Timer.GetStop()-m.Timer.GetStart()))
+		return fmt.Sprintf("%s %s", m.Timer.GetName(), time.Duration(m.Timer.GetStop()-m.Timer.GetStart()))
 	case *loggregator_v2.Envelope_Event:
-		return clean(m.Event.GetTitle()) + ": " + clean(m.Event.GetBody())
+		return m.Event.GetTitle() + ": " + m.Event.GetBody()
 	}
 	return ""
 }
@@ -210,7 +185,7 @@ func clean(s string) string {
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 
 func quoteIfNeeded(s string) string {
-	if s == "" || strings.IndexFunc(s, func(r rune) bool { return unprintable(r) || strings.ContainsRune(` "={}`, r) }) >= 0 {
+	if s == "" || clean(s) != s || strings.ContainsAny(s, ` "={}`) {
 		return strconv.Quote(s)
 	}
 	return s
@@ -221,11 +196,11 @@ func (p *printer) summary(w io.Writer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	total := 0
-	var kinds []string
-	for _, k := range []kind{kindLog, kindCounter, kindGauge, kindTimer, kindEvent, kindNone} {
-		if n := p.counts[k]; n > 0 {
+	var counts []string
+	for _, kind := range kinds {
+		if n := p.counts[kind]; n > 0 {
 			total += n
-			kinds = append(kinds, fmt.Sprintf("%d %s", n, k))
+			counts = append(counts, fmt.Sprintf("%d %s", n, kind))
 		}
 	}
 	if total == 0 {
@@ -233,7 +208,7 @@ func (p *printer) summary(w io.Writer) {
 		return
 	}
 	took := p.last.Sub(p.first)
-	fmt.Fprintf(w, "\n%d envelopes in %d batches: %s\n", total, p.batches, strings.Join(kinds, ", "))
+	fmt.Fprintf(w, "\n%d envelopes in %d batches: %s\n", total, p.batches, strings.Join(counts, ", "))
 	if took > 0 {
 		fmt.Fprintf(w, "%.1f envelopes/s over %s\n", float64(total)/took.Seconds(), took.Round(time.Millisecond))
 	}

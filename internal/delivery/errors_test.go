@@ -57,46 +57,44 @@ func withTLS(settings configtls.Config) *configgrpc.ClientConfig {
 // lastCode is the last code that gRPC has.
 const lastCode = codes.Unauthenticated
 
-// retryableCodes has each code: whether it is retryable without details.
-var retryableCodes = map[codes.Code]bool{
-	codes.Canceled:           true,
-	codes.Unknown:            false,
-	codes.InvalidArgument:    false,
-	codes.DeadlineExceeded:   true,
-	codes.NotFound:           false,
-	codes.AlreadyExists:      false,
-	codes.PermissionDenied:   false,
-	codes.ResourceExhausted:  false,
-	codes.FailedPrecondition: false,
-	codes.Aborted:            true,
-	codes.OutOfRange:         true,
-	codes.Unimplemented:      false,
-	codes.Internal:           false,
-	codes.Unavailable:        true,
-	codes.DataLoss:           true,
-	codes.Unauthenticated:    false,
-}
-
-// codeHints has a part of the hint of each code that has one.
-var codeHints = map[codes.Code]string{
-	codes.PermissionDenied: "tls::cert_file",
-	codes.Unauthenticated:  "tls::cert_file",
-	codes.Unimplemented:    "agent or router",
+// meanings has what each code means without details.
+var meanings = map[codes.Code]struct {
+	scope     Scope
+	retryable bool
+	hint      string // a part of it
+}{
+	codes.Canceled:           {ScopeEndpoint, true, ""},
+	codes.Unknown:            {ScopeMessage, false, ""},
+	codes.InvalidArgument:    {ScopeMessage, false, ""},
+	codes.DeadlineExceeded:   {ScopeEndpoint, true, ""},
+	codes.NotFound:           {ScopeMessage, false, ""},
+	codes.AlreadyExists:      {ScopeMessage, false, ""},
+	codes.PermissionDenied:   {ScopeEndpoint, false, "tls::cert_file"},
+	codes.ResourceExhausted:  {ScopeMessage, false, ""},
+	codes.FailedPrecondition: {ScopeMessage, false, ""},
+	codes.Aborted:            {ScopeEndpoint, true, ""},
+	codes.OutOfRange:         {ScopeEndpoint, true, ""},
+	codes.Unimplemented:      {ScopeEndpoint, false, "agent or router"},
+	codes.Internal:           {ScopeMessage, false, ""},
+	codes.Unavailable:        {ScopeEndpoint, true, ""},
+	codes.DataLoss:           {ScopeEndpoint, true, ""},
+	codes.Unauthenticated:    {ScopeEndpoint, false, "tls::cert_file"},
 }
 
 func TestClassifyCodes(t *testing.T) {
-	require.Len(t, retryableCodes, int(lastCode), "every code but OK")
-	for code := codes.Canceled; code <= lastCode; code++ {
+	require.Len(t, meanings, int(lastCode), "every code but OK")
+	for code, want := range meanings {
 		t.Run(code.String(), func(t *testing.T) {
 			e := classify(refusal(t, code), plain)
-			assert.Equal(t, retryableCodes[code], e.Retryable)
+			assert.Equal(t, want.scope, e.Scope)
+			assert.Equal(t, want.retryable, e.Retryable)
 			assert.Equal(t, code.String(), e.Type())
 			assert.Zero(t, e.delay)
-			if want := codeHints[code]; want == "" {
+			if want.hint == "" {
 				assert.Empty(t, e.Hint)
 				assert.EqualError(t, e, code.String()+": no")
 			} else {
-				assert.Contains(t, e.Hint, want)
+				assert.Contains(t, e.Hint, want.hint)
 				assert.EqualError(t, e, code.String()+": no ("+e.Hint+")")
 			}
 		})
@@ -105,29 +103,37 @@ func TestClassifyCodes(t *testing.T) {
 
 func TestClassifyDetails(t *testing.T) {
 	help := &errdetails.Help{Links: []*errdetails.Help_Link{{Description: "call somebody"}}}
+	tooLong := &errdetails.RetryInfo{RetryDelay: &durationpb.Duration{Seconds: 315_576_000_000}}
+	full, err := status.New(codes.ResourceExhausted, "no: the queue is too large").WithDetails(retryIn(time.Second))
+	require.NoError(t, err)
 	tests := []struct {
 		name      string
 		err       error
+		scope     Scope
 		retryable bool
 		code      codes.Code
 		delay     time.Duration
 	}{
-		{"exhausted, with a pause", refusal(t, codes.ResourceExhausted, retryIn(3*time.Second)), true, codes.ResourceExhausted, 3 * time.Second},
-		{"exhausted, with a pause of 0", refusal(t, codes.ResourceExhausted, retryIn(0)), true, codes.ResourceExhausted, 0},
-		{"exhausted, with RetryInfo that is empty", refusal(t, codes.ResourceExhausted, &errdetails.RetryInfo{}), true, codes.ResourceExhausted, 0},
-		{"exhausted, with something else", refusal(t, codes.ResourceExhausted, help), false, codes.ResourceExhausted, 0},
-		{"exhausted, with a pause after something else", refusal(t, codes.ResourceExhausted, help, retryIn(time.Second)), true, codes.ResourceExhausted, time.Second},
-		{"unavailable, with a pause", refusal(t, codes.Unavailable, retryIn(time.Second)), true, codes.Unavailable, time.Second},
-		{"a pause makes no permanent error pass", refusal(t, codes.InvalidArgument, retryIn(time.Second)), false, codes.InvalidArgument, time.Second},
-		{"a pause longer than time can say", refusal(t, codes.Unavailable, &errdetails.RetryInfo{
-			RetryDelay: &durationpb.Duration{Seconds: 315_576_000_000},
-		}), true, codes.Unavailable, maxServerDelay},
-		{"an error that is not gRPC's", errors.New("no"), false, codes.Unknown, 0},
-		{"a code that nobody knows", refusal(t, lastCode+1), false, lastCode + 1, 0},
+		{"exhausted, with a pause", refusal(t, codes.ResourceExhausted, retryIn(3*time.Second)),
+			ScopeEndpoint, true, codes.ResourceExhausted, 3 * time.Second},
+		{"exhausted, with a pause of 0", refusal(t, codes.ResourceExhausted, retryIn(0)), ScopeEndpoint, true, codes.ResourceExhausted, 0},
+		{"exhausted, with RetryInfo that is empty", refusal(t, codes.ResourceExhausted, &errdetails.RetryInfo{}),
+			ScopeEndpoint, true, codes.ResourceExhausted, 0},
+		{"exhausted, with something else", refusal(t, codes.ResourceExhausted, help), ScopeMessage, false, codes.ResourceExhausted, 0},
+		{"exhausted, with a pause after something else", refusal(t, codes.ResourceExhausted, help, retryIn(time.Second)),
+			ScopeEndpoint, true, codes.ResourceExhausted, time.Second},
+		{"too large, with a pause", full.Err(), ScopeEndpoint, true, codes.ResourceExhausted, time.Second},
+		{"unavailable, with a pause", refusal(t, codes.Unavailable, retryIn(time.Second)), ScopeEndpoint, true, codes.Unavailable, time.Second},
+		{"a pause makes no permanent error pass", refusal(t, codes.InvalidArgument, retryIn(time.Second)),
+			ScopeMessage, false, codes.InvalidArgument, time.Second},
+		{"a pause longer than time can say", refusal(t, codes.Unavailable, tooLong), ScopeEndpoint, true, codes.Unavailable, maxServerDelay},
+		{"an error that is not gRPC's", errors.New("no"), ScopeMessage, false, codes.Unknown, 0},
+		{"a code that nobody knows", refusal(t, lastCode+1), ScopeMessage, false, lastCode + 1, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			e := classify(tt.err, plain)
+			assert.Equal(t, tt.scope, e.Scope)
 			assert.Equal(t, tt.retryable, e.Retryable)
 			assert.Equal(t, tt.code.String(), e.Type())
 			assert.Equal(t, tt.delay, e.delay)
@@ -139,39 +145,27 @@ func TestClassifyDetails(t *testing.T) {
 	}
 }
 
-// An error of one message must not count as an outage.
-func TestClassifyScope(t *testing.T) {
-	for code, want := range map[codes.Code]Scope{
-		codes.Unavailable: ScopeEndpoint, codes.DeadlineExceeded: ScopeEndpoint, codes.Canceled: ScopeEndpoint,
-		codes.Unimplemented: ScopeEndpoint, codes.Unauthenticated: ScopeEndpoint, codes.PermissionDenied: ScopeEndpoint,
-		codes.InvalidArgument: ScopeMessage, codes.Internal: ScopeMessage, codes.ResourceExhausted: ScopeMessage,
-	} {
-		assert.Equal(t, want, classify(status.Error(code, ""), plain).Scope, code)
-	}
-	assert.Equal(t, ScopeEndpoint, classify(refusal(t, codes.ResourceExhausted, retryIn(time.Second)), plain).Scope)
-	noCredentials := status.Error(codes.Internal, "transport: received per-RPC creds error with illegal status: rpc error")
-	assert.Equal(t, ScopeEndpoint, classify(noCredentials, plain).Scope)
-}
+const (
+	handshakeFailed = `connection error: desc = "transport: authentication handshake failed: `
+	unknownCA       = handshakeFailed + `tls: failed to verify certificate: x509: certificate signed by unknown authority"`
+	fromServer      = "error reading server preface: remote error: tls: "
+)
 
 // Certificate faults are classified by the text of crypto/tls and gRPC: the client's own, and alerts of the server.
 func TestClassifyClientFault(t *testing.T) {
-	const (
-		handshake = "connection error: desc = \"transport: authentication handshake failed: "
-		preface   = "error reading server preface: remote error: tls: "
-	)
 	for text, hint := range map[string]string{
-		handshake + "tls: failed to verify certificate: x509: certificate signed by unknown authority\"":                 "set it to the Loggregator CA",
-		handshake + "tls: failed to verify certificate: x509: certificate is valid for metron, not doppler\"":            "tls::server_name_override",
-		handshake + "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026\"": "expired or is not yet valid",
-		preface + "certificate required":                     "set tls::cert_file",
-		preface + "expired certificate":                      "tls::cert_file has expired",
-		preface + "revoked certificate":                      "tls::cert_file is revoked",
-		preface + "unknown certificate authority":            "a CA that the server does not trust",
-		preface + "bad certificate":                          "does not accept the certificate in tls::cert_file",
-		preface + "unsupported certificate":                  "does not accept the certificate in tls::cert_file",
-		preface + "unknown certificate":                      "does not accept the certificate in tls::cert_file",
-		preface + "access denied":                            "does not accept the certificate in tls::cert_file",
-		handshake + "remote error: tls: handshake failure\"": "no TLS version or cipher suite in common",
+		unknownCA: "set it to the Loggregator CA",
+		handshakeFailed + `tls: failed to verify certificate: x509: certificate is valid for metron, not doppler"`:            "tls::server_name_override",
+		handshakeFailed + `tls: failed to verify certificate: x509: certificate has expired or is not yet valid: it is 2026"`: "expired or is not yet valid",
+		fromServer + "certificate required":                       "set tls::cert_file",
+		fromServer + "expired certificate":                        "tls::cert_file has expired",
+		fromServer + "revoked certificate":                        "tls::cert_file is revoked",
+		fromServer + "unknown certificate authority":              "a CA that the server does not trust",
+		fromServer + "bad certificate":                            "does not accept the certificate in tls::cert_file",
+		fromServer + "unsupported certificate":                    "does not accept the certificate in tls::cert_file",
+		fromServer + "unknown certificate":                        "does not accept the certificate in tls::cert_file",
+		fromServer + "access denied":                              "does not accept the certificate in tls::cert_file",
+		handshakeFailed + `remote error: tls: handshake failure"`: "no TLS version or cipher suite in common",
 	} {
 		for _, settings := range []*configgrpc.ClientConfig{plain, reloading} {
 			e := classify(status.Error(codes.Unavailable, text), settings)
@@ -182,18 +176,37 @@ func TestClassifyClientFault(t *testing.T) {
 	}
 }
 
-// With TLS 1.2 a server that gets no client certificate only says that the handshake failed.
-func TestClassifyHandshakeFailure(t *testing.T) {
+// Hints name settings that are missing, and files that are not read again.
+func TestHintSettings(t *testing.T) {
+	const (
+		expired          = fromServer + "expired certificate"
+		handshakeFailure = `connection error: desc = "remote error: tls: handshake failure"`
+		noCA             = "tls::ca_file is not set, so the system's root CAs were used: set it to the Loggregator CA"
+		notOfTheCA       = "the server's certificate is not signed by the CA in tls::ca_file, which is read only at start"
+		hasExpired       = "the certificate in tls::cert_file has expired"
+		missing          = "the server may require a client certificate: set tls::cert_file and tls::key_file"
+		nothingInCommon  = "client and server have no TLS version or cipher suite in common, or the server does not accept the certificate in tls::cert_file"
+	)
 	for name, tt := range map[string]struct {
-		settings *configgrpc.ClientConfig
-		want     bool
+		text     string
+		settings configtls.Config
+		want     string
 	}{
-		"no certificate":    {withTLS(configtls.Config{}), true},
-		"one in a file":     {plain, false},
-		"one in the config": {withTLS(configtls.Config{CertPem: "PEM"}), false},
+		"no CA":                {unknownCA, configtls.Config{}, noCA},
+		"no CA, certificate":   {unknownCA, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, noCA},
+		"CA":                   {unknownCA, configtls.Config{CAFile: "ca.crt"}, notOfTheCA},
+		"CA, reload":           {unknownCA, configtls.Config{CAFile: "ca.crt", ReloadInterval: time.Minute}, notOfTheCA},
+		"CA in the settings":   {unknownCA, configtls.Config{CAPem: "PEM"}, notOfTheCA},
+		"certificate":          {expired, configtls.Config{CertFile: "client.crt"}, hasExpired + "; the file is read only at start, because tls::reload_interval is not set"},
+		"certificate, reload":  {expired, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, hasExpired},
+		"certificate, no file": {expired, configtls.Config{CertPem: "PEM"}, hasExpired},
+		// With TLS 1.2 a server that gets no client certificate only says that the handshake failed.
+		"TLS 1.2, no certificate":                 {handshakeFailure, configtls.Config{}, missing},
+		"TLS 1.2, certificate":                    {handshakeFailure, configtls.Config{CertFile: "client.crt"}, nothingInCommon},
+		"TLS 1.2, certificate in the settings":    {handshakeFailure, configtls.Config{CertPem: "PEM"}, nothingInCommon},
+		"the connection ends, and both speak TLS": {`connection error: desc = "error reading server preface: EOF"`, configtls.Config{}, ""},
 	} {
-		e := classify(status.Error(codes.Unavailable, "connection error: desc = \"remote error: tls: handshake failure\""), tt.settings)
-		assert.Equal(t, tt.want, strings.Contains(e.Hint, "set tls::cert_file and tls::key_file"), name)
+		assert.Equal(t, tt.want, classify(status.Error(codes.Unavailable, tt.text), withTLS(tt.settings)).Hint, name)
 	}
 }
 
@@ -201,8 +214,7 @@ func TestClassifyHandshakeFailure(t *testing.T) {
 func TestMissingClientCertificate(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
-			certs := t.TempDir()
-			require.NoError(t, ingressserver.WriteCerts(certs))
+			certs := ingresstest.Certs(t)
 			settings, err := ingressserver.ServerTLS(certs)
 			require.NoError(t, err)
 			settings.MinVersion, settings.MaxVersion = version, version
@@ -225,96 +237,63 @@ func TestMissingClientCertificate(t *testing.T) {
 	}
 }
 
-// Hints name settings that are missing, and files that are not read again.
-func TestHintSettings(t *testing.T) {
-	unknownCA := status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority"`)
-	expired := status.Error(codes.Unavailable, "error reading server preface: remote error: tls: expired certificate")
-	const (
-		noCA       = "tls::ca_file is not set, so the system's root CAs were used: set it to the Loggregator CA"
-		notOfTheCA = "the server's certificate is not signed by the CA in tls::ca_file, which is read only at start"
-	)
-	for name, tt := range map[string]struct {
-		err      error
-		settings configtls.Config
-		want     string
-	}{
-		"no CA":                {unknownCA, configtls.Config{}, noCA},
-		"no CA, certificate":   {unknownCA, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, noCA},
-		"CA":                   {unknownCA, configtls.Config{CAFile: "ca.crt"}, notOfTheCA},
-		"CA, reload":           {unknownCA, configtls.Config{CAFile: "ca.crt", ReloadInterval: time.Minute}, notOfTheCA},
-		"CA in the settings":   {unknownCA, configtls.Config{CAPem: "PEM"}, notOfTheCA},
-		"certificate":          {expired, configtls.Config{CertFile: "client.crt"}, "the certificate in tls::cert_file has expired; the file is read only at start, because tls::reload_interval is not set"},
-		"certificate, reload":  {expired, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, "the certificate in tls::cert_file has expired"},
-		"certificate, no file": {expired, configtls.Config{CertPem: "PEM"}, "the certificate in tls::cert_file has expired"},
-	} {
-		assert.Equal(t, tt.want, classify(tt.err, withTLS(tt.settings)).Hint, name)
-	}
-}
-
 // Only one side speaks TLS.
 func TestTLSMismatch(t *testing.T) {
-	hintOf := func(cfg Config) *Error {
-		cfg.Retry.Enabled = false
-		var failure *Error
-		require.ErrorAs(t, send(t.Context(), observe(connect(t, cfg)), logEnvelopes(1)...), &failure)
-		return failure
-	}
 	secured := ingresstest.StartCapture(t)
-	plaintext := configFor(secured)
-	plaintext.GRPC.TLS = configtls.ClientConfig{Insecure: true}
-	e := hintOf(plaintext)
-	assert.Equal(t, "the server probably requires TLS: remove tls::insecure", e.Hint, e)
-
-	served := serve(t, early{})
-	e = hintOf(configWith(served.GRPC.Endpoint, secured.Certs))
-	assert.Equal(t, "the server does not speak TLS", e.Hint, e)
-
-	ended := status.Error(codes.Unavailable, "connection error: desc = \"error reading server preface: EOF\"")
-	assert.Empty(t, classify(ended, plain).Hint, "both do")
+	insecure := func(c *Config) { c.GRPC.TLS = configtls.ClientConfig{Insecure: true} }
+	for name, tt := range map[string]struct {
+		client *Client
+		want   string
+	}{
+		"the server": {connect(t, configFor(secured), noRetry, insecure), "the server probably requires TLS: remove tls::insecure"},
+		"the client": {connect(t, configWith(serve(t, early{}).GRPC.Endpoint, secured.Certs), noRetry), "the server does not speak TLS"},
+	} {
+		e := requireError(t, send(t.Context(), observe(tt.client), logEnvelopes(1)...), "Unavailable")
+		assert.Equal(t, tt.want, e.Hint, "%s: %v", name, e)
+	}
 }
 
-// The text of a server about a connection of its own gets no hint.
+// The text of a server or a proxy, about a connection of its own or in place of an ingress, is not taken for gRPC's.
 func TestClassifyForeignText(t *testing.T) {
 	for _, text := range []string{
 		"upstream: tls: failed to verify certificate: x509: certificate signed by unknown authority",
 		"no route: remote error: tls: bad certificate", "upstream connect error: connection reset", "remote error: tls: handshake failure",
 	} {
-		e := classify(status.Error(codes.Unavailable, text), plain)
-		assert.Empty(t, e.Hint, text)
+		assert.Empty(t, classify(status.Error(codes.Unavailable, text), plain).Hint, text)
 	}
-}
-
-func TestClassifyProxy(t *testing.T) {
 	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied} {
 		e := classify(status.Error(code, "unexpected HTTP status code received from server: 403 (Forbidden)"), plain)
 		assert.Contains(t, e.Hint, "proxy")
 	}
 }
 
-func TestClassifyTooLarge(t *testing.T) {
-	for text, want := range map[string]Scope{
-		"grpc: received message larger than max (5 vs. 4)":              ScopeSize, // Go, C++
-		"gRPC message exceeds maximum size 4: 5":                        ScopeSize, // Java
-		"Received message exceeds the maximum configured message size.": ScopeSize, // .NET
-		"the quota of this hour is used up":                             ScopeMessage,
-		"grpc: received message after decompression larger than max 10": ScopeSize,
+func TestClassifyScope(t *testing.T) {
+	for text, tt := range map[string]struct {
+		code codes.Code
+		want Scope
+	}{
+		"grpc: received message larger than max (5 vs. 4)":                       {codes.ResourceExhausted, ScopeSize}, // Go, C++
+		"gRPC message exceeds maximum size 4: 5":                                 {codes.ResourceExhausted, ScopeSize}, // Java
+		"Received message exceeds the maximum configured message size.":          {codes.ResourceExhausted, ScopeSize}, // .NET
+		"grpc: received message after decompression larger than max 10":          {codes.ResourceExhausted, ScopeSize},
+		"the quota of this hour is used up":                                      {codes.ResourceExhausted, ScopeMessage},
+		"larger than max":                                                        {codes.Internal, ScopeMessage},
+		"transport: received per-RPC creds error with illegal status: rpc error": {codes.Internal, ScopeEndpoint},
 	} {
-		assert.Equal(t, want, classify(status.Error(codes.ResourceExhausted, text), plain).Scope, text)
+		assert.Equal(t, tt.want, classify(status.Error(tt.code, text), plain).Scope, text)
 	}
-	assert.Equal(t, ScopeMessage, classify(status.Error(codes.Internal, "larger than max"), plain).Scope)
-	later, err := status.New(codes.ResourceExhausted, "the queue is too large").WithDetails(retryIn(time.Second))
-	require.NoError(t, err)
-	assert.Equal(t, ScopeEndpoint, classify(later.Err(), plain).Scope)
 }
 
 // The text of a server is bounded: it may quote what it was sent.
 func TestErrorText(t *testing.T) {
-	e := classify(status.Error(codes.Internal, strings.Repeat("é", 1000)), plain)
-	assert.Equal(t, "Internal: "+strings.Repeat("é", maxErrorText/2)+"…", e.Error())
 	longest := strings.Repeat("é", maxErrorText/2)
-	assert.Equal(t, "Internal: "+longest, classify(status.Error(codes.Internal, longest), plain).Error())
-	e = classify(status.Error(codes.Internal, "x"+strings.Repeat("é", 1000)), plain)
-	assert.Equal(t, "Internal: x"+strings.Repeat("é", maxErrorText/2-1)+"…", e.Error())
+	for text, want := range map[string]string{
+		longest:             longest,
+		longest + "é":       longest + "…",
+		"x" + longest + "é": "x" + strings.TrimSuffix(longest, "é") + "…",
+	} {
+		assert.EqualError(t, classify(status.Error(codes.Internal, text), plain), "Internal: "+want)
+	}
 }
 
 // docs/operations.md explains each hint, up to its colon.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,7 +18,9 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/config/configgrpc"
 	"go.opentelemetry.io/collector/config/configretry"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
@@ -27,8 +30,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// waitAtMost is the timeout of every wait in these tests: far more than any should take.
-const waitAtMost = time.Minute
+const (
+	waitAtMost = ingresstest.WaitAtMost
+	// never is a pause that no test waits for.
+	never = time.Hour
+)
 
 var buildInfo = component.BuildInfo{Command: "otelcol-test", Version: "1.2.3"}
 
@@ -54,13 +60,54 @@ func configWith(endpoint, certs string) Config {
 	return cfg
 }
 
-// connect makes a client that is closed when the test ends.
-func connect(t *testing.T, cfg Config) *Client {
+func noRetry(c *Config) { c.Retry.Enabled = false }
+
+// pausing makes pauses of this length between attempts.
+func pausing(pause time.Duration) func(*Config) {
+	return func(c *Config) { c.Retry.InitialInterval, c.Retry.MaxInterval = pause, pause }
+}
+
+func limited(envelopesPerSecond float64, burst int) func(*Config) {
+	return func(c *Config) { c.EnvelopesPerSecond, c.Burst = envelopesPerSecond, burst }
+}
+
+// connect makes a client with these changes of the settings. It is closed when the test ends.
+func connect(t *testing.T, cfg Config, changes ...func(*Config)) *Client {
 	t.Helper()
+	for _, change := range changes {
+		change(&cfg)
+	}
 	client, err := NewClient(t.Context(), cfg, nil, componenttest.NewNopTelemetrySettings(), buildInfo)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	return client
+}
+
+// start starts a server and a client of it.
+func start(t *testing.T, changes ...func(*Config)) (*ingresstest.Capture, *Client) {
+	t.Helper()
+	server := ingresstest.StartCapture(t)
+	return server, connect(t, configFor(server), changes...)
+}
+
+// serve serves an ingress, or none, without TLS, and returns the settings of a client of it.
+func serve(t *testing.T, ingress loggregator_v2.IngressServer, options ...grpc.ServerOption) Config {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := grpc.NewServer(options...)
+	if ingress != nil {
+		loggregator_v2.RegisterIngressServer(server, ingress)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Stop()
+		require.NoError(t, <-served)
+	})
+	cfg := configWith(l.Addr().String(), "")
+	cfg.GRPC.TLS = configtls.ClientConfig{Insecure: true}
+	return cfg
 }
 
 // observed is a sender that records its attempts. It belongs to one goroutine at a time.
@@ -73,6 +120,12 @@ type observed struct {
 // observe makes a sender that calls hooks after each attempt.
 func observe(client *Client, hooks ...func(Attempt)) *observed {
 	return &observed{Sender: client.NewSender(), hooks: hooks}
+}
+
+// watch makes a sender that sends its attempts to a channel.
+func watch(client *Client) (*observed, <-chan Attempt) {
+	attempts := make(chan Attempt, 100)
+	return observe(client, func(a Attempt) { attempts <- a }), attempts
 }
 
 func (s *observed) attempted(a Attempt) {
@@ -164,20 +217,6 @@ func sendAsync(ctx context.Context, s *observed, envelopes ...*loggregator_v2.En
 	return result
 }
 
-// await returns what comes out of the channel.
-func await[T any](t *testing.T, what string, from <-chan T) T {
-	t.Helper()
-	timer := time.NewTimer(waitAtMost)
-	defer timer.Stop()
-	select {
-	case v := <-from:
-		return v
-	case <-timer.C:
-		t.Fatalf("waited in vain for %s", what)
-		panic("not reached")
-	}
-}
-
 // requireError requires an *Error with this gRPC code.
 func requireError(t *testing.T, err error, wantType string) *Error {
 	t.Helper()
@@ -185,14 +224,4 @@ func requireError(t *testing.T, err error, wantType string) *Error {
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, wantType, e.Type(), "%v", err)
 	return e
-}
-
-// requireLogs requires the payloads of the logs that arrived.
-func requireLogs(t *testing.T, server *ingresstest.Capture, want ...string) {
-	t.Helper()
-	var got []string
-	for _, e := range server.Envelopes() {
-		got = append(got, string(e.GetLog().GetPayload()))
-	}
-	require.Equal(t, want, got)
 }

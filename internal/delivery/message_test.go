@@ -19,23 +19,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// refuseAbove makes a server refuse messages of more than so many bytes, in gRPC's words.
-func refuseAbove(server *ingresstest.Capture, limit int) {
-	server.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
-		if size := proto.Size(&loggregator_v2.EnvelopeBatch{Batch: batch}); size > limit {
-			return status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", size, limit)
-		}
-		return nil
-	})
-}
+// errTooLarge is in gRPC's words.
+var errTooLarge = status.Error(codes.ResourceExhausted, "grpc: received message larger than max")
 
 func TestTooLargeIsHalved(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	client := connect(t, configFor(server))
+	server, client := start(t)
 	// Seven envelopes, the fifth of which alone is above the limit.
 	var envelopes []*loggregator_v2.Envelope
 	for i := range 7 {
@@ -45,13 +35,18 @@ func TestTooLargeIsHalved(t *testing.T) {
 		}
 		envelopes = append(envelopes, logEnvelope(payload))
 	}
-	refuseAbove(server, 100)
+	server.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
+		if proto.Size(&loggregator_v2.EnvelopeBatch{Batch: batch}) > 100 {
+			return errTooLarge
+		}
+		return nil
+	})
 	message := messageOf(envelopes...)
 	size := message.Size()
 	sender := observe(client)
 	outcomes := sender.deliver(t.Context(), message)
 
-	requireLogs(t, server, "0", "1", "2", "3", "5", "6")
+	assert.Equal(t, []string{"0", "1", "2", "3", "5", "6"}, server.Payloads())
 	next, bytes := 0, 0
 	for _, o := range outcomes {
 		if o.Err != nil {
@@ -68,15 +63,12 @@ func TestTooLargeIsHalved(t *testing.T) {
 	assert.Equal(t, 7, next, "each envelope is settled, in order")
 	assert.Equal(t, size, bytes)
 	// 7 → 3 + 4 → (the 4) 2 + 2 → (the first 2) 1 + 1.
-	require.Len(t, sender.attempts, 7)
-	halved := 0
+	var halved []bool
 	for _, a := range sender.attempts {
-		if a.Halved {
-			halved++
-			assert.NotNil(t, a.Err)
-		}
+		halved = append(halved, a.Halved)
+		assert.Equal(t, a.Halved || len(halved) == 6, a.Err != nil)
 	}
-	assert.Equal(t, 3, halved)
+	assert.Equal(t, []bool{true, false, true, true, false, false, false}, halved)
 	assert.Zero(t, message.Len(), "it can be filled again")
 	message.Append([]byte{0x08, 0x01}, 1)
 	assert.Equal(t, 4, message.Size())
@@ -84,33 +76,23 @@ func TestTooLargeIsHalved(t *testing.T) {
 
 // Halves are retried as whole messages are.
 func TestHalvesAreRetried(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	client := connect(t, configFor(server))
-	server.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
-	attempts := 0
-	sender := observe(client, func(Attempt) {
-		switch attempts++; attempts {
-		case 1:
-			server.Refuse(status.Error(codes.Unavailable, "no"))
-		case 2:
-			server.Resume()
+	server, client := start(t)
+	server.Refuse(errTooLarge)
+	sender := observe(client, func(a Attempt) {
+		if a.Halved {
+			server.Refuse(refusal(t, codes.Unavailable))
 		}
-	})
+	}, resumeAfter(server, 2))
 	require.NoError(t, send(t.Context(), sender, logEnvelopes(4)...))
-	assert.Equal(t, 4, attempts)
+	assert.Len(t, sender.attempts, 4)
 	assert.Equal(t, []int{2, 2}, server.Batches())
 }
 
 func TestHalvesEndWithTheContext(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	client := connect(t, configFor(server))
-	server.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
+	server, client := start(t)
+	server.Refuse(errTooLarge)
 	ctx, cancel := context.WithCancel(t.Context())
-	message := newMessage()
-	for range 4 {
-		message.Append([]byte{0x08, 0x01}, 1)
-	}
-	outcomes := observe(client, func(Attempt) { cancel() }).deliver(ctx, message)
+	outcomes := observe(client, func(Attempt) { cancel() }).deliver(ctx, messageOf(logEnvelopes(4)...))
 	require.Len(t, outcomes, 2)
 	for _, o := range outcomes {
 		assert.Equal(t, 2, o.Envelopes)
@@ -120,8 +102,8 @@ func TestHalvesEndWithTheContext(t *testing.T) {
 
 func TestReceiveLimit(t *testing.T) {
 	const limit = 10 << 20 // LOGGREGATOR.md
-	server := ingresstest.StartCapture(t)
-	sender := observe(connect(t, configFor(server)))
+	server, client := start(t)
+	sender := observe(client)
 
 	envelope := logEnvelope("")
 	payload := func(size int) *loggregator_v2.Envelope {
@@ -144,53 +126,47 @@ func TestReceiveLimit(t *testing.T) {
 }
 
 func TestMessageEmpty(t *testing.T) {
+	_, client := start(t)
 	m := newMessage()
 	assert.Zero(t, m.Len())
 	assert.Zero(t, m.Size())
-	sender := observe(connect(t, configFor(ingresstest.StartCapture(t))), func(Attempt) { t.Error("an attempt") })
+	sender := observe(client)
 	assert.Empty(t, sender.deliver(t.Context(), m))
+	assert.Empty(t, sender.attempts)
 	m.Append([]byte{0x08, 0x01}, 1)
-	client := connect(t, configFor(ingresstest.StartCapture(t)))
-	assert.Len(t, observe(client).deliver(t.Context(), m), 1)
+	assert.Len(t, sender.deliver(t.Context(), m), 1)
 	assert.Empty(t, sender.deliver(t.Context(), m), "the outcome of the delivery before counts once")
+	assert.Len(t, sender.attempts, 1)
 }
 
-// After a loop over the attempts breaks, the message is not retried.
+// After a loop over the attempts breaks, the message is not retried. One refused as too large is sent in halves, each with one attempt
+// that is not yielded.
 func TestDeliverBreak(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	server.Refuse(status.Error(codes.Unavailable, "no"))
-	cfg := configFor(server)
-	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = never, never
-	sender := connect(t, cfg).NewSender()
-	m := newMessage()
-	m.Append([]byte{0x08, 0x01}, 1)
-	for a := range sender.Deliver(t.Context(), m) {
-		assert.Equal(t, never, a.RetryIn)
-		break
+	for name, tt := range map[string]struct {
+		refusal  error
+		want     Attempt
+		outcomes int
+	}{
+		"retryable": {refusal(t, codes.Unavailable), Attempt{RetryIn: never}, 1},
+		"too large": {errTooLarge, Attempt{Halved: true}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, client := start(t, pausing(never))
+			server.Refuse(tt.refusal)
+			m := messageOf(logEnvelopes(2)...)
+			for a := range client.NewSender().Deliver(t.Context(), m) {
+				assert.Equal(t, tt.want, Attempt{RetryIn: a.RetryIn, Halved: a.Halved})
+				server.Refuse(refusal(t, codes.Unavailable))
+				break
+			}
+			require.Len(t, m.Outcomes(), tt.outcomes)
+			for _, o := range m.Outcomes() {
+				requireError(t, o.Err, "Unavailable")
+			}
+			assert.Equal(t, 2*tt.outcomes-1, server.Calls())
+			assert.Zero(t, m.Len())
+		})
 	}
-	require.Len(t, m.Outcomes(), 1)
-	requireError(t, m.Outcomes()[0].Err, "Unavailable")
-	assert.Zero(t, m.Len())
-}
-
-// After a loop breaks, a message refused as too large is sent in halves, each with one attempt that is not yielded.
-func TestDeliverBreakHalved(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	server.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
-	sender := connect(t, configFor(server)).NewSender()
-	m := newMessage()
-	m.Append([]byte{0x08, 0x01}, 1)
-	m.Append([]byte{0x08, 0x01}, 1)
-	for a := range sender.Deliver(t.Context(), m) {
-		assert.True(t, a.Halved)
-		server.Refuse(status.Error(codes.Unavailable, "no"))
-		break
-	}
-	require.Len(t, m.Outcomes(), 2)
-	for _, o := range m.Outcomes() {
-		requireError(t, o.Err, "Unavailable")
-	}
-	assert.Equal(t, 3, server.Calls())
 }
 
 func TestFits(t *testing.T) {

@@ -13,19 +13,60 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
-
-	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
+
+func TestRateLimit(t *testing.T) {
+	const rate, burst, senders, batches, perBatch = 1000, 100, 4, 5, 25
+	server, client := start(t, limited(rate, burst))
+	begin := time.Now()
+	var (
+		mu   sync.Mutex
+		sent float64
+		wg   sync.WaitGroup
+	)
+	for range senders {
+		sender := observe(client, func(Attempt) {
+			mu.Lock()
+			defer mu.Unlock()
+			sent += perBatch
+			assert.LessOrEqual(t, sent, burst+rate*time.Since(begin).Seconds()+1) // For rounding.
+		})
+		wg.Go(func() {
+			for range batches {
+				assert.NoError(t, send(t.Context(), sender, logEnvelopes(perBatch)...))
+			}
+		})
+	}
+	wg.Wait()
+	elapsed := time.Since(begin)
+	assert.Len(t, server.Envelopes(), senders*batches*perBatch)
+	// The burst is free, the rest comes at the rate or slower.
+	assert.GreaterOrEqual(t, elapsed, 399*time.Millisecond)
+}
+
+func TestRateLimitRetry(t *testing.T) {
+	server, client := start(t, limited(100, 10))
+	server.Refuse(refusal(t, codes.Unavailable))
+	sender := observe(client, resumeAfter(server, 3))
+	begin := time.Now()
+	require.NoError(t, send(t.Context(), sender, logEnvelopes(10)...))
+	assert.Len(t, sender.attempts, 4)
+	assert.GreaterOrEqual(t, time.Since(begin), 299*time.Millisecond, "a batch that was refused may have been taken all the same")
+}
+
+func TestNoRateLimit(t *testing.T) {
+	server, client := start(t, limited(0, 1)) // A burst means nothing without a rate.
+	require.NoError(t, send(t.Context(), observe(client), logEnvelopes(1000)...))
+	assert.Equal(t, []int{1000}, server.Batches())
+}
 
 // While two senders flood, the third waits for at most one message of each: a sender has one message in the queue of the limiter,
 // which is first in, first out.
 func TestRateLimitFairness(t *testing.T) {
 	const perMessage, messages = 100, 20
-	server := ingresstest.StartCapture(t)
-	cfg := configFor(server)
-	cfg.EnvelopesPerSecond, cfg.Burst = 5000, perMessage
-	client := connect(t, cfg)
+	server, client := start(t, limited(5000, perMessage))
 	warm(t, client)
 
 	var stop atomic.Bool
@@ -69,12 +110,10 @@ func TestRateLimitRouterBurst(t *testing.T) {
 		{"without a rate limit", 0, 0, 5000, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			server := ingresstest.StartCapture(t)
+			server, client := start(t, limited(tt.rate, tt.burst))
 			server.Router()
 			lost := server.Ring(1000, 100*time.Millisecond)
-			cfg := configFor(server)
-			cfg.EnvelopesPerSecond, cfg.Burst = tt.rate, tt.burst
-			sender := observe(connect(t, cfg), func(a Attempt) { assert.Nil(t, a.Err) })
+			sender := observe(client, func(a Attempt) { assert.Nil(t, a.Err) })
 			for range envelopes / tt.perMessage {
 				require.NoError(t, send(t.Context(), sender, logEnvelopes(tt.perMessage)...))
 			}
@@ -90,12 +129,8 @@ func TestRateLimitRouterBurst(t *testing.T) {
 
 // Without a connection the rate limit does not apply.
 func TestRateLimitWithoutConnection(t *testing.T) {
-	server := ingresstest.StartCapture(t)
+	server, client := start(t, noRetry, limited(0.001, 10))
 	server.Down()
-	cfg := configFor(server)
-	cfg.EnvelopesPerSecond, cfg.Burst = 0.001, 10
-	cfg.Retry.Enabled = false
-	client := connect(t, cfg)
 	sender := observe(client)
 	for range 20 { // At that rate it would take days.
 		require.Eventually(t, func() bool { return client.conn.GetState() == connectivity.TransientFailure }, waitAtMost, time.Millisecond)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -16,11 +15,8 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/config/configtls"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/stats"
@@ -29,22 +25,17 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// connectLogged is connect with the log of the client.
-func connectLogged(t *testing.T, cfg Config) (*Client, *observer.ObservedLogs) {
-	t.Helper()
+// logOf returns the log of a client from now on.
+func logOf(client *Client) *observer.ObservedLogs {
 	core, logs := observer.New(zap.DebugLevel)
-	set := componenttest.NewNopTelemetrySettings()
-	set.Logger = zap.New(core)
-	client, err := NewClient(t.Context(), cfg, nil, set, buildInfo)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = client.Close() })
-	return client, logs
+	client.peer.logger = zap.New(core)
+	return logs
 }
 
 func TestRouterStream(t *testing.T) {
-	server := ingresstest.StartCapture(t)
+	server, client := start(t)
+	log := logOf(client)
 	server.Router()
-	client, log := connectLogged(t, configFor(server))
 	var wg sync.WaitGroup
 	for sender := range 3 {
 		wg.Go(func() {
@@ -64,9 +55,9 @@ func TestRouterStream(t *testing.T) {
 
 // A new connection may be to an agent.
 func TestRouterReconnect(t *testing.T) {
-	server := ingresstest.StartCapture(t)
+	server, client := start(t)
+	log := logOf(client)
 	server.Router()
-	client, log := connectLogged(t, configFor(server))
 	sender := observe(client)
 	require.NoError(t, send(t.Context(), sender, logEnvelope("to a router")))
 	require.True(t, client.peer.router.Load())
@@ -85,60 +76,40 @@ func TestRouterReconnect(t *testing.T) {
 	server.Router()
 	server.CutConnections()
 	require.NoError(t, send(t.Context(), sender, logEnvelope("to a router again")))
-	requireLogs(t, server, "to a router", "by stream", "to an agent", "to a router again")
+	assert.Equal(t, []string{"to a router", "by stream", "to an agent", "to a router again"}, server.Payloads())
 	assert.Len(t, log.FilterMessageSnippet("it is not an agent").All(), 1, "in the life of a client")
 }
 
 func TestStreamRetry(t *testing.T) {
-	tests := []struct {
-		name string
-		flaw func(*ingresstest.Capture)
-		want codes.Code
+	for name, tt := range map[string]struct {
+		timeout time.Duration
+		flaw    func(*testing.T, *ingresstest.Capture)
+		want    codes.Code
 	}{
-		{"refused", func(s *ingresstest.Capture) { s.Refuse(status.Error(codes.Unavailable, "no")) }, codes.Unavailable},
-		{"stalled", func(s *ingresstest.Capture) { s.Stall() }, codes.DeadlineExceeded},
-		{"cut off", func(s *ingresstest.Capture) {
-			s.Stall()
-			calls := s.Calls()
-			go func() {
-				_ = s.Wait(t.Context(), func() bool { return s.Calls() > calls })
-				s.CutConnections()
-			}()
-		}, codes.Unavailable},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			server := ingresstest.StartCapture(t)
+		"refused": {waitAtMost, func(t *testing.T, s *ingresstest.Capture) { s.Refuse(refusal(t, codes.Unavailable)) }, codes.Unavailable},
+		"stalled": {100 * time.Millisecond, func(_ *testing.T, s *ingresstest.Capture) { s.Stall() }, codes.DeadlineExceeded},
+		"cut off": {waitAtMost, func(t *testing.T, s *ingresstest.Capture) { cutNextCall(t, s) }, codes.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, client := start(t, func(c *Config) { c.Timeout = tt.timeout })
 			server.Router()
-			cfg := configFor(server)
-			if tt.want == codes.DeadlineExceeded {
-				cfg.Timeout = 100 * time.Millisecond
-			}
-			client := connect(t, cfg)
 			require.NoError(t, send(t.Context(), observe(client), logEnvelope("before")))
-			tt.flaw(server)
-			var failures []*Error
-			sender := observe(client, func(a Attempt) {
-				if a.Err != nil {
-					failures = append(failures, a.Err)
-					server.Resume()
-				}
-			})
+			tt.flaw(t, server)
+			sender := observe(client, func(Attempt) { server.Resume() })
 			require.NoError(t, send(t.Context(), sender, logEnvelope("after")))
-			require.NotEmpty(t, failures)
-			assert.Equal(t, tt.want.String(), failures[0].Type())
-			logs := server.Envelopes()
-			assert.Equal(t, "after", string(logs[len(logs)-1].GetLog().GetPayload()))
+			require.NotNil(t, sender.attempts[0].Err)
+			assert.Equal(t, tt.want.String(), sender.attempts[0].Err.Type())
+			payloads := server.Payloads()
+			assert.Equal(t, "after", payloads[len(payloads)-1])
 		})
 	}
 }
 
 // A server without Send and BatchSender is no ingress.
 func TestNoIngress(t *testing.T) {
-	server := ingresstest.StartCapture(t)
+	server, client := start(t)
 	server.Router()
 	server.Refuse(status.Error(codes.Unimplemented, "unknown service"))
-	client := connect(t, configFor(server))
 	sender := observe(client)
 	e := requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unimplemented")
 	assert.False(t, e.Retryable)
@@ -193,54 +164,27 @@ func (s byTheProtocol) BatchSender(stream loggregator_v2.Ingress_BatchSenderServ
 	}
 }
 
-// A response acknowledges if no error follows.
+// A response acknowledges if no error follows. A stream that ends before its end was read acknowledges nothing.
 func TestStreamResponse(t *testing.T) {
 	for name, tt := range map[string]struct {
-		err  error
-		want codes.Code
+		ingress loggregator_v2.IngressServer
+		want    codes.Code
 	}{
-		"kept":     {nil, codes.OK},
-		"not kept": {status.Error(codes.Unavailable, "could not keep it"), codes.Unavailable},
+		"kept":         {byTheProtocol{}, codes.OK},
+		"not kept":     {byTheProtocol{early{err: status.Error(codes.Unavailable, "could not keep it")}}, codes.Unavailable},
+		"ended unread": {early{}, codes.Unavailable},
 	} {
-		cfg := serve(t, byTheProtocol{early{err: tt.err}})
-		cfg.Retry.Enabled = false
-		sender := observe(connect(t, cfg))
-		for range 10 {
-			err := send(t.Context(), sender, logEnvelopes(3)...)
-			if tt.want == codes.OK {
-				require.NoError(t, err, name)
-			} else {
-				requireError(t, err, tt.want.String())
+		t.Run(name, func(t *testing.T) {
+			sender := observe(connect(t, serve(t, tt.ingress), noRetry))
+			for range 10 {
+				err := send(t.Context(), sender, logEnvelopes(3)...)
+				if tt.want == codes.OK {
+					require.NoError(t, err)
+				} else {
+					requireError(t, err, tt.want.String())
+				}
 			}
-		}
-	}
-}
-
-// serve serves an ingress without TLS, and returns the settings of a client of it.
-func serve(t *testing.T, ingress loggregator_v2.IngressServer, options ...grpc.ServerOption) Config {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	server := grpc.NewServer(options...)
-	loggregator_v2.RegisterIngressServer(server, ingress)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
-		server.Stop()
-		require.NoError(t, <-served)
-	})
-	cfg := configWith(l.Addr().String(), "")
-	cfg.GRPC.TLS = configtls.ClientConfig{Insecure: true}
-	return cfg
-}
-
-// A stream that ends before its end was read acknowledges nothing.
-func TestStreamEndsEarly(t *testing.T) {
-	cfg := serve(t, early{})
-	cfg.Retry.Enabled = false
-	client := connect(t, cfg)
-	for range 10 {
-		requireError(t, send(t.Context(), observe(client), logEnvelopes(3)...), "Unavailable")
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,37 +21,15 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// never is a pause that no test waits for.
-const never = time.Hour
-
-func TestRetryUntilAcknowledged(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	client := connect(t, configFor(server))
-	server.Refuse(refusal(t, codes.Unavailable))
-	sender := observe(client, resumeAfter(server, 2))
-	require.NoError(t, send(t.Context(), sender, logEnvelope("once")))
-	attempts := sender.attempts
-	require.Len(t, attempts, 3)
-	for _, a := range attempts[:2] {
-		require.NotNil(t, a.Err)
-		assert.EqualError(t, a.Err, "Unavailable: no")
-		assert.Equal(t, time.Millisecond, a.RetryIn)
-	}
-	assert.Nil(t, attempts[2].Err)
-	assert.Zero(t, attempts[2].RetryIn)
-	assert.Equal(t, 3, server.Calls())
-	requireLogs(t, server, "once")
-}
-
 func TestRetryableCodes(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	client := connect(t, configFor(server))
+	server, client := start(t)
 	for code := codes.Canceled; code <= lastCode; code++ {
 		t.Run(code.String(), func(t *testing.T) {
 			sender := observe(client, resumeAfter(server, 1))
@@ -60,7 +39,7 @@ func TestRetryableCodes(t *testing.T) {
 			require.NotEmpty(t, attempts)
 			require.NotNil(t, attempts[0].Err)
 			assert.Equal(t, code.String(), attempts[0].Err.Type())
-			if !retryableCodes[code] {
+			if !meanings[code].retryable {
 				assert.Same(t, attempts[0].Err, requireError(t, err, code.String()))
 				assert.Len(t, attempts, 1)
 				assert.Zero(t, attempts[0].RetryIn)
@@ -74,7 +53,6 @@ func TestRetryableCodes(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
-	server := ingresstest.StartCapture(t)
 	const ms = time.Millisecond
 	tests := []struct {
 		name    string
@@ -85,78 +63,61 @@ func TestBackoff(t *testing.T) {
 		{"growing up to the maximum", refusal(t, codes.Unavailable), func(c *Config) {
 			c.Retry.InitialInterval, c.Retry.Multiplier, c.Retry.MaxInterval = ms, 2, 5*ms
 		}, []time.Duration{1 * ms, 2 * ms, 4 * ms, 5 * ms, 5 * ms}},
-		{"what the server asks for", refusal(t, codes.ResourceExhausted, retryIn(30*ms)), func(*Config) {}, []time.Duration{30 * ms, 30 * ms}},
-		{"what the server asks for, with another code", refusal(t, codes.Unavailable, retryIn(30*ms)), func(*Config) {}, []time.Duration{30 * ms}},
-		{"less than that is no reason to hurry", refusal(t, codes.ResourceExhausted, retryIn(ms)), func(c *Config) {
-			c.Retry.InitialInterval, c.Retry.MaxInterval = 30*ms, 30*ms
-		}, []time.Duration{30 * ms, 30 * ms}},
-		{"less than nothing", refusal(t, codes.ResourceExhausted, retryIn(-never)), func(*Config) {}, []time.Duration{ms, ms}},
+		{"retry_on_failure::initial_interval is 0", refusal(t, codes.Unavailable), pausing(0), []time.Duration{1, 1}},
+		{"what the server asks for", refusal(t, codes.ResourceExhausted, retryIn(30*ms)), pausing(ms), []time.Duration{30 * ms, 30 * ms}},
+		{"what the server asks for, with another code", refusal(t, codes.Unavailable, retryIn(30*ms)), pausing(ms), []time.Duration{30 * ms}},
+		{"less than that is no reason to hurry", refusal(t, codes.ResourceExhausted, retryIn(ms)), pausing(30 * ms), []time.Duration{30 * ms, 30 * ms}},
+		{"less than nothing", refusal(t, codes.ResourceExhausted, retryIn(-never)), pausing(ms), []time.Duration{ms, ms}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg := configFor(server)
-			tt.change(&cfg)
+			server, client := start(t, tt.change)
 			server.Refuse(tt.refusal)
-			sender := observe(connect(t, cfg), resumeAfter(server, len(tt.want)))
-			start := time.Now()
-			require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
-			elapsed := time.Since(start)
+			sender := observe(client, resumeAfter(server, len(tt.want)))
+			begin := time.Now()
+			require.NoError(t, send(t.Context(), sender, logEnvelope("once")))
+			elapsed := time.Since(begin)
 			var got []time.Duration
 			var pauses time.Duration
 			for _, a := range sender.attempts {
 				got = append(got, a.RetryIn)
 				pauses += a.RetryIn
+				assert.Equal(t, a.RetryIn > 0, a.Err != nil)
 			}
 			assert.Equal(t, append(tt.want, 0), got)
 			assert.GreaterOrEqual(t, elapsed, pauses)
+			assert.Equal(t, len(got), server.Calls())
+			assert.Equal(t, []string{"once"}, server.Payloads())
 		})
 	}
 }
 
-// A pause of 0 is a pause: retry_on_failure::initial_interval may be 0.
-func TestRetryWithoutPause(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	cfg := configFor(server)
-	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = 0, 0
-	server.Refuse(refusal(t, codes.Unavailable))
-	sender := observe(connect(t, cfg), resumeAfter(server, 2))
-	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
-	assert.Len(t, sender.attempts, 3)
-}
-
 func TestGivingUp(t *testing.T) {
-	server := ingresstest.StartCapture(t)
 	longer := &errdetails.RetryInfo{RetryDelay: &durationpb.Duration{Seconds: 315_576_000_000}} // The most that it can say.
+	elapsed := func(c *Config) { c.Retry.MaxElapsedTime = waitAtMost }
 	tests := []struct {
 		name    string
 		refusal error
-		change  func(*Config)
-		code    codes.Code
+		changes []func(*Config)
 	}{
-		{"retry is disabled", refusal(t, codes.Unavailable), func(c *Config) { c.Retry.Enabled = false }, codes.Unavailable},
-		{"retry is disabled, whatever the server asks for", refusal(t, codes.ResourceExhausted, retryIn(time.Millisecond)),
-			func(c *Config) { c.Retry.Enabled = false }, codes.ResourceExhausted},
-		{"the next pause would be too long", refusal(t, codes.Unavailable), func(c *Config) {
-			c.Retry.InitialInterval, c.Retry.MaxElapsedTime = never, waitAtMost
-		}, codes.Unavailable},
-		{"the server asks for too long a pause", refusal(t, codes.ResourceExhausted, retryIn(never)),
-			func(c *Config) { c.Retry.MaxElapsedTime = waitAtMost }, codes.ResourceExhausted},
-		{"the server asks for an absurd pause", refusal(t, codes.ResourceExhausted, longer),
-			func(c *Config) { c.Retry.MaxElapsedTime = waitAtMost }, codes.ResourceExhausted},
+		{"retry is disabled", refusal(t, codes.Unavailable), []func(*Config){noRetry}},
+		{"retry is disabled, whatever the server asks for", refusal(t, codes.ResourceExhausted, retryIn(time.Millisecond)), []func(*Config){noRetry}},
+		{"the next pause would be too long", refusal(t, codes.Unavailable), []func(*Config){pausing(never), elapsed}},
+		{"the server asks for too long a pause", refusal(t, codes.ResourceExhausted, retryIn(never)), []func(*Config){elapsed}},
+		{"the server asks for an absurd pause", refusal(t, codes.ResourceExhausted, longer), []func(*Config){elapsed}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg := configFor(server)
-			tt.change(&cfg)
+			server, client := start(t, tt.changes...)
 			server.Refuse(tt.refusal)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			sender := observe(connect(t, cfg), func(a Attempt) {
+			sender := observe(client, func(a Attempt) {
 				if a.RetryIn > 0 {
 					cancel() // So that a test that fails does not wait for it.
 				}
 			})
-			e := requireError(t, send(ctx, sender, logEnvelopes(1)...), tt.code.String())
+			e := requireError(t, send(ctx, sender, logEnvelopes(1)...), status.Code(tt.refusal).String())
 			assert.True(t, e.Retryable)
 			require.Len(t, sender.attempts, 1)
 			assert.Zero(t, sender.attempts[0].RetryIn)
@@ -171,13 +132,11 @@ func TestPauseAndDeadline(t *testing.T) {
 		attempts int
 	}{"it ends after the deadline": {never, 1}, "it ends before": {time.Millisecond, 2}} {
 		t.Run(name, func(t *testing.T) {
-			server := ingresstest.StartCapture(t)
-			cfg := configFor(server)
-			cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = tt.pause, tt.pause
+			server, client := start(t, pausing(tt.pause))
 			server.Refuse(refusal(t, codes.Unavailable))
 			ctx, cancel := context.WithTimeout(t.Context(), waitAtMost)
 			defer cancel()
-			sender := observe(connect(t, cfg), func(a Attempt) {
+			sender := observe(client, func(a Attempt) {
 				if a.RetryIn == never {
 					cancel() // So that a test that fails does not wait for it.
 				}
@@ -262,11 +221,8 @@ func TestPause(t *testing.T) {
 
 // A delay of the server holds for the next message too, when its message is given up.
 func TestServerDelayNextMessage(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	cfg := configFor(server)
-	cfg.Retry.Enabled = false
 	const delay = 300 * time.Millisecond
-	client := connect(t, cfg)
+	server, client := start(t, noRetry)
 	warm(t, client)
 	sender := observe(client)
 	server.Refuse(refusal(t, codes.ResourceExhausted, retryIn(delay)))
@@ -275,17 +231,14 @@ func TestServerDelayNextMessage(t *testing.T) {
 	server.Resume()
 	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
 	assert.GreaterOrEqual(t, time.Since(refused), delay*9/10, "counted from the answer")
-	start := time.Now()
+	begin := time.Now()
 	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
-	assert.Less(t, time.Since(start), delay, "once")
+	assert.Less(t, time.Since(begin), delay, "once")
 }
 
 // Finish and the end of the context end a delay of the server.
 func TestServerDelayFinish(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	cfg := configFor(server)
-	cfg.Retry.Enabled = false
-	client := connect(t, cfg)
+	server, client := start(t, noRetry)
 	sender := observe(client)
 	server.Refuse(refusal(t, codes.ResourceExhausted, retryIn(maxServerDelay)))
 	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "ResourceExhausted")
@@ -295,7 +248,7 @@ func TestServerDelayFinish(t *testing.T) {
 	result := sendAsync(t.Context(), sender, logEnvelopes(1)...)
 	server.Resume()
 	client.Finish(never)
-	require.NoError(t, await(t, "the last attempt", result))
+	require.NoError(t, ingresstest.Await(t, "the last attempt", result))
 }
 
 // Reconnecting ends a pause.
@@ -305,73 +258,37 @@ func TestReconnectEndsBackoff(t *testing.T) {
 		known    bool // whether gRPC knows of the loss before the attempt
 	}{{"round_robin", false}, {"pick_first", false}, {"round_robin", true}, {"pick_first", true}} {
 		t.Run(fmt.Sprintf("%s/known=%t", tt.balancer, tt.known), func(t *testing.T) {
-			server := ingresstest.StartCapture(t)
-			cfg := configFor(server)
-			cfg.GRPC.BalancerName = tt.balancer
-			cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = never, never
-			client := connect(t, cfg)
+			server, client := start(t, pausing(never), func(c *Config) { c.GRPC.BalancerName = tt.balancer })
 			warm(t, client)
 			server.Down()
 			if tt.known {
 				require.Eventually(t, func() bool { return !client.connected() }, waitAtMost, time.Millisecond)
 			}
-			attempts := make(chan Attempt, 100)
-			result := sendAsync(t.Context(), observe(client, func(a Attempt) { attempts <- a }), logEnvelope("fresh"))
-			assert.Equal(t, never, await(t, "the first attempt", attempts).RetryIn)
-			start := time.Now()
+			sender, attempts := watch(client)
+			result := sendAsync(t.Context(), sender, logEnvelope("fresh"))
+			assert.Equal(t, never, ingresstest.Await(t, "the first attempt", attempts).RetryIn)
+			begin := time.Now()
 			require.NoError(t, server.Up())
-			require.NoError(t, await(t, "the acknowledgement", result))
-			assert.Greater(t, time.Since(start), leastPause/2, "but not at once")
-			logs := server.Envelopes()
-			assert.Equal(t, "fresh", string(logs[len(logs)-1].GetLog().GetPayload()))
+			require.NoError(t, ingresstest.Await(t, "the acknowledgement", result))
+			assert.Greater(t, time.Since(begin), leastPause/2, "but not at once")
+			assert.Equal(t, []string{"fresh"}, server.Payloads())
 		})
 	}
 }
 
-func TestMaxElapsedTime(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	cfg := configFor(server)
-	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = 100*time.Millisecond, 100*time.Millisecond
-	cfg.Retry.MaxElapsedTime = 450 * time.Millisecond
-	client := connect(t, cfg)
-	warm(t, client)
-	server.Refuse(refusal(t, codes.Unavailable))
-	sender := observe(client)
-	requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
-	attempts := sender.attempts
-	// At most four pauses fit in.
-	require.GreaterOrEqual(t, len(attempts), 2)
-	assert.LessOrEqual(t, len(attempts), 5)
-	last := len(attempts) - 1
-	for _, a := range attempts[:last] {
-		assert.Equal(t, 100*time.Millisecond, a.RetryIn)
-	}
-	assert.Zero(t, attempts[last].RetryIn)
-}
-
+// Finish makes the attempt that is due the last, and gives each later message one.
 func TestFinishDuringBackoff(t *testing.T) {
-	tests := []struct {
-		name    string
-		healthy bool // whether the server is well again at the last attempt
-	}{
-		{"last attempt succeeds", true},
-		{"last attempt fails", false},
-	}
-	server := ingresstest.StartCapture(t)
-	cfg := configFor(server)
-	cfg.Retry.InitialInterval, cfg.Retry.MaxInterval = never, never
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			client := connect(t, cfg)
+	for name, healthy := range map[string]bool{"last attempt succeeds": true, "last attempt fails": false} {
+		t.Run(name, func(t *testing.T) {
+			server, client := start(t, pausing(never))
 			server.Refuse(refusal(t, codes.Unavailable))
-			attempts := make(chan Attempt, 10)
-			sender := observe(client, func(a Attempt) { attempts <- a })
-			others := make(chan Attempt, 10)
-			other := sendAsync(t.Context(), observe(client, func(a Attempt) { others <- a }), logEnvelopes(1)...)
-			assert.Equal(t, never, await(t, "the first attempt of another sender", others).RetryIn)
+			sender, attempts := watch(client)
+			another, others := watch(client)
+			other := sendAsync(t.Context(), another, logEnvelopes(1)...)
+			assert.Equal(t, never, ingresstest.Await(t, "the first attempt of another sender", others).RetryIn)
 			result := sendAsync(t.Context(), sender, logEnvelopes(1)...)
-			assert.Equal(t, never, await(t, "the first attempt", attempts).RetryIn)
-			if tt.healthy {
+			assert.Equal(t, never, ingresstest.Await(t, "the first attempt", attempts).RetryIn)
+			if healthy {
 				server.Resume()
 			}
 
@@ -380,43 +297,41 @@ func TestFinishDuringBackoff(t *testing.T) {
 				wg.Go(func() { client.Finish(never) })
 			}
 			wg.Wait()
-			err := await(t, "the last attempt", result)
-			last := await(t, "the last attempt", attempts)
+			err := ingresstest.Await(t, "the last attempt", result)
+			last := ingresstest.Await(t, "the last attempt", attempts)
 			assert.Zero(t, last.RetryIn)
-			if tt.healthy {
+			if healthy {
 				require.NoError(t, err)
 			} else {
 				assert.Same(t, last.Err, requireError(t, err, "Unavailable"))
 			}
 			assert.Empty(t, attempts)
-			assert.Equal(t, err == nil, await(t, "the last attempt of the other", other) == nil)
-			assert.Zero(t, await(t, "the last attempt of the other", others).RetryIn)
+			assert.Equal(t, healthy, ingresstest.Await(t, "the last attempt of the other", other) == nil)
+			assert.Zero(t, ingresstest.Await(t, "the last attempt of the other", others).RetryIn)
 			require.NoError(t, client.Context().Err())
 
-			// From then on each message has one attempt.
 			for range 3 {
 				server.Refuse(refusal(t, codes.Unavailable))
 				requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
-				assert.Zero(t, await(t, "the only attempt", attempts).RetryIn)
+				assert.Zero(t, ingresstest.Await(t, "the only attempt", attempts).RetryIn)
 				assert.Empty(t, attempts)
 			}
 			server.Resume()
 			require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
-			assert.Nil(t, await(t, "the only attempt", attempts).Err)
+			assert.Nil(t, ingresstest.Await(t, "the only attempt", attempts).Err)
 		})
 	}
 }
 
 func TestFinishDuringAttempt(t *testing.T) {
-	server := ingresstest.StartCapture(t)
+	server, client := start(t)
 	server.Stall()
-	client := connect(t, configFor(server))
 	result := sendAsync(client.Context(), observe(client), logEnvelope("in the middle"))
 	server.WaitFor(t, "the call", func() bool { return server.Calls() == 1 })
 	client.Finish(never)
 	server.Resume()
-	require.NoError(t, await(t, "the acknowledgement", result))
-	requireLogs(t, server, "in the middle")
+	require.NoError(t, ingresstest.Await(t, "the acknowledgement", result))
+	assert.Equal(t, []string{"in the middle"}, server.Payloads())
 }
 
 // All senders of a client share the time to finish. It begins with the first call, and GiveUp ends it.
@@ -428,9 +343,8 @@ func TestFinishEnds(t *testing.T) {
 		"after that": func(c *Client) { c.GiveUp(); c.Finish(never) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := ingresstest.StartCapture(t)
+			server, client := start(t)
 			server.Stall()
-			client := connect(t, configFor(server))
 			var results []<-chan error
 			for range 3 {
 				results = append(results, sendAsync(client.Context(), observe(client), logEnvelopes(1)...))
@@ -438,7 +352,7 @@ func TestFinishEnds(t *testing.T) {
 			server.WaitFor(t, "the calls", func() bool { return server.Calls() == 3 })
 			finish(client)
 			for _, result := range results {
-				requireError(t, await(t, "the end", result), "Canceled")
+				requireError(t, ingresstest.Await(t, "the end", result), "Canceled")
 			}
 		})
 	}
@@ -461,62 +375,49 @@ func TestFinishOnce(t *testing.T) {
 }
 
 func TestContextBeforeTheFirstAttempt(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	limited := configFor(server)
-	limited.EnvelopesPerSecond, limited.Burst = 0.001, 1
-
-	canceled := func(t *testing.T, _ *Client) context.Context {
-		ctx, cancel := context.WithCancel(t.Context())
+	unlimited, slow := limited(0, 0), limited(0.001, 1)
+	canceled := func(ctx context.Context, _ *Client) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(ctx)
 		cancel()
-		return ctx
+		return ctx, cancel
 	}
 	tests := []struct {
-		name string
-		cfg  Config
-		ctx  func(*testing.T, *Client) context.Context
-		want error
+		name  string
+		limit func(*Config)
+		ctx   func(context.Context, *Client) (context.Context, context.CancelFunc)
+		want  error
 	}{
-		{"canceled before", configFor(server), canceled, context.Canceled},
-		{"canceled before, with a rate limit", limited, canceled, context.Canceled},
-		{"deadline is over", configFor(server), func(t *testing.T, _ *Client) context.Context {
-			ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
-			t.Cleanup(cancel)
-			return ctx
+		{"canceled before", unlimited, canceled, context.Canceled},
+		{"canceled before, with a rate limit", slow, canceled, context.Canceled},
+		{"deadline is over", unlimited, func(ctx context.Context, _ *Client) (context.Context, context.CancelFunc) {
+			return context.WithDeadline(ctx, time.Now().Add(-time.Second))
 		}, context.DeadlineExceeded},
-		{"canceled while it waits for the rate limit", limited, func(t *testing.T, client *Client) context.Context {
-			warmLimit(t, client)
-			ctx, cancel := context.WithCancel(t.Context())
+		{"canceled while it waits for the rate limit", slow, func(ctx context.Context, client *Client) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
 			go func() {
 				defer cancel()
 				waitForLimit(t, client)
 			}()
-			return ctx
+			return ctx, cancel
 		}, context.Canceled},
-		{"deadline is before the rate limit lets it go", limited, func(t *testing.T, client *Client) context.Context {
-			warmLimit(t, client)
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			t.Cleanup(cancel)
-			return ctx
+		{"deadline is before the rate limit lets it go", slow, func(ctx context.Context, _ *Client) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 50*time.Millisecond)
 		}, context.DeadlineExceeded},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			client := connect(t, tt.cfg)
-			ctx := tt.ctx(t, client)
-			calls := server.Calls()
+			server, client := start(t, tt.limit)
+			// Uses up what the rate limit has at the beginning.
+			require.NoError(t, send(t.Context(), observe(client), logEnvelopes(1)...))
+			ctx, cancel := tt.ctx(t.Context(), client)
+			defer cancel()
 			sender := observe(client, func(a Attempt) { t.Errorf("an attempt: %v", a) })
 			err := send(ctx, sender, logEnvelopes(1)...)
 			require.ErrorIs(t, err, tt.want)
 			assert.NotErrorAs(t, err, new(*Error))
-			assert.Equal(t, calls, server.Calls())
+			assert.Equal(t, 1, server.Calls())
 		})
 	}
-}
-
-// warmLimit uses up what the rate limit has at the beginning.
-func warmLimit(t *testing.T, client *Client) {
-	t.Helper()
-	require.NoError(t, send(t.Context(), observe(client), logEnvelopes(1)...))
 }
 
 // waitForLimit waits until a message waits for the rate limit, which has negative tokens then.
@@ -525,41 +426,31 @@ func waitForLimit(t *testing.T, client *Client) {
 }
 
 func TestContextDuringAnAttempt(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	pausing := configFor(server)
 	// If the server notices the deadline first, no other attempt follows.
-	pausing.Retry.InitialInterval = time.Hour
-	pausing.Retry.MaxInterval = time.Hour
-	pausing.Retry.MaxElapsedTime = 0
-	client := connect(t, pausing)
+	server, client := start(t, pausing(never))
 	warm(t, client)
-	tests := []struct {
-		name string
-		ctx  func() (context.Context, context.CancelFunc)
-		want string
-	}{
-		{"canceled", func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) }, "Canceled"},
-		{"deadline", func() (context.Context, context.CancelFunc) {
-			return context.WithTimeout(t.Context(), 200*time.Millisecond)
-		}, "DeadlineExceeded"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+	for want, bounded := range map[codes.Code]func(context.Context) (context.Context, context.CancelFunc){
+		codes.Canceled: context.WithCancel,
+		codes.DeadlineExceeded: func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 200*time.Millisecond)
+		},
+	} {
+		t.Run(want.String(), func(t *testing.T) {
 			server.Stall()
 			defer server.Resume()
 			calls := server.Calls()
-			ctx, cancel := tt.ctx()
+			ctx, cancel := bounded(t.Context())
 			defer cancel()
-			attempts := make(chan Attempt, 10)
-			result := sendAsync(ctx, observe(client, func(a Attempt) { attempts <- a }), logEnvelopes(1)...)
-			if tt.want == "Canceled" {
+			sender, attempts := watch(client)
+			result := sendAsync(ctx, sender, logEnvelopes(1)...)
+			if want == codes.Canceled {
 				server.WaitFor(t, "the call", func() bool { return server.Calls() > calls })
 				cancel()
 			}
-			e := requireError(t, await(t, "the end of Send", result), tt.want)
+			e := requireError(t, ingresstest.Await(t, "the end of Send", result), want.String())
 			select {
 			case a := <-attempts: // The server may have noticed the deadline first.
-				assert.Equal(t, "deadline", tt.name, "an attempt that ctx cut off says nothing of the server")
+				assert.Equal(t, codes.DeadlineExceeded, want, "an attempt that ctx cut off says nothing of the server")
 				assert.Same(t, a.Err, e)
 				assert.Zero(t, a.RetryIn)
 			default:
@@ -584,82 +475,73 @@ func (c endedContext) Err() error {
 
 // An acknowledgement is yielded although the context has ended meanwhile.
 func TestContextDuringAcknowledgement(t *testing.T) {
-	server := ingresstest.StartCapture(t)
+	server, client := start(t)
 	var over atomic.Bool
 	server.RefuseIf(func([]*loggregator_v2.Envelope) error {
 		over.Store(true)
 		return nil
 	})
-	sender := observe(connect(t, configFor(server)))
+	sender := observe(client)
 	require.NoError(t, send(endedContext{t.Context(), &over}, sender, logEnvelopes(1)...))
 	require.Len(t, sender.attempts, 1)
 	assert.Nil(t, sender.attempts[0].Err)
 }
 
 func TestContextAfterAnAttempt(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	pausing := configFor(server)
-	pausing.Retry.InitialInterval, pausing.Retry.MaxInterval = never, never
-	limited := configFor(server)
-	limited.EnvelopesPerSecond, limited.Burst = 0.001, 1
-
 	tests := []struct {
-		name string
-		cfg  Config
+		name   string
+		change func(*Config)
 		// until returns when it is time to cancel.
 		until func(*testing.T, *Client)
 	}{
-		{"at the pause", pausing, func(*testing.T, *Client) {}},
-		{"while it waits for the rate limit again", limited, waitForLimit},
+		{"at the pause", pausing(never), func(*testing.T, *Client) {}},
+		{"while it waits for the rate limit again", limited(0.001, 1), waitForLimit},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			client := connect(t, tt.cfg)
+			server, client := start(t, tt.change)
 			server.Refuse(refusal(t, codes.Unavailable))
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			attempts := make(chan Attempt, 10)
-			result := sendAsync(ctx, observe(client, func(a Attempt) { attempts <- a }), logEnvelopes(1)...)
-			a := await(t, "the attempt", attempts)
+			sender, attempts := watch(client)
+			result := sendAsync(ctx, sender, logEnvelopes(1)...)
+			a := ingresstest.Await(t, "the attempt", attempts)
 			assert.Positive(t, a.RetryIn)
 			tt.until(t, client)
 			cancel()
-			assert.Same(t, a.Err, requireError(t, await(t, "the end of Send", result), "Unavailable"))
+			assert.Same(t, a.Err, requireError(t, ingresstest.Await(t, "the end of Send", result), "Unavailable"))
 			assert.Empty(t, attempts)
 		})
 	}
 }
 
+// cutNextCall stalls the server, and cuts its connections when it has a call. The channel gets the end of it.
+func cutNextCall(t *testing.T, server *ingresstest.Capture) <-chan error {
+	server.Stall()
+	calls := server.Calls()
+	cut := make(chan error, 1)
+	go func() {
+		err := server.Wait(t.Context(), func() bool { return server.Calls() > calls })
+		server.CutConnections()
+		cut <- err
+	}()
+	return cut
+}
+
 func TestConnectionLossDuringAttempt(t *testing.T) {
-	server := ingresstest.StartCapture(t)
-	var failures []*Error
-	sender := observe(connect(t, configFor(server)), func(a Attempt) {
-		if a.Err != nil {
-			failures = append(failures, a.Err)
-			server.Resume()
-		}
-	})
-	for i := range 5 {
-		failures = nil
-		server.Stall()
-		calls := server.Calls()
-		cut := make(chan error, 1)
-		go func() {
-			cut <- server.Wait(t.Context(), func() bool { return server.Calls() > calls })
-			server.CutConnections()
-		}()
-		require.NoError(t, send(t.Context(), sender, logEnvelope(fmt.Sprint(i))))
-		require.NoError(t, await(t, "the cut", cut))
-		require.NotEmpty(t, failures)
-		for _, e := range failures {
-			assert.Equal(t, "Unavailable", e.Type())
-			assert.True(t, e.Retryable)
+	server, client := start(t)
+	want := []string{"0", "1", "2", "3", "4"}
+	for _, payload := range want {
+		cut := cutNextCall(t, server)
+		sender := observe(client, func(Attempt) { server.Resume() })
+		require.NoError(t, send(t.Context(), sender, logEnvelope(payload)))
+		require.NoError(t, ingresstest.Await(t, "the cut", cut))
+		require.Greater(t, len(sender.attempts), 1)
+		for _, a := range sender.attempts[:len(sender.attempts)-1] {
+			assert.Equal(t, "Unavailable", a.Err.Type())
+			assert.True(t, a.Err.Retryable)
 		}
 	}
 	// A message on a broken connection may have arrived, so a log may arrive twice.
-	arrived := map[string]bool{}
-	for _, e := range server.Envelopes() {
-		arrived[string(e.GetLog().GetPayload())] = true
-	}
-	assert.Equal(t, map[string]bool{"0": true, "1": true, "2": true, "3": true, "4": true}, arrived)
+	assert.Equal(t, want, slices.Compact(slices.Sorted(slices.Values(server.Payloads()))))
 }

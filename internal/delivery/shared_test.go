@@ -26,51 +26,44 @@ func connectNowhere() (*Client, error) {
 
 func isClosed(c *Client) bool { return c.conn.GetState() == connectivity.Shutdown }
 
+func acquire[K comparable](t *testing.T, shared *Shared[K], key K) (*Client, func() error) {
+	t.Helper()
+	client, release, err := shared.Acquire(key, connectNowhere)
+	require.NoError(t, err)
+	return client, release
+}
+
 func TestShared(t *testing.T) {
 	var shared Shared[string]
-	a1, releaseA1, err := shared.Acquire("a", connectNowhere)
-	require.NoError(t, err)
+	a1, releaseA1 := acquire(t, &shared, "a")
 	a2, releaseA2, err := shared.Acquire("a", func() (*Client, error) { panic("it is there already") })
 	require.NoError(t, err)
-	b, releaseB, err := shared.Acquire("b", connectNowhere)
-	require.NoError(t, err)
+	b, releaseB := acquire(t, &shared, "b")
 	assert.Same(t, a1, a2)
 	assert.NotSame(t, a1, b)
 
 	require.NoError(t, releaseA1())
-	assert.False(t, isClosed(a1), "there is another user")
+	require.NoError(t, releaseA1())
+	assert.False(t, isClosed(a1), "the other user has not released it")
 	require.NoError(t, releaseA2())
 	assert.True(t, isClosed(a1))
+
+	// A late release of the old client leaves the next one alone.
+	a3, releaseA3 := acquire(t, &shared, "a")
+	assert.NotSame(t, a1, a3)
+	require.NoError(t, releaseA1())
+	require.NoError(t, releaseA2())
+	assert.False(t, isClosed(a3))
+	require.NoError(t, releaseA3())
+	assert.True(t, isClosed(a3))
+
 	assert.False(t, isClosed(b))
 	require.NoError(t, releaseB())
 	assert.True(t, isClosed(b))
 	assert.Empty(t, shared.open)
 }
 
-func TestSharedReleaseTwice(t *testing.T) {
-	var shared Shared[int]
-	client, release1, err := shared.Acquire(1, connectNowhere)
-	require.NoError(t, err)
-	_, release2, err := shared.Acquire(1, connectNowhere)
-	require.NoError(t, err)
-	require.NoError(t, release1())
-	require.NoError(t, release1())
-	assert.False(t, isClosed(client), "the other user has not released it")
-	require.NoError(t, release2())
-	assert.True(t, isClosed(client))
-
-	// A late release of the old client leaves the next one alone.
-	next, release3, err := shared.Acquire(1, connectNowhere)
-	require.NoError(t, err)
-	assert.NotSame(t, client, next)
-	require.NoError(t, release1())
-	require.NoError(t, release2())
-	assert.False(t, isClosed(next))
-	require.NoError(t, release3())
-	assert.True(t, isClosed(next))
-}
-
-func TestSharedConnectError(t *testing.T) {
+func TestSharedErrors(t *testing.T) {
 	var shared Shared[string]
 	want := errors.New("no")
 	client, release, err := shared.Acquire("a", func() (*Client, error) { return nil, want })
@@ -79,16 +72,7 @@ func TestSharedConnectError(t *testing.T) {
 	assert.Nil(t, release)
 	assert.Empty(t, shared.open)
 
-	client, release, err = shared.Acquire("a", connectNowhere)
-	require.NoError(t, err, "the next user's connect is tried")
-	require.NoError(t, release())
-	assert.True(t, isClosed(client))
-}
-
-func TestSharedCloseError(t *testing.T) {
-	var shared Shared[string]
-	client, release, err := shared.Acquire("a", connectNowhere)
-	require.NoError(t, err)
+	client, release = acquire(t, &shared, "a") // The next user's connect is tried.
 	require.NoError(t, client.Close())
 	require.Error(t, release(), "it is closed already")
 	require.Error(t, release(), "the same answer to the same question")

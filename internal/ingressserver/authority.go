@@ -12,10 +12,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,29 +36,20 @@ func NewAuthority() (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	template := template("loggregatorCA")
-	template.IsCA = true
-	template.BasicConstraintsValid = true
-	template.KeyUsage = x509.KeyUsageCertSign
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	cert := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: "loggregatorCA"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().AddDate(1, 0, 0),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 	if err != nil {
 		return nil, err
 	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	return &Authority{cert: cert, key: key, PEM: encodePEM("CERTIFICATE", der)}, nil
-}
-
-func template(name string) *x509.Certificate {
-	serial, _ := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	return &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: name},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().AddDate(1, 0, 0),
-	}
+	cert, err = x509.ParseCertificate(der)
+	return &Authority{cert: cert, key: key, PEM: encodePEM("CERTIFICATE", der)}, err
 }
 
 func encodePEM(kind string, der []byte) []byte {
@@ -83,19 +71,18 @@ func (a *Authority) IssueUntil(name string, expires time.Time) (KeyPair, error) 
 	if err != nil {
 		return KeyPair{}, err
 	}
-	template := template(name)
-	template.NotAfter = expires
-	template.DNSNames = []string{name}
-	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		return KeyPair{}, err
-	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		Subject:     pkix.Name{CommonName: name},
+		DNSNames:    []string{name},
+		NotBefore:   a.cert.NotBefore,
+		NotAfter:    expires,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, a.cert, key.Public(), a.key)
 	return KeyPair{
 		CertPEM: encodePEM("CERTIFICATE", der),
 		KeyPEM:  encodePEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)),
-	}, nil
+	}, err
 }
 
 // The files of a [WriteCerts] folder.
@@ -114,14 +101,10 @@ var certFiles = []string{CAFile, AgentCertFile, AgentKeyFile, ClientCertFile, Cl
 func WriteCerts(dir string) error {
 	var there, missing []string
 	for _, file := range certFiles {
-		_, err := os.Stat(filepath.Join(dir, file))
-		switch {
-		case err == nil:
+		if _, err := os.Lstat(filepath.Join(dir, file)); err == nil {
 			there = append(there, file)
-		case errors.Is(err, fs.ErrNotExist):
+		} else {
 			missing = append(missing, file)
-		default:
-			return err
 		}
 	}
 	switch {
@@ -131,44 +114,40 @@ func WriteCerts(dir string) error {
 		return fmt.Errorf("%s has %s but not %s; remove the former to have all made anew",
 			dir, strings.Join(there, ", "), strings.Join(missing, ", "))
 	}
-	authority, err := NewAuthority()
-	if err != nil {
-		return err
-	}
-	certs, err := authority.Certs()
+	certs, err := NewCerts()
 	if err != nil {
 		return err
 	}
 	return certs.Write(dir)
 }
 
-// Certs is the content of the files of a [WriteCerts] folder, by name.
-type Certs map[string][]byte
-
-// Certs issues the certificates of an agent and of a client.
-func (a *Authority) Certs() (Certs, error) {
-	agent, err := a.Issue(AgentName)
-	if err != nil {
-		return nil, err
-	}
-	client, err := a.Issue("otelcol")
-	if err != nil {
-		return nil, err
-	}
-	return Certs{
-		CAFile:        a.PEM,
-		AgentCertFile: agent.CertPEM, AgentKeyFile: agent.KeyPEM,
-		ClientCertFile: client.CertPEM, ClientKeyFile: client.KeyPEM,
-	}, nil
+// Certs are an authority and the certificates of an agent and of a client.
+type Certs struct {
+	*Authority
+	agent, client KeyPair
 }
 
-// Write writes the files to a folder, which it creates.
-func (c Certs) Write(dir string) error {
+// NewCerts makes an authority and issues the certificates.
+func NewCerts() (*Certs, error) {
+	authority, err := NewAuthority()
+	if err != nil {
+		return nil, err
+	}
+	c := &Certs{Authority: authority}
+	if c.agent, err = c.Issue(AgentName); err != nil {
+		return nil, err
+	}
+	c.client, err = c.Issue("otelcol")
+	return c, err
+}
+
+// Write writes the files of a [WriteCerts] folder, which it creates.
+func (c *Certs) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	for file, content := range c {
-		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+	for i, content := range [][]byte{c.PEM, c.agent.CertPEM, c.agent.KeyPEM, c.client.CertPEM, c.client.KeyPEM} {
+		if err := os.WriteFile(filepath.Join(dir, certFiles[i]), content, 0o600); err != nil {
 			return err
 		}
 	}
@@ -177,8 +156,13 @@ func (c Certs) Write(dir string) error {
 
 // ServerTLS returns the TLS configuration of an agent with the certificates in a [WriteCerts] folder. It lets in each client that has a
 // certificate of the same authority.
-func ServerTLS(dir string) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, AgentCertFile), filepath.Join(dir, AgentKeyFile))
+func ServerTLS(dir string) (*tls.Config, error) { return loadTLS(dir, AgentCertFile, AgentKeyFile) }
+
+// ClientTLS returns the TLS configuration of a client of that agent.
+func ClientTLS(dir string) (*tls.Config, error) { return loadTLS(dir, ClientCertFile, ClientKeyFile) }
+
+func loadTLS(dir, certFile, keyFile string) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, certFile), filepath.Join(dir, keyFile))
 	if err != nil {
 		return nil, err
 	}
@@ -195,5 +179,7 @@ func ServerTLS(dir string) (*tls.Config, error) {
 		Certificates: []tls.Certificate{cert},
 		ClientAuth:   tls.RequireAndVerifyClientCert,
 		ClientCAs:    pool,
+		RootCAs:      pool,
+		ServerName:   AgentName,
 	}, nil
 }

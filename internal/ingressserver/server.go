@@ -7,10 +7,7 @@ package ingressserver
 import (
 	"context"
 	"crypto/tls"
-	"maps"
 	"net"
-	"slices"
-	"sync"
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
@@ -36,13 +33,15 @@ type Server struct {
 	take   Take
 	addr   net.Addr
 	grpc   *grpc.Server
+	stop   context.CancelFunc
 	served chan struct{}
 }
 
 // Serve serves an ingress on a listener until Stop. It calls take with each batch before it acknowledges it, from as many goroutines as
 // there are calls.
 func Serve(l net.Listener, config *tls.Config, take Take, opts ...grpc.ServerOption) *Server {
-	s := &Server{take: take, addr: l.Addr(), served: make(chan struct{})}
+	stopped, stop := context.WithCancel(context.Background())
+	s := &Server{take: take, addr: l.Addr(), stop: stop, served: make(chan struct{})}
 	s.grpc = grpc.NewServer(append(opts,
 		grpc.Creds(credentials.NewTLS(config)),
 		grpc.MaxRecvMsgSize(MaxReceive),
@@ -52,7 +51,7 @@ func Serve(l net.Listener, config *tls.Config, take Take, opts ...grpc.ServerOpt
 	loggregator_v2.RegisterIngressServer(s.grpc, s)
 	go func() {
 		defer close(s.served)
-		_ = s.grpc.Serve(&listener{Listener: l, open: map[*conn]struct{}{}}) // Ends with Stop.
+		_ = s.grpc.Serve(&listener{l, stopped}) // Ends with Stop.
 	}()
 	return s
 }
@@ -62,6 +61,7 @@ func (s *Server) Addr() string { return s.addr.String() }
 
 // Stop ends everything at once, calls in progress too. No take runs any more when it returns.
 func (s *Server) Stop() {
+	s.stop()
 	s.grpc.Stop() // Ends the contexts of the calls.
 	<-s.served
 }
@@ -100,55 +100,29 @@ func (s *Server) Sender(stream loggregator_v2.Ingress_SenderServer) error {
 	}
 }
 
-// listener closes its connections when it is closed, also those in a handshake, for which gRPC would wait.
+// listener closes its connections when it is stopped, also those in a handshake, for which gRPC would wait.
 type listener struct {
 	net.Listener
+	stopped context.Context
+}
 
-	mu     sync.Mutex
-	open   map[*conn]struct{}
-	closed bool
+// Accept takes the next connection.
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &conn{c, context.AfterFunc(l.stopped, func() { _ = c.Close() })}, nil
 }
 
 // conn is a connection of a listener.
 type conn struct {
 	net.Conn
-	listener *listener
-}
-
-// Accept takes the next connection.
-func (l *listener) Accept() (net.Conn, error) {
-	accepted, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	c := &conn{Conn: accepted, listener: l}
-	l.mu.Lock()
-	l.open[c] = struct{}{}
-	closed := l.closed
-	l.mu.Unlock()
-	if closed {
-		_ = c.Close()
-	}
-	return c, nil
-}
-
-// Close ends the listening and all connections.
-func (l *listener) Close() error {
-	err := l.Listener.Close()
-	l.mu.Lock()
-	l.closed = true
-	open := slices.Collect(maps.Keys(l.open))
-	l.mu.Unlock()
-	for _, c := range open {
-		_ = c.Close()
-	}
-	return err
+	forget func() bool // that the listener has to close it
 }
 
 // Close closes the connection.
 func (c *conn) Close() error {
-	c.listener.mu.Lock()
-	delete(c.listener.open, c)
-	c.listener.mu.Unlock()
+	c.forget()
 	return c.Conn.Close()
 }

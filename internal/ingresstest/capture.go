@@ -5,6 +5,7 @@ package ingresstest
 
 import (
 	"context"
+	"crypto/tls"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -12,6 +13,9 @@ import (
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
@@ -30,19 +34,21 @@ type Capture struct {
 	envelopes []*loggregator_v2.Envelope
 }
 
-// waitAtMost is how long a test waits for what has to come. It is far more than it takes.
-const waitAtMost = time.Minute
+// WaitAtMost is how long a test waits for what has to come. It is far more than it takes.
+const WaitAtMost = time.Minute
 
-// issued are the authority and the certificates of all captures of a process: keys take a while to make.
-var issued = sync.OnceValues(func() (i struct {
-	authority *ingressserver.Authority
-	certs     ingressserver.Certs
-}, err error) {
-	if i.authority, err = ingressserver.NewAuthority(); err == nil {
-		i.certs, err = i.authority.Certs()
-	}
-	return i, err
-})
+// issued are the certificates of all tests of a process: keys take a while to make.
+var issued = sync.OnceValues(ingressserver.NewCerts)
+
+// Certs returns a new folder with these certificates; see [ingressserver.WriteCerts].
+func Certs(tb testing.TB) string {
+	tb.Helper()
+	certs, err := issued()
+	require.NoError(tb, err)
+	dir := tb.TempDir()
+	require.NoError(tb, certs.Write(dir))
+	return dir
+}
 
 // StartCapture starts an ingress on a free port of loopback, and stops it when the test ends.
 func StartCapture(tb testing.TB) *Capture {
@@ -50,39 +56,31 @@ func StartCapture(tb testing.TB) *Capture {
 	return StartCaptureAt(tb, "127.0.0.1:0")
 }
 
-// StartCaptureAt is StartCapture on an address. All captures of a process have the same certificates.
+// StartCaptureAt is StartCapture on an address.
 func StartCaptureAt(tb testing.TB, address string) *Capture {
 	tb.Helper()
 	shared, err := issued()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c := &Capture{Certs: tb.TempDir(), Authority: shared.authority}
-	if err := shared.certs.Write(c.Certs); err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
+	c := &Capture{Certs: Certs(tb), Authority: shared.Authority}
 	config, err := ingressserver.ServerTLS(c.Certs)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	c.Server, err = Start(address, config, c.keep)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	tb.Cleanup(c.Stop)
 	return c
 }
 
 func (c *Capture) keep(envelopes []*loggregator_v2.Envelope) {
 	c.mu.Lock()
-	if take := c.take; take != nil {
-		c.mu.Unlock()
-		take(envelopes)
-		return
+	take := c.take
+	if take == nil {
+		c.batches = append(c.batches, len(envelopes))
+		c.envelopes = append(c.envelopes, envelopes...)
 	}
-	defer c.mu.Unlock()
-	c.batches = append(c.batches, len(envelopes))
-	c.envelopes = append(c.envelopes, envelopes...)
+	c.mu.Unlock()
+	if take != nil {
+		take(envelopes)
+	}
 }
 
 // Divert makes it hand what arrives to take, from as many goroutines as there are calls, and keep nothing of it.
@@ -96,13 +94,9 @@ func (c *Capture) Divert(take func([]*loggregator_v2.Envelope)) {
 func (c *Capture) Expire(tb testing.TB) {
 	tb.Helper()
 	pair, err := c.Authority.IssueUntil(ingressserver.AgentName, time.Now().Add(-time.Minute))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	cert, err := pair.Certificate()
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	c.Present(cert)
 }
 
@@ -123,10 +117,19 @@ func (c *Capture) Batches() []int {
 	return slices.Clone(c.batches)
 }
 
+// Payloads returns the payloads of the logs that have arrived so far, in order; "" for what is no log.
+func (c *Capture) Payloads() []string {
+	var payloads []string
+	for _, e := range c.Envelopes() {
+		payloads = append(payloads, string(e.GetLog().GetPayload()))
+	}
+	return payloads
+}
+
 // WaitFor waits until condition is true, which is checked after each call, and fails the test when it does not come true.
 func (c *Capture) WaitFor(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), waitAtMost)
+	ctx, cancel := context.WithTimeout(tb.Context(), WaitAtMost)
 	defer cancel()
 	if err := c.Wait(ctx, condition); err != nil {
 		tb.Fatalf("waiting for %s: %v; %d envelopes have arrived", what, err, len(c.Envelopes()))
@@ -138,4 +141,29 @@ func (c *Capture) WaitForEnvelopes(tb testing.TB, n int) []*loggregator_v2.Envel
 	tb.Helper()
 	c.WaitFor(tb, "envelopes", func() bool { return len(c.Envelopes()) >= n })
 	return c.Envelopes()
+}
+
+// Dial makes a client with the certificates of a folder; see [ingressserver.WriteCerts]. It is closed when the test ends.
+func Dial(tb testing.TB, address, certs string, changes ...func(*tls.Config)) loggregator_v2.IngressClient {
+	tb.Helper()
+	config, err := ingressserver.ClientTLS(certs)
+	require.NoError(tb, err)
+	for _, change := range changes {
+		change(config)
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = conn.Close() })
+	return loggregator_v2.NewIngressClient(conn)
+}
+
+// Await returns what comes out of the channel, and fails the test when nothing comes.
+func Await[T any](tb testing.TB, what string, from <-chan T) (v T) {
+	tb.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(WaitAtMost):
+		tb.Fatalf("waited in vain for %s", what)
+	}
+	return v
 }

@@ -31,8 +31,7 @@ func StartDNS(tb testing.TB, addresses ...[4]byte) string {
 				continue
 			}
 			m.Response, m.Authoritative, m.Additionals = true, true, nil
-			question := m.Questions[0]
-			if question.Type == dnsmessage.TypeA {
+			if question := m.Questions[0]; question.Type == dnsmessage.TypeA {
 				for _, address := range addresses {
 					m.Answers = append(m.Answers, dnsmessage.Resource{
 						Header: dnsmessage.ResourceHeader{Name: question.Name, Type: question.Type, Class: question.Class, TTL: 1},
@@ -40,8 +39,7 @@ func StartDNS(tb testing.TB, addresses ...[4]byte) string {
 					})
 				}
 			}
-			answer, err := m.Pack()
-			if err == nil {
+			if answer, err := m.Pack(); err == nil {
 				_, _ = conn.WriteTo(answer, from)
 			}
 		}

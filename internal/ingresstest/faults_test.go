@@ -4,7 +4,8 @@
 package ingresstest
 
 import (
-	"io"
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,106 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
+
+func TestStallAndResume(t *testing.T) {
+	server, client := start(t)
+	server.Refuse(status.Error(codes.FailedPrecondition, "not today"))
+	server.Stall()
+	stream, err := client.BatchSender(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, stream.Send(batch("late")))
+	// Send stalls beside the stream.
+	result := sendAsync(t, client, "late as well")
+	server.WaitFor(t, "both", func() bool { return server.Calls() == 2 })
+	server.Stall() // It stalls already.
+	assert.Empty(t, server.Envelopes())
+	assert.Empty(t, result)
+
+	server.Resume()
+	require.NoError(t, Await(t, "the acknowledgement", result), "Resume ends all faults")
+	server.WaitForEnvelopes(t, 2)
+	assert.ElementsMatch(t, []string{"late", "late as well"}, server.Payloads())
+	server.Resume() // Nothing is wrong already.
+	send(t, client, "next")
+}
+
+func TestRefuse(t *testing.T) {
+	server, client := start(t)
+	server.Refuse(status.Error(codes.FailedPrecondition, "not today"))
+	for range 2 {
+		_, err := client.Send(t.Context(), batch("refused"))
+		requireCode(t, codes.FailedPrecondition, err)
+		assert.Equal(t, "not today", status.Convert(err).Message())
+	}
+	assert.Empty(t, server.Envelopes())
+	assert.Equal(t, 2, server.Calls())
+
+	server.RefuseIf(func(envelopes []*loggregator_v2.Envelope) error {
+		if string(envelopes[0].GetLog().GetPayload()) == "bad" {
+			return status.Error(codes.InvalidArgument, "bad")
+		}
+		return nil
+	})
+	send(t, client, "good")
+	_, err := client.Send(t.Context(), batch("bad", "too"))
+	requireCode(t, codes.InvalidArgument, err)
+	assert.Equal(t, []string{"good"}, server.Payloads())
+
+	server.Resume()
+	send(t, client, "bad")
+}
+
+func TestSlow(t *testing.T) {
+	const delay = 100 * time.Millisecond
+	server, client := start(t)
+	server.Slow(delay)
+	begin := time.Now()
+	send(t, client, "slow")
+	assert.GreaterOrEqual(t, time.Since(begin), delay)
+	assert.Equal(t, []string{"slow"}, server.Payloads())
+
+	server.Slow(2 * WaitAtMost)
+	ctx, cancel := context.WithTimeout(t.Context(), delay)
+	defer cancel()
+	_, err := client.Send(ctx, batch("too slow"))
+	requireCode(t, codes.DeadlineExceeded, err)
+
+	server.Resume()
+	require.NoError(t, Await(t, "the acknowledgement", sendAsync(t, client, "fast")))
+	assert.Equal(t, []string{"slow", "fast"}, server.Payloads())
+}
+
+func TestCutConnections(t *testing.T) {
+	server, client := start(t)
+	server.CutConnections() // There is none.
+	for i := range 3 {
+		server.Stall()
+		result := sendHeld(t, server, client, "cut")
+		server.CutConnections()
+		requireCode(t, codes.Unavailable, Await(t, "the end of the call", result))
+
+		server.Resume()
+		send(t, client, fmt.Sprint(i)) // New connections are taken.
+		assert.Contains(t, server.Payloads(), fmt.Sprint(i))
+	}
+}
+
+func TestRouter(t *testing.T) {
+	server, client := start(t)
+	server.Router()
+	_, err := client.Send(t.Context(), batch("refused"))
+	requireCode(t, codes.Unimplemented, err)
+	assert.Equal(t, 1, server.Calls())
+
+	stream, err := client.BatchSender(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, stream.Send(batch("taken")))
+	server.WaitForEnvelopes(t, 1)
+	assert.Equal(t, []string{"taken"}, server.Payloads())
+
+	server.Resume()
+	send(t, client, "agent again")
+}
 
 func TestRing(t *testing.T) {
 	const ms = time.Millisecond
@@ -44,21 +145,20 @@ func TestRingLoss(t *testing.T) {
 	for range 3 {
 		send(t, client, "one")
 	}
-	assert.Equal(t, []string{"one", "one"}, payloads(server))
+	assert.Equal(t, []string{"one", "one"}, server.Payloads())
 	assert.Equal(t, 1, lost())
 	server.Resume()
 	send(t, client, "two")
-	assert.Equal(t, []string{"one", "one", "two"}, payloads(server))
+	assert.Equal(t, []string{"one", "one", "two"}, server.Payloads())
 }
 
 func TestDownAndUp(t *testing.T) {
 	server, client := start(t)
 	addr := server.Addr()
 	server.Stall()
-	hanging := sendAsync(t, client, "lost")
-	server.WaitFor(t, "the call", func() bool { return server.Calls() == 1 })
+	result := sendHeld(t, server, client, "lost")
 	server.Down()
-	require.Error(t, await(t, "the end of the call", hanging))
+	require.Error(t, Await(t, "the end of the call", result))
 	server.Down() // Twice is once.
 	server.Resume()
 	_, err := client.Send(t.Context(), batch("nobody is there"))
@@ -68,7 +168,7 @@ func TestDownAndUp(t *testing.T) {
 	require.NoError(t, server.Up())
 	assert.Equal(t, addr, server.Addr())
 	sendEventually(t, client, "back")
-	assert.Equal(t, []string{"back"}, payloads(server))
+	assert.Equal(t, []string{"back"}, server.Payloads())
 }
 
 // A message larger than the connection carries does not arrive.
@@ -79,7 +179,7 @@ func TestCutAfter(t *testing.T) {
 	_, err := client.Send(t.Context(), batch(strings.Repeat("x", 100_000)))
 	requireCode(t, codes.Unavailable, err)
 	sendEventually(t, client, "whole too")
-	assert.Equal(t, []string{"whole", "whole too"}, payloads(server))
+	assert.Equal(t, []string{"whole", "whole too"}, server.Payloads())
 	server.Resume()
 	sendEventually(t, client, strings.Repeat("x", 100_000))
 }
@@ -91,23 +191,23 @@ func TestHalfOpen(t *testing.T) {
 	calls := server.Calls()
 	result := sendAsync(t, client, "held back")
 	// A second client only gets a connection.
-	other := dial(t, server.Addr(), clientTLS(t, certs))
-	late := sendAsync(t, other, "held back")
+	late := sendAsync(t, Dial(t, server.Addr(), server.Certs), "held back")
 	server.WaitFor(t, "the connections", func() bool { return server.Connections() == 2 })
 	assert.Equal(t, calls, server.Calls())
 	server.Resume()
-	require.NoError(t, await(t, "the acknowledgement", result))
-	require.NoError(t, await(t, "the acknowledgement", late))
-	assert.Equal(t, []string{"before", "held back", "held back"}, payloads(server))
+	require.NoError(t, Await(t, "the acknowledgement", result))
+	require.NoError(t, Await(t, "the acknowledgement", late))
+	assert.Equal(t, []string{"before", "held back", "held back"}, server.Payloads())
 }
 
+// Down ends connections in a handshake, for which gRPC would wait.
 func TestHalfOpenDown(t *testing.T) {
 	server, client := start(t)
 	server.HalfOpen()
 	result := sendAsync(t, client, "lost")
 	server.WaitFor(t, "the connection", func() bool { return server.Connections() == 1 })
 	server.Down()
-	requireCode(t, codes.Unavailable, await(t, "the end of the call", result))
+	requireCode(t, codes.Unavailable, Await(t, "the end of the call", result))
 }
 
 func TestReorder(t *testing.T) {
@@ -115,32 +215,17 @@ func TestReorder(t *testing.T) {
 	server.Reorder()
 	first := sendAsync(t, client, "first")
 	server.WaitForEnvelopes(t, 1)
-	_, err := client.Send(t.Context(), batch("second")) // Its answer is what the first waits for.
-	require.NoError(t, err)
-	require.NoError(t, await(t, "the answer", first))
-	_, err = client.Send(t.Context(), batch("third"))
-	require.NoError(t, err, "an answer does not wait for ever")
-	assert.Equal(t, []string{"first", "second", "third"}, payloads(server))
+	send(t, client, "second") // Its answer is what the first waits for.
+	require.NoError(t, Await(t, "the answer", first))
+	send(t, client, "third") // An answer does not wait for ever.
+	assert.Equal(t, []string{"first", "second", "third"}, server.Payloads())
 }
 
 func TestExpire(t *testing.T) {
-	server := StartCapture(t)
+	server, client := start(t)
 	server.Expire(t)
-	client := dial(t, server.Addr(), clientTLS(t, server.Certs))
 	_, err := client.Send(t.Context(), batch("no"))
 	require.ErrorContains(t, err, "certificate has expired")
 	server.Resume()
 	sendEventually(t, client, "yes")
-}
-
-// A stream ends as with a router: with an error that tells the client that everything was read.
-func TestStreamEnd(t *testing.T) {
-	server, client := start(t)
-	stream, err := client.BatchSender(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, stream.Send(batch("taken")))
-	_, err = stream.CloseAndRecv()
-	requireCode(t, codes.Unknown, err)
-	assert.Equal(t, io.EOF.Error(), status.Convert(err).Message())
-	assert.Equal(t, []string{"taken"}, payloads(server))
 }

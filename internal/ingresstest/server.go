@@ -7,7 +7,9 @@ package ingresstest
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,46 +26,33 @@ type Server struct {
 	address string
 	tls     *tls.Config
 	receive func([]*loggregator_v2.Envelope)
-	conns   *connections
 
 	starting sync.Mutex            // for Down, Up and Stop
 	running  *ingressserver.Server // nil while it is down
 
 	mu      sync.Mutex
 	faults  faults
-	calls   int           // of Send, and messages of streams, that have begun
-	answers int           // to Send, while they come out of order
+	calls   int // of Send, and messages of streams, that have begun
+	open    map[*conn]struct{}
 	changed chan struct{} // closed and replaced when something that Wait can wait for has changed
-}
-
-// faults is what is wrong with a server; the zero value is nothing.
-type faults struct {
-	stalled chan struct{} // not nil while the server stalls; closed when it resumes
-	refusal func([]*loggregator_v2.Envelope) error
-	delay   time.Duration
-	router  bool
-	ring    *ring
-	turns   chan struct{} // not nil while answers come out of order
-	cert    *tls.Certificate
 }
 
 // Start starts an ingress on an address such as 127.0.0.1:0. It calls receive with each batch that it takes, before it
 // acknowledges it, from as many goroutines as there are calls.
 func Start(address string, config *tls.Config, receive func([]*loggregator_v2.Envelope)) (*Server, error) {
-	s := &Server{address: address, tls: config.Clone(), receive: receive, changed: make(chan struct{})}
-	s.tls.GetCertificate = s.certificate
-	s.conns = newConnections(func() { s.change(func() {}) })
+	s := &Server{address: address, tls: config.Clone(), receive: receive, open: map[*conn]struct{}{}, changed: make(chan struct{})}
+	s.tls.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.now().cert, nil } // nil: that of config
 	if err := s.Up(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// certificate is what the server presents, nil for that of its configuration.
-func (s *Server) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// now returns the faults of now.
+func (s *Server) now() faults {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.faults.cert, nil
+	return s.faults
 }
 
 // Addr returns the address it listens on, or did before it went down.
@@ -85,7 +74,7 @@ func (s *Server) Up() error {
 		return err
 	}
 	s.address = l.Addr().String()
-	s.running = ingressserver.Serve(&listener{Listener: l, conns: s.conns}, s.tls, s.take, grpc.UnaryInterceptor(s.intercept))
+	s.running = ingressserver.Serve(&listener{l, s}, s.tls, s.take, grpc.UnaryInterceptor(s.intercept))
 	return nil
 }
 
@@ -105,20 +94,15 @@ func (s *Server) Down() {
 func (s *Server) Stop() { s.Down() }
 
 // Stall makes calls hang until Resume.
-func (s *Server) Stall() {
-	s.change(func() {
-		if s.faults.stalled == nil {
-			s.faults.stalled = make(chan struct{})
-		}
-	})
-}
+func (s *Server) Stall() { s.change(func() { hold(&s.faults.stalled) }) }
 
 // Resume lets the calls that hang go on, and ends all other faults, but for Down.
 func (s *Server) Resume() {
-	s.conns.heal()
 	s.change(func() {
-		if s.faults.stalled != nil {
-			close(s.faults.stalled)
+		for _, held := range []chan struct{}{s.faults.stalled, s.faults.muted} {
+			if held != nil {
+				close(held)
+			}
 		}
 		s.faults = faults{}
 	})
@@ -146,29 +130,40 @@ func (s *Server) Ring(size int, interval time.Duration) (lost func() int) {
 	r := &ring{size: size, interval: interval}
 	s.change(func() { s.faults.ring = r })
 	return func() int {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		return r.lost
 	}
 }
 
 // Reorder makes it answer every second call only after the one that came after it, if one comes soon.
-func (s *Server) Reorder() { s.change(func() { s.faults.turns, s.answers = make(chan struct{}), 0 }) }
+func (s *Server) Reorder() { s.change(func() { s.faults.turns = make(chan struct{}) }) }
 
 // Present makes it present this certificate on new connections.
 func (s *Server) Present(cert tls.Certificate) { s.change(func() { s.faults.cert = &cert }) }
 
 // CutConnections closes all connections, in the middle of whatever they carry. New ones are taken.
-func (s *Server) CutConnections() { s.conns.cut() }
+func (s *Server) CutConnections() {
+	s.mu.Lock()
+	open := slices.Collect(maps.Keys(s.open))
+	s.mu.Unlock()
+	for _, c := range open {
+		_ = c.Close()
+	}
+}
 
 // CutAfter closes each connection, new ones too, when it has carried that many more bytes to the server.
-func (s *Server) CutAfter(bytes int) { s.conns.cutAfter(bytes) }
+func (s *Server) CutAfter(bytes int) { s.change(func() { s.faults.carry = &bytes }) }
 
 // HalfOpen makes it take connections but read nothing from any of them.
-func (s *Server) HalfOpen() { s.conns.mute() }
+func (s *Server) HalfOpen() { s.change(func() { hold(&s.faults.muted) }) }
 
 // Connections returns the number of open connections.
-func (s *Server) Connections() int { return s.conns.count() }
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
 
 // Calls returns the number of calls of Send, and of messages of streams, so far, including those that hang or failed.
 func (s *Server) Calls() int {
@@ -203,25 +198,35 @@ func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// pass lets a call with this batch go on, or returns why it fails. The faults are those at the moment when it was counted, so that who
-// has seen it in Calls can change them for the next.
-func (s *Server) pass(ctx context.Context, batch []*loggregator_v2.Envelope, f faults) error {
+// take takes a batch, unless something is wrong. The faults are those at the moment when the call was counted, so that who has seen it
+// in Calls can change them for the next; after a stall those of its end.
+func (s *Server) take(ctx context.Context, envelopes []*loggregator_v2.Envelope) error {
+	var f faults
+	s.change(func() {
+		s.calls++
+		f = s.faults
+	})
 	for f.stalled != nil {
 		if err := sleep(ctx, f.stalled); err != nil {
 			return err
 		}
-		s.mu.Lock()
-		f = s.faults // Those of now.
-		s.mu.Unlock()
+		f = s.now()
 	}
 	if f.delay > 0 {
-		if err := pause(ctx, f.delay); err != nil {
+		if err := sleep(ctx, time.After(f.delay)); err != nil {
 			return err
 		}
 	}
 	if f.refusal != nil {
-		return f.refusal(batch)
+		if err := f.refusal(envelopes); err != nil {
+			return err
+		}
 	}
+	if f.ring != nil {
+		envelopes = f.ring.keep(envelopes, time.Now())
+	}
+	s.receive(envelopes)
+	s.change(func() {})
 	return nil
 }
 
@@ -231,34 +236,8 @@ func sleep[T any](ctx context.Context, until <-chan T) error {
 	case <-until:
 		return nil
 	case <-ctx.Done():
-		return status.FromContextError(ctx.Err()).Err()
+		return ctx.Err()
 	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	return sleep(ctx, timer.C)
-}
-
-// take takes a batch, unless something is wrong.
-func (s *Server) take(ctx context.Context, envelopes []*loggregator_v2.Envelope) error {
-	var f faults
-	s.change(func() {
-		s.calls++
-		f = s.faults
-	})
-	if err := s.pass(ctx, envelopes, f); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	if r := s.faults.ring; r != nil {
-		envelopes = r.keep(envelopes, time.Now())
-	}
-	s.mu.Unlock()
-	s.receive(envelopes)
-	s.change(func() {})
-	return nil
 }
 
 // intercept refuses a Send like a router, and reorders responses.
@@ -273,30 +252,15 @@ func (s *Server) intercept(ctx context.Context, request any, _ *grpc.UnaryServer
 		return nil, status.Error(codes.Unimplemented, "method Send not implemented")
 	}
 	response, err := handler(ctx, request)
-	if err == nil {
-		s.takeTurns(ctx)
+	if turns := s.now().turns; err == nil && turns != nil {
+		select { // Answers meet in pairs.
+		case turns <- struct{}{}:
+		case <-turns:
+		case <-time.After(patience):
+		}
 	}
 	return response, err
 }
 
 // patience is how long an answer waits for a later one. There may be no other call.
 const patience = 10 * time.Millisecond
-
-// takeTurns holds every other answer back until the next one.
-func (s *Server) takeTurns(ctx context.Context) {
-	s.mu.Lock()
-	turns := s.faults.turns
-	if turns != nil {
-		if s.answers++; s.answers%2 == 0 {
-			close(turns)
-			s.faults.turns, turns = make(chan struct{}), nil
-		}
-	}
-	s.mu.Unlock()
-	if turns == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	_ = sleep(ctx, turns) // Whatever ends it, it is time to answer.
-}

@@ -19,33 +19,23 @@ type losses struct {
 	permanent bool  // reports whether no attempt could have helped against failure
 }
 
-// logLossesAt logs losses: at once, and then at most every logInterval. It returns the time until the
-// next log; 0: there is nothing to log.
+// logLossesAt logs losses: at once, and then at most every logInterval. It returns the time until the next log.
 func (r *Report) logLossesAt(now time.Time) time.Duration {
 	if !r.news.Load() {
-		return 0
+		return never
 	}
 	if wait := r.logged.Add(logInterval).Sub(now); wait > 0 {
 		return wait
 	}
 	r.logged = now
 	r.logLosses()
-	return 0
+	return never
 }
 
 func (r *Report) logLosses() {
 	r.news.Store(false) // What is lost from here on sets it again.
-	since := func(c pushCounter) int64 {
-		before := r.loggedLosses[c]
-		r.loggedLosses[c] = r.pushes.sum(c)
-		return r.loggedLosses[c] - before
-	}
-	if items := since(overflowItems); items > 0 {
-		r.logger.Warn(r.messages.Overflow, zap.Int64("dropped_batches", since(overflowBatches)), zap.Int64("dropped_items", items))
-	}
-	if items := since(shutdownItems); items > 0 {
-		r.logger.Warn(r.messages.Shutdown, zap.Int64("dropped_items", items))
-	}
+	r.logDrops(DropOverflow, r.messages.Overflow)
+	r.logDrops(DropShutdown, r.messages.Shutdown)
 	if r.others != nil {
 		r.others()
 	}
@@ -56,5 +46,13 @@ func (r *Report) logLosses() {
 	r.mu.Unlock()
 	if l.failed > 0 {
 		r.logger.Error(r.messages.Failed, zap.Int("failed_items", l.failed), zap.Error(l.failure), zap.Bool("permanent", l.permanent))
+	}
+}
+
+func (r *Report) logDrops(reason DropReason, message string) {
+	logged := &r.loggedDrops[reason.counter()]
+	if items := r.DroppedItems(reason) - *logged; items > 0 {
+		r.logger.Warn(message, zap.Int64("dropped_items", items))
+		*logged += items
 	}
 }

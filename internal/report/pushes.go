@@ -26,7 +26,6 @@ type pushCounter int
 const (
 	acceptedItems pushCounter = iota
 	overflowItems
-	overflowBatches
 	shutdownItems
 	pushCounters
 )

@@ -6,6 +6,7 @@
 package report
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,7 @@ const (
 
 // Messages are the lines of the log. The peer is what data is passed on to.
 type Messages struct {
-	Overflow    string // the queue dropped batches
+	Overflow    string // the queue dropped items
 	Shutdown    string // the shutdown dropped items
 	Failed      string // items were given up after the last attempt
 	Outage      string // the peer is unreachable; another attempt follows
@@ -57,8 +58,8 @@ type Report struct {
 	ended chan struct{}
 
 	// run's alone, and after it Shutdown's:
-	logged       time.Time           // when losses were logged last
-	loggedLosses [pushCounters]int64 // what pushes had lost until then
+	logged      time.Time           // when losses were logged last
+	loggedDrops [pushCounters]int64 // the items that had been dropped until then
 
 	mu     sync.Mutex
 	losses losses
@@ -111,19 +112,12 @@ func (r *Report) run() {
 			return
 		}
 		now := time.Now()
-		if wait := earlier(r.logLossesAt(now), r.reportStatus(now)); wait > 0 {
-			timer.Reset(wait)
-		}
+		timer.Reset(min(r.logLossesAt(now), r.reportStatus(now)))
 	}
 }
 
-// earlier returns the shorter of two waits, of which 0 is none.
-func earlier(a, b time.Duration) time.Duration {
-	if a == 0 || b == 0 {
-		return max(a, b)
-	}
-	return min(a, b)
-}
+// never is the time until something that is not expected.
+const never time.Duration = math.MaxInt64
 
 // wakeUp wakes run. It never blocks.
 func (r *Report) wakeUp() {
@@ -144,16 +138,18 @@ func (r *Report) Lost() {
 func (r *Report) AcceptedItems() int64 { return r.pushes.sum(acceptedItems) }
 
 // DroppedItems returns the number of items that were dropped for a reason.
-func (r *Report) DroppedItems(reason DropReason) int64 {
+func (r *Report) DroppedItems(reason DropReason) int64 { return r.pushes.sum(reason.counter()) }
+
+func (reason DropReason) counter() pushCounter {
 	if reason == DropOverflow {
-		return r.pushes.sum(overflowItems)
+		return overflowItems
 	}
-	return r.pushes.sum(shutdownItems)
+	return shutdownItems
 }
 
 // Waiting returns the number of items that were accepted and not counted out yet.
 func (r *Report) Waiting() int64 {
-	out := r.countedOut.Load() + r.pushes.sum(overflowItems) + r.pushes.sum(shutdownItems)
+	out := r.countedOut.Load() + r.DroppedItems(DropOverflow) + r.DroppedItems(DropShutdown)
 	return r.pushes.sum(acceptedItems) - out // In this order: an item is accepted before it is counted out.
 }
 
@@ -162,12 +158,7 @@ func (r *Report) Accepted(items int) { r.pushes.add(acceptedItems, items) }
 
 // Dropped counts items out that were dropped: a batch of the queue, or items that have left it.
 func (r *Report) Dropped(reason DropReason, items int) {
-	if reason == DropOverflow {
-		r.pushes.add(overflowBatches, 1)
-		r.pushes.add(overflowItems, items)
-	} else {
-		r.pushes.add(shutdownItems, items)
-	}
+	r.pushes.add(reason.counter(), items)
 	r.Lost()
 }
 
@@ -193,7 +184,7 @@ func (r *Report) Attempted(a Attempt) {
 	}
 }
 
-// reportStatus reports a change of the status that is due, and returns the time until the next one may be; 0: none is expected.
+// reportStatus reports a change of the status that is due, and returns the time until the next one may be.
 func (r *Report) reportStatus(now time.Time) time.Duration {
 	for {
 		r.mu.Lock()

@@ -65,16 +65,16 @@ func (o *outage) reached(now time.Time) {
 	o.since, o.attempts, o.warned = time.Time{}, 0, nil
 }
 
-// due returns a status that has to be reported, or nil and the time until there may be one; 0: none is expected.
+// due returns a status that has to be reported, or nil and the time until there may be one.
 func (o *outage) due(now time.Time) (*componentstatus.Event, time.Duration) {
 	switch {
 	case o.ended:
-		return nil, 0
+		return nil, never
 	case o.ok:
 		o.reported, o.ok = false, false
 		return componentstatus.NewEvent(componentstatus.StatusOK), 0
 	case o.reported, o.since.IsZero():
-		return nil, 0
+		return nil, never
 	}
 	if wait := o.since.Add(outageGrace).Sub(now); wait > 0 {
 		return nil, wait

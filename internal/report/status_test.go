@@ -126,10 +126,10 @@ func TestOneClock(t *testing.T) {
 			dropped = append(dropped, line.ContextMap())
 		}
 		assert.Equal(t, []map[string]any{ // Each since the line before.
-			{"dropped_batches": int64(1), "dropped_items": int64(1)},
-			{"dropped_batches": int64(1), "dropped_items": int64(2)},
-			{"dropped_batches": int64(1), "dropped_items": int64(4)},
-			{"dropped_batches": int64(2), "dropped_items": int64(24)},
+			{"dropped_items": int64(1)},
+			{"dropped_items": int64(2)},
+			{"dropped_items": int64(4)},
+			{"dropped_items": int64(24)},
 		}, dropped)
 	})
 }
@@ -143,7 +143,7 @@ func TestEachLossIsLogged(t *testing.T) {
 		want map[string]any
 	}{
 		"a batch of the diode": {func(r *Report) { r.Dropped(DropOverflow, 3) }, "overflow",
-			map[string]any{"dropped_batches": int64(1), "dropped_items": int64(3)}},
+			map[string]any{"dropped_items": int64(3)}},
 		"at the shutdown": {func(r *Report) { r.Dropped(DropShutdown, 3) }, "shutdown",
 			map[string]any{"dropped_items": int64(3)}},
 		"items that failed": {func(r *Report) { r.Failed(gaveUp, false, 3) }, "failed",

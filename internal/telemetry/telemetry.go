@@ -22,7 +22,7 @@ import (
 
 // messages are the lines that every report logs, in the words of this one.
 var messages = report.Messages{
-	Overflow:    "The diode is full: dropped batches. Loggregator or rate_limit is slower than the pipeline.",
+	Overflow:    "The diode is full: dropped items. Loggregator or rate_limit is slower than the pipeline.",
 	Shutdown:    "Dropped items that could not be sent before shutdown. All signals of an exporter share 10 s.",
 	Failed:      "Gave up sending: Loggregator did not acknowledge these items. They are lost.",
 	Outage:      "Loggregator is not accepting envelopes. New data waits in the diode.",

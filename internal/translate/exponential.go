@@ -12,23 +12,9 @@ import (
 // maxExponentialBuckets is how many buckets a side of an exponential histogram has at most after it was downscaled.
 const maxExponentialBuckets = 20
 
-// exponentialHistogram yields the points of an exponential histogram in the form of an explicit one. An unspecified temporality
-// counts as cumulative.
-func (m *Metrics) exponentialHistogram(name, unit string, h pmetric.ExponentialHistogram) {
-	if h.AggregationTemporality() == pmetric.AggregationTemporalityDelta {
-		m.reject(ReasonTemporality, h.DataPoints().Len())
-		return
-	}
-	for _, p := range h.DataPoints().All() {
-		m.reject(m.exponentialPoint(name, unit, p), 1)
-	}
-}
-
+// exponentialPoint yields a point of an exponential histogram in the form of an explicit one.
 func (m *Metrics) exponentialPoint(name, unit string, p pmetric.ExponentialHistogramDataPoint) Reason {
-	switch {
-	case p.Flags().NoRecordedValue():
-		return ReasonStale
-	case !wellFormedExponential(p):
+	if !wellFormedExponential(p) {
 		return ReasonMalformed
 	}
 	if !beginHistogram(m, name, unit, p) {

@@ -50,23 +50,10 @@ func (m *Metrics) histogramNames(name string) histogramNames {
 // longestNumber is how many bytes formatNumber writes at most.
 const longestNumber = len("-2.2250738585072014e-308")
 
-// histogram yields the points of a histogram as Prometheus has it: a counter of observations, a gauge of their sum, and a counter for
-// each bucket that includes the buckets below it. An unspecified temporality counts as cumulative.
-func (m *Metrics) histogram(name, unit string, h pmetric.Histogram) {
-	if h.AggregationTemporality() == pmetric.AggregationTemporalityDelta {
-		m.reject(ReasonTemporality, h.DataPoints().Len())
-		return
-	}
-	for _, p := range h.DataPoints().All() {
-		m.reject(m.histogramPoint(name, unit, p), 1)
-	}
-}
-
+// histogramPoint yields a point of a histogram as Prometheus has it: a counter of observations, a gauge of their sum, and a counter for
+// each bucket that includes the buckets below it.
 func (m *Metrics) histogramPoint(name, unit string, p pmetric.HistogramDataPoint) Reason {
-	switch {
-	case p.Flags().NoRecordedValue():
-		return ReasonStale
-	case !wellFormed(p):
+	if !wellFormed(p) {
 		return ReasonMalformed
 	}
 	if !beginHistogram(m, name, unit, p) {

@@ -24,24 +24,6 @@ type Identity struct {
 	Value      string
 	Attributes []string
 	Default    string
-	limit      int  // in bytes
-	inProcID   bool // it has to get through a PROCID of syslog
-}
-
-// cleaned returns i with Value and Default clean.
-func (i Identity) cleaned() Identity {
-	i.Value = i.clean(i.Value)
-	i.Default = i.clean(i.Default)
-	return i
-}
-
-// clean makes an ID fit for syslog.
-func (i *Identity) clean(id string) string {
-	id = cleanID(id, i.limit)
-	if i.inProcID {
-		id = cleanInstanceID(id)
-	}
-	return id
 }
 
 // identity is the source ID and instance ID of an item.
@@ -53,38 +35,54 @@ func (id identity) append(b []byte) []byte {
 }
 
 // identities finds the identity of items. It looks up what scope and resource say once for all items of the scope.
-type identities struct {
-	source, instance         Identity
-	baseSource, baseInstance inherited
-}
+type identities struct{ source, instance idFinder }
 
-// inherited is an ID from the scope or resource of an item, with the rank of its attribute in the list.
-type inherited struct {
-	rank  int
-	value string
+// idFinder finds one of the IDs.
+type idFinder struct {
+	Identity
+	limit    int  // in bytes
+	inProcID bool // it has to get through a PROCID of syslog
+	// The ID of an item whose attributes have none of a lower rank in the list.
+	inherited string
+	rank      int
 }
 
 func newIdentities(opts Options) identities {
-	source, instance := opts.SourceID, opts.InstanceID
-	source.limit, instance.limit = maxSourceID, maxInstanceID
-	instance.inProcID = opts.SyslogSafe
-	return identities{source: source.cleaned(), instance: instance.cleaned()}
-}
-
-func (i *identities) beginScope(scope, resource pcommon.Map) {
-	i.baseSource = i.source.inherit(scope, resource)
-	i.baseInstance = i.instance.inherit(scope, resource)
-}
-
-func (i *identities) find(record pcommon.Map) identity {
-	return identity{
-		source:   i.source.find(record, i.baseSource),
-		instance: i.instance.find(record, i.baseInstance),
+	return identities{
+		source:   idFinder{Identity: opts.SourceID, limit: maxSourceID},
+		instance: idFinder{Identity: opts.InstanceID, limit: maxInstanceID, inProcID: opts.SyslogSafe},
 	}
 }
 
-// rank returns the rank of the first of these attributes that can be the ID of an item.
-func (i *Identity) rank(attrs pcommon.Map) int {
+func (i *identities) beginScope(scope, resource pcommon.Map) {
+	i.source.beginScope(scope, resource)
+	i.instance.beginScope(scope, resource)
+}
+
+func (i *identities) find(record pcommon.Map) identity {
+	return identity{source: i.source.find(record), instance: i.instance.find(record)}
+}
+
+// inherited returns the identity of items whose attributes have none.
+func (i *identities) inherited() identity { return identity{i.source.inherited, i.instance.inherited} }
+
+func (i *idFinder) beginScope(scopes ...pcommon.Map) {
+	i.rank, i.inherited = -1, i.clean(i.Value)
+	if i.Value != "" {
+		return
+	}
+	for i.rank = range i.Attributes {
+		for _, attrs := range scopes {
+			if i.inherited = i.lookUp(attrs, i.Attributes[i.rank]); i.inherited != "" {
+				return
+			}
+		}
+	}
+	i.rank, i.inherited = len(i.Attributes), i.clean(i.Default)
+}
+
+// firstOf returns the rank of the first of these attributes that can be the ID of an item.
+func (i *idFinder) firstOf(attrs pcommon.Map) int {
 	for rank, key := range i.Attributes {
 		if _, ok := attrs.Get(key); ok {
 			return rank
@@ -93,40 +91,35 @@ func (i *Identity) rank(attrs pcommon.Map) int {
 	return math.MaxInt
 }
 
-func (i *Identity) inherit(scopes ...pcommon.Map) inherited {
-	if i.Value != "" {
-		return inherited{rank: -1, value: i.Value}
-	}
-	for rank, key := range i.Attributes {
-		for _, attrs := range scopes {
-			if id := i.lookUp(attrs, key); id != "" {
-				return inherited{rank: rank, value: id}
-			}
-		}
-	}
-	return inherited{rank: len(i.Attributes), value: i.Default}
-}
-
 // find gives a record's own attribute precedence over an inherited one of the same or a later rank.
-func (i *Identity) find(record pcommon.Map, base inherited) string {
+func (i *idFinder) find(record pcommon.Map) string {
 	for rank, key := range i.Attributes {
-		if rank > base.rank {
+		if rank > i.rank {
 			break
 		}
 		if id := i.lookUp(record, key); id != "" {
 			return id
 		}
 	}
-	return base.value
+	return i.inherited
 }
 
-func (i *Identity) lookUp(attrs pcommon.Map, key string) string {
+func (i *idFinder) lookUp(attrs pcommon.Map, key string) string {
 	v, ok := attrs.Get(key)
 	if !ok {
 		return ""
 	}
 	id, _ := valueString(v)
 	return i.clean(id)
+}
+
+// clean makes an ID fit for syslog.
+func (i *idFinder) clean(id string) string {
+	id = cleanID(id, i.limit)
+	if i.inProcID {
+		id = cleanInstanceID(id)
+	}
+	return id
 }
 
 // cleanID replaces each character that is not printable ASCII, a space included, by an underscore and truncates the result to

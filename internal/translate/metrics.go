@@ -6,6 +6,7 @@ package translate
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"iter"
 	"math"
 	"strings"
 
@@ -116,37 +117,58 @@ func inPromQL(r rune) bool {
 }
 
 func (m *Metrics) metric(metric pmetric.Metric) {
-	name := m.name(metric)
+	name, unit := m.name(metric), metric.Unit()
 	switch metric.Type() {
 	case pmetric.MetricTypeGauge:
-		m.numbers(name, metric.Gauge().DataPoints(), func(p pmetric.NumberDataPoint) Reason {
-			return m.gaugePoint(name, metric.Unit(), p)
-		})
+		m.numbers(name, metric.Gauge().DataPoints(), func(p pmetric.NumberDataPoint) Reason { return m.gaugePoint(name, unit, p) })
 	case pmetric.MetricTypeSum:
-		m.sum(name, metric)
+		m.sum(name, unit, metric.Sum())
 	case pmetric.MetricTypeHistogram:
-		m.histogram(name, metric.Unit(), metric.Histogram())
+		h := metric.Histogram()
+		if m.cumulative(h.AggregationTemporality(), h.DataPoints().Len()) {
+			eachPoint(m, h.DataPoints().All(), func(p pmetric.HistogramDataPoint) Reason { return m.histogramPoint(name, unit, p) })
+		}
 	case pmetric.MetricTypeExponentialHistogram:
-		m.exponentialHistogram(name, metric.Unit(), metric.ExponentialHistogram())
+		h := metric.ExponentialHistogram()
+		if m.cumulative(h.AggregationTemporality(), h.DataPoints().Len()) {
+			eachPoint(m, h.DataPoints().All(), func(p pmetric.ExponentialHistogramDataPoint) Reason { return m.exponentialPoint(name, unit, p) })
+		}
 	case pmetric.MetricTypeSummary:
-		m.summary(name, metric.Unit(), metric.Summary())
+		eachPoint(m, metric.Summary().DataPoints().All(), func(p pmetric.SummaryDataPoint) Reason { return m.summaryPoint(name, unit, p) })
 	}
 }
 
-// sum yields the points of a sum. An unspecified temporality counts as cumulative.
-func (m *Metrics) sum(name string, metric pmetric.Metric) {
-	sum := metric.Sum()
-	delta := sum.AggregationTemporality() == pmetric.AggregationTemporalityDelta
-	gauge := func(p pmetric.NumberDataPoint) Reason { return m.gaugePoint(name, metric.Unit(), p) }
-	var point func(pmetric.NumberDataPoint) Reason
+// cumulative reports whether points are cumulative, and rejects them if they are not. An unspecified temporality counts as cumulative.
+func (m *Metrics) cumulative(temporality pmetric.AggregationTemporality, points int) bool {
+	if temporality != pmetric.AggregationTemporalityDelta {
+		return true
+	}
+	m.reject(ReasonTemporality, points)
+	return false
+}
+
+// eachPoint calls point for each point that has a recorded value, and rejects the others and those with a reason.
+func eachPoint[P interface{ Flags() pmetric.DataPointFlags }](m *Metrics, points iter.Seq2[int, P], point func(P) Reason) {
+	for _, p := range points {
+		if p.Flags().NoRecordedValue() {
+			m.reject(ReasonStale, 1)
+		} else {
+			m.reject(point(p), 1)
+		}
+	}
+}
+
+// sum yields the points of a sum. The agent adds up deltas of a monotonic one.
+func (m *Metrics) sum(name, unit string, sum pmetric.Sum) {
+	gauge := func(p pmetric.NumberDataPoint) Reason { return m.gaugePoint(name, unit, p) }
+	point := gauge
 	switch {
-	case delta && !sum.IsMonotonic():
-		m.reject(ReasonTemporality, sum.DataPoints().Len())
-		return
-	case delta:
-		point = func(p pmetric.NumberDataPoint) Reason { return m.deltaPoint(name, p) }
 	case !sum.IsMonotonic():
-		point = gauge
+		if !m.cumulative(sum.AggregationTemporality(), sum.DataPoints().Len()) {
+			return
+		}
+	case sum.AggregationTemporality() == pmetric.AggregationTemporalityDelta:
+		point = func(p pmetric.NumberDataPoint) Reason { return m.deltaPoint(name, p) }
 	default:
 		point = func(p pmetric.NumberDataPoint) Reason {
 			if m.opts.DoubleSumsAsGauges && p.ValueType() == pmetric.NumberDataPointValueTypeDouble && p.DoubleValue() >= 0 {
@@ -164,25 +186,15 @@ func (m *Metrics) numbers(name string, points pmetric.NumberDataPointSlice, poin
 		m.reject(ReasonMalformed, points.Len())
 		return
 	}
-	for _, p := range points.All() {
-		reason := unusable(p)
-		if reason == "" {
-			reason = point(p)
+	eachPoint(m, points.All(), func(p pmetric.NumberDataPoint) Reason {
+		switch {
+		case p.ValueType() == pmetric.NumberDataPointValueTypeEmpty:
+			return ReasonEmpty
+		case p.ValueType() == pmetric.NumberDataPointValueTypeDouble && !isFinite(p.DoubleValue()):
+			return ReasonNotFinite
 		}
-		m.reject(reason, 1)
-	}
-}
-
-func unusable(p pmetric.NumberDataPoint) Reason {
-	switch {
-	case p.Flags().NoRecordedValue():
-		return ReasonStale
-	case p.ValueType() == pmetric.NumberDataPointValueTypeEmpty:
-		return ReasonEmpty
-	case p.ValueType() == pmetric.NumberDataPointValueTypeDouble && !isFinite(p.DoubleValue()):
-		return ReasonNotFinite
-	}
-	return ""
+		return point(p)
+	})
 }
 
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

@@ -299,7 +299,7 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 	p.keySet.reset()
 	p.own, p.attributes, p.tags = own, p.attributes[:0], p.tags[:0]
 	p.typeKey, p.processKey, p.ioStream, p.scope = "", "", false, 0
-	p.sourceRank, p.instanceRank = t.identity.source.rank(attrs), t.identity.instance.rank(attrs)
+	p.sourceRank, p.instanceRank = t.identity.source.firstOf(attrs), t.identity.instance.firstOf(attrs)
 	for key := range attrs.All() {
 		clean := t.keys.clean(key)
 		i := len(p.attributes)
@@ -360,8 +360,8 @@ func (t *translator) bind(p *plan) {
 	for i := range p.attributes {
 		p.keys |= p.attributes[i].own
 	}
-	p.identified = p.sourceRank <= t.identity.baseSource.rank || p.instanceRank <= t.identity.baseInstance.rank
-	p.head = identity{t.identity.baseSource.value, t.identity.baseInstance.value}.append(p.head[:0])
+	p.identified = p.sourceRank <= t.identity.source.rank || p.instanceRank <= t.identity.instance.rank
+	p.head = t.identity.inherited().append(p.head[:0])
 	sourceType, processType := t.opts.SourceType, ""
 	hasType := p.typeKey != ""
 	t.inherited.reset()
@@ -449,7 +449,7 @@ func (t *translator) sort(p *plan) {
 		tag := &t.inherited.tags[i]
 		parts = append(parts, keyedPart{cleanKey: tag.cleanKey, value: tag.value, part: part{attribute: constantPart}})
 	}
-	if instance := t.identity.baseInstance.value; p.identified {
+	if instance := t.identity.instance.inherited; p.identified {
 		parts = append(parts, keyedPart{cleanKey: instanceIDTagKey, part: part{attribute: instancePart}})
 	} else if instance != "" {
 		parts = append(parts, keyedPart{cleanKey: instanceIDTagKey, value: instance, part: part{attribute: constantPart}})

@@ -14,19 +14,10 @@ import (
 // quantileTag has the quantile of a Gauge of a summary.
 var quantileTag = newTagKey("quantile")
 
-// summary yields the points of a summary as Prometheus has it: a gauge for each quantile, a gauge of the sum of all
-// observations, and a counter of them.
-func (m *Metrics) summary(name, unit string, s pmetric.Summary) {
-	for _, p := range s.DataPoints().All() {
-		m.reject(m.summaryPoint(name, unit, p), 1)
-	}
-}
-
+// summaryPoint yields a point of a summary as Prometheus has it: a gauge for each quantile, a gauge of the sum of all observations, and a
+// counter of them.
 func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Reason {
-	switch {
-	case p.Flags().NoRecordedValue():
-		return ReasonStale
-	case name == "" || !haveQuantiles(p):
+	if name == "" || !haveQuantiles(p) {
 		return ReasonMalformed
 	}
 	if !m.encodeCommon(p.Attributes(), quantileTag, m.summaryRoom(name, unit), name, unit) {

@@ -13,6 +13,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -24,8 +25,46 @@ func main() {
 	root := flag.String("root", ".", "the root of the repository")
 	flag.Parse()
 	log.SetFlags(0)
-	if err := write(*root); err != nil {
+	goldens := filepath.Join(*root, "testdata", "translate")
+	var sections []section
+	decode(filepath.Join(goldens, "rows.yaml"), &sections)
+	unused := map[string]section{}
+	for _, s := range sections {
+		unused[s.Section] = s
+	}
+	source := filepath.Join(*root, "docs", "mapping.md.tmpl")
+	text := template.Must(template.New(filepath.Base(source)).Funcs(template.FuncMap{"rows": func(name string) string {
+		s, ok := unused[name]
+		if !ok {
+			log.Fatalf("rows.yaml has no section %q, or it has a place already", name)
+		}
+		delete(unused, name)
+		return s.markdown(goldens)
+	}}).ParseFiles(source))
+	var b bytes.Buffer
+	check(text.Execute(&b, nil))
+	for name := range unused {
+		log.Fatalf("%s has no place for the section %q of rows.yaml", source, name)
+	}
+	check(os.WriteFile(filepath.Join(*root, "docs", "mapping.md"), b.Bytes(), 0o644)) //nolint:gosec // Everybody may read it.
+}
+
+func check(err error) {
+	if err != nil {
 		log.Fatal(err)
+	}
+}
+
+func read(file string) []byte {
+	content, err := os.ReadFile(file)
+	check(err)
+	return content
+}
+
+// decode decodes YAML, or JSON.
+func decode(file string, into any) {
+	if err := yaml.Unmarshal(read(file), into); err != nil {
+		log.Fatalf("%s: %v", file, err)
 	}
 }
 
@@ -40,99 +79,39 @@ type row struct {
 	Cases             []string
 }
 
-func write(root string) error {
-	goldens := filepath.Join(root, "testdata", "translate")
-	content, err := os.ReadFile(filepath.Join(goldens, "rows.yaml"))
-	if err != nil {
-		return err
-	}
-	var sections []section
-	if err = yaml.Unmarshal(content, &sections); err != nil {
-		return err
-	}
-	used := map[string]bool{}
-	funcs := template.FuncMap{
-		"rows": func(name string) (string, error) {
-			i := slices.IndexFunc(sections, func(s section) bool { return s.Section == name })
-			if i < 0 {
-				return "", fmt.Errorf("rows.yaml has no section %q", name)
-			}
-			used[name] = true
-			return sections[i].markdown(goldens)
-		},
-	}
-	source := filepath.Join(root, "docs", "mapping.md.tmpl")
-	text, err := template.New(filepath.Base(source)).Funcs(funcs).ParseFiles(source)
-	if err != nil {
-		return err
-	}
-	var b bytes.Buffer
-	if err = text.Execute(&b, nil); err != nil {
-		return err
-	}
-	for _, s := range sections {
-		if !used[s.Section] {
-			return fmt.Errorf("%s has no place for the section %q of rows.yaml", source, s.Section)
-		}
-	}
-	return os.WriteFile(filepath.Join(root, "docs", "mapping.md"), b.Bytes(), 0o644) //nolint:gosec // Everybody may read it.
-}
-
 // markdown is the rules, each with an example folded behind it.
-func (s section) markdown(goldens string) (string, error) {
+func (s section) markdown(goldens string) string {
 	var b strings.Builder
 	for _, r := range s.Rows {
-		example, err := example(filepath.Join(goldens, filepath.FromSlash(r.Cases[0])))
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", r.Cases[0], err)
-		}
 		var links []string
 		for _, name := range r.Cases {
 			links = append(links, fmt.Sprintf("[%s](../testdata/translate/%s)", strings.ReplaceAll(filepath.Base(name), "_", " "), name))
 		}
 		fmt.Fprintf(&b, "<details><summary><b>%s</b> → %s.</summary>\n\n%s\n%s\n</details>\n",
-			html(r.OTel), html(r.Loggregator), example, strings.Join(links, " · "))
+			html(r.OTel), html(r.Loggregator), example(filepath.Join(goldens, filepath.FromSlash(r.Cases[0]))), strings.Join(links, " · "))
 	}
-	return strings.TrimSuffix(b.String(), "\n"), nil
+	return strings.TrimSuffix(b.String(), "\n")
 }
+
+var code = regexp.MustCompile("`([^`]*)`")
 
 // html is text of one line for HTML, where backquotes mean nothing.
 func html(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	parts := strings.Split(strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text), "`")
-	var b strings.Builder
-	for i, part := range parts {
-		if i%2 == 1 {
-			part = "<code>" + part + "</code>"
-		}
-		b.WriteString(part)
-	}
-	return b.String()
+	text = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(strings.Join(strings.Fields(text), " "))
+	return code.ReplaceAllString(text, "<code>$1</code>")
 }
 
 // example is the settings of a case, what goes into the exporter, and what comes out.
-func example(dir string) (string, error) {
+func example(dir string) string {
 	var b strings.Builder
 	b.WriteString("```yaml\n")
 	if config, err := os.ReadFile(filepath.Join(dir, "config.yaml")); err == nil {
 		fmt.Fprintf(&b, "# settings\n%s\n# OTLP\n", config)
 	}
-	input, err := os.ReadFile(filepath.Join(dir, "input.yaml"))
-	if err != nil {
-		return "", err
-	}
-	fmt.Fprintf(&b, "%s---\n# envelopes\n", input)
-	content, err := os.ReadFile(filepath.Join(dir, "output.json"))
-	if err != nil {
-		return "", err
-	}
 	var out output
-	if err = yaml.Unmarshal(content, &out); err != nil {
-		return "", err
-	}
-	envelopes, err := out.yaml()
-	fmt.Fprintf(&b, "%s```\n", envelopes)
-	return b.String(), err
+	decode(filepath.Join(dir, "output.json"), &out)
+	fmt.Fprintf(&b, "%s---\n# envelopes\n%s```\n", read(filepath.Join(dir, "input.yaml")), out.yaml())
+	return b.String()
 }
 
 // output is the content of output.json, which is YAML too.
@@ -144,7 +123,7 @@ type output struct {
 }
 
 // yaml returns each envelope as few lines, with the payload of a log as text, and then what became of the rest.
-func (o output) yaml() (string, error) {
+func (o output) yaml() string {
 	payloads := o.Payloads
 	for i := range o.Envelopes {
 		e := &o.Envelopes[i]
@@ -157,9 +136,7 @@ func (o output) yaml() (string, error) {
 				}
 				if name == "log" {
 					log := map[string]string{"type": "OUT"}
-					if err := value.Decode(&log); err != nil {
-						return "", err
-					}
+					check(value.Decode(&log))
 					*value = yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle, Content: []*yaml.Node{
 						text("payload"), text(payloads[0]), text("type"), text(log["type"]),
 					}}
@@ -175,9 +152,7 @@ func (o output) yaml() (string, error) {
 	if len(o.Envelopes) > 0 {
 		encoder := yaml.NewEncoder(&b)
 		encoder.SetIndent(2)
-		if err := encoder.Encode(o.Envelopes); err != nil {
-			return "", err
-		}
+		check(encoder.Encode(o.Envelopes))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(o.Rejected)) {
 		fmt.Fprintf(&b, "# rejected, %s: %d\n", reason, o.Rejected[reason])
@@ -185,7 +160,7 @@ func (o output) yaml() (string, error) {
 	if o.Cut > 0 {
 		fmt.Fprintf(&b, "# cut: %d\n", o.Cut)
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }

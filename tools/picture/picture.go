@@ -126,12 +126,12 @@ func darkStyle() string {
 }
 
 func (c Chart) height() vg.Length {
-	height := vg.Length(lineHeight)
-	if n := vg.Length(len(c.Groups)); n > 0 {
-		height = n*(vg.Length(len(c.Series))*barWidth+groupGap) + titleLine + ticksLine
-		if len(c.Series) > 1 {
-			height += legendLine
-		}
+	if len(c.Groups) == 0 {
+		return lineHeight
+	}
+	height := vg.Length(len(c.Groups))*(vg.Length(len(c.Series))*barWidth+groupGap) + titleLine + ticksLine
+	if len(c.Series) > 1 {
+		height += legendLine
 	}
 	return height
 }
@@ -164,22 +164,22 @@ func (c Chart) plot() (*plot.Plot, error) {
 	top = 1.12 * max(top, 1e-9) // Room for the number beside a bar.
 	lines := plotter.NewGrid()
 	lines.Horizontal.Color, lines.Vertical.Color = grid.light, nil
-	add := c.lines
-	if len(c.Groups) > 0 {
-		lines.Horizontal, lines.Vertical = lines.Vertical, lines.Horizontal
-		add = c.bars
-	}
-	p.Add(lines)
-	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{9, "s"}, ticks{4, c.Unit}
-	add(p, top)
-	p.X.Min, p.Y.Min, p.X.Max, p.Y.Max = 0, 0, longest, top
 	if n := len(c.Groups); n > 0 {
+		lines.Horizontal, lines.Vertical = lines.Vertical, lines.Horizontal
+		p.Add(lines)
+		c.bars(p)
 		p.X.Max, p.Y.Min, p.Y.Max = top, -0.5, float64(n)-0.5
+	} else {
+		p.Add(lines)
+		c.lines(p, top)
+		p.X.Max, p.Y.Min, p.Y.Max = longest, 0, top
 	}
+	p.X.Min = 0
 	return p, plotter.CheckFloats(longest, top)
 }
 
 func (c Chart) lines(p *plot.Plot, top float64) {
+	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{9, "s"}, ticks{4, c.Unit}
 	from, to := c.Shade.From, c.Shade.To
 	p.Add(&plotter.Polygon{XYs: []plotter.XYs{{{X: from}, {X: to}, {X: to, Y: top}, {X: from, Y: top}}}, Color: shade.light})
 	for i, s := range c.Series {
@@ -188,7 +188,7 @@ func (c Chart) lines(p *plot.Plot, top float64) {
 }
 
 // bars are horizontal, from top to bottom, so that names may be long.
-func (c Chart) bars(p *plot.Plot, _ float64) {
+func (c Chart) bars(p *plot.Plot) {
 	for i, s := range c.Series {
 		for group, at := range s.Points {
 			fill := series[i].light

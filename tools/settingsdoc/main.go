@@ -14,13 +14,12 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 )
 
 // The table is between these lines of the page.
-const (
-	begin = "<!-- settings: written by make generate -->\n"
-	end   = "<!-- end of settings -->"
-)
+var place = regexp.MustCompile(`(?s)(<!-- settings: written by make generate -->\n).*(<!-- end of settings -->)`)
 
 func main() {
 	root := flag.String("root", ".", "the root of the repository")
@@ -59,13 +58,11 @@ func writeTable(root, page string, all []setting) error {
 	if err != nil {
 		return err
 	}
-	before, rest, ok := bytes.Cut(text, []byte(begin))
-	_, after, ok2 := bytes.Cut(rest, []byte(end))
-	if !ok || !ok2 {
+	at := place.FindSubmatchIndex(text)
+	if at == nil {
 		return fmt.Errorf("%s has no place for the settings", page)
 	}
-	text = bytes.Join([][]byte{before, []byte(begin), table(all), []byte(end), after}, nil)
-	return os.WriteFile(file, text, 0o600) //nolint:gosec // Whoever runs this says where.
+	return os.WriteFile(file, slices.Concat(text[:at[3]], table(all), text[at[4]:]), 0o600) //nolint:gosec // Whoever runs this says where.
 }
 
 // table is the settings in Markdown.

@@ -30,7 +30,7 @@ func (c component) schema(all []setting) object {
 	for _, s := range all {
 		known[s.Key] = s
 	}
-	root := schemaOf(c.defaults().Type(), "", known)
+	root := schemaOf(reflect.TypeOf(c.factory.CreateDefaultConfig()).Elem(), "", known)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["$id"] = "https://raw.githubusercontent.com/loggregatorexporter/loggregatorexporter/main/" + c.schemaFile()
 	root["$comment"] = "The settings of collector " + collectorVersion() + "."
@@ -59,8 +59,8 @@ func schemaOf(t reflect.Type, key string, known map[string]setting) object {
 		return s
 	}
 	s["description"] = row.Doc
-	if value := plain(row.def); value != "" {
-		s["default"] = value
+	if row.def != nil {
+		s["default"] = row.def
 	}
 	if row.Max > 0 { // Only numbers have that.
 		number := s["anyOf"].([]object)[0]
@@ -108,25 +108,14 @@ func typeOf(t reflect.Type, key string, known map[string]setting) object {
 		return typeOf(t.Elem(), key, known)
 	case reflect.Struct:
 		properties := object{}
-		addProperties(properties, t, key, known)
+		for _, f := range fields(t) {
+			properties[f.key] = schemaOf(f.Type, strings.TrimPrefix(key+"."+f.key, "."), known)
+		}
 		return object{"type": "object", "properties": properties, "additionalProperties": false}
 	default:
 		if t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 {
 			return or(object{"type": "integer"})
 		}
 		return object{}
-	}
-}
-
-func addProperties(properties object, of reflect.Type, key string, known map[string]setting) {
-	for field := range of.Fields() {
-		name, squash := keyOf(field)
-		switch {
-		case squash:
-			addProperties(properties, field.Type, key, known)
-		case name != "":
-			below := strings.TrimPrefix(key+"."+name, ".")
-			properties[name] = schemaOf(field.Type, below, known)
-		}
 	}
 }

@@ -6,6 +6,7 @@ package main
 import (
 	"cmp"
 	_ "embed" // settings.yaml
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	collector "go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/loggregatorexporter/loggregatorexporter"
@@ -31,7 +33,7 @@ type setting struct {
 	Enum []string
 	// Min and Max bound a number, if not both are 0.
 	Min, Max float64
-	def      reflect.Value
+	def      any // nil is none
 }
 
 //go:embed settings.yaml
@@ -57,11 +59,6 @@ var (
 	}}
 )
 
-// defaults returns the default configuration, a struct.
-func (c component) defaults() reflect.Value {
-	return reflect.ValueOf(c.factory.CreateDefaultConfig()).Elem()
-}
-
 // settings returns all rows.
 func (c component) settings(root string) ([]setting, error) {
 	docs, err := comments(filepath.Join(root, c.folder, "config.go"))
@@ -69,43 +66,49 @@ func (c component) settings(root string) ([]setting, error) {
 		return nil, err
 	}
 	var written []setting
-	if err := yaml.Unmarshal(known, &written); err != nil {
+	config, defaults := c.factory.CreateDefaultConfig(), confmap.New()
+	if err := errors.Join(yaml.Unmarshal(known, &written), defaults.Marshal(config)); err != nil {
 		return nil, err
 	}
-	defaults := map[string]reflect.Value{}
+	types := map[string]reflect.Type{}
 	var own []setting
-	config := c.defaults()
-	isOwn := func(t reflect.Type) bool { return t.PkgPath() == config.Type().PkgPath() }
-	walk(config, "", func(key string, owner reflect.Type, field reflect.StructField, value reflect.Value) {
-		defaults[key] = value
-		if !isOwn(owner) || field.Type.Kind() == reflect.Struct || !isOwn(field.Type) && field.Type.PkgPath() != "" {
+	isOwn := func(t reflect.Type) bool { return t.PkgPath() == reflect.TypeOf(config).Elem().PkgPath() }
+	walk(reflect.TypeOf(config).Elem(), "", func(key string, f field) {
+		types[key] = f.Type
+		if !isOwn(f.owner) || f.Type.Kind() == reflect.Struct || !isOwn(f.Type) && f.Type.PkgPath() != "" {
 			return
 		}
-		doc, ok := strings.CutPrefix(docs[owner.Name()+"."+field.Name], field.Name+" ")
+		doc, ok := strings.CutPrefix(docs[f.owner.Name()+"."+f.Name], f.Name+" ")
 		if !ok {
-			err = fmt.Errorf("%s.%s: the comment has to begin with %q", owner.Name(), field.Name, field.Name)
+			err = fmt.Errorf("%s.%s: the comment has to begin with %q", f.owner.Name(), f.Name, f.Name)
 		}
 		doc = strings.TrimPrefix(doc, "is ") // "Capacity is how many …"
-		own = append(own, setting{Key: key, Doc: strings.TrimSuffix(doc, "."), def: value})
+		own = append(own, setting{Key: key, Doc: strings.TrimSuffix(doc, ".")})
 	})
 	var foreign []setting
 	for _, s := range written {
 		if s.Key = c.key(s.Key); s.Key == "" {
 			continue
 		}
-		value, ok := defaults[s.Key]
 		i := slices.IndexFunc(own, func(o setting) bool { return o.Key == s.Key })
 		switch {
-		case !ok:
+		case types[s.Key] == nil:
 			return nil, fmt.Errorf("%s: there is no such setting", s.Key)
 		case i < 0:
-			s.def = value
 			foreign = append(foreign, s)
 		default:
 			own[i].Enum, own[i].Min, own[i].Max = s.Enum, s.Min, s.Max
 		}
 	}
-	return slices.Concat(foreign, own), err
+	all := slices.Concat(foreign, own)
+	for i, s := range all {
+		value := defaults.Get(strings.ReplaceAll(s.Key, ".", confmap.KeyDelimiter))
+		if t := types[s.Key]; value == nil && t.Kind() != reflect.String { // It is empty, and left out.
+			value = reflect.Zero(t).Interface()
+		}
+		all[i].def = plain(value)
+	}
+	return all, err
 }
 
 // comments are those of the fields of structs in a file, by struct and field, in one line each.
@@ -132,47 +135,39 @@ func comments(file string) (map[string]string, error) {
 	return docs, nil
 }
 
-// walk calls visit with the key and the value of each field below a struct, in the order of the fields.
-func walk(
-	of reflect.Value, prefix string, visit func(key string, owner reflect.Type, field reflect.StructField, value reflect.Value),
-) {
-	for field, value := range of.Fields() {
-		name, squash := keyOf(field)
-		value = present(value)
-		if name != "" {
-			visit(prefix+name, of.Type(), field, value)
-			name += "."
+// walk calls visit with the key of each field below a struct, in the order of the fields.
+func walk(of reflect.Type, prefix string, visit func(key string, f field)) {
+	for _, f := range fields(of) {
+		visit(prefix+f.key, f)
+		t := f.Type
+		if in, ok := optional(t); ok {
+			t = in
 		}
-		if (name != "" || squash) && value.Kind() == reflect.Struct {
-			walk(value, prefix+name, visit)
+		if t.Kind() == reflect.Struct {
+			walk(t, prefix+f.key+".", visit)
 		}
 	}
 }
 
-// keyOf returns the key of a field, and whether its own fields are in its place. It is empty for what is no setting.
-func keyOf(field reflect.StructField) (key string, squash bool) {
-	key, options, _ := strings.Cut(field.Tag.Get("mapstructure"), ",")
-	switch {
-	case slices.Contains(strings.Split(options, ","), "squash"):
-		return "", true
-	case !field.IsExported() || key == "-":
-		return "", false
-	}
-	return cmp.Or(key, strings.ToLower(field.Name)), false
+// field is a field of a struct that is a setting, or has some.
+type field struct {
+	reflect.StructField
+	key   string
+	owner reflect.Type
 }
 
-// present returns what is in a configoptional.Optional, or its zero value; and any other value itself.
-func present(v reflect.Value) reflect.Value {
-	of, ok := optional(v.Type())
-	if !ok {
-		return v
+// fields returns the fields of a struct, and those of others that are in their place.
+func fields(of reflect.Type) (all []field) {
+	for f := range of.Fields() {
+		key, options, _ := strings.Cut(f.Tag.Get("mapstructure"), ",")
+		switch {
+		case slices.Contains(strings.Split(options, ","), "squash"):
+			all = append(all, fields(f.Type)...)
+		case f.IsExported() && key != "-":
+			all = append(all, field{f, cmp.Or(key, strings.ToLower(f.Name)), of})
+		}
 	}
-	pointer := reflect.New(v.Type())
-	pointer.Elem().Set(v)
-	if get := pointer.MethodByName("Get").Call(nil)[0]; !get.IsNil() {
-		return get.Elem()
-	}
-	return reflect.Zero(of)
+	return all
 }
 
 // optional reports whether a type is a configoptional.Optional, and of what.
@@ -187,42 +182,26 @@ func optional(t reflect.Type) (reflect.Type, bool) {
 	return get.Type.Out(0).Elem(), true
 }
 
-// plain is a value as YAML has it.
-func plain(v reflect.Value) any {
-	switch value := v.Interface().(type) {
-	case time.Duration:
-		s := value.String()
-		for _, tail := range []string{"m0s", "h0m"} {
-			if strings.HasSuffix(s, tail) {
-				s = strings.TrimSuffix(s, tail[1:])
-			}
-		}
-		return s
-	default:
-		switch v.Kind() {
-		case reflect.String:
-			return v.String()
-		case reflect.Slice:
-			list := []any{}
-			for i := range v.Len() {
-				list = append(list, plain(v.Index(i)))
-			}
-			return list
-		}
-		return value
+// plain is a value as YAML has it; nil if it is an empty text.
+func plain(value any) any {
+	if value == "" {
+		return nil
 	}
+	if d, ok := value.(time.Duration); ok {
+		return strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(d.String())
+	}
+	return value
 }
 
 // shownDefault is the default in Markdown.
 func (s setting) shownDefault() string {
-	value := plain(s.def)
-	if _, ok := value.([]any); ok { // Too wide for a table.
+	switch s.def.(type) {
+	case []any: // Too wide for a table.
 		return "[a list](mapping.md#identity)"
-	}
-	if value == "" {
+	case nil:
 		return "none"
 	}
-	return fmt.Sprintf("`%v`", value)
+	return fmt.Sprintf("`%v`", s.def)
 }
 
 // meaning is what a setting is, and can be.

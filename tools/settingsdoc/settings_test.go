@@ -4,7 +4,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +19,13 @@ import (
 )
 
 const root = "../.."
+
+func read(t *testing.T, folder, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(folder, file))
+	require.NoError(t, err)
+	return string(content)
+}
 
 // validate is what the collector says of one setting.
 func validate(t *testing.T, c component, key string, value any) error {
@@ -66,17 +72,11 @@ func TestUpToDate(t *testing.T) {
 	dir := t.TempDir()
 	for _, file := range []string{"config.go", "diodeconnector/config.go", exporter.page} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o700))
-		content, err := os.ReadFile(filepath.Join(root, file))
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, file), content, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(read(t, root, file)), 0o600))
 	}
 	require.NoError(t, write(dir))
 	for _, file := range []string{exporter.page, exporter.schemaFile(), connector.schemaFile()} {
-		want, err := os.ReadFile(filepath.Join(dir, file))
-		require.NoError(t, err)
-		got, err := os.ReadFile(filepath.Join(root, file))
-		require.NoError(t, err)
-		assert.Equal(t, string(want), string(got), file)
+		assert.Equal(t, read(t, dir, file), read(t, root, file), file)
 	}
 }
 
@@ -85,9 +85,7 @@ func TestReadmeDefaults(t *testing.T) {
 	for c, n := range map[*component]int{&exporter: 11, &connector: 3} {
 		all, err := c.settings(root)
 		require.NoError(t, err)
-		readme, err := os.ReadFile(filepath.Join(root, c.folder, "README.md"))
-		require.NoError(t, err)
-		_, rows, _ := strings.Cut(string(readme), "| key | default | change it |\n| --- | --- | --- |\n")
+		_, rows, _ := strings.Cut(read(t, root, c.folder+"/README.md"), "| key | default | change it |\n| --- | --- | --- |\n")
 		rows, _, _ = strings.Cut(rows, "\n\n")
 		require.Equal(t, n, strings.Count(rows, "\n"))
 		for row := range strings.Lines(rows) {
@@ -102,25 +100,17 @@ func TestReadmeDefaults(t *testing.T) {
 func TestSchemaHasEveryKey(t *testing.T) {
 	all, err := exporter.settings(root)
 	require.NoError(t, err)
-	encoded, err := json.Marshal(exporter.schema(all))
-	require.NoError(t, err)
-	var decoded map[string]any
-	require.NoError(t, json.Unmarshal(encoded, &decoded))
 	conf := confmap.New()
 	require.NoError(t, conf.Marshal(loggregatorexporter.NewFactory().CreateDefaultConfig()))
-	rows := map[string]bool{}
-	for _, s := range all {
-		rows[s.Key] = true
-	}
 	for _, key := range conf.AllKeys() {
-		at := decoded
+		at := exporter.schema(all)
 		for part := range strings.SplitSeq(key, "::") {
-			properties, ok := at["properties"].(map[string]any)
+			properties, ok := at["properties"].(object)
 			require.True(t, ok, key)
-			at, ok = properties[part].(map[string]any)
+			at, ok = properties[part].(object)
 			require.True(t, ok, key)
 		}
-		if rows[strings.ReplaceAll(key, "::", ".")] {
+		if slices.ContainsFunc(all, func(s setting) bool { return s.Key == strings.ReplaceAll(key, "::", ".") }) {
 			assert.NotEmpty(t, at["description"], key)
 		}
 	}

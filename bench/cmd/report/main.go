@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command report writes a page of docs, which is a template beside this file, from the raw output of the benchmarks, and its
-// pictures: the tables are benchstat's, the verdicts are ratios of medians.
+// pictures: the tables are benchstat's, the verdicts are ratios of medians. With -check it runs benchmarks instead, and compares them with
+// a baseline, which has limits as the templates have them.
 package main
 
 import (
@@ -18,7 +19,6 @@ import (
 
 	"gonum.org/v1/plot/plotter"
 
-	"github.com/loggregatorexporter/loggregatorexporter/bench/internal/results"
 	"github.com/loggregatorexporter/loggregatorexporter/tools/picture"
 )
 
@@ -28,48 +28,48 @@ var pages embed.FS
 func main() {
 	log.SetFlags(0)
 	page := flag.String("page", "exporter", "what the page is about: exporter or diodes")
-	r := report{samples: results.Samples{}}
+	baseline := flag.String("check", "", "the file with what is allowed")
+	binary := flag.String("bench", "build/bench/exporter.test", "the benchmarks to check, compiled")
+	allocs := flag.Bool("allocs", false, "check allocations only")
+	r := report{samples: samples{}}
 	flag.StringVar(&r.raw, "raw", "build/bench/exporter.txt", "the raw output of the benchmarks")
 	flag.StringVar(&r.docs, "docs", "docs", "the folder of the page, for its pictures")
 	flag.StringVar(&r.benchstat, "benchstat", "benchstat", "the command that is benchstat")
 	flag.Parse()
-	if err := r.write(*page); err != nil {
+	if *baseline != "" {
+		check(*baseline, *binary, *allocs)
+		return
+	}
+	about := must(r.samples.read(must(os.ReadFile(r.raw))))
+	t := must(template.New("").Funcs(template.FuncMap{
+		"samples":  func(name, unit string) int { return len(r.samples[measured{name, unit}]) },
+		"above":    r.above,
+		"verdicts": r.verdicts,
+		"tables":   r.tables,
+		"chart":    r.chart,
+	}).ParseFS(pages, "*.md.tmpl"))
+	if err := t.ExecuteTemplate(os.Stdout, *page+".md.tmpl", about); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// must ends the program with an error, if there is one.
+func must[T any](v T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return v
 }
 
 // report has the functions of the templates.
 type report struct {
 	raw, docs, benchstat string
-	samples              results.Samples
-}
-
-func (r *report) write(page string) error {
-	raw, err := os.Open(r.raw)
-	if err != nil {
-		return err
-	}
-	defer raw.Close()
-	about, err := r.samples.Read(raw)
-	if err != nil {
-		return err
-	}
-	t, err := template.New("").Funcs(template.FuncMap{
-		"samples":  func(name, unit string) int { return len(r.samples[name][unit]) },
-		"above":    r.above,
-		"verdicts": r.verdicts,
-		"tables":   r.tables,
-		"chart":    r.chart,
-	}).ParseFS(pages, "*.md.tmpl")
-	if err != nil {
-		return err
-	}
-	return t.ExecuteTemplate(os.Stdout, page+".md.tmpl", about)
+	samples              samples
 }
 
 // above returns how many samples are above a limit.
 func (r *report) above(name, unit string, limit float64) (n int) {
-	for _, v := range r.samples[name][unit] {
+	for _, v := range r.samples[measured{name, unit}] {
 		if v > limit {
 			n++
 		}
@@ -79,7 +79,7 @@ func (r *report) above(name, unit string, limit float64) (n int) {
 
 // verdicts returns rows of a table that say which limits are met.
 func (r *report) verdicts(title, text string) (string, error) {
-	limits, err := results.ParseLimits(text)
+	limits, err := parseLimits(text)
 	var rows strings.Builder
 	for _, l := range limits {
 		fmt.Fprintf(&rows, "| %s | %s |\n", title, r.verdict(l))
@@ -87,33 +87,33 @@ func (r *report) verdicts(title, text string) (string, error) {
 	return rows.String(), err
 }
 
-func (r *report) verdict(l results.Limit) string {
-	v, ok := l.Value(r.samples)
-	what := l.What()
-	if _, sub, cut := strings.Cut(l.Benchmark, "/"); cut {
+func (r *report) verdict(l limit) string {
+	v, ok := l.value(r.samples)
+	what := l.what()
+	if _, sub, cut := strings.Cut(l.benchmark, "/"); cut {
 		what = sub + ": " + what
 	}
 	format, sign := "%.4g", ""
 	switch {
-	case l.Other != "-" && v < .1:
+	case l.other != "-" && v < .1:
 		format, sign = "%.1g×", "×"
-	case l.Other != "-":
+	case l.other != "-":
 		format, sign = "%.2f×", "×"
 	case v >= 1000:
 		format = "%.0f"
 	}
 	measured, aim, verdict := fmt.Sprintf(format, v), "–", "–"
-	if l.Text != "-" {
-		aim, verdict = "≤ "+l.Text+sign, "**no**"
-		if least, ok := strings.CutPrefix(l.Text, ">"); ok {
+	if l.text != "-" {
+		aim, verdict = "≤ "+l.text+sign, "**no**"
+		if least, ok := strings.CutPrefix(l.text, ">"); ok {
 			aim = "≥ " + least + sign
 		}
-		if l.Met(v) {
+		if l.met(v) {
 			verdict = "yes"
 		}
 	}
 	// Without contention a ratio may be fine that isn't fine with it.
-	if cores, some := r.samples.Median(results.Name(l.Benchmark, l.Peer), "cores"); some && cores < 1.5 && l.Other != "-" {
+	if cores, some := r.samples.median(nameOf(l.benchmark, l.peer), "cores"); some && cores < 1.5 && l.other != "-" {
 		verdict = fmt.Sprintf("not shown: on %.1f cores", cores)
 	}
 	if !ok {
@@ -153,13 +153,13 @@ func (r *report) chart(file, title, unit string, per float64, peers, groups stri
 		chart.Groups = nil
 		for line := range strings.Lines(strings.TrimSpace(groups)) {
 			group, of, _ := strings.Cut(strings.TrimSpace(line), ": ")
-			name, measured, _ := strings.Cut(of, " ")
+			name, unit, _ := strings.Cut(of, " ")
 			if peer != "" {
-				name = results.Name(name, peer)
+				name = nameOf(name, peer)
 			}
-			v, ok := r.samples.Median(name, measured)
+			v, ok := r.samples.median(name, unit)
 			if !ok {
-				return "", fmt.Errorf("%s has no %s", name, measured)
+				return "", fmt.Errorf("%s has no %s", name, unit)
 			}
 			chart.Groups = append(chart.Groups, group)
 			s.Points = append(s.Points, plotter.XY{Y: v / per})

@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -64,7 +63,8 @@ func run(ctx context.Context, args []string, stdout *os.File) error {
 	if err != nil {
 		return err
 	}
-	view := newView(stdout)
+	info, err := stdout.Stat()
+	view := &view{out: stdout, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0, lineAt: -window}
 	report, err := outage.Run(ctx, outage.Options{
 		Collector: *collector,
 		Dir:       dir,
@@ -134,13 +134,7 @@ type view struct {
 	out      io.Writer
 	terminal bool
 	looks    history
-	drawn    int           // lines on the terminal
 	lineAt   time.Duration // when the last line was written
-}
-
-func newView(out *os.File) *view {
-	info, err := out.Stat()
-	return &view{out: out, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0, lineAt: -window}
 }
 
 // look shows a look.
@@ -164,42 +158,32 @@ func state(l outage.Look) string {
 }
 
 // columns are what is shown of a signal.
-var columns = []string{"accepted/s", "waiting", "sent", "dropped", "rejected", "failed", "p50 ms", "p99 ms"}
+var columns = []any{"accepted/s", "waiting", "sent", "dropped", "rejected", "failed", "p50 ms", "p99 ms"}
 
 // row returns the columns of a signal.
-func (v *view) row(i int) []string {
+func (v *view) row(i int) []any {
 	recent := v.looks.window()
 	a := v.looks[len(v.looks)-1].Accounts[i]
 	p50, p99 := recent.push(i)
-	row := []string{fmt.Sprintf("%.0f", recent.rate(i, accepted))}
-	for _, n := range []int{a.Waiting, a.Sent, a.Dropped, a.Rejected, a.Failed} {
-		row = append(row, strconv.Itoa(n))
-	}
-	return append(row, millis(p50), millis(p99))
+	rate := fmt.Sprintf("%.0f", recent.rate(i, accepted))
+	return []any{rate, a.Waiting, a.Sent, a.Dropped, a.Rejected, a.Failed, millis(p50), millis(p99)}
 }
 
 func (v *view) redraw(l outage.Look) {
 	var b strings.Builder
-	if v.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", v.drawn) // Up to its first line.
+	if len(v.looks) > 1 {
+		fmt.Fprintf(&b, "\x1b[%dA", 2+len(outage.Signals)) // Up to its first line.
 	}
 	color := "32" // green
 	if state(l) == "stalled" {
 		color = "31" // red
 	}
 	fmt.Fprintf(&b, "\x1b[2KLoggregator: \x1b[1;%sm%-7s\x1b[0m %6.1f s\n", color, state(l), l.Elapsed.Seconds())
-	row := func(name string, columns []string) {
-		fmt.Fprintf(&b, "\x1b[2K%-7s", name)
-		for i, width := range []int{10, 7, 7, 7, 8, 6, 8, 8} {
-			fmt.Fprintf(&b, " %*s", width, columns[i])
-		}
-		b.WriteByte('\n')
-	}
-	row("", columns)
+	const format = "\x1b[2K%-7s %10v %7v %7v %7v %8v %6v %8v %8v\n"
+	fmt.Fprintf(&b, format, append([]any{""}, columns...)...)
 	for i, s := range outage.Signals {
-		row(s.Name, v.row(i))
+		fmt.Fprintf(&b, format, append([]any{s.Name}, v.row(i)...)...)
 	}
-	v.drawn = strings.Count(b.String(), "\n")
 	_, _ = io.WriteString(v.out, b.String()) // A view that can't be written is no reason to stop.
 }
 
@@ -208,9 +192,9 @@ func (v *view) line(l outage.Look) {
 		fmt.Fprintln(v.out, "The numbers are of logs/metrics/traces.")
 	}
 	fmt.Fprintf(v.out, "%3.0f s Loggregator: %-7s", l.Elapsed.Seconds(), state(l))
-	rows := [][]string{v.row(0), v.row(1), v.row(2)}
+	rows := [][]any{v.row(0), v.row(1), v.row(2)}
 	for k, name := range columns {
-		fmt.Fprintf(v.out, " %s %s/%s/%s", name, rows[0][k], rows[1][k], rows[2][k])
+		fmt.Fprintf(v.out, " %v %v/%v/%v", name, rows[0][k], rows[1][k], rows[2][k])
 	}
 	fmt.Fprintln(v.out)
 }
@@ -244,8 +228,7 @@ func drawPicture(looks history, file string) error {
 			stall.From, stall.To = cmp.Or(stall.From, l.Elapsed.Seconds()), l.Elapsed.Seconds()
 		}
 	}
-	named := stall
-	named.Name = "Loggregator accepts nothing"
+	named := picture.Shade{Name: "Loggregator accepts nothing", From: stall.From, To: stall.To}
 	return picture.Draw(file,
 		picture.Chart{Title: "How long a push into the collector takes", Unit: "ms", Shade: named, Series: []picture.Series{
 			pushes("median", func(p50, _ time.Duration) time.Duration { return p50 }),
@@ -277,13 +260,12 @@ func summary(w io.Writer, r *outage.Report) {
 	fmt.Fprintf(w, "\nWhat became of the items:\n")
 	for i, s := range outage.Signals {
 		a := r.Accounts[i]
-		fmt.Fprintf(w, "  %-7s  accepted %d = sent %d + failed %d + dropped %d + rejected %d + waiting %d", s.Name,
-			a.Accepted, a.Sent, a.Failed, a.Dropped, a.Rejected, a.Waiting)
-		if a.Balanced() {
-			fmt.Fprintf(w, ": true, to the item\n")
-		} else {
-			fmt.Fprintf(w, ": NOT TRUE, that is a defect\n")
+		verdict := "true, to the item"
+		if !a.Balanced() {
+			verdict = "NOT TRUE, that is a defect"
 		}
+		fmt.Fprintf(w, "  %-7s  accepted %d = sent %d + failed %d + dropped %d + rejected %d + waiting %d: %s\n", s.Name,
+			a.Accepted, a.Sent, a.Failed, a.Dropped, a.Rejected, a.Waiting, verdict)
 		fmt.Fprintf(w, "           the clients pushed %d; at Loggregator arrived %d different ones, and %d again\n",
 			r.Pushed[i], r.Arrived[i], r.Again[i])
 		for _, p := range r.Phases {

@@ -21,6 +21,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 )
 
@@ -35,30 +37,24 @@ type Shape struct {
 	NaN int
 }
 
-// Stream is the load of one signal: the items 0, 1, 2 and so on.
-type Stream struct {
-	Signal
-	Sent   atomic.Int64 // items that the collector acknowledged
-	batch  int
-	export func(ctx context.Context, first int) error
-}
-
-// Load pushes batches of all signals to a collector until it is stopped.
+// Load pushes the items 0, 1, 2 and so on of each signal to a collector until it is stopped, or the collector refuses some.
 type Load struct {
-	Streams []*Stream
+	Sent [3]atomic.Int64 // items of each signal that the collector acknowledged
 	// Malformed makes half of the logs and points such that they have no form in Loggregator.
 	Malformed atomic.Bool
-	failed    chan error
-	cancel    context.CancelFunc
-	running   sync.WaitGroup
+	// Ended is closed when the load is stopped, and when the collector has refused a batch.
+	Ended   <-chan struct{}
+	cancel  context.CancelFunc
+	running *errgroup.Group
 }
 
-// StartLoad pushes so many batches of each signal a second; 0 is as many as the collector takes. It calls onPush, unless that
-// is nil, with the duration of each push, from a goroutine for each signal.
-func StartLoad(conn *grpc.ClientConn, shape Shape, batches int, onPush func(signal int, took time.Duration)) *Load {
+// StartLoad pushes so many batches of each signal a second. It calls onPush with the duration of each push, from a goroutine for each
+// signal.
+func StartLoad(conn *grpc.ClientConn, shape Shape, batches rate.Limit, onPush func(signal int, took time.Duration)) *Load {
 	logs, metrics, traces := plogotlp.NewGRPCClient(conn), pmetricotlp.NewGRPCClient(conn), ptraceotlp.NewGRPCClient(conn)
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Load{failed: make(chan error, len(Signals)), cancel: cancel}
+	running, ctx := errgroup.WithContext(ctx)
+	l := &Load{Ended: ctx.Done(), cancel: cancel, running: running}
 	ready := grpc.WaitForReady(true)
 	for i, export := range []func(ctx context.Context, first int) error{
 		func(ctx context.Context, first int) error {
@@ -74,72 +70,29 @@ func StartLoad(conn *grpc.ClientConn, shape Shape, batches int, onPush func(sign
 			return err
 		},
 	} {
-		st := &Stream{Signal: Signals[i], batch: shape.Items[i], export: export}
-		l.Streams = append(l.Streams, st)
-		l.running.Go(func() {
-			if err := st.push(ctx, batches, func(took time.Duration) {
-				if onPush != nil {
-					onPush(i, took)
+		l.running.Go(func() error {
+			for pace := rate.NewLimiter(batches, 1); pace.Wait(ctx) == nil; {
+				begin := time.Now()
+				// A push that has begun ends, so that the fate of its items is known.
+				if err := export(context.WithoutCancel(ctx), int(l.Sent[i].Load())); err != nil {
+					return fmt.Errorf("the collector refused %s: %w", Signals[i].Name, err)
 				}
-			}); err != nil {
-				l.failed <- fmt.Errorf("the collector refused %s: %w", st.Name, err)
+				onPush(i, time.Since(begin))
+				l.Sent[i].Add(int64(shape.Items[i]))
 			}
+			return nil
 		})
 	}
 	return l
 }
 
-func (st *Stream) push(ctx context.Context, batches int, onPush func(time.Duration)) error {
-	var pace <-chan time.Time
-	if batches > 0 {
-		ticker := time.NewTicker(time.Second / time.Duration(batches))
-		defer ticker.Stop()
-		pace = ticker.C
-	} else {
-		always := make(chan time.Time)
-		close(always)
-		pace = always
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-pace:
-		}
-		if ctx.Err() != nil {
-			return nil // Both were ready.
-		}
-		begin := time.Now()
-		// A push that has begun ends, so that the fate of its items is known.
-		if err := st.export(context.WithoutCancel(ctx), int(st.Sent.Load())); err != nil {
-			return err
-		}
-		onPush(time.Since(begin))
-		st.Sent.Add(int64(st.batch))
-	}
-}
-
-// Failed receives an error when the collector refuses a batch. The stream of that signal has ended then.
-func (l *Load) Failed() <-chan error { return l.failed }
-
-// Stop returns when no push is in progress, with the error of a stream that failed and that nobody has received. It may be
-// called more than once.
+// Stop returns when no push is in progress, with the error of the batch that the collector refused. It may be called more than once.
 func (l *Load) Stop() error {
 	l.cancel()
-	l.running.Wait()
-	select {
-	case err := <-l.failed:
-		return err
-	default:
-		return nil
-	}
+	return l.running.Wait()
 }
 
 func now() pcommon.Timestamp { return pcommon.NewTimestampFromTime(time.Now()) }
-
-func describe(resource pcommon.Resource, signal int) {
-	resource.Attributes().PutStr("source_id", Signals[signal].Name)
-}
 
 func putAttributes(attributes pcommon.Map, id, n int) {
 	for k := range n {
@@ -151,7 +104,7 @@ func (s Shape) logs(first int, malformed bool) plog.Logs {
 	data := plog.NewLogs()
 	for k := range s.Resources {
 		rl := data.ResourceLogs().AppendEmpty()
-		describe(rl.Resource(), 0)
+		rl.Resource().Attributes().PutStr("source_id", Signals[0].Name)
 		records := rl.ScopeLogs().AppendEmpty().LogRecords()
 		for id := first + k; id < first+s.Items[0]; id += s.Resources {
 			r := records.AppendEmpty()
@@ -170,7 +123,7 @@ func (s Shape) metrics(first int, malformed bool) pmetric.Metrics {
 	data := pmetric.NewMetrics()
 	for k := range s.Resources {
 		rm := data.ResourceMetrics().AppendEmpty()
-		describe(rm.Resource(), 1)
+		rm.Resource().Attributes().PutStr("source_id", Signals[1].Name)
 		metrics, at := rm.ScopeMetrics().AppendEmpty().Metrics(), now()
 		for id := first + k; id < first+s.Items[1]; id += s.Resources {
 			m := metrics.AppendEmpty()
@@ -191,7 +144,7 @@ func (s Shape) traces(first int) ptrace.Traces {
 	data := ptrace.NewTraces()
 	for k := range s.Resources {
 		rs := data.ResourceSpans().AppendEmpty()
-		describe(rs.Resource(), 2)
+		rs.Resource().Attributes().PutStr("source_id", Signals[2].Name)
 		spans := rs.ScopeSpans().AppendEmpty().Spans()
 		for id := first + k; id < first+s.Items[2]; id += s.Resources {
 			span := spans.AppendEmpty()

@@ -5,14 +5,13 @@
 package outage
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // collector.yaml
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -31,9 +31,6 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
-
-// patience is how long a run waits for what has to come. It is far more than it takes.
-const patience = time.Minute
 
 // Fault is what is wrong in a phase.
 type Fault int
@@ -52,7 +49,7 @@ type Phase struct {
 	Fault    Fault
 }
 
-// Options of a run. All have to be set, but for OnLook.
+// Options of a run. All have to be set.
 type Options struct {
 	Collector string // the path of the built collector
 	Dir       string // for certificates and configuration
@@ -61,8 +58,7 @@ type Options struct {
 	Batches   int           // pushed for each signal in a second
 	Capacity  int           // of the diode of each signal, in batches
 	MaxItems  int           // of the diode of each signal
-	// OnLook is called with each look, from one goroutine.
-	OnLook func(Look)
+	OnLook    func(Look)    // is called with each look, from one goroutine
 }
 
 // Look is the state of a run at a moment.
@@ -95,10 +91,11 @@ type Report struct {
 
 // Run runs a collector through the phases.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
-	if err := ingressserver.WriteCerts(filepath.Join(o.Dir, "certs")); err != nil {
+	certs := filepath.Join(o.Dir, "certs")
+	if err := ingressserver.WriteCerts(certs); err != nil {
 		return nil, err
 	}
-	tls, err := ingressserver.ServerTLS(filepath.Join(o.Dir, "certs"))
+	tls, err := ingressserver.ServerTLS(certs)
 	if err != nil {
 		return nil, err
 	}
@@ -112,20 +109,46 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	defer ingress.Stop()
-	c, err := startCollector(ctx, o, ingress.Addr())
+	ports, err := FreePorts(2)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, c.stop()) }()
-	conn, err := grpc.NewClient(c.otlp, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	otlp, metrics := Loopback(ports[0]), Loopback(ports[1])
+	cmd := exec.Command(o.Collector, "--config", "yaml:"+config)
+	cmd.Env = append(os.Environ(), "OTLP="+otlp, "METRICS_PORT="+strconv.Itoa(ports[1]), "INGRESS="+ingress.Addr(), "CERTS="+certs,
+		"CAPACITY="+strconv.Itoa(o.Capacity), "MAX_ITEMS="+strconv.Itoa(o.MaxItems))
+	log, err := os.Create(filepath.Join(o.Dir, "collector.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Else the terminal's Ctrl-C would reach it too.
+	c, err := Start(cmd)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Stop()) }()
+	// It is ready when its receiver listens and its metrics can be read.
+	if err := c.Eventually(ctx, func() (bool, error) {
+		conn, err := net.DialTimeout("tcp", otlp, time.Second)
+		if err == nil {
+			_, err = ReadPage(metrics)
+			_ = conn.Close()
+		}
+		return err == nil, nil
+	}); err != nil {
+		return nil, fmt.Errorf("the start of the collector: %w", err)
+	}
+	conn, err := grpc.NewClient(otlp, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	r := &runner{options: o, ingress: ingress, collector: c, begin: time.Now()}
-	r.load = StartLoad(conn, shape, o.Batches, r.pushed)
+	r := &runner{options: o, ingress: ingress, collector: c, metrics: metrics, begin: time.Now()}
+	r.load = StartLoad(conn, shape, rate.Limit(o.Batches), r.pushed)
 	report, err = r.run(ctx)
-	if err = errors.Join(err, r.load.Stop()); err != nil {
+	if err = cmp.Or(err, r.load.Stop()); err != nil {
 		return nil, err
 	}
 	for i := range Signals {
@@ -140,135 +163,14 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 var shape = Shape{Items: [3]int{20, 20, 50}, Resources: 1, Payload: 40, Attributes: [3]int{1, 1, 1}, NaN: 200}
 
 //go:embed collector.yaml
-var config []byte
-
-// collector is the built collector as a process.
-type collector struct {
-	cmd           *exec.Cmd
-	otlp, metrics string // addresses
-	log           string // file
-	exited        chan struct{}
-}
-
-func startCollector(ctx context.Context, o Options, ingress string) (*collector, error) {
-	ports, err := FreePorts(2)
-	if err != nil {
-		return nil, err
-	}
-	address := func(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-	c := &collector{
-		otlp: address(ports[0]), metrics: address(ports[1]), log: filepath.Join(o.Dir, "collector.log"),
-		exited: make(chan struct{}),
-	}
-	file := filepath.Join(o.Dir, "config.yaml")
-	if err := os.WriteFile(file, config, 0o600); err != nil {
-		return nil, err
-	}
-	log, err := os.Create(c.log)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close() // The process has its own.
-	// It is no child of ctx: a Ctrl-C lets it end as it should.
-	c.cmd = exec.Command(o.Collector, "--config", file)
-	c.cmd.Env = append(os.Environ(), "OTLP="+c.otlp, "METRICS_PORT="+strconv.Itoa(ports[1]), "INGRESS="+ingress,
-		"CERTS="+filepath.Join(o.Dir, "certs"), "CAPACITY="+strconv.Itoa(o.Capacity), "MAX_ITEMS="+strconv.Itoa(o.MaxItems))
-	c.cmd.Stdout, c.cmd.Stderr = log, log
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Else the terminal's Ctrl-C would reach it too.
-	if err := c.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		defer close(c.exited)
-		_ = c.cmd.Wait()
-	}()
-	// It is ready when its receiver listens and its metrics can be read.
-	if err := c.eventually(ctx, func() (bool, error) {
-		if _, err := c.page(); err != nil {
-			return false, nil //nolint:nilerr // It is still starting.
-		}
-		conn, err := net.DialTimeout("tcp", c.otlp, time.Second)
-		if err != nil {
-			return false, nil //nolint:nilerr // It is still starting.
-		}
-		return true, conn.Close()
-	}); err != nil {
-		return nil, errors.Join(fmt.Errorf("the start of the collector: %w", err), c.stop())
-	}
-	return c, nil
-}
-
-// FreePorts finds ports that nobody listens on. They are all held until the last is found, so that they differ.
-func FreePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
-}
-
-// page reads the collector's metrics.
-func (c *collector) page() (Page, error) {
-	client := http.Client{Timeout: 10 * time.Second}
-	response, err := client.Get("http://" + c.metrics + "/metrics")
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the collector's metrics: %s", response.Status)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return ParsePage(text)
-}
-
-// eventually waits for a condition.
-func (c *collector) eventually(ctx context.Context, condition func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		if done, err := condition(); done || err != nil {
-			return err
-		}
-		select {
-		case <-c.exited:
-			return fmt.Errorf("the collector ended, see %s", c.log)
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond): // Between two looks.
-		}
-	}
-}
-
-// stop asks the collector to end, and waits for it.
-func (c *collector) stop() error {
-	_ = c.cmd.Process.Signal(syscall.SIGINT)
-	select {
-	case <-c.exited:
-	case <-time.After(patience):
-		_ = c.cmd.Process.Kill()
-		<-c.exited
-		return fmt.Errorf("the collector did not end, see %s", c.log)
-	}
-	if code := c.cmd.ProcessState.ExitCode(); code != 0 {
-		return fmt.Errorf("the collector ended with %d, see %s", code, c.log)
-	}
-	return nil
-}
+var config string
 
 // runner is a run.
 type runner struct {
 	options   Options
 	ingress   *ingresstest.Server
-	collector *collector
+	collector *Process
+	metrics   string // the address of the collector's
 	load      *Load
 	begin     time.Time
 
@@ -298,8 +200,8 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 			select {
 			case <-ctx.Done():
 				return nil, ctx.Err()
-			case err := <-r.load.Failed():
-				return nil, err
+			case <-r.load.Ended:
+				return nil, r.load.Stop()
 			case <-ticker.C:
 			}
 			if look, err = r.look(phase); err != nil {
@@ -319,7 +221,7 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 	}
 	last := r.options.Phases[len(r.options.Phases)-1]
 	last.Fault = None
-	if err := r.collector.eventually(ctx, func() (done bool, err error) {
+	if err := r.collector.Eventually(ctx, func() (done bool, err error) {
 		look, err = r.look(last)
 		return Empty(look.Accounts), err
 	}); err != nil {
@@ -330,8 +232,8 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	report.Accounts = look.Accounts
-	for _, st := range r.load.Streams {
-		report.Pushed = append(report.Pushed, int(st.Sent.Load()))
+	for i := range Signals {
+		report.Pushed = append(report.Pushed, int(r.load.Sent[i].Load()))
 	}
 	return report, nil
 }
@@ -350,19 +252,16 @@ func (r *runner) enter(fault Fault) {
 
 // look reads the collector's metrics.
 func (r *runner) look(phase Phase) (Look, error) {
-	look := Look{At: time.Now(), Phase: phase}
-	look.Elapsed = look.At.Sub(r.begin)
-	var err error
-	if look.Page, err = r.collector.page(); err != nil {
+	at := time.Now()
+	page, err := ReadPage(r.metrics)
+	if err != nil {
 		return Look{}, err
 	}
-	look.Accounts = look.Page.Accounts()
+	look := Look{At: at, Elapsed: at.Sub(r.begin), Phase: phase, Page: page, Accounts: page.Accounts()}
 	r.mu.Lock()
 	look.Pushes, r.pushes = r.pushes, [3][]time.Duration{}
 	r.mu.Unlock()
-	if r.options.OnLook != nil {
-		r.options.OnLook(look)
-	}
+	r.options.OnLook(look)
 	return look, nil
 }
 
