@@ -164,6 +164,24 @@ func TestHistograms(t *testing.T) {
 	}
 }
 
+// Attributes of a resource with the bound's name are kept as those of a point are.
+func TestHistogramBoundOfResource(t *testing.T) {
+	for name, row := range map[string]struct {
+		resource []any
+		want     string
+	}{
+		"an attribute of the bound's name":  {resource: []any{"le", "x"}, want: "x"},
+		"an attribute of what that becomes": {resource: []any{"exported_le", "y"}, want: "y"},
+		"both":                              {resource: []any{"le", "x", "exported_le", "y"}, want: "y;x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, e := range (item{kind: "histogram", data: scoped{resource: row.resource}}).translate(t).envelopes {
+				assert.Equal(t, row.want, e.GetTags()["exported_le"])
+			}
+		})
+	}
+}
+
 // ofInstance7 gives envelopes of metrics another instance ID.
 func ofInstance7(envelopes ...*loggregator_v2.Envelope) []*loggregator_v2.Envelope {
 	for _, e := range envelopes {
