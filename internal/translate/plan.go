@@ -20,7 +20,7 @@ type plan struct {
 	// own is the key of a tag that only the envelopes set, such as le, and no attribute; often nil.
 	own        *cleanKey
 	attributes []planAttribute
-	keySet     // of the tags
+	tagKeys    keySet
 	tags       []planTag
 	// Of logs: the attribute that is the tag source_type, or the one with the process type; empty if there is none.
 	typeKey, processKey string
@@ -296,7 +296,7 @@ func (t *translator) appendTag(b, key []byte, value pcommon.Value) []byte {
 // joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. An attribute with the key
 // own gets the prefix exported_.
 func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
-	p.keySet.reset()
+	p.tagKeys.reset()
 	p.own, p.attributes, p.tags = own, p.attributes[:0], p.tags[:0]
 	p.typeKey, p.processKey, p.ioStream, p.scope = "", "", false, 0
 	p.sourceRank, p.instanceRank = t.identity.source.firstOf(attrs), t.identity.instance.firstOf(attrs)
@@ -311,9 +311,9 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 		if own != nil && clean.key == own.key {
 			clean = newTagKey(exportedPrefix + own.key)
 		}
-		at := p.find(clean.key)
+		at := p.tagKeys.find(clean.key)
 		if at < 0 {
-			p.append(clean.key)
+			p.tagKeys.append(clean.key)
 			p.tags = append(p.tags, planTag{cleanKey: clean, attribute: i})
 			continue
 		}
@@ -420,7 +420,7 @@ func (t *translator) inheritedTags(p *plan) iter.Seq[tag] {
 					tag.value = t.base.tags[i].value + ";" + tag.value
 				}
 			}
-			if p.find(tag.key) < 0 && !yield(tag) {
+			if p.tagKeys.find(tag.key) < 0 && !yield(tag) {
 				return
 			}
 		}
