@@ -299,7 +299,7 @@ func (x *explorer) start() {
 	x.run++
 	x.memory, x.named, x.alone, x.current, x.failure = 0, 0, 0, nil, ""
 	clear(x.names)
-	x.world = newWorld(x)
+	x.makeWorld()
 	for _, t := range x.threads {
 		*t = thread{index: t.index, script: t.script, resume: t.resume, stop: t.stop, yield: t.yield}
 	}
@@ -338,7 +338,7 @@ func (x *explorer) runScript(t *thread) {
 		t.history, t.path, t.steps, t.begins = t.seen, t.seen, 0, true
 		t.call = call{letter, uint8(t.index<<4 + strings.Count(t.script[:i], "s") + 1)}
 		t.result = result{}
-		x.world.call(t)
+		x.call(t)
 		t.ended, t.got, t.returned = t.call, t.result, true
 		x.longest[letter] = max(x.longest[letter], t.steps)
 	}
@@ -601,7 +601,7 @@ func (x *explorer) end(j judge) {
 		}
 	}
 	if x.failure == "" {
-		x.world.end(j)
+		x.checkEnd(j)
 	}
 }
 
@@ -616,8 +616,6 @@ type judge struct {
 	asleep  [maxThreads]uint8 // threads that have slept since before a call began, a bit each
 	hash    uint64
 }
-
-const maxThreads = 6
 
 type config struct {
 	model   model
