@@ -130,12 +130,14 @@ type result struct {
 	loose   bool // of the model: alerted is an upper bound
 }
 
+func (r result) String() string { return fmt.Sprintf("%d, %t, and %d alerted", r.x, r.ok, r.alerted) }
+
 const maxThreads = 6
 
-// A world is a diode, and what the threads have of it.
+// A world is the diode of a scenario, and what the threads have of it.
 type world struct {
+	scenario
 	subject[int]
-	policy  DropPolicy
 	handles [maxThreads]*Writer[int]
 	pollers [maxThreads]*Poller[int]
 	ctx     context.Context
@@ -145,7 +147,7 @@ type world struct {
 
 // newWorld makes the diode of a scenario, empty in lap.
 func newWorld(sc scenario, lap state, alerter Alerter) *world {
-	w := &world{policy: sc.policy}
+	w := &world{scenario: sc}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	switch sc.kind {
 	case "OneToMany", "Wrapping":
@@ -279,7 +281,7 @@ func (m *model) take(w *world, i int, c call) (r result, ok bool) {
 	empty := m.out == len(m.list)
 	switch c.letter {
 	case 's':
-		full := len(m.list)-m.out == w.Cap()
+		full := len(m.list)-m.out == w.size
 		if m.closed || full && w.policy == DropNewest {
 			return result{x: int(c.arg), ok: true, alerted: 1}, true
 		}
@@ -342,7 +344,7 @@ type sequence struct {
 	model  model
 	thread int
 	calls  string
-	sets   int
+	sets   int // so far; the number of an element, modulo 256
 	got    result
 	alerts int
 	missed [maxThreads]int // by each poller
@@ -372,8 +374,10 @@ func (s *sequence) run(calls string) {
 			s.thread = int(letter - '0')
 			continue
 		}
-		s.sets++
-		c := call{letter, uint8(s.sets%255 + 1)}
+		if letter == 's' {
+			s.sets++
+		}
+		c := call{letter, uint8(s.sets)}
 		want, returns := s.model.take(s.world, s.thread, c)
 		if !returns {
 			continue
@@ -384,7 +388,7 @@ func (s *sequence) run(calls string) {
 		s.got, s.alerts = result{}, 0
 		s.got.x, s.got.ok = s.call(s.thread, c)
 		if s.got != want || s.alerts > 1 {
-			s.t.Fatalf("%s: %s: want %+v, got %+v in %d alerts", s.name, s.calls, want, s.got, s.alerts)
+			s.t.Fatalf("%s: %s: want %v, got %v in %d alerts", s.name, s.calls, want, s.got, s.alerts)
 		}
 		switch letter {
 		case 'p', 'P':
@@ -398,8 +402,8 @@ func (s *sequence) run(calls string) {
 
 func (s *sequence) check() {
 	s.t.Helper()
-	if want := len(s.model.inside()); s.Len() != want {
-		s.t.Fatalf("%s: %s: want %d elements, got %d", s.name, s.calls, want, s.Len())
+	if want := len(s.model.inside()); s.Len() != want || s.Cap() != s.size {
+		s.t.Fatalf("%s: %s: want %d of %d elements, got %d of %d", s.name, s.calls, want, s.size, s.Len(), s.Cap())
 	}
 	if s.many == nil {
 		return
