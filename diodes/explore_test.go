@@ -236,6 +236,7 @@ var scenarios = []struct {
 	{"Wrapping", []string{"ssee pt"}},
 }
 
+// eachScenario yields them, in the order of explored.md; under -short with a preemption less.
 func eachScenario(yield func(scenario) bool) {
 	for _, row := range scenarios {
 		for _, calls := range row.calls {

@@ -343,8 +343,8 @@ type sequence struct {
 	name   string
 	model  model
 	thread int
-	calls  string
-	sets   int // so far; the number of an element, modulo 256
+	calls  []byte // so far
+	sets   int    // so far; the number of an element, modulo 256
 	got    result
 	alerts int
 	missed [maxThreads]int // by each poller
@@ -367,9 +367,8 @@ func newSequence(t *testing.T, kind string, size int, policy DropPolicy, lap sta
 
 // run makes calls, a letter each. A digit chooses the thread of those that follow. A call that would wait is left out.
 func (s *sequence) run(calls string) {
-	s.t.Helper()
 	for _, letter := range []byte(calls) {
-		s.calls += string(letter)
+		s.calls = append(s.calls, letter)
 		if letter <= '9' {
 			s.thread = int(letter - '0')
 			continue
@@ -378,10 +377,12 @@ func (s *sequence) run(calls string) {
 			s.sets++
 		}
 		c := call{letter, uint8(s.sets)}
-		want, returns := s.model.take(s.world, s.thread, c)
+		next := s.model
+		want, returns := next.take(s.world, s.thread, c)
 		if !returns {
 			continue
 		}
+		s.model = next
 		if want.loose {
 			want = result{}
 		}
@@ -401,7 +402,6 @@ func (s *sequence) run(calls string) {
 }
 
 func (s *sequence) check() {
-	s.t.Helper()
 	if want := len(s.model.inside()); s.Len() != want || s.Cap() != s.size {
 		s.t.Fatalf("%s: %s: want %d of %d elements, got %d of %d", s.name, s.calls, want, s.size, s.Len(), s.Cap())
 	}
@@ -429,10 +429,7 @@ func sequences(t *testing.T, kinds []string, sizes []int, calls func(size int, r
 		for policy := DropOldest; policy <= DropNewest && (policy == DropOldest || kind != "OneToMany"); policy++ {
 			for _, size := range sizes {
 				t.Run(fmt.Sprintf("%s of %d, %v", kind, size, policy), func(t *testing.T) {
-					calls(size, func(calls string) {
-						t.Helper()
-						newSequence(t, kind, size, policy, 0).run(calls)
-					})
+					calls(size, func(calls string) { newSequence(t, kind, size, policy, 0).run(calls) })
 				})
 			}
 		}
