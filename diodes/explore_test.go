@@ -237,7 +237,7 @@ var scenarios = []struct {
 }
 
 // eachScenario yields them, in the order of explored.md; under -short with a preemption less.
-func eachScenario(yield func(scenario) bool) {
+func eachScenario(yield func(s scenario, bound int) bool) {
 	for _, row := range scenarios {
 		for _, calls := range row.calls {
 			calls, most, _ := strings.Cut(calls, " ≤")
@@ -247,11 +247,11 @@ func eachScenario(yield func(scenario) bool) {
 			}
 			for size := 1; size <= 3; size++ {
 				for policy := DropOldest; policy <= DropNewest; policy++ {
-					s := scenario{row.kind, size, policy, calls, bound}
+					s := scenario{row.kind, size, policy, calls}
 					if s.broadcasts() && policy == DropNewest {
 						continue
 					}
-					if !yield(s) {
+					if !yield(s, bound) {
 						return
 					}
 				}
@@ -272,13 +272,13 @@ func TestExplore(t *testing.T) {
 	var table strings.Builder
 	table.WriteString(exploredHead)
 	all := !testing.Short()
-	for s := range eachScenario {
+	for s, bound := range eachScenario {
 		ran := false
 		t.Run(s.String(), func(t *testing.T) {
 			ran = true
-			x := explore(t, s)
+			x := explore(t, s, bound)
 			fmt.Fprintf(&table, "| %s | %d | %v | `%s` | %s | %d | %d | %d |\n",
-				s.kind, s.size, s.policy, s.calls, s.interleavings(), len(x.visited), x.executions, x.longest['s'])
+				s.kind, s.size, s.policy, s.calls, x.interleavings(), len(x.visited), x.executions, x.longest['s'])
 		})
 		all = all && ran
 	}
@@ -308,8 +308,8 @@ letters mean. "all" is every interleaving, "≤ 3" every one with at most three 
 `
 
 // explore explores a scenario, or follows the schedule of the flag.
-func explore(t *testing.T, sc scenario) *explorer {
-	x := &explorer{scenario: sc}
+func explore(t *testing.T, sc scenario, bound int) *explorer {
+	x := &explorer{scenario: sc, bound: bound}
 	if *exploreSchedule != "" {
 		x.follow(parseSchedule(t, *exploreSchedule))
 		t.Log(strings.Join(x.trace, "\n"))
@@ -324,14 +324,14 @@ func explore(t *testing.T, sc scenario) *explorer {
 		t.Errorf("%s\n%s\nagain: -run 'TestExplore/%s' -explore.schedule=%s", failure, strings.Join(x.trace, "\n"),
 			strings.ReplaceAll(sc.String(), " ", "_"), formatSchedule(schedule))
 	} else {
-		t.Logf("%s interleavings: %d states, %d executions", sc.interleavings(), len(x.visited), x.executions)
+		t.Logf("%s interleavings: %d states, %d executions", x.interleavings(), len(x.visited), x.executions)
 	}
 	return x
 }
 
-func (s scenario) interleavings() string {
-	if s.bound > 0 {
-		return fmt.Sprint("≤ ", s.bound)
+func (x *explorer) interleavings() string {
+	if x.bound > 0 {
+		return fmt.Sprint("≤ ", x.bound)
 	}
 	return "all"
 }
@@ -378,11 +378,10 @@ func TestExploreSchedules(t *testing.T) {
 		schedule string
 		scenario
 	}{
-		{"a refused Set does not wake the reader", "2*3,0*5,1*4", scenario{"Writer", 1, DropNewest, "s s n", 0}},
-		{"a Set that Close refuses does not wake the reader", "0*6,1*5,2*3,0*2", scenario{"OneToOne", 1, DropOldest, "ss nn c", 0}},
-		{"a closed poller is not listed before it is woken", "1*6,0*6,2*6,0", scenario{"OneToMany", 1, DropOldest, "s n Q", 0}},
-		{"a retired node is free before it is cleared", "0*7,1*4,0*17,1*3,2*6,0*14",
-			scenario{"OneToMany", 1, DropOldest, "ssss t t", 0}},
+		{"a refused Set does not wake the reader", "2*3,0*5,1*4", scenario{"Writer", 1, DropNewest, "s s n"}},
+		{"a Set that Close refuses does not wake the reader", "0*6,1*5,2*3,0*2", scenario{"OneToOne", 1, DropOldest, "ss nn c"}},
+		{"a closed poller is not listed before it is woken", "1*6,0*6,2*6,0", scenario{"OneToMany", 1, DropOldest, "s n Q"}},
+		{"a retired node is free before it is cleared", "0*7,1*4,0*17,1*3,2*6,0*14", scenario{"OneToMany", 1, DropOldest, "ssss t t"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := &explorer{scenario: c.scenario}
@@ -403,9 +402,9 @@ func TestExploreSleepSets(t *testing.T) {
 		t.Skip("the exploration may end early")
 	}
 	for _, sc := range []scenario{
-		{"Writer", 1, DropOldest, "ss e t", 0},
-		{"Frozen", 1, DropOldest, "s s", 0},
-		{"OneToMany", 2, DropOldest, "ss n Q", 0},
+		{"Writer", 1, DropOldest, "ss e t"},
+		{"Frozen", 1, DropOldest, "s s"},
+		{"OneToMany", 2, DropOldest, "ss n Q"},
 	} {
 		t.Run(sc.String(), func(t *testing.T) {
 			reduced, whole := explorer{scenario: sc}, explorer{scenario: sc, whole: true}
@@ -483,9 +482,9 @@ func TestExploreRandom(t *testing.T) {
 		case 1:
 			words[1], words = "x"+words[1], append(words, "k")
 		}
-		sc.calls, sc.bound = strings.Join(words, " "), 1+rand.IntN(4-len(words)/2)
+		sc.calls = strings.Join(words, " ")
 		t.Run(sc.String(), func(t *testing.T) {
-			x := explore(t, sc)
+			x := explore(t, sc, 1+rand.IntN(4-len(words)/2))
 			states += len(x.visited)
 			executions += x.executions
 		})

@@ -31,6 +31,7 @@ import (
 // the explorer also schedules the caller alone.
 type explorer struct {
 	scenario
+	bound int  // of preemptions; 0: none
 	whole bool // without sleep sets
 	world *world
 
@@ -732,7 +733,7 @@ func (j *judge) returns(x *explorer, t *thread) {
 
 // follow executes a schedule, and traces it.
 func (x *explorer) follow(schedule []choice) {
-	*x = explorer{scenario: x.scenario, tracing: true}
+	*x = explorer{scenario: x.scenario, bound: x.bound, tracing: true}
 	x.open()
 	defer x.close()
 	x.execute(schedule)

@@ -104,7 +104,6 @@ type scenario struct {
 	size   int
 	policy DropPolicy
 	calls  string // a word for each thread
-	bound  int    // of preemptions; 0: none
 }
 
 func (s scenario) String() string {
