@@ -22,7 +22,7 @@ type reader[T any] interface {
 	NextContext(context.Context) (T, bool)
 }
 
-type ends interface {
+type container interface {
 	Close()
 	Len() int
 	Cap() int
@@ -32,7 +32,7 @@ type ends interface {
 type subject[T any] struct {
 	setter[T]
 	reader[T]
-	ends
+	container
 	ring   *ring
 	arena  *arena[T]
 	writer *writer[T]
@@ -67,14 +67,14 @@ func newKind[T any](kind string, size int, alerter Alerter, policy ...DropPolicy
 		return d
 	}
 	q := d.queue
-	d.reader, d.ends, d.ring, d.arena, d.ready = q, q, &q.ring, &q.arena, &q.ready
+	d.reader, d.container, d.ring, d.arena, d.ready = q, q, &q.ring, &q.arena, &q.ready
 	return d
 }
 
 // newMany makes a OneToMany without a reader.
 func newMany[T any](size int, alerter Alerter) subject[T] {
 	m := NewOneToMany[T](size, alerter)
-	return subject[T]{setter: m, ends: m, ring: &m.ring, arena: &m.arena, writer: &m.writer, many: m}
+	return subject[T]{setter: m, container: m, ring: &m.ring, arena: &m.arena, writer: &m.writer, many: m}
 }
 
 func forKinds(t *testing.T, kinds []string, test func(t *testing.T, kind string)) {
@@ -393,7 +393,7 @@ func (s *sequence) run(calls string) {
 		switch letter {
 		case 'p', 'P':
 			s.missed[s.thread] = 0
-		case 't', 'n':
+		case 't', 'n', 'x':
 			s.missed[s.thread] += want.alerted
 		}
 		s.check()
