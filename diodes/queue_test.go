@@ -180,8 +180,8 @@ func TestHint(t *testing.T) {
 
 // A Set that makes a slot divisible by hintEvery the next to fill moves the hint there.
 func TestHintMoves(t *testing.T) {
-	for _, size := range []int{1, 3, hintEvery, 2*hintEvery + 1} {
-		forKinds(t, kinds, func(t *testing.T, kind string) {
+	forKinds(t, kinds, func(t *testing.T, kind string) {
+		for _, size := range []int{1, 3, hintEvery, 2*hintEvery + 1} {
 			d := newKind[int](kind, size, nil)
 			for x := range 5 * hintEvery {
 				d.Set(x)
@@ -191,8 +191,8 @@ func TestHintMoves(t *testing.T) {
 					t.Errorf("size %d: the hint is %v, want %v", size, hint, next)
 				}
 			}
-		})
-	}
+		}
+	})
 }
 
 // New writers start at the hint. In the last lap before laps wrap, the very first position is ahead of the next one to fill.
