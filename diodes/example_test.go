@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/loggregatorexporter/loggregatorexporter/diodes"
 )
@@ -24,11 +23,7 @@ func ExampleManyToOne() {
 	}
 	d.Close()
 
-	for {
-		x, ok := d.Next()
-		if !ok {
-			break
-		}
+	for x, ok := d.Next(); ok; x, ok = d.Next() {
 		fmt.Println("read", x)
 	}
 	fmt.Println("missed", missed)
@@ -107,25 +102,6 @@ func ExampleManyToOne_Evict() {
 	// read 12
 }
 
-func ExampleManyToOne_NextContext() {
-	d := diodes.NewManyToOne[string](3, nil)
-	d.Set("a")
-
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
-	for {
-		x, ok := d.NextContext(ctx)
-		if !ok {
-			fmt.Println(ctx.Err())
-			return
-		}
-		fmt.Println("read", x)
-	}
-	// Output:
-	// read a
-	// context deadline exceeded
-}
-
 func ExampleOneToOne() {
 	d := diodes.NewOneToOne[int](3, nil)
 
@@ -135,27 +111,13 @@ func ExampleOneToOne() {
 			d.Set(x)
 		}
 	}()
-	for { // the reader
-		x, ok := d.Next()
-		if !ok {
-			break
-		}
+	for x, ok := d.Next(); ok; x, ok = d.Next() { // the reader
 		fmt.Println("read", x)
 	}
 	// Output:
 	// read 0
 	// read 1
 	// read 2
-}
-
-func ExampleOneToOne_dropNewest() {
-	d := diodes.NewOneToOne[int](2, nil, diodes.DropNewest)
-	for x := range 3 {
-		if dropped, ok := d.Set(x); ok {
-			fmt.Println("dropped", dropped)
-		}
-	}
-	// Output: dropped 2
 }
 
 func ExampleOneToMany() {

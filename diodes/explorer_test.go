@@ -31,6 +31,7 @@ import (
 // the explorer also schedules the caller alone.
 type explorer struct {
 	scenario
+	bound int  // of preemptions; 0: none
 	whole bool // without sleep sets
 	world *world
 
@@ -299,7 +300,7 @@ func (x *explorer) start() {
 	x.run++
 	x.memory, x.named, x.alone, x.current, x.failure = 0, 0, 0, nil, ""
 	clear(x.names)
-	x.world = newWorld(x)
+	x.makeWorld()
 	for _, t := range x.threads {
 		*t = thread{index: t.index, script: t.script, resume: t.resume, stop: t.stop, yield: t.yield}
 	}
@@ -338,7 +339,7 @@ func (x *explorer) runScript(t *thread) {
 		t.history, t.path, t.steps, t.begins = t.seen, t.seen, 0, true
 		t.call = call{letter, uint8(t.index<<4 + strings.Count(t.script[:i], "s") + 1)}
 		t.result = result{}
-		x.world.call(t)
+		x.call(t)
 		t.ended, t.got, t.returned = t.call, t.result, true
 		x.longest[letter] = max(x.longest[letter], t.steps)
 	}
@@ -601,7 +602,7 @@ func (x *explorer) end(j judge) {
 		}
 	}
 	if x.failure == "" {
-		x.world.end(j)
+		x.checkEnd(j)
 	}
 }
 
@@ -616,8 +617,6 @@ type judge struct {
 	asleep  [maxThreads]uint8 // threads that have slept since before a call began, a bit each
 	hash    uint64
 }
-
-const maxThreads = 6
 
 type config struct {
 	model   model
@@ -734,7 +733,7 @@ func (j *judge) returns(x *explorer, t *thread) {
 
 // follow executes a schedule, and traces it.
 func (x *explorer) follow(schedule []choice) {
-	*x = explorer{scenario: x.scenario, tracing: true}
+	*x = explorer{scenario: x.scenario, bound: x.bound, tracing: true}
 	x.open()
 	defer x.close()
 	x.execute(schedule)

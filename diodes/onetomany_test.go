@@ -4,250 +4,54 @@
 package diodes
 
 import (
-	"context"
 	"fmt"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
-	"time"
-	"weak"
 )
 
-func TestOneToManyEachPollerGetsAll(t *testing.T) {
-	d := NewOneToMany[int](10, nil)
-	var pollers []*Poller[int]
-	for x := range 10 {
-		pollers = append(pollers, d.NewPoller())
-		if dropped, ok := d.Set(x); ok {
-			t.Errorf("%d left a ring with room", dropped)
-		}
-	}
-	for i, p := range pollers {
-		if p.Len() != 10 {
-			t.Errorf("poller %d: want 10 waiting, got %d", i, p.Len())
-		}
-		equal(t, fmt.Sprint("poller ", i), numbers(0, 10), drain(p))
-		if p.Missed() != 0 || p.Len() != 0 {
-			t.Errorf("poller %d: %d missed, %d waiting", i, p.Missed(), p.Len())
-		}
-	}
-	if d.Len() != 10 || d.Cap() != 10 {
-		t.Errorf("want 10 of 10 elements, got %d of %d", d.Len(), d.Cap())
-	}
-}
+var oneToMany = []string{"OneToMany"}
 
+// Without a poller until then.
 func TestOneToManyStartFrom(t *testing.T) {
-	for _, size := range []int{1, 2, 3, 7} {
+	sequences(t, oneToMany, []int{1, 2, 3, 7}, func(size int, run func(calls string)) {
 		for set := range 3 * size {
 			for evicted := range size + 1 {
-				d := NewOneToMany[int](size, nil)
-				for x := range set {
-					d.Set(x)
-				}
-				inside := numbers(max(0, set-size), set)
-				for range evicted {
-					x, ok := d.Evict()
-					if ok != (len(inside) > 0) || ok && x != inside[0] {
-						t.Fatalf("size %d: evicted %d, %t of %v", size, x, ok, inside)
-					}
-					if ok {
-						inside = inside[1:]
-					}
-				}
-				oldest, newest := d.NewPoller(), d.NewPoller(FromNewest)
-				name := fmt.Sprintf("size %d, %d set, %d evicted", size, set, evicted)
-				if d.Len() != len(inside) || oldest.Len() != len(inside) || newest.Len() != min(1, len(inside)) {
-					t.Errorf("%s: %d inside, %d and %d waiting, of %v", name, d.Len(), oldest.Len(), newest.Len(), inside)
-				}
-				equal(t, name+", from the oldest", inside, drain(oldest))
-				equal(t, name+", from the newest", inside[max(0, len(inside)-1):], drain(newest))
-				d.Set(100)
-				equal(t, name+", next", []int{100}, drain(oldest))
-				equal(t, name+", next", []int{100}, drain(newest))
+				run("q" + times(set, "s") + times(evicted, "e") + "1p2P" + "1" + times(size+1, "t") + "2tt" + "s1tt2tt")
 			}
 		}
-	}
+	})
 }
 
-func TestOneToManyTellsHowManyWereMissed(t *testing.T) {
-	for _, size := range []int{1, 2, 3, 7} {
+// A slow poller is told how many elements it missed, once it reads; a quick one misses none.
+func TestOneToManyMissed(t *testing.T) {
+	sequences(t, oneToMany, []int{1, 2, 3, 7}, func(size int, run func(calls string)) {
 		for read := range 2*size + 1 {
 			for burst := range 4 * size {
-				var alerted []int
-				d := NewOneToMany[int](size, AlertFunc(func(n int) { alerted = append(alerted, n) }))
-				slow, quick := d.NewPoller(), d.NewPoller()
-				next := 0
-				for ; next < read; next++ {
-					d.Set(next)
-					slow.TryNext()
-					quick.TryNext()
-				}
-				for range burst {
-					out, ok := d.Set(next)
-					if ok != (next >= size) || ok && out != next-size {
-						t.Fatalf("Set %d into a ring of %d: got %d, %t", next, size, out, ok)
-					}
-					if x, ok := quick.TryNext(); !ok || x != next {
-						t.Fatalf("the quick poller: want %d, got %d, %t", next, x, ok)
-					}
-					next++
-				}
-				name := fmt.Sprintf("size %d, %d read, %d set", size, read, burst)
-				if len(alerted) != 0 {
-					t.Errorf("%s: %v alerted before the slow poller read", name, alerted)
-				}
-				if slow.Len() != min(burst, size) {
-					t.Errorf("%s: want %d waiting, got %d", name, min(burst, size), slow.Len())
-				}
-				equal(t, name, numbers(max(read, next-size), next), drain(slow))
-				var want []int
-				if missed := burst - size; missed > 0 {
-					want = []int{missed}
-				}
-				equal(t, name+", alerted", want, alerted)
-				if slow.Missed() != uint64(max(0, burst-size)) || quick.Missed() != 0 {
-					t.Errorf("%s: the pollers missed %d and %d", name, slow.Missed(), quick.Missed())
-				}
+				run("1p" + times(read, "s0t1t") + times(burst, "s1t") + "0" + times(size+1, "t"))
 			}
 		}
-	}
+	})
 }
 
-func TestOneToManyClose(t *testing.T) {
-	for _, size := range []int{1, 2, 3} {
+// Pollers are made before each Set, and after Close. Each gets all.
+func TestOneToManyPollers(t *testing.T) {
+	sequences(t, oneToMany, []int{1, 2, 3, 10}, func(size int, run func(calls string)) {
 		for set := range 2*size + 1 {
-			alerted := 0
-			d := NewOneToMany[int](size, AlertFunc(func(n int) { alerted += n }))
-			early := d.NewPoller()
-			for x := range set {
-				d.Set(x)
+			pollers := min(set, maxThreads-2)
+			calls := ""
+			for i := range pollers {
+				calls += fmt.Sprintf("%dps", i+1)
 			}
-			d.Close()
-			d.Close()
-			for range 2 * size {
-				alerted = 0
-				if x, ok := d.Set(99); !ok || x != 99 || alerted != 1 {
-					t.Errorf("size %d: Set after Close: want 99, true, got %d, %t; %d alerted", size, x, ok, alerted)
-				}
+			calls += times(set-pollers, "s") + fmt.Sprintf("cc%dp", maxThreads-1)
+			for i := range pollers {
+				calls += fmt.Sprint(i+1) + times(size+1, "n")
 			}
-			for _, p := range []*Poller[int]{early, d.NewPoller()} {
-				for _, want := range numbers(max(0, set-size), set) {
-					if x, ok := p.Next(); !ok || x != want {
-						t.Errorf("size %d: want %d, got %d, %t", size, want, x, ok)
-					}
-				}
-				if x, ok := p.Next(); ok {
-					t.Errorf("size %d: got %d after the last", size, x)
-				}
-			}
+			run(calls + fmt.Sprint(maxThreads-1) + times(size+1, "n"))
 		}
-	}
+	})
 }
 
 func TestPollerClose(t *testing.T) {
-	d := NewOneToMany[int](3, nil)
-	a, b := d.NewPoller(), d.NewPoller()
-	d.Set(1)
-	a.Close()
-	a.Close()
-	for range 2 {
-		if x, ok := a.Next(); ok {
-			t.Errorf("got %d from a closed poller", x)
-		}
-		if x, ok := a.TryNext(); ok {
-			t.Errorf("got %d from a closed poller", x)
-		}
-	}
-	if n := len(*d.pollers.Load()); n != 1 {
-		t.Errorf("want 1 poller minded, got %d", n)
-	}
-	for x := range 10 {
-		d.Set(x)
-	}
-	equal(t, "the other", []int{7, 8, 9}, drain(b))
-	if a.Missed() != 0 {
-		t.Errorf("a closed poller missed %d", a.Missed())
-	}
-}
-
-func TestPollerNextParks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := NewOneToMany[int](3, nil)
-		const readers = 3
-		var got [readers][]int
-		var pollers [readers]*Poller[int]
-		var ended atomic.Int32
-		for i := range readers {
-			pollers[i] = d.NewPoller()
-			go func() {
-				for x, ok := pollers[i].Next(); ok; x, ok = pollers[i].Next() {
-					got[i] = append(got[i], x)
-				}
-				ended.Add(1)
-			}()
-		}
-		for x := range 100 {
-			// Wait returns only when the readers block on their channels.
-			synctest.Wait()
-			if n := d.asleep.Load(); n != readers {
-				t.Fatalf("want %d asleep, got %d", readers, n)
-			}
-			d.Set(x)
-			synctest.Wait()
-			for i := range readers {
-				equal(t, "read", numbers(0, x+1), got[i])
-			}
-		}
-		pollers[0].Close()
-		synctest.Wait()
-		if n := ended.Load(); n != 1 {
-			t.Errorf("closing one poller ended %d", n)
-		}
-		d.Close()
-		synctest.Wait()
-		if n := ended.Load(); n != readers || d.asleep.Load() != 0 {
-			t.Errorf("closing the diode ended %d of %d, %d asleep", n, readers, d.asleep.Load())
-		}
-	})
-}
-
-func TestPollerNextContextPrefersAnElement(t *testing.T) {
-	var d *OneToMany[int]
-	prefersAnElement(t, func() (func(int), func(context.Context) (int, bool)) {
-		d = NewOneToMany[int](2, nil)
-		return func(x int) { d.Set(x) }, d.NewPoller().NextContext
-	})
-}
-
-func TestPollerNextContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := NewOneToMany[int](3, nil)
-		p := d.NewPoller()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		var writing sync.WaitGroup
-		writing.Go(func() { d.Set(0) })
-		if x, ok := p.NextContext(ctx); !ok || x != 0 {
-			t.Errorf("want 0, true, got %d, %t", x, ok)
-		}
-		if x, ok := p.NextContext(ctx); ok || ctx.Err() == nil {
-			t.Errorf("got %d, %t from an empty diode, %v", x, ok, ctx.Err())
-		}
-		if n := d.asleep.Load(); n != 0 {
-			t.Errorf("%d asleep", n)
-		}
-		writing.Wait()
-		writing.Go(func() { d.Set(1) })
-		if x, ok := p.NextContext(t.Context()); !ok || x != 1 {
-			t.Errorf("want 1, true, got %d, %t", x, ok)
-		}
-		go p.Close()
-		if x, ok := p.NextContext(t.Context()); ok {
-			t.Errorf("got %d from a closed poller", x)
-		}
-	})
+	newSequence(t, "OneToMany", 3, DropOldest, 0).run("1ps0qq" + "ntnt" + times(10, "s") + "1tttt" + "0nt")
 }
 
 // An element that leaves the ring while pollers copy it stays whole until the last of them is done, and is cleared then.
@@ -370,17 +174,7 @@ func TestOneToManyPollerFarBehind(t *testing.T) {
 // The place of a poller has a bit less than a position.
 func TestPollerLenAfterManyLaps(t *testing.T) {
 	for _, laps := range []state{1, 1<<38 - 1, 1 << 38, 1<<39 - 1} {
-		d := NewOneToMany[int](3, nil)
-		d.writer.at = d.skipTo(laps * lapUnit)
-		p := d.NewPoller()
-		d.Set(1)
-		d.Set(2)
-		if x, ok := p.TryNext(); !ok || x != 1 {
-			t.Errorf("%d laps: want 1, true, got %d, %t", laps, x, ok)
-		}
-		if n := p.Len(); n != 1 {
-			t.Errorf("%d laps: want 1 waiting, got %d", laps, n)
-		}
+		newSequence(t, "OneToMany", 3, DropOldest, laps*lapUnit).run("sst")
 	}
 }
 
@@ -393,73 +187,4 @@ func TestTooManyPollers(t *testing.T) {
 	open = open[1:]
 	d.pollers.Store(&open)
 	d.NewPoller()
-}
-
-func TestOneToManyAllocatesNothing(t *testing.T) {
-	d := NewOneToMany[[3]uint64](100, nil)
-	p, slow := d.NewPoller(), d.NewPoller()
-	for what, f := range map[string]func(){
-		"Set and TryNext": func() { d.Set([3]uint64{1, 2, 3}); p.TryNext() },
-		"Set and Evict":   func() { d.Set([3]uint64{1, 2, 3}); d.Evict() },
-		"Set":             func() { d.Set([3]uint64{1, 2, 3}) },
-		"slow TryNext":    func() { d.Set([3]uint64{1, 2, 3}); slow.TryNext() },
-	} {
-		if n := testing.AllocsPerRun(1000, f); n != 0 {
-			t.Errorf("%s: want 0 allocations, got %v", what, n)
-		}
-	}
-}
-
-func TestOneToManyReleasesValues(t *testing.T) {
-	d := NewOneToMany[*payload](3, nil)
-	p, slow := d.NewPoller(), d.NewPoller()
-	var gone []weak.Pointer[payload]
-	fresh := func() *payload {
-		x := new(payload)
-		gone = append(gone, weak.Make(x))
-		return x
-	}
-	func() {
-		for range 10 {
-			d.Set(fresh())
-			p.TryNext()
-		}
-		slow.TryNext()
-		for range 3 {
-			d.Evict()
-		}
-		d.Set(new(payload))
-		d.Close()
-		d.Set(fresh()) // refused
-	}()
-	runtime.GC()
-	for i, w := range gone {
-		if w.Value() != nil {
-			t.Errorf("element %d is still referenced", i)
-		}
-	}
-	if x, ok := slow.TryNext(); !ok || x == nil {
-		t.Error("the element inside was lost")
-	}
-}
-
-// A Set that is refused wakes pollers, if Close has been descheduled before it did.
-func TestOneToManyRefusedSetWakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := NewOneToMany[int](1, nil)
-		p := d.NewPoller()
-		ended := false
-		go func() {
-			p.Next()
-			ended = true
-		}()
-		synctest.Wait()
-		d.close()
-		d.Set(1)
-		synctest.Wait()
-		if !ended {
-			t.Error("the poller sleeps although the diode is closed")
-			d.Close()
-		}
-	})
 }

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,40 +36,44 @@ func perGoroutine() int {
 
 type element struct{ writer, n int }
 
-// Many writers, some with handles, one that evicts now and then, a reader of varying speed, a Close at the end or in the
+// Many writers, some with handles, or one; some evict now and then. A reader of varying speed, a Close at the end or in the
 // middle: each element comes out exactly once, and those of a writer are read in order.
-func TestManyToOneStress(t *testing.T) {
+func TestQueueStress(t *testing.T) {
 	stress(t, func() {
 		for _, size := range stressSizes {
 			for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 				for _, closing := range []bool{false, true} {
-					t.Run(fmt.Sprintf("%v size %d, closed early %t", policy, size, closing), func(t *testing.T) {
-						stressManyToOne(t, size, policy, closing)
-					})
+					for _, kind := range []string{"OneToOne", "ManyToOne"} {
+						t.Run(fmt.Sprintf("%s of %d, %v, closed early %t", kind, size, policy, closing), func(t *testing.T) {
+							stressQueue(t, kind, size, policy, closing)
+						})
+					}
 				}
 			}
 		}
 	})
 }
 
-func stressManyToOne(t *testing.T, size int, policy DropPolicy, closing bool) {
-	const writers = 6
-	perWriter := perGoroutine()
+func stressQueue(t *testing.T, kind string, size int, policy DropPolicy, closing bool) {
 	var alerts, progress atomic.Int64
-	d := NewManyToOne[element](size, AlertFunc(func(n int) { alerts.Add(int64(n)) }), policy)
+	d := newKind[element](kind, size, AlertFunc(func(n int) { alerts.Add(int64(n)) }), policy)
+	writers, perWriter := 6, perGoroutine()
+	if d.shared == nil {
+		writers, perWriter = 1, 4*perWriter
+	}
 	dropped := make([][]element, writers)
 	var set sync.WaitGroup
 	for w := range writers {
 		set.Go(func() {
-			put, evict := d.Set, d.Evict
+			writer := d.setter
 			if w%2 == 1 {
-				handle := d.Writer()
+				handle := d.shared.Writer()
 				defer handle.Release()
-				put, evict = handle.Set, handle.Evict
+				writer = handle
 			}
 			for n := range perWriter {
 				x := element{w, n}
-				if out, ok := put(x); ok {
+				if out, ok := writer.Set(x); ok {
 					dropped[w] = append(dropped[w], out)
 					switch {
 					case closing:
@@ -79,12 +84,15 @@ func stressManyToOne(t *testing.T, size int, policy DropPolicy, closing bool) {
 					}
 				}
 				if w < 2 && n%8 == 0 {
-					if out, ok := evict(); ok {
+					if out, ok := writer.Evict(); ok {
 						dropped[w] = append(dropped[w], out)
 					}
 				}
 				if n := d.Len(); n < 0 || n > size {
 					t.Errorf("%d of %d elements inside", n, size)
+				}
+				if writers == 1 && n%500 < 250 {
+					runtime.Gosched()
 				}
 				progress.Add(1)
 			}
@@ -93,12 +101,7 @@ func stressManyToOne(t *testing.T, size int, policy DropPolicy, closing bool) {
 	read := make(chan []element)
 	go func() {
 		var got []element
-		for {
-			x, ok := d.Next()
-			if !ok {
-				read <- got
-				return
-			}
+		for x, ok := d.Next(); ok; x, ok = d.Next() {
 			for burst := 0; ok && burst < len(got)%7; burst++ { // Some of the time it does not sleep.
 				got = append(got, x)
 				x, ok = d.TryNext()
@@ -110,9 +113,10 @@ func stressManyToOne(t *testing.T, size int, policy DropPolicy, closing bool) {
 				runtime.Gosched()
 			}
 		}
+		read <- got
 	}()
 	if closing {
-		for progress.Load() < writers*int64(perWriter)/2 {
+		for progress.Load() < int64(writers*perWriter)/2 {
 			runtime.Gosched()
 		}
 		d.Close()
@@ -122,11 +126,7 @@ func stressManyToOne(t *testing.T, size int, policy DropPolicy, closing bool) {
 	got := <-read
 
 	checkOnce(t, writers, perWriter, got, dropped)
-	drops := 0
-	for _, xs := range dropped {
-		drops += len(xs)
-	}
-	if int(alerts.Load()) != drops {
+	if drops := len(slices.Concat(dropped...)); int(alerts.Load()) != drops {
 		t.Errorf("want %d alerted, got %d", drops, alerts.Load())
 	}
 	if d.Len() != 0 {
@@ -138,72 +138,25 @@ func stressManyToOne(t *testing.T, size int, policy DropPolicy, closing bool) {
 // order.
 func checkOnce(t *testing.T, writers, perWriter int, read []element, dropped [][]element) {
 	t.Helper()
-	seen := make([][]byte, writers)
-	for w := range seen {
-		seen[w] = make([]byte, perWriter)
-	}
+	seen := map[element]int{}
 	last := make([]int, writers)
-	for i := range last {
-		last[i] = -1
-	}
 	for _, x := range read {
-		seen[x.writer][x.n]++
-		if x.n <= last[x.writer] {
-			t.Fatalf("writer %d: read %d after %d", x.writer, x.n, last[x.writer])
+		seen[x]++
+		if x.n+1 <= last[x.writer] {
+			t.Fatalf("writer %d: read %d after %d", x.writer, x.n, last[x.writer]-1)
 		}
-		last[x.writer] = x.n
+		last[x.writer] = x.n + 1
 	}
-	for _, xs := range dropped {
-		for _, x := range xs {
-			seen[x.writer][x.n]++
-		}
+	for _, x := range slices.Concat(dropped...) {
+		seen[x]++
 	}
-	for w := range seen {
-		for n, times := range seen[w] {
-			if times != 1 {
+	for w := range writers {
+		for n := range perWriter {
+			if times := seen[element{w, n}]; times != 1 {
 				t.Fatalf("element %d of writer %d came out %d times", n, w, times)
 			}
 		}
 	}
-}
-
-// One writer that also evicts, one reader: each element comes out exactly once, and all are read in order.
-func TestOneToOneStress(t *testing.T) {
-	stress(t, func() {
-		for _, size := range stressSizes {
-			for _, policy := range []DropPolicy{DropOldest, DropNewest} {
-				t.Run(fmt.Sprintf("%v size %d", policy, size), func(t *testing.T) {
-					n := 4 * perGoroutine()
-					d := NewOneToOne[element](size, nil, policy)
-					var dropped []element
-					go func() {
-						defer d.Close()
-						for i := range n {
-							if out, ok := d.Set(element{0, i}); ok {
-								dropped = append(dropped, out)
-							}
-							if i%9 == 0 {
-								if out, ok := d.Evict(); ok {
-									dropped = append(dropped, out)
-								}
-							}
-							if i%500 < 250 {
-								runtime.Gosched()
-							}
-						}
-					}()
-					var got []element
-					for x, ok := d.Next(); ok; x, ok = d.Next() {
-						got = append(got, x)
-						if len(got)%1000 < 500 {
-							runtime.Gosched()
-						}
-					}
-					checkOnce(t, 1, n, got, [][]element{dropped})
-				})
-			}
-		}
-	})
 }
 
 // One writer that also evicts, and pollers that come and go: each gets what was set, in order, but for what it missed, of
