@@ -428,11 +428,11 @@ func TestRejectedItems(t *testing.T) {
 	require.Len(t, f.lines("Rejected items"), 1)
 }
 
-// refuse makes the ingress refuse each message whose first envelope matches.
-func (f *fixture) refuse(code codes.Code, match func(*loggregator_v2.Envelope) bool) {
+// refuseIf makes the ingress refuse each message that matches.
+func (f *fixture) refuseIf(code codes.Code, message string, match func([]*loggregator_v2.Envelope) bool) {
 	f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
-		if match(batch[0]) {
-			return status.Error(code, "no")
+		if match(batch) {
+			return status.Error(code, message)
 		}
 		return nil
 	})
@@ -454,7 +454,9 @@ func TestItemInSeveralMessages(t *testing.T) {
 			f := newFixture(t)
 			f.cfg.Logs.MaxPayloadBytes = 64
 			f.cfg.Batch.MaxEnvelopes = 1
-			f.refuse(codes.Internal, func(e *loggregator_v2.Envelope) bool { return string(e.GetLog().GetPayload()) == tt.refuse })
+			f.refuseIf(codes.Internal, "no", func(batch []*loggregator_v2.Envelope) bool {
+				return string(batch[0].GetLog().GetPayload()) == tt.refuse
+			})
 			e := f.start("logs")
 			logs := numberedLogs(0, 2, 0)
 			records := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
@@ -473,7 +475,7 @@ func TestRejectedItemInSeveralMessages(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Traces.SpanEvents = true
 	f.cfg.Batch.MaxEnvelopes = 1
-	f.refuse(codes.Internal, func(e *loggregator_v2.Envelope) bool { return e.GetEvent() != nil })
+	f.refuseIf(codes.Internal, "no", func(batch []*loggregator_v2.Envelope) bool { return batch[0].GetEvent() != nil })
 	e := f.start("traces")
 	traces := ptrace.NewTraces()
 	spans := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans()

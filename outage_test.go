@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"math/bits"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -75,62 +74,89 @@ func (a *tokens) GetRequestMetadata(context.Context, ...string) (map[string]stri
 
 func (*tokens) RequireTransportSecurity() bool { return true }
 
-// While no message is accepted the status is a recoverable error. It is OK with the next success: each cause ends without a restart.
-func TestOutageAndRecovery(t *testing.T) {
+// refuse makes the ingress refuse all messages.
+func refuse(code codes.Code, message string) func(*fixture) {
+	return func(f *fixture) { f.ingress.Refuse(status.Error(code, message)) }
+}
+
+// attempts returns the number of attempts so far.
+func (f *fixture) attempts() int { return f.sum("exporter_loggregator_send_duration") }
+
+// While no message is accepted the status is a recoverable error, with one clear line in the log. It is OK with the next success: each
+// cause ends without a restart.
+func TestOutage(t *testing.T) {
+	stranger := t.TempDir()
+	require.NoError(t, ingressserver.WriteCerts(stranger))
+	other := &ingresstest.Capture{Certs: stranger}
 	id, auth := component.MustNewID("oauth2client"), &tokens{}
 	resume := func(f *fixture) { f.ingress.Resume() }
 	for name, tt := range map[string]struct {
-		begin, end func(*fixture)
-		during     counts // of six items
-		after      counts // with one more
-		err, line  string
+		begin, end func(*fixture) // no end: it lasts until Shutdown
+		loses      bool           // messages are given up
+		want       string
 	}{
-		"unavailable": {
-			begin:  func(f *fixture) { f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch")) },
-			end:    resume,
-			during: counts{waiting: 6}, after: counts{sent: 7},
-			err: "Unavailable: out to lunch", line: "Loggregator is not accepting envelopes. New data waits in the diode.",
-		},
-		"permission denied": {
-			begin:  func(f *fixture) { f.ingress.Refuse(status.Error(codes.PermissionDenied, "who are you?")) },
-			end:    resume,
-			during: counts{failed: 6}, after: counts{failed: 6, sent: 1},
-			err: "check tls::cert_file and auth", line: "Loggregator is not accepting envelopes. Gave up a message: its items are lost.",
-		},
-		"no credentials from the auth extension": {
-			begin: func(f *fixture) {
-				f.cfg.Auth = configoptional.Some(configauth.Config{AuthenticatorID: id})
-				f.host.Extensions = map[component.ID]component.Component{id: auth}
-				auth.missing.Store(true)
-			},
-			end:    func(*fixture) { auth.missing.Store(false) },
-			during: counts{waiting: 6}, after: counts{sent: 7},
-			err: "the extension in auth has no credentials", line: "Loggregator is not accepting envelopes. New data waits in the diode.",
-		},
+		"unavailable":       {refuse(codes.Unavailable, "out to lunch"), resume, false, "Unavailable: out to lunch"},
+		"permission denied": {refuse(codes.PermissionDenied, "who are you?"), resume, true, "check tls::cert_file and auth"},
+		"no credentials from the auth extension": {func(f *fixture) {
+			f.cfg.Auth = configoptional.Some(configauth.Config{AuthenticatorID: id})
+			f.host.Extensions = map[component.ID]component.Component{id: auth}
+			auth.missing.Store(true)
+		}, func(*fixture) { auth.missing.Store(false) }, false, "the extension in auth has no credentials"},
+		"wrong CA": {func(f *fixture) { f.cfg.TLS.CAFile = other.File(ingressserver.CAFile) },
+			nil, false, "the server's certificate is not signed by the CA in tls::ca_file"},
+		"wrong server name": {func(f *fixture) { f.cfg.TLS.ServerName = "doppler" },
+			nil, false, "another name; check tls::server_name_override"},
+		"expired server certificate": {func(f *fixture) { f.ingress.Expire(f.t) },
+			nil, false, "the server's certificate has expired or is not yet valid"},
+		"no client certificate":      {func(f *fixture) { f.cfg.TLS.CertFile, f.cfg.TLS.KeyFile = "", "" }, nil, false, "tls::cert_file"},
+		"expired client certificate": {func(f *fixture) { f.writeClientCert(time.Now().Add(-time.Minute)) }, nil, false, "tls::cert_file"},
+		"client certificate of another CA": {func(f *fixture) {
+			f.cfg.TLS.CertFile = other.File(ingressserver.ClientCertFile)
+			f.cfg.TLS.KeyFile = other.File(ingressserver.ClientKeyFile)
+		}, nil, false, "tls::cert_file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
+			f.cfg.RetryConfig.MaxElapsedTime = 0 // Never gives up.
 			tt.begin(f)
 			start := time.Now()
 			e := f.start("logs")
-			for i := range 6 {
+			for i := range 50 {
 				e.push(i, 1, 0)
 			}
 			f.waitForStatuses(recoverable)
 			assert.GreaterOrEqual(t, time.Since(start), outageGrace, "what passes soon is no outage")
-			assert.ErrorContains(t, f.host.Events()[0].Err(), tt.err)
-			f.eventually(func() bool { return f.counts("logs") == tt.during })
-
-			tt.end(f)
-			e.push(6, 1, 0)
-			f.waitForStatuses(recoverable, ok)
+			assert.ErrorContains(t, f.host.Events()[0].Err(), tt.want)
+			line, during, after := "New data waits in the diode.", counts{waiting: 50}, counts{sent: 51}
+			if tt.loses {
+				line, during, after = "Gave up a message: its items are lost.", counts{failed: 50}, counts{failed: 50, sent: 1}
+			}
+			f.eventually(func() bool { return f.counts("logs") == during })
+			if tt.end == nil {
+				before := f.attempts()
+				f.eventually(func() bool { return f.attempts() > before+10 })
+				f.waitForStatuses(recoverable)
+				assert.Zero(t, f.ingress.Calls())
+				after = counts{failed: 50}
+			} else {
+				tt.end(f)
+				e.push(50, 1, 0)
+				f.waitForStatuses(recoverable, ok)
+				assert.Len(t, f.lines("Loggregator accepts envelopes again"), 1)
+			}
+			lines := f.lines("Loggregator is not accepting envelopes")
+			atMost := 1 + int(time.Since(start)/lossInterval) // A busy machine may take longer, and get a second reason.
+			require.NotEmpty(t, lines)
+			require.LessOrEqual(t, len(lines), atMost, "not one a batch, nor one an attempt")
+			assert.Equal(t, "Loggregator is not accepting envelopes. "+line, lines[0].Message)
+			assert.Contains(t, lines[0].ContextMap()["error"], tt.want)
 			e.stop()
-			f.check("logs", tt.after)
-			assert.Equal(t, tt.after.failed, f.sum("exporter_send_failed_log_records", "error.type=PermissionDenied", "error.permanent=true"))
-			assert.Len(t, f.numbers("logs"), tt.after.sent)
-			assert.Len(t, f.lines(tt.line), 1, "one line an outage")
-			assert.Len(t, f.lines("Loggregator accepts envelopes again"), 1)
+			f.check("logs", after)
+			assert.Len(t, f.numbers("logs"), after.sent)
+			if tt.loses {
+				assert.Equal(t, 50, f.sum("exporter_send_failed_log_records", "error.type=PermissionDenied", "error.permanent=true"))
+			}
 		})
 	}
 }
@@ -161,58 +187,6 @@ func TestRefusedDataIsNoStatus(t *testing.T) {
 			lines := f.lines("Gave up sending")
 			require.Len(t, lines, 2, "the first, and with the shutdown the others")
 			assert.Contains(t, lines[0].ContextMap()["error"], code.String()+": not now")
-		})
-	}
-}
-
-// A wrong certificate on either side is one clear line and a recoverable status: it can be replaced without a restart.
-func TestCertificateFaults(t *testing.T) {
-	stranger := t.TempDir()
-	require.NoError(t, ingressserver.WriteCerts(stranger))
-	other := &ingresstest.Capture{Certs: stranger}
-	for name, tt := range map[string]struct {
-		flaw func(*fixture)
-		want string
-	}{
-		"wrong CA": {func(f *fixture) { f.cfg.TLS.CAFile = other.File(ingressserver.CAFile) },
-			"the server's certificate is not signed by the CA in tls::ca_file"},
-		"wrong server name": {func(f *fixture) { f.cfg.TLS.ServerName = "doppler" },
-			"another name; check tls::server_name_override"},
-		"expired server certificate": {func(f *fixture) { f.ingress.Expire(f.t) },
-			"the server's certificate has expired or is not yet valid"},
-		"no client certificate": {func(f *fixture) { f.cfg.TLS.CertFile, f.cfg.TLS.KeyFile = "", "" },
-			"tls::cert_file"},
-		"expired client certificate": {func(f *fixture) { f.writeClientCert(time.Now().Add(-time.Minute)) },
-			"tls::cert_file"},
-		"client certificate of another CA": {func(f *fixture) {
-			f.cfg.TLS.CertFile = other.File(ingressserver.ClientCertFile)
-			f.cfg.TLS.KeyFile = other.File(ingressserver.ClientKeyFile)
-		}, "tls::cert_file"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFixture(t)
-			f.cfg.RetryConfig.MaxElapsedTime = 0
-			tt.flaw(f)
-			start := time.Now()
-			e := f.start("logs")
-			for i := range 50 {
-				e.push(i, 1, 0)
-			}
-			f.waitForStatuses(recoverable)
-			attempts := func() int { return f.sum("exporter_loggregator_send_duration") }
-			before := attempts()
-			f.eventually(func() bool { return attempts() > before+10 })
-			f.waitForStatuses(recoverable)
-			assert.ErrorContains(t, f.host.Events()[0].Err(), tt.want)
-			lines := f.lines("Loggregator is not accepting envelopes")
-			atMost := 1 + int(time.Since(start)/lossInterval) // A busy machine may take longer, and get a second reason.
-			require.NotEmpty(t, lines)
-			require.LessOrEqual(t, len(lines), atMost, "not one a batch, nor one an attempt")
-			assert.Contains(t, lines[0].ContextMap()["error"], tt.want)
-			e.stop()
-			f.check("logs", counts{failed: 50})
-			assert.Zero(t, f.ingress.Calls())
 		})
 	}
 }
@@ -256,7 +230,7 @@ func TestCertificateReload(t *testing.T) {
 func TestRetryTranslatesOnce(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 3
-	f.ingress.Refuse(status.Error(codes.Unavailable, "not yet"))
+	refuse(codes.Unavailable, "not yet")(f)
 	e := f.create("logs")
 	exporter := e.Component.(logsExporter).signalExporter
 	var translated atomic.Int32
@@ -295,11 +269,8 @@ func TestRouterAndTooLargeMessages(t *testing.T) {
 			func(f *fixture) { f.ingress.Router() }, counts{sent: 100}, -1, "it is not an agent",
 		},
 		"a message that is too large goes in halves; only an item that alone is too large fails": {func(f *fixture) {
-			f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
-				if len(batch) > 4 || slices.ContainsFunc(batch, func(e *loggregator_v2.Envelope) bool { return e.GetTags()["number"] == "33" }) {
-					return status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)")
-				}
-				return nil
+			f.refuseIf(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)", func(batch []*loggregator_v2.Envelope) bool {
+				return len(batch) > 4 || slices.ContainsFunc(batch, func(e *loggregator_v2.Envelope) bool { return e.GetTags()["number"] == "33" })
 			})
 		}, counts{sent: 99, failed: 1}, 33, "Loggregator refused messages as too large. They were split in half and sent again."},
 	} {
@@ -318,6 +289,7 @@ func TestRouterAndTooLargeMessages(t *testing.T) {
 			}
 			assert.GreaterOrEqual(t, len(f.lines(tt.line)), len(itemNames), "each signal logs it")
 			assert.Empty(t, f.host.Statuses())
+			assert.Empty(t, f.lines("is not accepting envelopes"))
 		})
 	}
 }
@@ -332,22 +304,15 @@ type fault struct {
 const faultyMessage = 2000
 
 var faults = map[string]fault{
-	"stall":            {begin: func(f *fixture) { f.ingress.Stall() }},
-	"slow":             {begin: func(f *fixture) { f.ingress.Slow(30 * time.Millisecond) }},
-	"refuse for now":   {begin: func(f *fixture) { f.ingress.Refuse(status.Error(codes.Unavailable, "for now")) }},
-	"refuse for good":  {begin: func(f *fixture) { f.ingress.Refuse(status.Error(codes.InvalidArgument, "for good")) }, loses: true},
-	"refuse who it is": {begin: func(f *fixture) { f.ingress.Refuse(status.Error(codes.PermissionDenied, "who?")) }, loses: true},
+	"stall":                             {begin: func(f *fixture) { f.ingress.Stall() }},
+	"slow":                              {begin: func(f *fixture) { f.ingress.Slow(30 * time.Millisecond) }},
+	"refuse for now":                    {begin: refuse(codes.Unavailable, "for now")},
+	"refuse for good":                   {begin: refuse(codes.InvalidArgument, "for good"), loses: true},
+	"refuse who it is":                  {begin: refuse(codes.PermissionDenied, "who?"), loses: true},
+	"refuse every message as too large": {begin: refuse(codes.ResourceExhausted, "larger than max"), loses: true},
 	"refuse large messages": {begin: func(f *fixture) {
-		f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
-			if len(batch) > 3 {
-				return status.Error(codes.ResourceExhausted, "larger than max")
-			}
-			return nil
-		})
+		f.refuseIf(codes.ResourceExhausted, "larger than max", func(batch []*loggregator_v2.Envelope) bool { return len(batch) > 3 })
 	}},
-	"refuse every message as too large": {begin: func(f *fixture) {
-		f.ingress.Refuse(status.Error(codes.ResourceExhausted, "larger than max"))
-	}, loses: true},
 	"cut":                           {begin: func(f *fixture) { f.ingress.CutConnections() }},
 	"cut in the middle of messages": {begin: func(f *fixture) { f.ingress.CutAfter(10_000) }},
 	"half open":                     {begin: func(f *fixture) { f.ingress.HalfOpen() }},
@@ -501,7 +466,24 @@ func TestChaos(t *testing.T) {
 	)
 	start := time.Now()
 	f := newFixture(t)
-	arrived := newArrivals(f)
+	var mu sync.Mutex
+	arrived, distinct := map[string][]bool{}, map[string]int{} // By number: a byte an item lets it run for hours.
+	f.ingress.Divert(func(envelopes []*loggregator_v2.Envelope) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, e := range envelopes {
+			n, err := strconv.Atoi(e.GetTags()["number"])
+			assert.NoError(t, err, "%v", e)
+			signal := signalOf(e)
+			if missing := n + 1 - len(arrived[signal]); missing > 0 {
+				arrived[signal] = append(arrived[signal], make([]bool, missing)...)
+			}
+			if !arrived[signal][n] {
+				arrived[signal][n] = true
+				distinct[signal]++
+			}
+		}
+	})
 	f.cfg.Diode = DiodeConfig{Capacity: 50, MaxItems: 300, DropPolicy: DropOldest}
 	f.cfg.Batch.MaxEnvelopes = 50
 	f.cfg.TimeoutConfig.Timeout = longest
@@ -557,8 +539,10 @@ func TestChaos(t *testing.T) {
 		feeds[i].stop()
 		c := f.checkIdentity(signal, int(pushed[i].Load()))
 		t.Logf("%s: accepted %d, %+v", signal, pushed[i].Load(), c)
-		assert.GreaterOrEqual(t, arrived.distinct(signal), c.sent, "what was sent has arrived")
-		assert.LessOrEqual(t, arrived.distinct(signal), c.sent+c.failed, "what was dropped was not sent before")
+		mu.Lock()
+		assert.GreaterOrEqual(t, distinct[signal], c.sent, "what was sent has arrived")
+		assert.LessOrEqual(t, distinct[signal], c.sent+c.failed, "what was dropped was not sent before")
+		mu.Unlock()
 		assert.Positive(t, c.sent)
 		assert.Positive(t, c.dropped)
 	}
@@ -571,40 +555,6 @@ func TestChaos(t *testing.T) {
 	for message, n := range lines {
 		assert.LessOrEqual(t, n, atMost, message)
 	}
-}
-
-// arrivals is the set of the numbers that have arrived of each signal, in little memory.
-type arrivals struct {
-	mu   sync.Mutex
-	bits map[string][]uint64
-}
-
-// newArrivals makes the ingress of a fixture keep nothing but these.
-func newArrivals(f *fixture) *arrivals {
-	a := &arrivals{bits: map[string][]uint64{}}
-	f.ingress.Divert(func(envelopes []*loggregator_v2.Envelope) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		for _, e := range envelopes {
-			n, err := strconv.Atoi(e.GetTags()["number"])
-			assert.NoError(f.t, err, "%v", e)
-			signal := signalOf(e)
-			for n/64 >= len(a.bits[signal]) {
-				a.bits[signal] = append(a.bits[signal], 0)
-			}
-			a.bits[signal][n/64] |= 1 << (n % 64)
-		}
-	})
-	return a
-}
-
-func (a *arrivals) distinct(signal string) (n int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, word := range a.bits[signal] {
-		n += bits.OnesCount64(word)
-	}
-	return n
 }
 
 // TestMessages provokes every message that a user can see and compares them with testdata/messages.txt, where they can be read in a
@@ -650,13 +600,8 @@ func TestMessages(t *testing.T) {
 func logOfEverything(t *testing.T) []string {
 	t.Helper()
 	all := map[string]bool{}
-	attempted := func(f *fixture) {
-		f.eventually(func() bool { return f.sum("exporter_loggregator_send_duration") > 0 })
-	}
+	attempted := func(f *fixture) { f.eventually(func() bool { return f.attempts() > 0 }) }
 	arrived := func(f *fixture) { f.ingress.WaitForEnvelopes(t, 2) }
-	refuse := func(code codes.Code, message string) func(*fixture) {
-		return func(f *fixture) { f.ingress.Refuse(status.Error(code, message)) }
-	}
 	stranger := t.TempDir()
 	require.NoError(t, ingressserver.WriteCerts(stranger))
 
