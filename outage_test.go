@@ -633,9 +633,8 @@ func logOfEverything(t *testing.T) []string {
 
 	// Losses that need no server.
 	f := newFixture(t)
-	set := f.settings()
-	r := telemetry.New(set.Logger)
-	require.NoError(t, r.Register(set, telemetry.Settings{Signal: pipeline.SignalLogs}, nil))
+	r := telemetry.New(f.set.Logger)
+	require.NoError(t, r.Register(f.set, telemetry.Settings{Signal: pipeline.SignalLogs}, nil))
 	for _, reason := range []report.DropReason{report.DropOverflow, report.DropShutdown} {
 		r.Dropped(reason, 100)
 	}

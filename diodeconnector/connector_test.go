@@ -183,16 +183,26 @@ func (f *fixture) shutDown() {
 	assert.Zero(f.t, f.sum("waiting"))
 }
 
+// What waits arrives in order. With pooled pdata it is not reused for what follows.
 func TestInOrder(t *testing.T) {
-	f := start(t, nil, nil)
-	var want []int
-	for i := range 100 {
-		f.push(3*i, 3)
-		want = append(want, 3*i, 3*i+1, 3*i+2)
+	gate := pref.UseProtoPooling.ID()
+	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
+	for _, pooled := range []bool{false, true} {
+		t.Run(fmt.Sprintf("pooled=%t", pooled), func(t *testing.T) {
+			require.NoError(t, featuregate.GlobalRegistry().Set(gate, pooled))
+			release := make(chan struct{})
+			f := start(t, nil, until(release))
+			var want []int
+			for i := range 100 {
+				f.push(10*i, 3)
+				want = append(want, 10*i, 10*i+1, 10*i+2)
+			}
+			close(release)
+			f.shutDown()
+			assert.Equal(t, want, f.next.all())
+			assert.False(t, f.Capabilities().MutatesData)
+		})
 	}
-	f.shutDown()
-	assert.Equal(t, want, f.next.all())
-	assert.False(t, f.Capabilities().MutatesData)
 }
 
 // While the next component stalls, a push returns at once, and the newest data stays.
@@ -349,23 +359,6 @@ func TestNextPipelinesMutate(t *testing.T) {
 			})
 		})
 	}
-}
-
-// With pooled pdata, what waits is not reused for what follows.
-func TestPooledDataIsReferenced(t *testing.T) {
-	gate := pref.UseProtoPooling.ID()
-	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))
-	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
-	release := make(chan struct{})
-	f := start(t, nil, until(release))
-	var want []int
-	for i := range 100 {
-		f.push(10*i, 3)
-		want = append(want, 10*i, 10*i+1, 10*i+2)
-	}
-	close(release)
-	f.shutDown()
-	assert.Equal(t, want, f.next.all())
 }
 
 // Each batch is referenced while it waits, and released once it was passed on, given up or dropped.

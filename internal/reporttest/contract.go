@@ -32,14 +32,10 @@ type Consumer interface {
 func CheckConsumeContract(
 	t *testing.T, cfg component.Config, create func(signal pipeline.Signal, next Consumer) (c component.Component, waiting func() int64),
 ) {
+	const stability = component.StabilityLevelDevelopment
 	for _, signal := range []pipeline.Signal{pipeline.SignalLogs, pipeline.SignalMetrics, pipeline.SignalTraces} {
 		t.Run(signal.String(), func(t *testing.T) {
-			const stability = component.StabilityLevelDevelopment
-			var next Consumer
-			mock := struct {
-				component.StartFunc
-				component.ShutdownFunc
-			}{}
+			var next Consumer // The contract creates the receiver first.
 			newPatient := func() patient {
 				c, waiting := create(signal, next)
 				return patient{c, t, waiting}
@@ -47,31 +43,31 @@ func CheckConsumeContract(
 			exportertest.CheckConsumeContract(exportertest.CheckConsumeContractParams{
 				T: t, NumberOfTestElements: 10, Signal: signal, ExporterConfig: cfg,
 				ExporterFactory: exporter.NewFactory(component.MustNewType("patient"), func() component.Config { return cfg },
-					exporter.WithLogs(func(context.Context, exporter.Settings, component.Config) (exporter.Logs, error) {
-						return newPatient(), nil
-					}, stability),
-					exporter.WithMetrics(func(context.Context, exporter.Settings, component.Config) (exporter.Metrics, error) {
-						return newPatient(), nil
-					}, stability),
-					exporter.WithTraces(func(context.Context, exporter.Settings, component.Config) (exporter.Traces, error) {
-						return newPatient(), nil
-					}, stability)),
-				// The contract creates the receiver first. Its consumer takes all signals, and only counts.
+					exporter.WithLogs(makes[exporter.Logs](newPatient), stability),
+					exporter.WithMetrics(makes[exporter.Metrics](newPatient), stability),
+					exporter.WithTraces(makes[exporter.Traces](newPatient), stability)),
 				ReceiverFactory: receiver.NewFactory(component.MustNewType("mock"), func() component.Config { return &struct{}{} },
-					receiver.WithLogs(func(_ context.Context, _ receiver.Settings, _ component.Config, c consumer.Logs) (receiver.Logs, error) {
-						next = c.(Consumer)
-						return mock, nil
-					}, stability),
-					receiver.WithMetrics(func(_ context.Context, _ receiver.Settings, _ component.Config, c consumer.Metrics) (receiver.Metrics, error) {
-						next = c.(Consumer)
-						return mock, nil
-					}, stability),
-					receiver.WithTraces(func(_ context.Context, _ receiver.Settings, _ component.Config, c consumer.Traces) (receiver.Traces, error) {
-						next = c.(Consumer)
-						return mock, nil
-					}, stability)),
+					receiver.WithLogs(keeps[consumer.Logs, receiver.Logs](&next), stability),
+					receiver.WithMetrics(keeps[consumer.Metrics, receiver.Metrics](&next), stability),
+					receiver.WithTraces(keeps[consumer.Traces, receiver.Traces](&next), stability)),
 			})
 		})
+	}
+}
+
+// makes makes exporters of a signal.
+func makes[E any](create func() patient) func(context.Context, exporter.Settings, component.Config) (E, error) {
+	return func(context.Context, exporter.Settings, component.Config) (E, error) { return any(create()).(E), nil }
+}
+
+// keeps makes receivers of a signal that do nothing. It keeps their consumer, which takes every signal and only counts.
+func keeps[C, R any](next *Consumer) func(context.Context, receiver.Settings, component.Config, C) (R, error) {
+	return func(_ context.Context, _ receiver.Settings, _ component.Config, c C) (R, error) {
+		*next = any(c).(Consumer)
+		return any(struct {
+			component.StartFunc
+			component.ShutdownFunc
+		}{}).(R), nil
 	}
 }
 
