@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -62,9 +61,8 @@ func numbersOf(logs plog.Logs) (numbers []int) {
 // decision decides on each attempt.
 type decision func(ctx context.Context, attempt int, logs plog.Logs) error
 
-// next is the next component. Its zero value takes everything.
+// next is the next component. Its zero value takes everything. It belongs to the drain until Shutdown.
 type next struct {
-	mu       sync.Mutex
 	numbers  []int // of the records that it took
 	attempts int
 	decide   decision
@@ -81,35 +79,21 @@ func (n *next) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
 			record.Body().SetInt(record.Body().Int() + 100)
 		}
 	}
-	n.mu.Lock()
 	n.attempts++
-	attempt := n.attempts
-	n.mu.Unlock()
 	if n.decide != nil {
-		if err := n.decide(ctx, attempt, logs); err != nil {
+		if err := n.decide(ctx, n.attempts, logs); err != nil {
 			return err
 		}
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.numbers = append(n.numbers, numbersOf(logs)...)
 	return nil
 }
 
-func (n *next) all() []int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Clone(n.numbers)
-}
-
-// failOnce fails the first attempt.
-func failOnce(err error) decision {
-	return func(_ context.Context, attempt int, _ plog.Logs) error {
-		if attempt == 1 {
-			return err
-		}
-		return nil
+func failOnce(_ context.Context, attempt int, _ plog.Logs) error {
+	if attempt == 1 {
+		return errors.New("not yet")
 	}
+	return nil
 }
 
 // until takes nothing until a channel is closed.
@@ -179,7 +163,7 @@ func (f *fixture) shutDown() {
 	f.t.Helper()
 	require.NoError(f.t, f.Shutdown(context.Background()))
 	assert.Equal(f.t, f.sum("accepted"), f.sum("forwarded")+f.sum("forward_failed")+f.sum("dropped"), "accepted")
-	assert.Equal(f.t, len(f.next.all()), f.sum("forwarded"), "forwarded")
+	assert.Equal(f.t, len(f.next.numbers), f.sum("forwarded"), "forwarded")
 	assert.Zero(f.t, f.sum("waiting"))
 }
 
@@ -199,7 +183,7 @@ func TestInOrder(t *testing.T) {
 			}
 			close(release)
 			f.shutDown()
-			assert.Equal(t, want, f.next.all())
+			assert.Equal(t, want, f.next.numbers)
 			assert.False(t, f.Capabilities().MutatesData)
 		})
 	}
@@ -221,7 +205,7 @@ func TestNewestStays(t *testing.T) {
 				assert.Equal(t, 6, f.sum("dropped", "reason=overflow"), "at that moment")
 				close(stalled)
 				f.shutDown()
-				assert.Equal(t, want, f.next.all())
+				assert.Equal(t, want, f.next.numbers)
 				dropped := int64(0)
 				for _, line := range f.logs.FilterMessage(messages.Overflow).All() {
 					dropped += line.ContextMap()["dropped_items"].(int64)
@@ -257,7 +241,7 @@ func TestRetry(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second}, at[:4])
 		f.shutDown()
-		assert.Equal(t, []int{0, 1, 40, 41, 50, 51}, f.next.all())
+		assert.Equal(t, []int{0, 1, 40, 41, 50, 51}, f.next.numbers)
 		assert.Equal(t, 6, f.sum("dropped", "reason=overflow"))
 		assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, f.host.Statuses())
 		outage := f.logs.FilterMessage(messages.Outage).All()
@@ -301,7 +285,7 @@ func TestGiveUp(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				f.shutDown()
-				assert.Equal(t, []int{20, 21}, f.next.all(), "good data is not lost with it")
+				assert.Equal(t, []int{20, 21}, f.next.numbers, "good data is not lost with it")
 				assert.Equal(t, 2*tt.attempts+1, f.next.attempts)
 				assert.Equal(t, 4, f.sum("forward_failed", "reason="+tt.reason))
 				assert.Equal(t, 4, f.sum("forward_failed"))
@@ -340,7 +324,7 @@ func TestNextPipelinesMutate(t *testing.T) {
 	for name, readers := range map[string]int{"alone": 0, "beside a reader": 1, "beside two": 2} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				mutates := &next{mutates: true, decide: failOnce(errors.New("not yet"))}
+				mutates := &next{mutates: true, decide: failOnce}
 				pipelines := map[pipeline.ID]consumer.Logs{pipeline.NewIDWithName(pipeline.SignalLogs, "mutates"): mutates}
 				reads := make([]next, readers)
 				for i := range reads {
@@ -351,9 +335,9 @@ func TestNextPipelinesMutate(t *testing.T) {
 				require.NoError(t, f.ConsumeLogs(t.Context(), data))
 				time.Sleep(time.Minute)
 				f.shutDown()
-				assert.Equal(t, []int{101, 102}, mutates.all())
+				assert.Equal(t, []int{101, 102}, mutates.numbers)
 				for i := range reads {
-					assert.Equal(t, []int{1, 2, 1, 2}, reads[i].all(), "a batch is passed on again as a whole")
+					assert.Equal(t, []int{1, 2, 1, 2}, reads[i].numbers, "a batch is passed on again as a whole")
 				}
 				assert.Equal(t, []int{1, 2}, numbersOf(data))
 			})
@@ -391,7 +375,7 @@ func TestEachBatchIsReleased(t *testing.T) {
 			synctest.Wait()
 		}
 		require.NoError(t, c.Shutdown(t.Context()))
-		assert.Equal(t, []int{0, 4, 5}, n.all())
+		assert.Equal(t, []int{0, 4, 5}, n.numbers)
 	})
 }
 
@@ -407,7 +391,7 @@ func TestShutdown(t *testing.T) {
 	}{
 		"hands over what waits": {inASecond(nil), 5 * time.Second, map[string]int{"forwarded": 5}},
 		"one attempt each":      {inASecond(errors.New("no")), 5 * time.Second, map[string]int{"forward_failed": 5}},
-		"a pause ends":          {failOnce(errors.New("not yet")), 0, map[string]int{"forwarded": 5}},
+		"a pause ends":          {failOnce, 0, map[string]int{"forwarded": 5}},
 		"too slow": {func(ctx context.Context, attempt int, _ plog.Logs) error {
 			if attempt <= 2 {
 				return nil
@@ -513,7 +497,7 @@ func TestChaos(t *testing.T) {
 		assert.Positive(t, f.sum("dropped", "reason=overflow"))
 		assert.Zero(t, f.sum("dropped", "reason=shutdown"))
 		seen := map[int]bool{}
-		for _, n := range f.next.all() {
+		for _, n := range f.next.numbers {
 			require.False(t, seen[n], "%d has arrived twice", n)
 			seen[n] = true
 		}
