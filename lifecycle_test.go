@@ -43,26 +43,28 @@ func TestShutdownWithoutDrain(t *testing.T) {
 func TestShutdownDuringOutage(t *testing.T) {
 	f := newFixture(t)
 	f.retryInAnHour()
-	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
 	logs, traces := f.start("logs"), f.start("traces")
+	logs.push(1000, 1, 0)
+	f.ingress.WaitForEnvelopes(t, 1) // Once reconnected, an attempt would follow soon.
+	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
 	logs.push(0, 100, 0)
 	traces.push(0, 100, 0)
 	f.waitForStatuses(recoverable, recoverable) // So both first attempts are over.
-	assert.Equal(t, 2, f.ingress.Calls(), "the outage is reported although the next attempt is far away")
+	assert.Equal(t, 1+2, f.ingress.Calls(), "the outage is reported although the next attempt is far away")
 	for i := 1; i < 5; i++ {
 		logs.push(i*100, 100, 0)
 	}
 	logs.stop()
 	traces.settle()
-	assert.Equal(t, 2+5+1, f.ingress.Calls(), "a last attempt for the first message, one for each other")
+	assert.Equal(t, 3+5+1, f.ingress.Calls(), "a last attempt for the first message, one for each other")
 	f.ingress.Resume()
 	traces.push(100, 10, 0) // A receiver's, which is shut down later.
-	f.ingress.WaitForEnvelopes(t, 10)
+	f.ingress.WaitForEnvelopes(t, 1+10)
 	traces.stop()
 	traces.push(200, 1, 0)
 
 	assert.Equal(t, 500, f.sum("exporter_send_failed_log_records", "error.type=Unavailable", "error.permanent=false"))
-	f.check("logs", counts{failed: 500})
+	f.check("logs", counts{sent: 1, failed: 500})
 	f.check("traces", counts{sent: 10, failed: 100, dropped: 1})
 	assert.Equal(t, 1, f.sum("exporter_loggregator_dropped_items", "reason=shutdown"))
 }

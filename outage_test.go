@@ -230,7 +230,7 @@ func TestCertificateReload(t *testing.T) {
 func TestRetryTranslatesOnce(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Diode.Capacity = 3
-	refuse(codes.Unavailable, "not yet")(f)
+	f.ingress.Refuse(status.Error(codes.Unavailable, "not yet"))
 	e := f.create("logs")
 	exporter := e.Component.(logsExporter).signalExporter
 	var translated atomic.Int32
