@@ -155,8 +155,8 @@ func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 		"unknown key below":       {`diode: {size: 1}`, "diode::size: use diode::capacity"},
 		"wrong type":              {`diode: {capacity: many}`, "diode.capacity"},
 		"several": {`endpoint: "", diode: {capacity: -1, drop_policy: x}, rate_limit: {envelopes_per_second: -2}`,
-			"127.0.0.1:3458\ndiode::capacity: must be from 1 to 8000000, not -1\n" +
-				"diode::drop_policy: must be \"oldest\" or \"newest\", not \"x\"\nrate_limit::envelopes_per_second: must be 0 (no limit) or more, not -2"},
+			"127.0.0.1:3458\ndiode::capacity: must be from 1 to 8000000, not -1\ndiode::drop_policy: must be \"oldest\" or \"newest\", not \"x\"\n" +
+				"rate_limit::envelopes_per_second: must be 0 (no limit) or more, not -2"},
 	}
 }
 

@@ -163,7 +163,9 @@ func TestOutage(t *testing.T) {
 
 // Refused data is not retried and changes no status, even if all of it is refused: it is counted and logged.
 func TestRefusedDataIsNoStatus(t *testing.T) {
-	for _, code := range []codes.Code{codes.Internal, codes.Unknown, codes.NotFound, codes.FailedPrecondition, codes.ResourceExhausted, codes.InvalidArgument} {
+	for _, code := range []codes.Code{
+		codes.Internal, codes.Unknown, codes.NotFound, codes.FailedPrecondition, codes.ResourceExhausted, codes.InvalidArgument,
+	} {
 		t.Run(code.String(), func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)

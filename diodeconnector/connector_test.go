@@ -125,7 +125,10 @@ func start(t *testing.T, change func(*Config), decide decision) *fixture {
 func startBefore(t *testing.T, change func(*Config), n *next, before consumer.Logs) *fixture {
 	t.Helper()
 	core, observed := observer.New(zap.DebugLevel)
-	f := &fixture{t: t, cfg: createDefaultConfig().(*Config), next: n, telemetry: componenttest.NewTelemetry(), logs: observed, host: reporttest.NewHost()}
+	f := &fixture{
+		t: t, cfg: createDefaultConfig().(*Config), next: n,
+		telemetry: componenttest.NewTelemetry(), logs: observed, host: reporttest.NewHost(),
+	}
 	if change != nil {
 		change(f.cfg)
 	}
