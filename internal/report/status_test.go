@@ -199,23 +199,23 @@ func TestLossesAddUp(t *testing.T) {
 func TestSlowLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, logs := newReport()
-		log := func() {}
+		lines := func() int { return logs.FilterMessage("overflow").Len() }
+		during := func() {} // the next line
 		r.logger = r.logger.WithOptions(zap.Hooks(func(zapcore.Entry) error {
-			log()
+			f := during
+			during = func() {}
+			f()
 			return nil
 		}))
 		r.Start(reporttest.NewHost())
-		log = func() {
-			log = func() {}
-			r.Dropped(DropOverflow, 2)
-		}
+		during = func() { r.Dropped(DropOverflow, 2) }
 		r.Dropped(DropOverflow, 1)
 		time.Sleep(logInterval)
 		synctest.Wait()
-		assert.Equal(t, 2, logs.FilterMessage("overflow").Len())
+		assert.Equal(t, 2, lines())
 
 		release, ended := make(chan struct{}), make(chan struct{})
-		log = func() { <-release }
+		during = func() { <-release }
 		r.Dropped(DropOverflow, 1)
 		time.Sleep(logInterval)
 		synctest.Wait()
@@ -231,6 +231,7 @@ func TestSlowLog(t *testing.T) {
 		}
 		close(release)
 		<-ended
+		assert.Equal(t, 3, lines())
 	})
 }
 
