@@ -13,96 +13,77 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/pdata/plog"
-	"go.opentelemetry.io/otel/attribute"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
-func TestStartMissingCertificate(t *testing.T) {
-	f := newFixture(t)
-	f.cfg.TLS.CertFile = "/no/such/file"
-	e := f.create("logs")
-	require.ErrorContains(t, e.Start(t.Context(), f.host), "/no/such/file")
-	require.NoError(t, e.Shutdown(t.Context()))
-}
-
-func TestShutdownSendsQueue(t *testing.T) {
-	f := newFixture(t)
-	e := f.startStalled("logs", 0, 100, 0)
-	for i := 1; i < 20; i++ {
-		e.push(i*100, 100, 0)
+// What waits without a drain is dropped by Shutdown, and so is what is pushed after it.
+func TestShutdownWithoutDrain(t *testing.T) {
+	for name, cert := range map[string]string{"not started": "", "Start failed": "/no/such/file"} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			e := f.create("logs")
+			if cert != "" {
+				f.cfg.TLS.CertFile = cert
+				require.ErrorContains(t, e.Start(t.Context(), f.host), cert)
+			}
+			e.push(0, 7, 0)
+			e.stop()
+			e.stop() // Twice.
+			e.push(7, 3, 0)
+			f.check("logs", counts{dropped: 10})
+			assert.Equal(t, 10, f.sum("exporter_loggregator_dropped_items", "reason=shutdown"))
+		})
 	}
-	done := make(chan error)
-	go func() { done <- e.Shutdown(t.Context()) }()
-	f.ingress.Resume()
-	require.NoError(t, <-done)
-	assert.Len(t, f.ingress.Envelopes(), 2000)
-	f.checkIdentity("logs", 2000)
 }
 
+// From the first Shutdown on, no signal of the exporter ID waits before an attempt. Each message that waits has one.
 func TestShutdownDuringOutage(t *testing.T) {
 	f := newFixture(t)
 	f.retryInAnHour()
+	logs, traces := f.start("logs"), f.start("traces")
+	logs.push(1000, 1, 0)
+	f.ingress.WaitForEnvelopes(t, 1) // Once reconnected, an attempt would follow soon.
 	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
-	e := f.start("logs")
-	e.push(0, 100, 0)
-	// The outage is logged when the first attempt is over.
-	require.Eventually(t, func() bool { return len(f.lines("is not accepting envelopes")) == 1 }, waitAtMost, time.Millisecond)
+	logs.push(0, 100, 0)
+	traces.push(0, 100, 0)
+	f.waitForStatuses(recoverable, recoverable) // So both first attempts are over.
+	assert.Equal(t, 1+2, f.ingress.Calls(), "the outage is reported although the next attempt is far away")
 	for i := 1; i < 5; i++ {
-		e.push(i*100, 100, 0)
+		logs.push(i*100, 100, 0)
 	}
-	require.NoError(t, e.Shutdown(t.Context()), "an hour's pause does not hold it up")
-	assert.Equal(t, 6, f.ingress.Calls(), "a last attempt for the first message, one for each other")
-	assert.Equal(t, 500, f.sum("exporter_send_failed_log_records",
-		attribute.String("error.type", "Unavailable"), attribute.Bool("error.permanent", false)))
-	f.checkIdentity("logs", 500)
+	logs.stop()
+	traces.settle()
+	assert.Equal(t, 3+5+1, f.ingress.Calls(), "a last attempt for the first message, one for each other")
+	f.ingress.Resume()
+	traces.push(100, 10, 0) // A receiver's, which is shut down later.
+	f.ingress.WaitForEnvelopes(t, 1+10)
+	traces.stop()
+	traces.push(200, 1, 0)
+
+	assert.Equal(t, 500, f.sum("exporter_send_failed_log_records", "error.type=Unavailable", "error.permanent=false"))
+	f.check("logs", counts{sent: 1, failed: 500})
+	f.check("traces", counts{sent: 10, failed: 100, dropped: 1})
+	assert.Equal(t, 1, f.sum("exporter_loggregator_dropped_items", "reason=shutdown"))
 }
 
-func TestShutdownDeadlineDropsQueue(t *testing.T) {
+// An outage that ends with Shutdown changes no status: the collector takes none from a component that it stops.
+func TestShutdownEndsOutage(t *testing.T) {
 	f := newFixture(t)
-	e := f.startStalled("logs", 0, 100, 0)
-	for i := 1; i < 5; i++ {
-		e.push(i*100, 100, 0)
-	}
-	empty := plog.NewLogs()
-	empty.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
-	require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), empty))
-	deadline, cancel := context.WithTimeout(t.Context(), time.Hour)
-	cancel() // It is over.
-	require.NoError(t, e.Shutdown(deadline))
-	assert.Equal(t, 100, f.sum("exporter_send_failed_log_records", attribute.String("error.type", "Canceled")), "what was on its way")
-	assert.Empty(t, f.host.Statuses(), "that it was cut off says nothing of Loggregator")
-	assert.Equal(t, 401, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")), "without a translation, which would reject one")
-	assert.Zero(t, f.sum("exporter_enqueue_failed_log_records"))
-	f.checkIdentity("logs", 501)
-	require.Len(t, f.lines("Dropped items that could not be sent before shutdown"), 1)
-}
-
-func TestConsumeAfterShutdown(t *testing.T) {
-	f := newFixture(t)
+	f.retryInAnHour()
 	e := f.start("logs")
-	require.NoError(t, e.Shutdown(t.Context()))
-	require.NoError(t, e.Shutdown(t.Context()), "twice")
-	e.push(0, 7, 0)
-	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
-}
-
-func TestShutdownWithoutStart(t *testing.T) {
-	f := newFixture(t)
-	e := f.create("logs")
-	e.push(0, 7, 0)
-	require.NoError(t, e.Shutdown(t.Context()))
-	assert.Equal(t, 7, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
-}
-
-func TestShutdownIdle(t *testing.T) {
-	f := newFixture(t)
-	for signal := range itemNames {
-		require.NoError(t, f.start(signal).Shutdown(t.Context()))
-		f.checkIdentity(signal, 0)
-	}
-	assert.Empty(t, f.logs.All())
+	e.push(0, 1, 0)
+	f.ingress.WaitForEnvelopes(t, 1) // Once reconnected, an attempt would follow soon.
+	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
+	e.push(1, 1, 0)
+	f.waitForStatuses(recoverable)
+	f.ingress.Resume()
+	e.stop()
+	f.check("logs", counts{sent: 2})
+	assert.Len(t, f.lines("Loggregator accepts envelopes again"), 1)
+	assert.Equal(t, []componentstatus.Status{recoverable}, f.host.Statuses())
 }
 
 // The signals of an exporter ID share one deadline, that of the first Shutdown: they send their last messages at the same time,
@@ -115,8 +96,13 @@ func TestShutdownSharedDeadline(t *testing.T) {
 	for _, signal := range signals {
 		e := f.startStalled(signal, 0, 100, 0)
 		exporters = append(exporters, e)
-		e.push(100, 1000, 0)
+		e.push(100, 999, 0)
 	}
+	rejected := plog.NewLogs() // If it were translated.
+	rejected.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
+	exporters[0].consumeLogs(rejected)
+	exporters[1].push(1099, 1, 0)
+	exporters[2].push(1099, 1, 0)
 	start := time.Now()
 	first, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -133,29 +119,12 @@ func TestShutdownSharedDeadline(t *testing.T) {
 	}
 	assert.Less(t, time.Since(start), shutdownTimeout)
 	for i, signal := range signals {
-		assert.Equal(t, counts{failed: 100, dropped: 1000 + 10*i}, f.counts(signal), signal)
-		f.checkIdentity(signal, 1100+10*i)
+		f.check(signal, counts{failed: 100, dropped: 1000 + 10*i})
+		assert.Equal(t, 100, f.sum("exporter_send_failed_"+itemNames[signal], "error.type=Canceled"), "what was on its way")
+		assert.Equal(t, 1000+10*i, f.sum("exporter_loggregator_dropped_items", "signal="+signal, "reason=shutdown"))
 	}
+	assert.Equal(t, 3000+10+20, f.logged("Dropped items that could not be sent before shutdown"))
 	assert.Empty(t, f.host.Statuses(), "that it was cut off says nothing of Loggregator")
-}
-
-// From the first Shutdown on, no signal of the exporter ID waits before an attempt.
-func TestShutdownEndsBackoff(t *testing.T) {
-	f := newFixture(t)
-	f.retryInAnHour()
-	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
-	logs, traces := f.start("logs"), f.start("traces")
-	traces.push(0, 10, 0)
-	// The outage is logged when the first attempt is over.
-	require.Eventually(t, func() bool { return len(f.lines("is not accepting envelopes")) == 1 }, waitAtMost, time.Millisecond)
-	require.NoError(t, logs.Shutdown(t.Context()))
-	f.ingress.WaitFor(t, "the last attempt", func() bool { return f.ingress.Calls() == 2 })
-	f.ingress.Resume()
-	traces.push(10, 10, 0) // A receiver's, which is shut down later.
-	f.ingress.WaitForEnvelopes(t, 10)
-	require.NoError(t, traces.Shutdown(t.Context()))
-	assert.Equal(t, counts{sent: 10, failed: 10}, f.counts("traces"))
-	f.checkIdentity("traces", 20)
 }
 
 // When the deadline comes in the middle of a batch, acknowledged messages count as sent, the one in the attempt as failed, and the
@@ -177,23 +146,8 @@ func TestShutdownDeadlineDuringBatch(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	require.NoError(t, e.Shutdown(ctx))
-	assert.Equal(t, counts{sent: 60, failed: 10, dropped: 140}, f.counts("logs"))
-	f.checkIdentity("logs", 210)
+	f.check("logs", counts{sent: 60, failed: 10, dropped: 140})
 	assert.Len(t, f.numbers("logs"), 60)
-}
-
-// Shutdown does not wait for the rate limit beyond its deadline.
-func TestShutdownDuringRateLimit(t *testing.T) {
-	f := newFixture(t)
-	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 1, Burst: 100}
-	e := f.start("logs")
-	e.push(0, 1000, 0)
-	f.ingress.WaitForEnvelopes(t, 100)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	require.NoError(t, e.Shutdown(ctx))
-	assert.Equal(t, counts{sent: 100, dropped: 900}, f.counts("logs"))
-	f.checkIdentity("logs", 1000)
 }
 
 // Pushes during and after Shutdown are counted, and none panics.
@@ -221,33 +175,14 @@ func TestConsumeDuringShutdown(t *testing.T) {
 			}
 			f.ingress.WaitForEnvelopes(t, 1)
 			closing.Store(true)
-			require.NoError(t, e.Shutdown(t.Context()))
+			e.stop()
 			wg.Wait()
-			c := f.counts(signal)
+			c := f.checkIdentity(signal, int(pushed.Load()))
 			assert.Zero(t, c.waiting)
 			assert.Zero(t, c.failed)
-			f.checkIdentity(signal, int(pushed.Load()))
+			assert.Len(t, f.ingress.Envelopes(), c.sent)
 			assert.Len(t, f.numbers(signal), c.sent)
-			assert.Positive(t, f.sum("exporter_loggregator_dropped_items", attribute.String("reason", "shutdown")))
+			assert.Positive(t, f.sum("exporter_loggregator_dropped_items", "reason=shutdown"))
 		})
 	}
-}
-
-// Without a connection each message has its one attempt, without waiting for the rate limit.
-func TestShutdownWithoutConnection(t *testing.T) {
-	f := newFixture(t)
-	f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 100, Burst: 100}
-	f.retryInAnHour()
-	f.ingress.Down()
-	e := f.start("metrics")
-	e.push(0, 100, 0)
-	require.Eventually(t, func() bool { return len(f.lines("is not accepting envelopes")) == 1 }, waitAtMost, time.Millisecond)
-	for i := range 50 { // At that rate they would take the better part of a minute.
-		e.push(100+i*100, 100, 0)
-	}
-	require.NoError(t, e.Shutdown(t.Context()))
-	c := f.counts("metrics")
-	assert.Equal(t, 5100, c.failed+c.dropped)
-	assert.Greater(t, c.failed, 2500, "all but what it met while it was connecting")
-	f.checkIdentity("metrics", 5100)
 }

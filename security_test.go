@@ -23,27 +23,22 @@ import (
 // Only insecure: true sends anything but TLS.
 func TestInsecure(t *testing.T) {
 	for name, tt := range map[string]struct {
-		tls  map[string]any
-		want byte
+		settings string
+		want     byte
 	}{
-		"default":              {nil, 0x16}, // A TLS record of a handshake.
-		"no files":             {map[string]any{}, 0x16},
-		"insecure: false":      {map[string]any{"insecure": false}, 0x16},
-		"insecure_skip_verify": {map[string]any{"insecure_skip_verify": true}, 0x16},
-		"insecure: true":       {map[string]any{"insecure": true}, 'P'}, // HTTP/2 in the clear begins with PRI.
+		"default":              {"", 0x16}, // A TLS record of a handshake.
+		"no files":             {", tls: {}", 0x16},
+		"insecure: false":      {", tls: {insecure: false}", 0x16},
+		"insecure_skip_verify": {", tls: {insecure_skip_verify: true}", 0x16},
+		"insecure: true":       {", tls: {insecure: true}", 'P'}, // HTTP/2 in the clear begins with PRI.
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			require.NoError(t, err)
 			defer l.Close()
-			settings := map[string]any{"endpoint": l.Addr().String()}
-			if tt.tls != nil {
-				settings["tls"] = tt.tls
-			}
 			f := newFixture(t)
-			f.cfg = createDefaultConfig().(*Config)
-			require.NoError(t, confmap.NewFromStringMap(settings).Unmarshal(f.cfg))
-			require.NoError(t, f.cfg.Validate())
+			f.cfg, err = load(t, "loggregator: {endpoint: "+l.Addr().String()+tt.settings+"}", "loggregator")
+			require.NoError(t, err)
 			e := f.start("logs")
 			conn, err := l.Accept()
 			require.NoError(t, err)
@@ -51,7 +46,7 @@ func TestInsecure(t *testing.T) {
 			_, err = io.ReadFull(conn, first)
 			require.NoError(t, err)
 			require.NoError(t, conn.Close())
-			require.NoError(t, e.Shutdown(t.Context()))
+			e.stop()
 			assert.Equal(t, tt.want, first[0])
 		})
 	}
@@ -67,30 +62,34 @@ func TestSourceIDValue(t *testing.T) {
 		}
 	}
 	logs := numberedLogs(0, 1, 0)
-	claim(logs.ResourceLogs().At(0).Resource().Attributes())
-	claim(logs.ResourceLogs().At(0).ScopeLogs().At(0).Scope().Attributes())
-	claim(logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Attributes())
-	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().AppendEmpty().SetEventName("theirs")
+	resourceLogs := logs.ResourceLogs().At(0)
+	claim(resourceLogs.Resource().Attributes())
+	claim(resourceLogs.ScopeLogs().At(0).Scope().Attributes())
+	claim(resourceLogs.ScopeLogs().At(0).LogRecords().At(0).Attributes())
+	resourceLogs.ScopeLogs().At(0).LogRecords().AppendEmpty().SetEventName("theirs")
 	metrics := numberedMetrics(0, 1, 0)
 	claim(metrics.ResourceMetrics().At(0).Resource().Attributes())
-	claim(metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints().At(0).Attributes())
-	gauge := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
+	scopeMetrics := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics()
+	claim(scopeMetrics.At(0).Sum().DataPoints().At(0).Attributes())
+	gauge := scopeMetrics.AppendEmpty()
 	gauge.SetName("gauge")
 	claim(gauge.Metadata())
-	claim(gauge.SetEmptyGauge().DataPoints().AppendEmpty().Attributes())
-	gauge.Gauge().DataPoints().At(0).SetIntValue(1)
+	point := gauge.SetEmptyGauge().DataPoints().AppendEmpty()
+	point.SetIntValue(1)
+	claim(point.Attributes())
 	traces := numberedTraces(0, 1, 0)
 	claim(traces.ResourceSpans().At(0).Resource().Attributes())
-	claim(traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Attributes())
-	claim(traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Events().AppendEmpty().Attributes())
+	span := traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0)
+	claim(span.Attributes())
+	claim(span.Events().AppendEmpty().Attributes())
 	f.cfg.Traces.SpanEvents = true
 
-	e := map[string]feed{"logs": f.start("logs"), "metrics": f.start("metrics"), "traces": f.start("traces")}
-	require.NoError(t, e["logs"].Component.(logsExporter).ConsumeLogs(t.Context(), logs))
-	require.NoError(t, e["metrics"].Component.(metricsExporter).ConsumeMetrics(t.Context(), metrics))
-	require.NoError(t, e["traces"].Component.(tracesExporter).ConsumeTraces(t.Context(), traces))
-	for _, exporter := range e {
-		require.NoError(t, exporter.Shutdown(t.Context()))
+	l, m, s := f.start("logs"), f.start("metrics"), f.start("traces")
+	l.consumeLogs(logs)
+	require.NoError(t, m.Component.(metricsExporter).ConsumeMetrics(t.Context(), metrics))
+	require.NoError(t, s.Component.(tracesExporter).ConsumeTraces(t.Context(), traces))
+	for _, e := range []feed{l, m, s} {
+		e.stop()
 	}
 	arrived := f.ingress.Envelopes()
 	require.Len(t, arrived, 6)
@@ -113,7 +112,7 @@ func TestSecrets(t *testing.T) {
 			record.Body().SetStr(payload)
 			record.Attributes().PutStr("password", payload)
 		}
-		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), logs))
+		e.consumeLogs(logs)
 	}
 	push(1)
 	f.ingress.WaitForEnvelopes(t, 1)
@@ -130,10 +129,10 @@ func TestSecrets(t *testing.T) {
 		push(11) // Above max_items.
 		empty := plog.NewLogs()
 		empty.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
-		require.NoError(t, e.Component.(logsExporter).ConsumeLogs(t.Context(), empty))
-		require.Eventually(t, func() bool { return e.waiting() == 0 }, waitAtMost, time.Millisecond)
+		e.consumeLogs(empty)
+		e.settle()
 	}
-	require.NoError(t, e.Shutdown(t.Context()))
+	e.stop()
 	require.NotEmpty(t, f.logs.All())
 	for _, line := range f.logs.All() {
 		text := fmt.Sprintf("%s %v", line.Message, line.ContextMap())

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,24 +24,16 @@ import (
 	"go.opentelemetry.io/collector/connector/connectortest"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumererror"
-	"go.opentelemetry.io/collector/consumer/consumertest"
-	"go.opentelemetry.io/collector/exporter"
-	"go.opentelemetry.io/collector/exporter/exportertest"
 	"go.opentelemetry.io/collector/featuregate"
 	"go.opentelemetry.io/collector/pdata/plog"
-	"go.opentelemetry.io/collector/pdata/pmetric"
-	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/xpdata/pref"
 	"go.opentelemetry.io/collector/pipeline"
-	"go.opentelemetry.io/collector/receiver"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/loggregatorexporter/loggregatorexporter/diodeconnector/internal/metadata"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
-	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/reporttest"
 )
 
@@ -56,48 +47,61 @@ func numbered(first, n int) plog.Logs {
 	return logs
 }
 
+func recordsOf(logs plog.Logs) plog.LogRecordSlice {
+	return logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
+}
+
 func numbersOf(logs plog.Logs) (numbers []int) {
-	for _, resource := range logs.ResourceLogs().All() {
-		for _, scope := range resource.ScopeLogs().All() {
-			for _, record := range scope.LogRecords().All() {
-				numbers = append(numbers, int(record.Body().Int()))
-			}
-		}
+	for _, record := range recordsOf(logs).All() {
+		numbers = append(numbers, int(record.Body().Int()))
 	}
 	return numbers
 }
 
-// next is the next component. Its zero value takes everything.
+// decision decides on each attempt.
+type decision func(ctx context.Context, attempt int, logs plog.Logs) error
+
+// next is the next component. Its zero value takes everything. It belongs to the drain until Shutdown.
 type next struct {
-	mu       sync.Mutex
 	numbers  []int // of the records that it took
 	attempts int
-	// consume decides on each attempt, if it is set.
-	consume func(ctx context.Context, attempt int, logs plog.Logs) error
+	decide   decision
+	mutates  bool // adds 100 to each number, before it decides
 }
 
-func (n *next) Capabilities() consumer.Capabilities { return consumer.Capabilities{} }
+func (n *next) Capabilities() consumer.Capabilities {
+	return consumer.Capabilities{MutatesData: n.mutates}
+}
 
 func (n *next) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
-	n.mu.Lock()
+	if n.mutates {
+		for _, record := range recordsOf(logs).All() {
+			record.Body().SetInt(record.Body().Int() + 100)
+		}
+	}
 	n.attempts++
-	attempt := n.attempts
-	n.mu.Unlock()
-	if n.consume != nil {
-		if err := n.consume(ctx, attempt, logs); err != nil {
+	if n.decide != nil {
+		if err := n.decide(ctx, n.attempts, logs); err != nil {
 			return err
 		}
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.numbers = append(n.numbers, numbersOf(logs)...)
 	return nil
 }
 
-func (n *next) all() []int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Clone(n.numbers)
+func failOnce(_ context.Context, attempt int, _ plog.Logs) error {
+	if attempt == 1 {
+		return errors.New("not yet")
+	}
+	return nil
+}
+
+// until takes nothing until a channel is closed.
+func until(closed <-chan struct{}) decision {
+	return func(context.Context, int, plog.Logs) error {
+		<-closed
+		return nil
+	}
 }
 
 type fixture struct {
@@ -106,100 +110,107 @@ type fixture struct {
 	next      *next
 	telemetry *componenttest.Telemetry
 	logs      *observer.ObservedLogs
+	host      *reporttest.Host
 	connector.Logs
 }
 
 // start makes a connector of logs before next, and starts it.
-func start(t *testing.T, change func(*Config), consume func(ctx context.Context, attempt int, logs plog.Logs) error) *fixture {
+func start(t *testing.T, change func(*Config), decide decision) *fixture {
 	t.Helper()
-	f := &fixture{t: t, cfg: createDefaultConfig().(*Config), next: &next{consume: consume}, telemetry: componenttest.NewTelemetry()}
+	n := &next{decide: decide}
+	return startBefore(t, change, n, n)
+}
+
+// startBefore is start with a next component of the data that may pass it on to several, one of which is n.
+func startBefore(t *testing.T, change func(*Config), n *next, before consumer.Logs) *fixture {
+	t.Helper()
+	core, observed := observer.New(zap.DebugLevel)
+	f := &fixture{
+		t: t, cfg: createDefaultConfig().(*Config), next: n,
+		telemetry: componenttest.NewTelemetry(), logs: observed, host: reporttest.NewHost(),
+	}
 	if change != nil {
 		change(f.cfg)
 	}
 	require.NoError(t, f.cfg.Validate())
-	core, observed := observer.New(zap.DebugLevel)
-	f.logs = observed
 	set := connectortest.NewNopSettings(metadata.Type)
 	set.ID = component.NewIDWithName(metadata.Type, "test")
 	set.TelemetrySettings = f.telemetry.NewTelemetrySettings()
 	set.Logger = zap.New(core)
 	var err error
-	f.Logs, err = NewFactory().CreateLogsToLogs(t.Context(), set, f.cfg, f.next)
+	f.Logs, err = NewFactory().CreateLogsToLogs(t.Context(), set, f.cfg, before)
 	require.NoError(t, err)
-	require.NoError(t, f.Start(context.Background(), componenttest.NewNopHost()))
+	require.NoError(t, f.Start(context.Background(), f.host))
 	return f
 }
 
+// push pushes a batch of records, and then releases it, as the pipeline does.
 func (f *fixture) push(first, n int) {
 	f.t.Helper()
-	require.NoError(f.t, f.ConsumeLogs(f.t.Context(), numbered(first, n)))
+	logs := numbered(first, n)
+	require.NoError(f.t, f.ConsumeLogs(f.t.Context(), logs))
+	pref.UnrefLogs(logs)
 }
 
-// sum returns what a metric has counted for a reason, or for all.
-func (f *fixture) sum(name, reason string) int {
+// sum returns what a metric has counted, by reason or in total.
+func (f *fixture) sum(name string, having ...string) int {
 	f.t.Helper()
-	points, err := reporttest.Points(f.telemetry, "connector_diode_"+name+"_items")
-	require.NoError(f.t, err)
-	total := 0
-	for _, p := range points {
-		require.True(f.t, reporttest.Has(p.Attributes, attribute.String("connector", "diode/test"), attribute.String("signal", "logs")))
-		if reason == "" || reporttest.Has(p.Attributes, attribute.String("reason", reason)) {
-			total += int(p.Value)
-		}
-	}
-	return total
+	having = append(having, "signal=logs")
+	sum, ok := reporttest.Sum(f.t, f.telemetry, "connector_diode_"+name+"_items", "connector=diode/test", having...)
+	require.True(f.t, ok, name)
+	return sum
 }
 
 // shutDown ends the connector, and checks that every item is accounted for.
 func (f *fixture) shutDown() {
 	f.t.Helper()
 	require.NoError(f.t, f.Shutdown(context.Background()))
-	assert.Equal(f.t, f.sum("accepted", ""), f.sum("forwarded", "")+f.sum("forward_failed", "")+f.sum("dropped", ""), "accepted")
-	assert.Equal(f.t, len(f.next.all()), f.sum("forwarded", ""), "forwarded")
-	assert.Zero(f.t, f.sum("waiting", ""))
+	assert.Equal(f.t, f.sum("accepted"), f.sum("forwarded")+f.sum("forward_failed")+f.sum("dropped"), "accepted")
+	assert.Equal(f.t, len(f.next.numbers), f.sum("forwarded"), "forwarded")
+	assert.Zero(f.t, f.sum("waiting"))
 }
 
+// What waits arrives in order. With pooled pdata it is not reused for what follows.
 func TestInOrder(t *testing.T) {
-	f := start(t, nil, nil)
-	var want []int
-	for i := range 100 {
-		f.push(3*i, 3)
-		want = append(want, 3*i, 3*i+1, 3*i+2)
+	gate := pref.UseProtoPooling.ID()
+	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
+	for _, pooled := range []bool{false, true} {
+		t.Run(fmt.Sprintf("pooled=%t", pooled), func(t *testing.T) {
+			require.NoError(t, featuregate.GlobalRegistry().Set(gate, pooled))
+			release := make(chan struct{})
+			f := start(t, nil, until(release))
+			var want []int
+			for i := range 100 {
+				f.push(10*i, 3)
+				want = append(want, 10*i, 10*i+1, 10*i+2)
+			}
+			close(release)
+			f.shutDown()
+			assert.Equal(t, want, f.next.numbers)
+			assert.False(t, f.Capabilities().MutatesData)
+		})
 	}
-	f.shutDown()
-	assert.Equal(t, want, f.next.all())
-	assert.False(t, f.Capabilities().MutatesData)
 }
 
 // While the next component stalls, a push returns at once, and the newest data stays.
 func TestNewestStays(t *testing.T) {
-	for name, tt := range map[string]struct {
-		policy DropPolicy
-		want   []int
-	}{
-		"oldest": {DropOldest, []int{0, 7, 8, 9}},
-		"newest": {DropNewest, []int{0, 1, 2, 3}},
-	} {
-		t.Run(name, func(t *testing.T) {
+	for policy, want := range map[DropPolicy][]int{DropOldest: {0, 7, 8, 9}, DropNewest: {0, 1, 2, 3}} {
+		t.Run(string(policy), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				stalled := make(chan struct{})
-				f := start(t, func(cfg *Config) { cfg.Capacity, cfg.DropPolicy = 3, tt.policy }, func(context.Context, int, plog.Logs) error {
-					<-stalled
-					return nil
-				})
+				f := start(t, func(cfg *Config) { cfg.Capacity, cfg.DropPolicy = 3, policy }, until(stalled))
 				f.push(0, 1)
 				synctest.Wait()
 				for i := 1; i < 10; i++ {
 					f.push(i, 1)
 				}
-				assert.Equal(t, 4, f.sum("waiting", ""))
-				assert.Equal(t, 6, f.sum("dropped", "overflow"), "at that moment")
+				assert.Equal(t, 4, f.sum("waiting"))
+				assert.Equal(t, 6, f.sum("dropped", "reason=overflow"), "at that moment")
 				close(stalled)
 				f.shutDown()
-				assert.Equal(t, tt.want, f.next.all())
-				lines := f.logs.FilterMessage(messages.Overflow).All()
+				assert.Equal(t, want, f.next.numbers)
 				dropped := int64(0)
-				for _, line := range lines {
+				for _, line := range f.logs.FilterMessage(messages.Overflow).All() {
 					dropped += line.ContextMap()["dropped_items"].(int64)
 				}
 				assert.EqualValues(t, 6, dropped, "the log says it to the item")
@@ -208,7 +219,8 @@ func TestNewestStays(t *testing.T) {
 	}
 }
 
-// A batch is tried again after the pauses of retry_on_failure. Behind it the diode goes on.
+// A batch is tried again after the pauses of retry_on_failure. Behind it the diode goes on. While the next component takes nothing for
+// more than a second the status is an error.
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -232,8 +244,9 @@ func TestRetry(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second}, at[:4])
 		f.shutDown()
-		assert.Equal(t, []int{0, 1, 40, 41, 50, 51}, f.next.all())
-		assert.Equal(t, 6, f.sum("dropped", "overflow"))
+		assert.Equal(t, []int{0, 1, 40, 41, 50, 51}, f.next.numbers)
+		assert.Equal(t, 6, f.sum("dropped", "reason=overflow"))
+		assert.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, f.host.Statuses())
 		outage := f.logs.FilterMessage(messages.Outage).All()
 		if assert.Len(t, outage, 1) {
 			assert.Equal(t, "not yet", outage[0].ContextMap()["error"])
@@ -244,19 +257,23 @@ func TestRetry(t *testing.T) {
 }
 
 func TestGiveUp(t *testing.T) {
+	permanent := consumererror.NewPermanent(errors.New("bad data"))
+	refused := []componentstatus.Status(nil) // Data that is refused is no status.
+	outage := []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}
 	for name, tt := range map[string]struct {
 		change   func(*Config)
 		err      error
 		reason   string
 		attempts int // for each batch
+		statuses []componentstatus.Status
 	}{
-		"permanent":        {func(*Config) {}, consumererror.NewPermanent(errors.New("bad data")), "permanent", 1},
-		"permanent inside": {func(*Config) {}, fmt.Errorf("two: %w", consumererror.NewPermanent(errors.New("bad data"))), "permanent", 1},
-		"retry disabled":   {func(cfg *Config) { cfg.RetryConfig.Enabled = false }, errors.New("not now"), "retry", 1},
+		"permanent":        {nil, permanent, "permanent", 1, refused},
+		"permanent inside": {nil, fmt.Errorf("two: %w", permanent), "permanent", 1, refused},
+		"retry disabled":   {func(cfg *Config) { cfg.RetryConfig.Enabled = false }, errors.New("not now"), "retry", 1, refused},
 		"max_elapsed_time": {func(cfg *Config) {
 			cfg.RetryConfig.InitialInterval, cfg.RetryConfig.Multiplier, cfg.RetryConfig.RandomizationFactor = time.Second, 1, 0
 			cfg.RetryConfig.MaxInterval, cfg.RetryConfig.MaxElapsedTime = time.Second, 3*time.Second
-		}, errors.New("not now"), "retry", 4},
+		}, errors.New("not now"), "retry", 4, outage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -266,16 +283,17 @@ func TestGiveUp(t *testing.T) {
 					}
 					return nil
 				})
-				f.push(0, 2)
-				f.push(10, 2)
-				f.push(20, 2)
+				for i := range 3 {
+					f.push(10*i, 2)
+				}
 				time.Sleep(time.Minute)
 				f.shutDown()
-				assert.Equal(t, []int{20, 21}, f.next.all(), "good data is not lost with it")
+				assert.Equal(t, []int{20, 21}, f.next.numbers, "good data is not lost with it")
 				assert.Equal(t, 2*tt.attempts+1, f.next.attempts)
-				assert.Equal(t, 4, f.sum("forward_failed", tt.reason))
-				assert.Equal(t, 4, f.sum("forward_failed", ""))
+				assert.Equal(t, 4, f.sum("forward_failed", "reason="+tt.reason))
+				assert.Equal(t, 4, f.sum("forward_failed"))
 				assert.Positive(t, f.logs.FilterMessage(messages.Failed).Len())
+				assert.Equal(t, tt.statuses, f.host.Statuses())
 			})
 		})
 	}
@@ -304,82 +322,30 @@ func TestContext(t *testing.T) {
 	assert.False(t, bounded)
 }
 
-// mutator changes what it gets, and fails at first.
-type mutator struct{ next }
-
-func (*mutator) Capabilities() consumer.Capabilities { return consumer.Capabilities{MutatesData: true} }
-
-func (m *mutator) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
-	for _, resource := range logs.ResourceLogs().All() {
-		for _, scope := range resource.ScopeLogs().All() {
-			for _, record := range scope.LogRecords().All() {
-				record.Body().SetInt(record.Body().Int() + 100)
-			}
-		}
-	}
-	return m.next.ConsumeLogs(ctx, logs)
-}
-
 // What a next pipeline changes is a copy, in each attempt: the collector makes it of data that is read-only.
 func TestNextPipelinesMutate(t *testing.T) {
-	once := func(_ context.Context, attempt int, _ plog.Logs) error {
-		if attempt == 1 {
-			return errors.New("not yet")
-		}
-		return nil
-	}
 	for name, readers := range map[string]int{"alone": 0, "beside a reader": 1, "beside two": 2} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				mutates := &mutator{next{consume: once}}
+				mutates := &next{mutates: true, decide: failOnce}
 				pipelines := map[pipeline.ID]consumer.Logs{pipeline.NewIDWithName(pipeline.SignalLogs, "mutates"): mutates}
-				var reads []*next
-				for i := range readers {
-					reads = append(reads, &next{})
-					pipelines[pipeline.NewIDWithName(pipeline.SignalLogs, fmt.Sprint("reads", i))] = reads[i]
+				reads := make([]next, readers)
+				for i := range reads {
+					pipelines[pipeline.NewIDWithName(pipeline.SignalLogs, fmt.Sprint("reads", i))] = &reads[i]
 				}
-				c, err := NewFactory().CreateLogsToLogs(t.Context(), connectortest.NewNopSettings(metadata.Type), createDefaultConfig(),
-					connector.NewLogsRouter(pipelines))
-				require.NoError(t, err)
-				require.NoError(t, c.Start(t.Context(), componenttest.NewNopHost()))
+				f := startBefore(t, nil, mutates, connector.NewLogsRouter(pipelines))
 				data := numbered(1, 2)
-				require.NoError(t, c.ConsumeLogs(t.Context(), data))
+				require.NoError(t, f.ConsumeLogs(t.Context(), data))
 				time.Sleep(time.Minute)
-				require.NoError(t, c.Shutdown(t.Context()))
-				assert.Equal(t, []int{101, 102}, mutates.all())
-				for _, r := range reads {
-					assert.Equal(t, []int{1, 2, 1, 2}, r.all(), "a batch is passed on again as a whole")
+				f.shutDown()
+				assert.Equal(t, []int{101, 102}, mutates.numbers)
+				for i := range reads {
+					assert.Equal(t, []int{1, 2, 1, 2}, reads[i].numbers, "a batch is passed on again as a whole")
 				}
 				assert.Equal(t, []int{1, 2}, numbersOf(data))
 			})
 		})
 	}
-}
-
-// With pooled pdata, what waits is not reused for what follows.
-func TestPooledDataIsReferenced(t *testing.T) {
-	gate := pref.UseProtoPooling.ID()
-	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))
-	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
-	release := make(chan struct{})
-	f := start(t, nil, func(context.Context, int, plog.Logs) error {
-		<-release
-		return nil
-	})
-	marshaler, unmarshaler := &plog.ProtoMarshaler{}, &plog.ProtoUnmarshaler{}
-	var want []int
-	for i := range 100 {
-		encoded, err := marshaler.MarshalLogs(numbered(10*i, 3))
-		require.NoError(t, err)
-		data, err := unmarshaler.UnmarshalLogs(encoded)
-		require.NoError(t, err)
-		require.NoError(t, f.ConsumeLogs(t.Context(), data))
-		pref.UnrefLogs(data) // As the receiver does.
-		want = append(want, 10*i, 10*i+1, 10*i+2)
-	}
-	close(release)
-	f.shutDown()
-	assert.Equal(t, want, f.next.all())
 }
 
 // Each batch is referenced while it waits, and released once it was passed on, given up or dropped.
@@ -389,7 +355,7 @@ func TestEachBatchIsReleased(t *testing.T) {
 		counted := queue.Logs
 		counted.Ref = func(plog.Logs) { held.Add(1) }
 		counted.Unref = func(plog.Logs) { held.Add(-1) }
-		n := &next{consume: func(_ context.Context, attempt int, _ plog.Logs) error {
+		n := &next{decide: func(_ context.Context, attempt int, _ plog.Logs) error {
 			time.Sleep(time.Second)
 			if attempt == 2 {
 				return consumererror.NewPermanent(errors.New("bad data"))
@@ -412,49 +378,34 @@ func TestEachBatchIsReleased(t *testing.T) {
 			synctest.Wait()
 		}
 		require.NoError(t, c.Shutdown(t.Context()))
-		assert.Equal(t, []int{0, 4, 5}, n.all())
+		assert.Equal(t, []int{0, 4, 5}, n.numbers)
 	})
 }
 
 // However the next component ends, Shutdown takes bounded time, and what is left is counted.
 func TestShutdown(t *testing.T) {
-	untilDone := func(ctx context.Context, _ int, _ plog.Logs) error {
-		<-ctx.Done()
-		return ctx.Err()
+	inASecond := func(err error) decision {
+		return func(context.Context, int, plog.Logs) error { time.Sleep(time.Second); return err }
 	}
 	for name, tt := range map[string]struct {
-		consume func(ctx context.Context, attempt int, logs plog.Logs) error
-		takes   time.Duration
-		want    map[string]int
+		decide decision
+		takes  time.Duration
+		want   map[string]int
 	}{
-		"hands over what waits": {
-			func(context.Context, int, plog.Logs) error { time.Sleep(time.Second); return nil },
-			5 * time.Second, map[string]int{"forwarded": 5},
-		},
-		"one attempt each": {
-			func(context.Context, int, plog.Logs) error { time.Sleep(time.Second); return errors.New("no") },
-			5 * time.Second, map[string]int{"forward_failed": 5},
-		},
-		"a pause ends": {
-			func(_ context.Context, attempt int, _ plog.Logs) error {
-				if attempt == 1 {
-					return errors.New("not yet")
-				}
+		"hands over what waits": {inASecond(nil), 5 * time.Second, map[string]int{"forwarded": 5}},
+		"one attempt each":      {inASecond(errors.New("no")), 5 * time.Second, map[string]int{"forward_failed": 5}},
+		"a pause ends":          {failOnce, 0, map[string]int{"forwarded": 5}},
+		"too slow": {func(ctx context.Context, attempt int, _ plog.Logs) error {
+			if attempt <= 2 {
 				return nil
-			}, 0, map[string]int{"forwarded": 5},
-		},
-		"too slow": {
-			func(ctx context.Context, attempt int, _ plog.Logs) error {
-				if attempt <= 2 {
-					return nil
-				}
-				return untilDone(ctx, attempt, plog.Logs{})
-			}, shutdownTimeout, map[string]int{"forwarded": 2, "forward_failed": 1, "dropped": 2},
-		},
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}, shutdownTimeout, map[string]int{"forwarded": 2, "forward_failed": 1, "dropped": 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := start(t, nil, tt.consume)
+				f := start(t, nil, tt.decide)
 				for i := range 5 {
 					f.push(i, 1)
 				}
@@ -463,11 +414,11 @@ func TestShutdown(t *testing.T) {
 				f.shutDown()
 				assert.Equal(t, tt.takes, time.Since(begin))
 				for _, name := range []string{"forwarded", "forward_failed", "dropped"} {
-					assert.Equal(t, tt.want[name], f.sum(name, ""), name)
+					assert.Equal(t, tt.want[name], f.sum(name), name)
 				}
 				require.NoError(t, f.Shutdown(t.Context()), "twice")
 				f.push(5, 7)
-				assert.Equal(t, tt.want["dropped"]+7, f.sum("dropped", "shutdown"), "a push after it")
+				assert.Equal(t, tt.want["dropped"]+7, f.sum("dropped", "reason=shutdown"), "a push after it")
 			})
 		})
 	}
@@ -477,7 +428,7 @@ func TestShutdown(t *testing.T) {
 func TestShutdownBeforeAStuckComponent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := make(chan struct{})
-		f := start(t, nil, func(context.Context, int, plog.Logs) error { <-stuck; return nil })
+		f := start(t, nil, until(stuck))
 		f.push(0, 1)
 		synctest.Wait()
 		f.push(1, 2)
@@ -486,12 +437,12 @@ func TestShutdownBeforeAStuckComponent(t *testing.T) {
 		defer cancel()
 		require.ErrorContains(t, f.Shutdown(ctx), "does not return")
 		assert.Equal(t, time.Second+returnTimeout, time.Since(begin))
-		assert.Equal(t, 2, f.sum("dropped", "shutdown"))
-		assert.Equal(t, 1, f.sum("waiting", ""), "it has that")
+		assert.Equal(t, 2, f.sum("dropped", "reason=shutdown"))
+		assert.Equal(t, 1, f.sum("waiting"), "it has that")
 		close(stuck)
 		synctest.Wait()
-		assert.Equal(t, 1, f.sum("forwarded", ""))
-		assert.Zero(t, f.sum("waiting", ""))
+		assert.Equal(t, 1, f.sum("forwarded"))
+		assert.Zero(t, f.sum("waiting"))
 	})
 }
 
@@ -501,36 +452,6 @@ func TestShutdownWithoutStart(t *testing.T) {
 	c.consume(t.Context(), numbered(0, 3))
 	require.NoError(t, c.Shutdown(t.Context()))
 	assert.Zero(t, c.report.Waiting())
-}
-
-// The status is an error while the next component takes nothing for more than a second. Data that is refused is no status.
-func TestStatus(t *testing.T) {
-	for name, tt := range map[string]struct {
-		err  error
-		want []componentstatus.Status
-	}{
-		"retried":   {errors.New("not yet"), []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}},
-		"permanent": {consumererror.NewPermanent(errors.New("bad data")), nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				host := reporttest.NewHost()
-				n := &next{consume: func(_ context.Context, attempt int, _ plog.Logs) error {
-					if attempt == 1 {
-						return tt.err
-					}
-					return nil
-				}}
-				c, err := NewFactory().CreateLogsToLogs(t.Context(), connectortest.NewNopSettings(metadata.Type), createDefaultConfig(), n)
-				require.NoError(t, err)
-				require.NoError(t, c.Start(t.Context(), host))
-				require.NoError(t, c.ConsumeLogs(t.Context(), numbered(0, 1)))
-				time.Sleep(time.Minute)
-				require.NoError(t, c.Shutdown(t.Context()))
-				assert.Equal(t, tt.want, host.Statuses())
-			})
-		})
-	}
 }
 
 // TestChaos pushes from 16 goroutines before a next component that stalls and errs. The time is synctest's.
@@ -574,119 +495,38 @@ func TestChaos(t *testing.T) {
 		}
 		wg.Wait()
 		f.shutDown()
-		assert.Equal(t, int(number.Load()), f.sum("accepted", ""))
-		assert.Equal(t, int(refused.Load()), f.sum("forward_failed", "permanent"))
-		assert.Positive(t, f.sum("dropped", "overflow"))
-		assert.Zero(t, f.sum("dropped", "shutdown"))
+		assert.Equal(t, int(number.Load()), f.sum("accepted"))
+		assert.Equal(t, int(refused.Load()), f.sum("forward_failed", "reason=permanent"))
+		assert.Positive(t, f.sum("dropped", "reason=overflow"))
+		assert.Zero(t, f.sum("dropped", "reason=shutdown"))
 		seen := map[int]bool{}
-		for _, n := range f.next.all() {
+		for _, n := range f.next.numbers {
 			require.False(t, seen[n], "%d has arrived twice", n)
 			seen[n] = true
 		}
 	})
 }
 
-// TestConsumeContract runs the collector's own contract of exporters, with the connector in an exporter's place: each item
-// arrives once, what failed for a while is passed on again, what failed for good is not.
 func TestConsumeContract(t *testing.T) {
-	wait := func(r *report.Report) { // The contract looks at once, and fails for good if that is too early.
-		require.Eventually(t, func() bool { return r.Waiting() == 0 }, time.Minute, time.Millisecond)
-	}
-	for _, signal := range []pipeline.Signal{pipeline.SignalLogs, pipeline.SignalMetrics, pipeline.SignalTraces} {
-		t.Run(signal.String(), func(t *testing.T) {
-			cfg := createDefaultConfig().(*Config)
-			cfg.RetryConfig.InitialInterval, cfg.RetryConfig.MaxInterval = time.Millisecond, time.Millisecond
-			var logs consumer.Logs
-			var metrics consumer.Metrics
-			var traces consumer.Traces
-			exportertest.CheckConsumeContract(exportertest.CheckConsumeContractParams{
-				T:                    t,
-				NumberOfTestElements: 10,
-				Signal:               signal,
-				ExporterConfig:       cfg,
-				ExporterFactory: exporter.NewFactory(metadata.Type, createDefaultConfig,
-					exporter.WithLogs(func(ctx context.Context, _ exporter.Settings, cfg component.Config) (exporter.Logs, error) {
-						c, err := NewFactory().CreateLogsToLogs(ctx, connectortest.NewNopSettings(metadata.Type), cfg, logs)
-						patient, _ := consumer.NewLogs(func(ctx context.Context, data plog.Logs) error {
-							defer wait(c.(logsConnector).report)
-							return c.ConsumeLogs(ctx, data)
-						})
-						return struct {
-							component.Component
-							consumer.Logs
-						}{c, patient}, err
-					}, component.StabilityLevelAlpha),
-					exporter.WithMetrics(func(ctx context.Context, _ exporter.Settings, cfg component.Config) (exporter.Metrics, error) {
-						c, err := NewFactory().CreateMetricsToMetrics(ctx, connectortest.NewNopSettings(metadata.Type), cfg, metrics)
-						patient, _ := consumer.NewMetrics(func(ctx context.Context, data pmetric.Metrics) error {
-							defer wait(c.(metricsConnector).report)
-							return c.ConsumeMetrics(ctx, data)
-						})
-						return struct {
-							component.Component
-							consumer.Metrics
-						}{c, patient}, err
-					}, component.StabilityLevelAlpha),
-					exporter.WithTraces(func(ctx context.Context, _ exporter.Settings, cfg component.Config) (exporter.Traces, error) {
-						c, err := NewFactory().CreateTracesToTraces(ctx, connectortest.NewNopSettings(metadata.Type), cfg, traces)
-						patient, _ := consumer.NewTraces(func(ctx context.Context, data ptrace.Traces) error {
-							defer wait(c.(tracesConnector).report)
-							return c.ConsumeTraces(ctx, data)
-						})
-						return struct {
-							component.Component
-							consumer.Traces
-						}{c, patient}, err
-					}, component.StabilityLevelAlpha)),
-				ReceiverFactory: receiver.NewFactory(component.MustNewType("mock"), func() component.Config { return &struct{}{} },
-					receiver.WithLogs(func(_ context.Context, _ receiver.Settings, _ component.Config, next consumer.Logs) (receiver.Logs, error) {
-						logs = next
-						return componentOnly{}, nil
-					}, component.StabilityLevelAlpha),
-					receiver.WithMetrics(func(_ context.Context, _ receiver.Settings, _ component.Config, next consumer.Metrics) (receiver.Metrics, error) {
-						metrics = next
-						return componentOnly{}, nil
-					}, component.StabilityLevelAlpha),
-					receiver.WithTraces(func(_ context.Context, _ receiver.Settings, _ component.Config, next consumer.Traces) (receiver.Traces, error) {
-						traces = next
-						return componentOnly{}, nil
-					}, component.StabilityLevelAlpha)),
-			})
-		})
-	}
-}
-
-type componentOnly struct {
-	component.StartFunc
-	component.ShutdownFunc
-}
-
-func TestEachSignal(t *testing.T) {
-	sink := &consumertest.LogsSink{}
-	metrics, traces := &consumertest.MetricsSink{}, &consumertest.TracesSink{}
-	set, cfg, factory := connectortest.NewNopSettings(metadata.Type), createDefaultConfig(), NewFactory()
-	l, err := factory.CreateLogsToLogs(t.Context(), set, cfg, sink)
-	require.NoError(t, err)
-	m, err := factory.CreateMetricsToMetrics(t.Context(), set, cfg, metrics)
-	require.NoError(t, err)
-	s, err := factory.CreateTracesToTraces(t.Context(), set, cfg, traces)
-	require.NoError(t, err)
-	for _, c := range []component.Component{l, m, s} {
-		require.NoError(t, c.Start(t.Context(), componenttest.NewNopHost()))
-	}
-	require.NoError(t, l.ConsumeLogs(t.Context(), numbered(0, 3)))
-	points := pmetric.NewMetrics()
-	points.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty().SetEmptyGauge().DataPoints().AppendEmpty()
-	require.NoError(t, m.ConsumeMetrics(t.Context(), points))
-	spans := ptrace.NewTraces()
-	spans.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
-	require.NoError(t, s.ConsumeTraces(t.Context(), spans))
-	for _, c := range []component.Component{l, m, s} {
-		require.NoError(t, c.Shutdown(t.Context()))
-	}
-	assert.Equal(t, 3, sink.LogRecordCount())
-	assert.Equal(t, 1, metrics.DataPointCount())
-	assert.Equal(t, 1, traces.SpanCount())
+	cfg := createDefaultConfig().(*Config)
+	cfg.RetryConfig.InitialInterval, cfg.RetryConfig.MaxInterval = time.Millisecond, time.Millisecond
+	reporttest.CheckConsumeContract(t, cfg, func(signal pipeline.Signal, next reporttest.Consumer) (component.Component, func() int64) {
+		factory, set := NewFactory(), connectortest.NewNopSettings(metadata.Type)
+		switch signal {
+		case pipeline.SignalLogs:
+			c, err := factory.CreateLogsToLogs(t.Context(), set, cfg, next)
+			require.NoError(t, err)
+			return c, c.(logsConnector).report.Waiting
+		case pipeline.SignalMetrics:
+			c, err := factory.CreateMetricsToMetrics(t.Context(), set, cfg, next)
+			require.NoError(t, err)
+			return c, c.(metricsConnector).report.Waiting
+		default:
+			c, err := factory.CreateTracesToTraces(t.Context(), set, cfg, next)
+			require.NoError(t, err)
+			return c, c.(tracesConnector).report.Waiting
+		}
+	})
 }
 
 func TestValidate(t *testing.T) {

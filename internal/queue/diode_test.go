@@ -105,17 +105,18 @@ func TestPushUnderStress(t *testing.T) {
 			aboveBound int // one batch of so many is above a bound; 0: none
 		}{{true, 0}, {false, 0}, {true, 10}, {false, 10}, {true, 1}, {false, 1}} {
 			t.Run(fmt.Sprintf("%v/reading=%v/above=%d", policy, tt.reading, tt.aboveBound), func(t *testing.T) {
-				reading := tt.reading
 				room := int64(maxItems + pushers*largest) // that may be reserved
 				if tt.aboveBound > 0 {
 					room = maxItems * (pushers + 1)
 				}
 				q := newDiode[int](Bounds{Capacity: 500, MaxItems: maxItems, MaxBytes: maxBytes, DropPolicy: policy})
 				out := make([]atomic.Int32, pushers*pushes)
-				var items atomic.Int64 // that are out
-				var wg sync.WaitGroup
-				var total int64
-				var mu sync.Mutex
+				var pushed, items atomic.Int64 // the items that were pushed, and that are out
+				take := func(b Batch[int]) {
+					out[b.Data].Add(1)
+					items.Add(int64(b.Items))
+				}
+				var wg, reader sync.WaitGroup
 				for p := range pushers {
 					wg.Go(func() {
 						sum := int64(0)
@@ -128,8 +129,7 @@ func TestPushUnderStress(t *testing.T) {
 							sum += int64(n)
 							drops := 0
 							q.push(Batch[int]{Data: p*pushes + i, Items: n, Bytes: bytes}, func(b Batch[int]) {
-								out[b.Data].Add(1)
-								items.Add(int64(b.Items))
+								take(b)
 								drops++
 							})
 							if inside := q.items.reserved.Load(); inside > room {
@@ -139,33 +139,25 @@ func TestPushUnderStress(t *testing.T) {
 								t.Errorf("a push dropped %d batches", drops)
 							}
 						}
-						mu.Lock()
-						total += sum
-						mu.Unlock()
+						pushed.Add(sum)
 					})
 				}
-				read := make(chan struct{})
-				take := func(b Batch[int]) {
-					out[b.Data].Add(1)
-					items.Add(int64(b.Items))
-				}
-				go func() {
-					defer close(read)
-					if reading {
+				if tt.reading {
+					reader.Go(func() {
 						for b, ok := range q.all() {
 							if ok {
 								take(b)
 							}
 						}
-					}
-				}()
+					})
+				}
 				wg.Wait()
-				if !reading { // All is quiet, and the diode as full as it gets.
+				if !tt.reading { // All is quiet, and the diode as full as it gets.
 					inside := q.items.reserved.Load()
 					assert.LessOrEqual(t, inside, int64(maxItems))
 					assert.LessOrEqual(t, q.bytes.reserved.Load(), int64(maxBytes))
 					if tt.aboveBound == 0 {
-						assert.Equal(t, total, items.Load()+inside)
+						assert.Equal(t, pushed.Load(), items.Load()+inside)
 					}
 					assert.Positive(t, q.ring.Len(), "not all has to be dropped")
 					if policy == DropOldest && tt.aboveBound == 0 {
@@ -174,14 +166,14 @@ func TestPushUnderStress(t *testing.T) {
 					}
 				}
 				q.close()
-				<-read
+				reader.Wait()
 				for b, ok := q.tryNext(); ok; b, ok = q.tryNext() {
 					take(b)
 				}
 				for i := range out {
 					require.EqualValues(t, 1, out[i].Load(), "batch %d", i)
 				}
-				assert.Equal(t, total, items.Load())
+				assert.Equal(t, pushed.Load(), items.Load())
 				assert.Zero(t, q.items.reserved.Load())
 				assert.Zero(t, q.bytes.reserved.Load())
 			})
@@ -230,12 +222,10 @@ func TestPushAfterClose(t *testing.T) {
 	for p := range pushers {
 		wg.Go(func() {
 			for i := range pushes {
-				pushed, drops := Batch[int]{Data: p*pushes + i, Items: perBatch}, 0
-				q.push(pushed, func(b Batch[int]) {
-					drops++
-					assert.Equal(t, pushed, b)
-				})
-				assert.Equal(t, 1, drops)
+				var drops []Batch[int]
+				pushed := Batch[int]{Data: p*pushes + i, Items: perBatch}
+				q.push(pushed, func(b Batch[int]) { drops = append(drops, b) })
+				assert.Equal(t, []Batch[int]{pushed}, drops)
 			}
 		})
 	}

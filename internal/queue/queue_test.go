@@ -75,6 +75,7 @@ func TestQueueCounts(t *testing.T) {
 			tt.use(q)
 			assert.EqualValues(t, tt.accepted, r.AcceptedItems(), "accepted")
 			assert.Equal(t, tt.held, n.held(), "referenced")
+			assert.Equal(t, tt.held > 0, q.Len() > 0, "a batch waits")
 			assert.Equal(t, tt.overflow, r.DroppedItems(report.DropOverflow), "overflow")
 			assert.Equal(t, tt.shutdown, r.DroppedItems(report.DropShutdown), "shutdown")
 		})

@@ -77,14 +77,6 @@ func TestWaitingIsNotNegative(t *testing.T) {
 	wg.Wait()
 }
 
-func TestCountingAllocatesNothing(t *testing.T) {
-	r, _ := newReport()
-	assert.Zero(t, testing.AllocsPerRun(1000, func() {
-		r.Accepted(1)
-		r.Dropped(DropOverflow, 1)
-	}))
-}
-
 // A goroutine stays with few stripes, however its stack moves, and many goroutines have many.
 func TestStripes(t *testing.T) {
 	p := newPushes()

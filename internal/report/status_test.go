@@ -6,7 +6,6 @@ package report
 import (
 	"errors"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,38 +195,29 @@ func TestLossesAddUp(t *testing.T) {
 	})
 }
 
-// logSlowly makes a report that calls during before it logs its first line.
-func logSlowly(t *testing.T, during func()) (*Report, *observer.ObservedLogs) {
-	t.Helper()
-	r, logs := newReport()
-	var once sync.Once
-	r.logger = r.logger.WithOptions(zap.Hooks(func(zapcore.Entry) error {
-		once.Do(during)
-		return nil
-	}))
-	r.Start(reporttest.NewHost())
-	return r, logs
-}
-
-// What is lost while losses are logged is logged an interval later.
-func TestLossDuringTheLog(t *testing.T) {
+// What is lost while losses are logged is logged an interval later. Shutdown waits for the line that is being logged.
+func TestSlowLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var r *Report
-		r, logs := logSlowly(t, func() { r.Dropped(DropOverflow, 2) })
+		r, logs := newReport()
+		lines := func() int { return logs.FilterMessage("overflow").Len() }
+		during := func() {} // the next line
+		r.logger = r.logger.WithOptions(zap.Hooks(func(zapcore.Entry) error {
+			f := during
+			during = func() {}
+			f()
+			return nil
+		}))
+		r.Start(reporttest.NewHost())
+		during = func() { r.Dropped(DropOverflow, 2) }
 		r.Dropped(DropOverflow, 1)
 		time.Sleep(logInterval)
 		synctest.Wait()
-		assert.Equal(t, 2, logs.FilterMessage("overflow").Len())
-		r.Shutdown()
-	})
-}
+		assert.Equal(t, 2, lines())
 
-// Shutdown waits for the line that is being logged.
-func TestShutdownWaitsForTheLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
 		release, ended := make(chan struct{}), make(chan struct{})
-		r, _ := logSlowly(t, func() { <-release })
+		during = func() { <-release }
 		r.Dropped(DropOverflow, 1)
+		time.Sleep(logInterval)
 		synctest.Wait()
 		go func() {
 			defer close(ended)
@@ -241,6 +231,7 @@ func TestShutdownWaitsForTheLog(t *testing.T) {
 		}
 		close(release)
 		<-ended
+		assert.Equal(t, 3, lines())
 	})
 }
 

@@ -1,13 +1,16 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reporttest has what tests look at of what a component reports.
+// Package reporttest has what tests of the exporter and of the connector look at: status, metrics, and the contract of exporters.
 package reporttest
 
 import (
 	"slices"
+	"strings"
 	"sync"
+	"testing"
 
+	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/component/componenttest"
@@ -17,13 +20,16 @@ import (
 
 // Host keeps the status events of a component. Any goroutine may use it at any time.
 type Host struct {
-	component.Host
-	mu     sync.Mutex
-	events []*componentstatus.Event
+	Extensions map[component.ID]component.Component
+	mu         sync.Mutex
+	events     []*componentstatus.Event
 }
 
 // NewHost returns a host without extensions.
-func NewHost() *Host { return &Host{Host: componenttest.NewNopHost()} }
+func NewHost() *Host { return &Host{} }
+
+// GetExtensions implements [component.Host].
+func (h *Host) GetExtensions() map[component.ID]component.Component { return h.Extensions }
 
 // Report implements [componentstatus.Reporter].
 func (h *Host) Report(e *componentstatus.Event) {
@@ -47,25 +53,31 @@ func (h *Host) Statuses() (statuses []componentstatus.Status) {
 	return statuses
 }
 
-// Points returns the points of a counter or gauge of the collector, without the prefix otelcol_ of its name. The error is that it has none.
-func Points(t *componenttest.Telemetry, name string) ([]metricdata.DataPoint[int64], error) {
+// Sum adds up the points of a metric that have all of these attributes, such as reason=overflow; of a histogram, their counts. Every point
+// must be the owner's. name is without the prefix otelcol_. ok reports whether there is such a metric.
+func Sum(tb testing.TB, t *componenttest.Telemetry, name, owner string, having ...string) (sum int, ok bool) {
+	tb.Helper()
+	add := func(set attribute.Set, value int) {
+		attributes := strings.Split(set.Encoded(attribute.DefaultEncoder()), ",")
+		require.Contains(tb, attributes, owner, name)
+		if !slices.ContainsFunc(having, func(a string) bool { return !slices.Contains(attributes, a) }) {
+			sum += value
+		}
+	}
 	m, err := t.GetMetric("otelcol_" + name)
 	switch data := m.Data.(type) {
 	case metricdata.Sum[int64]:
-		return data.DataPoints, err
+		for _, p := range data.DataPoints {
+			add(p.Attributes, int(p.Value))
+		}
 	case metricdata.Gauge[int64]:
-		return data.DataPoints, err
-	default:
-		return nil, err
-	}
-}
-
-// Has reports whether attributes have all of these.
-func Has(attributes attribute.Set, these ...attribute.KeyValue) bool {
-	for _, want := range these {
-		if got, ok := attributes.Value(want.Key); !ok || got != want.Value {
-			return false
+		for _, p := range data.DataPoints {
+			add(p.Attributes, int(p.Value))
+		}
+	case metricdata.Histogram[float64]:
+		for _, p := range data.DataPoints {
+			add(p.Attributes, int(p.Count))
 		}
 	}
-	return true
+	return sum, err == nil
 }

@@ -156,27 +156,17 @@ func TestLossesAddUp(t *testing.T) {
 
 // Only an error of the endpoint is an outage.
 func TestOutage(t *testing.T) {
-	for name, tt := range map[string]struct {
-		err    *delivery.Error
-		outage bool
-	}{
-		"endpoint": {&delivery.Error{Scope: delivery.ScopeEndpoint}, true},
-		"message":  {&delivery.Error{Scope: delivery.ScopeMessage}, false},
-		"size":     {&delivery.Error{Scope: delivery.ScopeSize}, false},
-		"none":     {nil, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				host := reporttest.NewHost()
-				e, logs := newExporter(t)
-				e.Start(host)
-				e.Attempted(delivery.Attempt{Err: tt.err, RetryIn: time.Second})
-				time.Sleep(time.Minute)
-				synctest.Wait()
-				assert.Equal(t, tt.outage, len(host.Statuses()) == 1)
-				assert.Equal(t, tt.outage, logs.FilterMessage(messages.Outage).Len() == 1)
-				e.Shutdown()
-			})
+	for scope, outages := range map[delivery.Scope]int{delivery.ScopeEndpoint: 1, delivery.ScopeMessage: 0, delivery.ScopeSize: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			host := reporttest.NewHost()
+			e, logs := newExporter(t)
+			e.Start(host)
+			e.Attempted(delivery.Attempt{})
+			e.Attempted(delivery.Attempt{Err: &delivery.Error{Scope: scope}, RetryIn: time.Second})
+			time.Sleep(time.Minute)
+			e.Shutdown()
+			assert.Len(t, host.Statuses(), outages, scope)
+			assert.Equal(t, outages, logs.FilterMessage(messages.Outage).Len(), scope)
 		})
 	}
 }
