@@ -55,35 +55,16 @@ type Config struct {
 type clientConfig = configgrpc.ClientConfig
 
 // DiodeConfig is the ring buffer that each signal has.
-type DiodeConfig struct {
-	// Capacity is how many batches can wait, for each signal.
-	Capacity int `mapstructure:"capacity"`
-	// MaxItems is how many log records, metric points or spans can wait, for each signal; `0` is no bound. A larger batch waits
-	// alone.
-	MaxItems int `mapstructure:"max_items"`
-	// MaxBytes is how many bytes, encoded in OTLP, can wait, for each signal; `0` is no bound. A larger batch waits alone.
-	// Measuring a batch costs its push some time.
-	MaxBytes int `mapstructure:"max_bytes"`
-	// DropPolicy is which batch to drop when the diode is full: `oldest`, the one that has waited longest, or `newest`, the one
-	// that is pushed.
-	DropPolicy DropPolicy `mapstructure:"drop_policy"`
-
-	_ struct{}
-}
+type DiodeConfig = queue.Config
 
 // DropPolicy says which batch to drop when the diode is full.
-type DropPolicy string
+type DropPolicy = queue.DropPolicy
 
 // The drop policies.
 const (
-	DropOldest DropPolicy = queue.DropOldest // the batch that has waited longest
-	DropNewest DropPolicy = queue.DropNewest // the batch that is pushed
+	DropOldest = queue.DropOldest // the batch that has waited longest
+	DropNewest = queue.DropNewest // the batch that is pushed
 )
-
-// bounds returns the settings of the queue.
-func (cfg DiodeConfig) bounds() queue.Bounds {
-	return queue.Bounds{Capacity: cfg.Capacity, MaxItems: cfg.MaxItems, MaxBytes: cfg.MaxBytes, DropPolicy: string(cfg.DropPolicy)}
-}
 
 // BatchConfig bounds one message to Loggregator.
 type BatchConfig struct {
@@ -310,7 +291,7 @@ func (cfg *Config) Validate() error {
 		cfg.validateConnection(),
 		validate.Durations(cfg),
 		validate.Retry("retry_on_failure", cfg.RetryConfig),
-		cfg.Diode.bounds().Validate("diode::"),
+		cfg.Diode.Validate("diode::"),
 		validate.InRange("batch::max_envelopes", cfg.Batch.MaxEnvelopes, 1, math.MaxInt32),
 		validate.InRange("batch::max_bytes", cfg.Batch.MaxBytes, minMessageBytes, maxMessageBytes),
 		cfg.validateRateLimit(),

@@ -45,7 +45,7 @@ func newSignalExporter[D comparable](
 	set exporter.Settings, cfg *Config, clients *delivery.Shared[*Config], s queue.Signal[D], t func(D) iter.Seq[translate.Envelope],
 ) (*signalExporter[D], error) {
 	e := &signalExporter[D]{translate: t, cfg: cfg, set: set, clients: clients, report: telemetry.New(set.Logger)}
-	e.queue = queue.New(s, cfg.Diode.bounds(), e.report.Report)
+	e.queue = queue.New(s, cfg.Diode, e.report.Report)
 	return e, e.report.Register(set, telemetry.Settings{
 		Signal:             s.Name,
 		MaxItems:           cfg.Diode.MaxItems,

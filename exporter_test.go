@@ -478,7 +478,7 @@ func TestBatchRelease(t *testing.T) {
 	counted := queue.Logs
 	counted.Ref = func(data plog.Logs) { held.Add(1); queue.Logs.Ref(data) }
 	counted.Unref = func(data plog.Logs) { released.Add(1); queue.Logs.Unref(data) }
-	e.queue = queue.New(counted, f.cfg.Diode.bounds(), e.report.Report)
+	e.queue = queue.New(counted, f.cfg.Diode, e.report.Report)
 	require.NoError(t, e.Start(t.Context(), f.host))
 	feed.push(0, 1, 1)
 	f.ingress.WaitFor(t, "the first message", func() bool { return f.ingress.Calls() == 1 })

@@ -15,14 +15,7 @@ import (
 
 // Config is the configuration of the connector. Each signal has a diode of its own.
 type Config struct {
-	// Capacity is how many batches can wait, for each signal.
-	Capacity int `mapstructure:"capacity"`
-	// MaxItems is how many log records, metric points or spans can wait, for each signal; 0 is no bound. A larger batch waits alone.
-	MaxItems int `mapstructure:"max_items"`
-	// MaxBytes is how many bytes can wait, for each signal, in the size that they have in OTLP; 0 is no bound. A larger batch waits alone.
-	MaxBytes int `mapstructure:"max_bytes"`
-	// DropPolicy is which batch is dropped when the diode is full.
-	DropPolicy DropPolicy `mapstructure:"drop_policy"`
+	DiodeConfig `mapstructure:",squash"`
 	// RetryConfig has the pauses after which a batch is passed on again when the next component returns an error that is not permanent.
 	RetryConfig configretry.BackOffConfig `mapstructure:"retry_on_failure"`
 
@@ -30,21 +23,21 @@ type Config struct {
 	_ struct{}
 }
 
-// DropPolicy says which batch is dropped when the diode is full.
-type DropPolicy string
+// DiodeConfig is the ring buffer that each signal has.
+type DiodeConfig = queue.Config
 
+// DropPolicy says which batch to drop when the diode is full.
+type DropPolicy = queue.DropPolicy
+
+// The drop policies.
 const (
-	// DropOldest drops the batch that has waited longest, and keeps what is new.
-	DropOldest DropPolicy = queue.DropOldest
-	// DropNewest drops the batch that was pushed, and keeps what waits.
-	DropNewest DropPolicy = queue.DropNewest
+	DropOldest = queue.DropOldest // the batch that has waited longest
+	DropNewest = queue.DropNewest // the batch that is pushed
 )
 
 func createDefaultConfig() component.Config {
 	return &Config{
-		Capacity:    10_000,
-		MaxItems:    40_000,
-		DropPolicy:  DropOldest,
+		DiodeConfig: DiodeConfig{Capacity: 10_000, MaxItems: 40_000, DropPolicy: DropOldest},
 		RetryConfig: configretry.NewDefaultBackOffConfig(),
 	}
 }
@@ -54,10 +47,6 @@ func (cfg *Config) Validate() error {
 	return errors.Join(
 		validate.Durations(cfg),
 		validate.Retry("retry_on_failure", cfg.RetryConfig),
-		cfg.bounds().Validate(""),
+		cfg.DiodeConfig.Validate(""),
 	)
-}
-
-func (cfg *Config) bounds() queue.Bounds {
-	return queue.Bounds{Capacity: cfg.Capacity, MaxItems: cfg.MaxItems, MaxBytes: cfg.MaxBytes, DropPolicy: string(cfg.DropPolicy)}
 }

@@ -72,7 +72,7 @@ func newSignalConnector[D pdata](
 		Bytes: func(p *pushed[D]) int { return s.Bytes(p.data) },
 		Ref:   func(p *pushed[D]) { s.Ref(p.data) },
 		Unref: func(p *pushed[D]) { s.Unref(p.data) },
-	}, cfg.bounds(), c.report)
+	}, cfg.DiodeConfig, c.report)
 	var err error
 	c.metrics, err = newMetrics(set, s.Name, c.report)
 	return c, err

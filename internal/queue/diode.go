@@ -35,13 +35,13 @@ type account struct {
 	reserved atomic.Int64
 }
 
-func newDiode[D comparable](b Bounds) *diode[D] {
+func newDiode[D comparable](cfg Config) *diode[D] {
 	d := &diode[D]{}
-	if b.DropPolicy == DropNewest {
+	if cfg.DropPolicy == DropNewest {
 		d.policy = diodes.DropNewest
 	}
-	d.ring = diodes.NewManyToOne[Batch[D]](b.Capacity, nil, d.policy)
-	d.items.limit, d.bytes.limit = int64(b.MaxItems), int64(b.MaxBytes)
+	d.ring = diodes.NewManyToOne[Batch[D]](cfg.Capacity, nil, d.policy)
+	d.items.limit, d.bytes.limit = int64(cfg.MaxItems), int64(cfg.MaxBytes)
 	return d
 }
 

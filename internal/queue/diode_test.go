@@ -23,57 +23,57 @@ func TestPush(t *testing.T) {
 	}
 	b := func(data, items, bytes int) Batch[int] { return Batch[int]{Data: data, Items: items, Bytes: bytes} }
 	for name, tt := range map[string]struct {
-		cfg   Bounds
+		cfg   Config
 		steps []step
 		left  []int
 	}{
-		"no bounds": {Bounds{Capacity: 2, DropPolicy: DropOldest}, []step{
+		"no bounds": {Config{Capacity: 2, DropPolicy: DropOldest}, []step{
 			{b(1, 1e9, 0), nil}, {b(2, 1e9, 0), nil}, {b(3, 1, 0), []int{1}},
 		}, []int{2, 3}},
-		"items, oldest": {Bounds{Capacity: 10, MaxItems: 10, DropPolicy: DropOldest}, []step{
+		"items, oldest": {Config{Capacity: 10, MaxItems: 10, DropPolicy: DropOldest}, []step{
 			{b(1, 4, 0), nil}, {b(2, 3, 0), nil}, {b(3, 3, 0), nil}, // Just full.
 			{b(4, 1, 0), []int{1}},
 			{b(5, 8, 0), []int{2, 3}}, // As many as it takes.
 			{b(6, 10, 0), []int{4, 5}},
 		}, []int{6}},
-		"items, newest": {Bounds{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
+		"items, newest": {Config{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
 			{b(1, 4, 0), nil}, {b(2, 7, 0), []int{2}}, {b(3, 6, 0), nil}, {b(4, 1, 0), []int{4}},
 		}, []int{1, 3}},
-		"bytes, oldest": {Bounds{Capacity: 10, MaxBytes: 1000, DropPolicy: DropOldest}, []step{
+		"bytes, oldest": {Config{Capacity: 10, MaxBytes: 1000, DropPolicy: DropOldest}, []step{
 			{b(1, 1, 600), nil}, {b(2, 1, 400), nil}, {b(3, 1, 1), []int{1}}, {b(4, 1, 600), []int{2}},
 		}, []int{3, 4}},
-		"bytes, newest": {Bounds{Capacity: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
+		"bytes, newest": {Config{Capacity: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
 			{b(1, 1, 600), nil}, {b(2, 1, 401), []int{2}}, {b(3, 1, 400), nil},
 		}, []int{1, 3}},
 		"both, newest: what the second refuses does not count in the first": {
-			Bounds{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
+			Config{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
 				{b(1, 5, 900), nil}, {b(2, 5, 200), []int{2}}, {b(3, 5, 100), nil},
 			}, []int{1, 3}},
-		"capacity and items": {Bounds{Capacity: 2, MaxItems: 10, DropPolicy: DropOldest}, []step{
+		"capacity and items": {Config{Capacity: 2, MaxItems: 10, DropPolicy: DropOldest}, []step{
 			{b(1, 1, 0), nil}, {b(2, 1, 0), nil}, {b(3, 10, 0), []int{1, 2}},
 		}, []int{3}},
 		"above items, oldest: all is dropped for it, and it for the next": {
-			Bounds{Capacity: 10, MaxItems: 10, DropPolicy: DropOldest}, []step{
+			Config{Capacity: 10, MaxItems: 10, DropPolicy: DropOldest}, []step{
 				{b(1, 4, 0), nil}, {b(2, 6, 0), nil}, {b(3, 11, 0), []int{1, 2}}, {b(4, 1, 0), []int{3}}, {b(5, 1000, 0), []int{4}}, {b(6, 1000, 0), []int{5}},
 			}, []int{6}},
 		"above items, newest: taken when nothing waits": {
-			Bounds{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
+			Config{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
 				{b(1, 11, 0), nil}, {b(2, 1, 0), []int{2}}, {b(3, 1000, 0), []int{3}},
 			}, []int{1}},
 		"above items, newest: refused when something waits": {
-			Bounds{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
+			Config{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
 				{b(1, 1, 0), nil}, {b(2, 11, 0), []int{2}}, {b(3, 9, 0), nil},
 			}, []int{1, 3}},
-		"above bytes, oldest": {Bounds{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropOldest}, []step{
+		"above bytes, oldest": {Config{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropOldest}, []step{
 			{b(1, 1, 500), nil}, {b(2, 1, 5000), []int{1}}, {b(3, 1, 1), []int{2}},
 		}, []int{3}},
-		"above bytes, newest": {Bounds{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
+		"above bytes, newest": {Config{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
 			{b(1, 1, 5000), nil}, {b(2, 1, 1), []int{2}},
 		}, []int{1}},
-		"above both": {Bounds{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropOldest}, []step{
+		"above both": {Config{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropOldest}, []step{
 			{b(1, 1, 1), nil}, {b(2, 11, 1001), []int{1}}, {b(3, 10, 1000), []int{2}},
 		}, []int{3}},
-		"above items, one slot": {Bounds{Capacity: 1, MaxItems: 10, DropPolicy: DropOldest}, []step{
+		"above items, one slot": {Config{Capacity: 1, MaxItems: 10, DropPolicy: DropOldest}, []step{
 			{b(1, 11, 0), nil}, {b(2, 11, 0), []int{1}}, {b(3, 1, 0), []int{2}},
 		}, []int{3}},
 	} {
@@ -99,7 +99,7 @@ func TestPush(t *testing.T) {
 // kept when all is quiet, no push works for long for others, and the diode is not emptied further than by a batch a pusher.
 func TestPushUnderStress(t *testing.T) {
 	const pushers, pushes, maxItems, maxBytes, largest = 8, 5000, 1000, 10_000, 20
-	for _, policy := range []string{DropOldest, DropNewest} {
+	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 		for _, tt := range []struct {
 			reading    bool
 			aboveBound int // one batch of so many is above a bound; 0: none
@@ -109,7 +109,7 @@ func TestPushUnderStress(t *testing.T) {
 				if tt.aboveBound > 0 {
 					room = maxItems * (pushers + 1)
 				}
-				q := newDiode[int](Bounds{Capacity: 500, MaxItems: maxItems, MaxBytes: maxBytes, DropPolicy: policy})
+				q := newDiode[int](Config{Capacity: 500, MaxItems: maxItems, MaxBytes: maxBytes, DropPolicy: policy})
 				out := make([]atomic.Int32, pushers*pushes)
 				var pushed, items atomic.Int64 // the items that were pushed, and that are out
 				take := func(b Batch[int]) {
@@ -184,9 +184,9 @@ func TestPushUnderStress(t *testing.T) {
 // Of batches above a bound that are pushed at the same time, exactly one stays, whatever was there before.
 func TestConcurrentPushesAboveABound(t *testing.T) {
 	const pushers, rounds = 8, 2000
-	for _, policy := range []string{DropOldest, DropNewest} {
-		t.Run(policy, func(t *testing.T) {
-			q := newDiode[int](Bounds{Capacity: 100, MaxItems: 10, DropPolicy: policy})
+	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
+		t.Run(string(policy), func(t *testing.T) {
+			q := newDiode[int](Config{Capacity: 100, MaxItems: 10, DropPolicy: policy})
 			for range rounds {
 				var drops atomic.Int32
 				start := make(chan struct{})
@@ -213,7 +213,7 @@ func TestConcurrentPushesAboveABound(t *testing.T) {
 // What is pushed after Close takes nothing away from what waits.
 func TestPushAfterClose(t *testing.T) {
 	const pushers, pushes, perBatch = 8, 1000, 10
-	q := newDiode[int](Bounds{Capacity: 1000, MaxItems: 100 * perBatch, DropPolicy: DropOldest})
+	q := newDiode[int](Config{Capacity: 1000, MaxItems: 100 * perBatch, DropPolicy: DropOldest})
 	for i := range 100 { // Just full.
 		q.push(Batch[int]{Data: -i - 1, Items: perBatch}, func(b Batch[int]) { t.Errorf("dropped %+v", b) })
 	}
@@ -236,7 +236,7 @@ func TestPushAfterClose(t *testing.T) {
 
 // All says each time that nothing is left, once, and before it waits or ends.
 func TestAll(t *testing.T) {
-	q := newDiode[int](Bounds{Capacity: 10, MaxItems: 10})
+	q := newDiode[int](Config{Capacity: 10, MaxItems: 10})
 	push := func(data int) {
 		q.push(Batch[int]{Data: data, Items: 1}, func(b Batch[int]) { t.Errorf("dropped %+v", b) })
 	}
@@ -315,11 +315,11 @@ func TestTryAddAtOnce(t *testing.T) {
 // A push evicts what it exceeds a bound by itself, and leaves the rest to the push in progress that reserved it.
 func TestPushEvictsItsOwnPart(t *testing.T) {
 	for name, tt := range map[string]struct {
-		bounds Bounds
+		bounds Config
 		bound  func(*diode[int]) *account
 	}{
-		"items": {Bounds{MaxItems: 10}, func(q *diode[int]) *account { return &q.items }},
-		"bytes": {Bounds{MaxBytes: 10}, func(q *diode[int]) *account { return &q.bytes }},
+		"items": {Config{MaxItems: 10}, func(q *diode[int]) *account { return &q.items }},
+		"bytes": {Config{MaxBytes: 10}, func(q *diode[int]) *account { return &q.bytes }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.bounds.Capacity, tt.bounds.DropPolicy = 10, DropOldest

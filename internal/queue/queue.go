@@ -22,27 +22,39 @@ type Batch[D comparable] struct {
 	Bytes int // as encoded in OTLP; 0 unless the queue bounds bytes
 }
 
-// Bounds says how much a queue holds, and what it drops when it is full.
-type Bounds struct {
-	Capacity   int    // batches, from 1 to [diodes.MaxSize]
-	MaxItems   int    // 0: no bound
-	MaxBytes   int    // 0: no bound
-	DropPolicy string // [DropOldest], or [DropNewest]
+// Config is the settings of a queue, for the exporter and the connector. The blank field prevents unkeyed literals.
+type Config struct {
+	// Capacity is how many batches can wait, for each signal.
+	Capacity int `mapstructure:"capacity"`
+	// MaxItems is how many log records, metric points or spans can wait, for each signal; `0` is no bound. A larger batch waits
+	// alone.
+	MaxItems int `mapstructure:"max_items"`
+	// MaxBytes is how many bytes, encoded in OTLP, can wait, for each signal; `0` is no bound. A larger batch waits alone.
+	// Measuring a batch costs its push some time.
+	MaxBytes int `mapstructure:"max_bytes"`
+	// DropPolicy is which batch to drop when the diode is full: `oldest`, the one that has waited longest, or `newest`, the one
+	// that is pushed.
+	DropPolicy DropPolicy `mapstructure:"drop_policy"`
+
+	_ struct{}
 }
+
+// DropPolicy says which batch to drop when the diode is full.
+type DropPolicy string
 
 // The drop policies.
 const (
-	DropOldest = "oldest" // the batch that has waited longest is dropped
-	DropNewest = "newest" // the batch that was pushed is dropped
+	DropOldest DropPolicy = "oldest" // the batch that has waited longest
+	DropNewest DropPolicy = "newest" // the batch that is pushed
 )
 
 // Validate reports the settings that can't work. prefix comes before the key in its errors.
-func (b Bounds) Validate(prefix string) error {
+func (cfg Config) Validate(prefix string) error {
 	return errors.Join(
-		validate.InRange(prefix+"capacity", b.Capacity, 1, diodes.MaxSize),
-		validate.NotNegative(prefix+"max_items", b.MaxItems),
-		validate.NotNegative(prefix+"max_bytes", b.MaxBytes),
-		validate.OneOf(prefix+"drop_policy", b.DropPolicy, DropOldest, DropNewest),
+		validate.InRange(prefix+"capacity", cfg.Capacity, 1, diodes.MaxSize),
+		validate.NotNegative(prefix+"max_items", cfg.MaxItems),
+		validate.NotNegative(prefix+"max_bytes", cfg.MaxBytes),
+		validate.OneOf(prefix+"drop_policy", cfg.DropPolicy, DropOldest, DropNewest),
 	)
 }
 
@@ -57,8 +69,8 @@ type Queue[D comparable] struct {
 }
 
 // New makes an empty queue that counts in r.
-func New[D comparable](s Signal[D], b Bounds, r *report.Report) *Queue[D] {
-	return &Queue[D]{signal: s, diode: newDiode[D](b), report: r}
+func New[D comparable](s Signal[D], cfg Config, r *report.Report) *Queue[D] {
+	return &Queue[D]{signal: s, diode: newDiode[D](cfg), report: r}
 }
 
 // Push puts data into the queue. It never blocks, never fails, and allocates nothing. When the queue is full it drops the oldest batches

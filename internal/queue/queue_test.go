@@ -36,24 +36,24 @@ func number(n int) *int { return &n }
 
 func TestQueueCounts(t *testing.T) {
 	for name, tt := range map[string]struct {
-		bounds             Bounds
+		bounds             Config
 		use                func(q *Queue[*int])
 		accepted, held     int
 		overflow, shutdown int64
 	}{
-		"a batch waits": {Bounds{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)) }, 3, 3, 0, 0},
-		"nothing":       {Bounds{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(0)) }, 0, 0, 0, 0},
-		"drop-oldest":   {Bounds{Capacity: 1}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 4, 3, 0},
-		"drop-newest":   {Bounds{Capacity: 1, DropPolicy: DropNewest}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 3, 4, 0},
-		"bytes":         {Bounds{Capacity: 9, MaxBytes: 60}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 4, 3, 0},
-		"after Close":   {Bounds{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)); q.Close(); q.Push(number(4)) }, 7, 3, 0, 4},
-		"until the diode is closed, a full one drops because it is full": {Bounds{Capacity: 1}, func(q *Queue[*int]) {
+		"a batch waits": {Config{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)) }, 3, 3, 0, 0},
+		"nothing":       {Config{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(0)) }, 0, 0, 0, 0},
+		"drop-oldest":   {Config{Capacity: 1}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 4, 3, 0},
+		"drop-newest":   {Config{Capacity: 1, DropPolicy: DropNewest}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 3, 4, 0},
+		"bytes":         {Config{Capacity: 9, MaxBytes: 60}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 4, 3, 0},
+		"after Close":   {Config{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)); q.Close(); q.Push(number(4)) }, 7, 3, 0, 4},
+		"until the diode is closed, a full one drops because it is full": {Config{Capacity: 1}, func(q *Queue[*int]) {
 			q.Push(number(3))
 			q.closing.Store(true)
 			q.Push(number(4))
 		}, 7, 4, 3, 0},
-		"DropAll": {Bounds{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)); q.DropAll() }, 7, 0, 0, 7},
-		"All until its context is done": {Bounds{Capacity: 3}, func(q *Queue[*int]) {
+		"DropAll": {Config{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)); q.DropAll() }, 7, 0, 0, 7},
+		"All until its context is done": {Config{Capacity: 3}, func(q *Queue[*int]) {
 			q.Push(number(3))
 			q.Push(number(4))
 			q.Push(number(5))

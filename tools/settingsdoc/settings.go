@@ -36,6 +36,13 @@ type setting struct {
 	def      any // nil is none
 }
 
+const (
+	// module begins the path of each package with settings of ours.
+	module = "github.com/loggregatorexporter/loggregatorexporter"
+	// queueFile has the settings that both components have.
+	queueFile = "internal/queue/queue.go"
+)
+
 //go:embed settings.yaml
 var known []byte
 
@@ -61,7 +68,7 @@ var (
 
 // settings returns all rows.
 func (c component) settings(root string) ([]setting, error) {
-	docs, err := comments(filepath.Join(root, c.folder, "config.go"))
+	docs, err := comments(filepath.Join(root, c.folder, "config.go"), filepath.Join(root, queueFile))
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +79,7 @@ func (c component) settings(root string) ([]setting, error) {
 	}
 	types := map[string]reflect.Type{}
 	var own []setting
-	isOwn := func(t reflect.Type) bool { return t.PkgPath() == reflect.TypeOf(config).Elem().PkgPath() }
+	isOwn := func(t reflect.Type) bool { return strings.HasPrefix(t.PkgPath(), module) }
 	walk(reflect.TypeOf(config).Elem(), "", func(key string, f field) {
 		types[key] = f.Type
 		if !isOwn(f.owner) || f.Type.Kind() == reflect.Struct || !isOwn(f.Type) && f.Type.PkgPath() != "" {
@@ -111,27 +118,29 @@ func (c component) settings(root string) ([]setting, error) {
 	return all, err
 }
 
-// comments are those of the fields of structs in a file, by struct and field, in one line each.
-func comments(file string) (map[string]string, error) {
-	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
-	if err != nil {
-		return nil, err
-	}
+// comments are those of the fields of structs in some files, by struct and field, in one line each.
+func comments(files ...string) (map[string]string, error) {
 	docs := map[string]string{}
-	ast.Inspect(parsed, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok {
-			return true
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
+		if err != nil {
+			return nil, err
 		}
-		if of, ok := spec.Type.(*ast.StructType); ok {
-			for _, field := range of.Fields.List {
-				for _, name := range field.Names {
-					docs[spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(field.Doc.Text()), " ")
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			if of, ok := spec.Type.(*ast.StructType); ok {
+				for _, field := range of.Fields.List {
+					for _, name := range field.Names {
+						docs[spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(field.Doc.Text()), " ")
+					}
 				}
 			}
-		}
-		return true
-	})
+			return true
+		})
+	}
 	return docs, nil
 }
 

@@ -70,7 +70,7 @@ func TestLimits(t *testing.T) {
 // The generated files are up to date; `make generate` writes them.
 func TestUpToDate(t *testing.T) {
 	dir := t.TempDir()
-	for _, file := range []string{"config.go", "diodeconnector/config.go", exporter.page} {
+	for _, file := range []string{"config.go", "diodeconnector/config.go", queueFile, exporter.page} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(read(t, root, file)), 0o600))
 	}
