@@ -149,6 +149,12 @@ func TestIdentity(t *testing.T) {
 		"cloudfoundryreceiver": {resource: receiver("x", "1"), source: "x", instance: "1"},
 		"forwarder agent":      {record: ids("x", "1"), source: "x", instance: "1"},
 		"service":              {resource: service("x", "1"), source: "x", instance: "1"},
+		"a source of the record": {
+			resource: []any{"service.name", "x"}, record: []any{"service.name", "y"}, source: "y",
+		},
+		"an instance of the record": {
+			resource: []any{"service.instance.id", "1"}, record: []any{"service.instance.id", "2"}, instance: "2",
+		},
 		"attributes in their order": {
 			resource: slices.Concat(
 				service("5", "5"), ids("4", "4"), receiver("3", "3"), system("2", "2"), app("1", "1"),

@@ -217,6 +217,26 @@ func TestSourceTypeTruncatedWithOtherTags(t *testing.T) {
 	assert.Equal(t, 1, out.truncated)
 }
 
+// A tag with a value that is too deep makes an item a truncated one, wherever the tag comes from.
+func TestDeepTagsAreTruncated(t *testing.T) {
+	var deep any = "x"
+	for range maxDepth + 1 {
+		deep = []any{deep}
+	}
+	for name, data := range map[string]scoped{
+		"an attribute":                     {record: []any{"k", deep}},
+		"of the scope":                     {scope: []any{"k", deep}},
+		"of the resource":                  {resource: []any{"k", deep}},
+		"with a key of the exporter's own": {resource: []any{"severity", deep, "span_kind", deep}},
+		"joined":                           {record: []any{"k.k", deep, "k_k", "x"}},
+		"joined, of the scope":             {scope: []any{"k.k", deep, "k_k", "x"}},
+	} {
+		for _, kind := range slices.Concat([]string{"log", "event", "span"}, metricKinds) {
+			assert.Equal(t, 1, item{kind: kind, name: "x", data: data}.translate(t).truncated, "%s: %s", kind, name)
+		}
+	}
+}
+
 // seriesKeys are attribute keys that are, or become, the same as others or as the exporter's own.
 var seriesKeys = []string{
 	"a.b", "a_b", "a-b", "a b", "host", "1a", "_1a", "key_1a", "__a", "_a", "key_a", "instance.id", "instance-id", "source.id", "le",

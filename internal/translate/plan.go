@@ -128,7 +128,7 @@ func (n ownName) set() ownKeys { return 1 << n }
 // attributes each may have, with keys of at most cachedKeyBytes. Data with ever new keys gains nothing from more.
 const (
 	cachedPlans          = 64
-	cachedPlanBytes      = 256 << 10
+	cachedPlanBytes      = 1 << 20
 	cachedPlanAttributes = 128
 )
 
@@ -293,8 +293,8 @@ func (t *translator) appendTag(b, key []byte, value pcommon.Value) []byte {
 }
 
 // compile makes p the plan of these attributes. Of attributes with the same tag key, the first in byte order wins; or their values are
-// joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. An attribute with the key
-// own gets the prefix exported_.
+// joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. Of the same attribute twice,
+// which is not valid, the first value counts. An attribute with the key own gets the prefix exported_.
 func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 	p.tagKeys.reset()
 	p.own, p.attributes, p.tags = own, p.attributes[:0], p.tags[:0]
@@ -319,7 +319,6 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 		}
 		tag := &p.tags[at]
 		switch {
-		case p.attributes[tag.attribute].key == key: // An attribute twice, which is not valid: the first one counts.
 		case t.keys.labels:
 			if tag.joined == nil {
 				tag.joined = []int{tag.attribute}

@@ -16,6 +16,8 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
@@ -508,6 +510,21 @@ func TestSizeLimit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A collector may receive a key twice, which pdata cannot make. The first value counts, and is joined once.
+func TestKeyTwice(t *testing.T) {
+	attributes := `"attributes": [{"key": "a.a", "value": {"stringValue": "1"}}, {"key": "a.a", "value": {"stringValue": "2"}},
+		{"key": "a_a", "value": {"stringValue": "3"}}, {"key": "a_a", "value": {"stringValue": "4"}}]`
+	logs, err := (&plog.JSONUnmarshaler{}).UnmarshalLogs([]byte(
+		`{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "x"}, ` + attributes + `}]}]}]}`))
+	require.NoError(t, err)
+	tags := translateLogs(t, defaults(), logs).envelopes[0].GetTags()
+	assert.Equal(t, []string{"1", "3"}, []string{tags["a.a"], tags["a_a"]})
+	metrics, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics([]byte(
+		`{"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "m", "gauge": {"dataPoints": [{"asInt": "1", ` + attributes + `}]}}]}]}]}`))
+	require.NoError(t, err)
+	assert.Equal(t, "1;3", translateMetrics(t, defaults(), metrics).envelopes[0].GetTags()["a_a"])
 }
 
 func TestTagSize(t *testing.T) {

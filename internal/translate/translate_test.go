@@ -458,12 +458,7 @@ func (s *script) attributes(m pcommon.Map) {
 		n = 40 // More than a keySet searches through.
 	}
 	for range n {
-		key := s.text()
-		if s.below(8) == 0 {
-			// A key twice, which a collector may receive.
-			s.value(m.PutEmpty(key), 0)
-		}
-		s.value(m.PutEmpty(key), 2)
+		s.value(m.PutEmpty(s.text()), 2)
 	}
 }
 
