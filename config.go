@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/collector/exporter/exporterhelper"
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/delivery"
+	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 	"github.com/loggregatorexporter/loggregatorexporter/internal/validate"
@@ -190,14 +191,8 @@ const (
 	// processor time than gRPC's 32 KiB (docs/benchmarks.md).
 	writeBufferBytes = 512 << 10
 
-	// maxMessageBytes is what readers behind the router with gRPC's default limit take.
-	maxMessageBytes = 4 << 20
 	// minMessageBytes has room for any single envelope.
 	minMessageBytes = 128 << 10
-
-	// maxPayloadBytes is where Diego splits the log lines of applications. With it and its tags an envelope stays below the
-	// 64 KiB that Log Cache takes.
-	maxPayloadBytes = 60 << 10
 	// minPayloadBytes keeps the number of parts of a payload reasonable.
 	minPayloadBytes = 64
 )
@@ -228,7 +223,7 @@ func createDefaultConfig() component.Config {
 			},
 		},
 		Tags:    TagsConfig{SyslogSafe: true},
-		Logs:    LogsConfig{SourceType: "OTEL", MaxPayloadBytes: maxPayloadBytes, EventsAs: EventsAsEvent},
+		Logs:    LogsConfig{SourceType: "OTEL", MaxPayloadBytes: envelope.MaxPayload, EventsAs: EventsAsEvent},
 		Metrics: MetricsConfig{Naming: NamingPrometheus, DoubleSums: DoubleSumsCounter},
 	}
 }
@@ -293,10 +288,10 @@ func (cfg *Config) Validate() error {
 		validate.Retry("retry_on_failure", cfg.RetryConfig),
 		cfg.Diode.Validate("diode::"),
 		validate.InRange("batch::max_envelopes", cfg.Batch.MaxEnvelopes, 1, math.MaxInt32),
-		validate.InRange("batch::max_bytes", cfg.Batch.MaxBytes, minMessageBytes, maxMessageBytes),
+		validate.InRange("batch::max_bytes", cfg.Batch.MaxBytes, minMessageBytes, envelope.MaxBatchSize),
 		cfg.validateRateLimit(),
 		cfg.validateIdentity(),
-		validate.InRange("logs::max_payload_bytes", cfg.Logs.MaxPayloadBytes, minPayloadBytes, maxPayloadBytes),
+		validate.InRange("logs::max_payload_bytes", cfg.Logs.MaxPayloadBytes, minPayloadBytes, envelope.MaxPayload),
 		validate.OneOf("logs::events_as", cfg.Logs.EventsAs, EventsAsEvent, EventsAsLog),
 		validate.OneOf("metrics::naming", cfg.Metrics.Naming, NamingPrometheus, NamingOTel),
 		validate.OneOf("metrics::double_sums", cfg.Metrics.DoubleSums, DoubleSumsCounter, DoubleSumsGauge),

@@ -30,23 +30,6 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// MaxSize is the size, in bytes, of the largest encoded envelope that gets through all of Loggregator: Log Cache and Diego refuse
-// larger ones, and the agent and the router lose them silently.
-//
-// An envelope also gets through syslog if its bytes and [SyslogEscapes] together are at most MaxSize: the RFC 5424 message that the
-// agent makes of it has less than 1,024 bytes more. Above [MaxSyslogSize] Log Cache closes the connection, and loses the next message
-// too.
-const MaxSize = 64 << 10
-
-// MaxSyslogSize is the longest RFC 5424 message, in bytes, that Log Cache takes.
-const MaxSyslogSize = MaxSize + 1024
-
-// SyslogEscapes is how many bytes the syslog agent adds to a tag value, a name, a unit, or an event's title or body: RFC 5424
-// escapes quotes, backslashes and closing brackets. It escapes nothing in a log payload.
-func SyslogEscapes(s string) int {
-	return strings.Count(s, `"`) + strings.Count(s, `\`) + strings.Count(s, "]")
-}
-
 // Field numbers of package loggregator.v2.
 const (
 	batchBatch protowire.Number = 1

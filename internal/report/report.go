@@ -6,6 +6,7 @@
 package report
 
 import (
+	"context"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
 )
 
@@ -195,4 +197,12 @@ func (r *Report) reportStatus(now time.Time) time.Duration {
 		}
 		componentstatus.ReportStatus(r.host, event)
 	}
+}
+
+// Observe registers a metric that observe reads when it is exported.
+func Observe(register func(metric.Int64Callback) error, observe func(metric.Int64Observer)) error {
+	return register(func(_ context.Context, o metric.Int64Observer) error {
+		observe(o)
+		return nil
+	})
 }

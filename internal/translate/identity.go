@@ -12,12 +12,6 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// The lengths in bytes that get through syslog: APP-NAME of RFC 5424 is 48 at most; an instance ID is an index or a GUID.
-const (
-	maxSourceID   = 48
-	maxInstanceID = 36
-)
-
 // Identity is the source of a source ID or an instance ID: Value if it is not empty; else the first of Attributes that is set and
 // not empty on the record, the scope or the resource; else Default.
 type Identity struct {
@@ -49,8 +43,8 @@ type idFinder struct {
 
 func newIdentities(opts Options) identities {
 	return identities{
-		source:   idFinder{Identity: opts.SourceID, limit: maxSourceID},
-		instance: idFinder{Identity: opts.InstanceID, limit: maxInstanceID, inProcID: opts.SyslogSafe},
+		source:   idFinder{Identity: opts.SourceID, limit: envelope.MaxSourceID},
+		instance: idFinder{Identity: opts.InstanceID, limit: envelope.MaxInstanceID, inProcID: opts.SyslogSafe},
 	}
 }
 

@@ -44,12 +44,7 @@ func (l *Logs) translate(logs plog.Logs) {
 	}
 }
 
-const (
-	sourceTypeTag = "source_type"
-	// maxSourceType is, for a Log, what [source_type/instance_id] leaves of the 128 bytes of a PROCID of RFC 5424. The syslog
-	// agent cuts the instance ID when both together are longer, and panics when the source type alone is.
-	maxSourceType = 128 - len("[/]") - maxInstanceID
-)
+const sourceTypeTag = "source_type"
 
 // ioStreamKey is the attribute that says what stream a log was written to.
 const ioStreamKey = "log.iostream"
@@ -170,7 +165,7 @@ func cleanSourceType(sourceType string, syslogSafe bool) (clean string, truncate
 	if syslogSafe {
 		sourceType = cleanID(sourceType, len(sourceType))
 	}
-	clean = prefix(sourceType, maxSourceType)
+	clean = prefix(sourceType, envelope.MaxSourceType)
 	return clean, clean != sourceType
 }
 

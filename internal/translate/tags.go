@@ -245,11 +245,8 @@ func promLabel(key string) string {
 	return label
 }
 
-// The longest SD-NAME of RFC 5424, in bytes, and the part of a longer key that stays readable before its hash.
-const (
-	maxKey  = 32
-	keyHead = 23
-)
+// keyHead is the part of a key above [envelope.MaxTagKey], in bytes, that stays readable before its hash.
+const keyHead = envelope.MaxTagKey - len("_") - 8
 
 // syslogKey makes an SD-NAME of RFC 5424: each character that is not printable ASCII, and space, =, ] and ", becomes an
 // underscore. A key above 32 bytes becomes its first 23 bytes, an underscore, and the 32-bit FNV-1a hash of all of key in
@@ -264,7 +261,7 @@ func syslogKey(key string) string {
 	switch {
 	case safe == "":
 		return "_"
-	case len(safe) <= maxKey:
+	case len(safe) <= envelope.MaxTagKey:
 		return safe
 	}
 	return safe[:keyHead] + "_" + hash32(key)
