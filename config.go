@@ -55,7 +55,7 @@ type Config struct {
 // before the key of its errors. validateConnection does it instead.
 type clientConfig = configgrpc.ClientConfig
 
-// DiodeConfig is the ring buffer that each signal has.
+// DiodeConfig has the settings of the ring buffer that each signal has.
 type DiodeConfig = queue.Config
 
 // DropPolicy says which batch to drop when the diode is full.

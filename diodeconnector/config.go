@@ -23,7 +23,7 @@ type Config struct {
 	_ struct{}
 }
 
-// DiodeConfig is the ring buffer that each signal has.
+// DiodeConfig has the settings of the ring buffer that each signal has.
 type DiodeConfig = queue.Config
 
 // DropPolicy says which batch to drop when the diode is full.

@@ -27,7 +27,7 @@ const (
 )
 
 var messages = report.Messages{
-	Overflow:    "The diode is full: dropped items. The next component accepts less than is pushed.",
+	Overflow:    "The diode is full: dropped items. The next component is slower than the pipeline.",
 	Shutdown:    "Dropped items that could not be passed on within the 10 s of shutdown.",
 	Failed:      "Gave up passing on data: the next component did not accept these items.",
 	Outage:      "The next component is not accepting data. New data waits in the diode.",

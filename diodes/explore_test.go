@@ -111,6 +111,7 @@ func (w *world) plain(f func(uint64)) {
 	at := func(p position) { f(uint64(p.lap) + uint64(p.slot)) }
 	w.fillers(func(w *filler) {
 		at(w.at)
+		at(w.gone)
 		f(uint64(w.spare))
 	})
 	if d := w.many; d != nil {
@@ -223,9 +224,9 @@ var scenarios = []struct {
 	{"OneToOne", []string{"sssssss ttt", "sses tt", "ssss nn", "ssl t c", "ss nn c ≤3", "ss xx k ≤3"}},
 	// Writers with handles.
 	{"Writer", []string{"ss ss tt ≤4", "sss sss tt ≤3", "s s s t ≤3", "ss ss s tt ≤2", "s s nn", "ss s nn c ≤2", "ss s xx k ≤2"}},
-	{"Writer", []string{"ss e t", "ss se tt ≤3", "s se n ≤3", "ss s c t ≤3", "ss e c ≤3", "s c nn c ≤2"}},
+	{"Writer", []string{"ss e t", "ss se tt ≤3", "s se n ≤3", "ss s c t ≤3", "ss e c ≤3", "s c nn c ≤2", "sss ee t ≤3", "sss ee e ≤2"}},
 	// Writers that borrow one, and handles that are taken and released.
-	{"ManyToOne", []string{"s s tt", "ss s tt ≤3", "s s s t ≤2", "se s t ≤3", "s s nn c ≤2", "wsr wsr t ≤3", "wsrwsr s t ≤2"}},
+	{"ManyToOne", []string{"s s tt", "ss s tt ≤3", "s s s t ≤2", "se s t ≤3", "s s nn c ≤2", "wsr wsr t ≤3", "wsrwsr s t ≤2", "sss ee e ≤2"}},
 	// The same, while others were descheduled inside of Set, and hold the writers that there are.
 	{"Frozen", []string{"s s", "ss s t ≤2"}},
 	// Pollers that read, sleep, are closed, and are made.
@@ -234,6 +235,8 @@ var scenarios = []struct {
 	{"OneToMany", []string{"s n Q", "ss n Q", "ss t Q Q ≤2", "s q q", "sss nn Q ≤3", "sss tt Q ≤3"}},
 	{"OneToMany", []string{"sss pt", "sss pt pt ≤2", "ssse ptt Pt ≤2", "sss tqpt c ≤2", "sss ptq ptq ≤2"}},
 	{"Wrapping", []string{"ssee pt"}},
+	// Writers with handles, and a ring of six, in which evictions search for the oldest.
+	{"Large", []string{"sssssss eete ≤2"}},
 }
 
 // eachScenario yields them, in the order of explored.md; under -short with a preemption less.
@@ -245,9 +248,13 @@ func eachScenario(yield func(s scenario, bound int) bool) {
 			if testing.Short() && bound > 1 {
 				bound--
 			}
-			for size := 1; size <= 3; size++ {
+			kind, sizes := row.kind, []int{1, 2, 3}
+			if kind == "Large" {
+				kind, sizes = "Writer", []int{6}
+			}
+			for _, size := range sizes {
 				for policy := DropOldest; policy <= DropNewest; policy++ {
-					s := scenario{row.kind, size, policy, calls}
+					s := scenario{kind, size, policy, calls}
 					if s.broadcasts() && policy == DropNewest {
 						continue
 					}

@@ -145,7 +145,8 @@ func (r *ring) oldest(head, from position) (at position, old state, ok bool) {
 	return at, old, ok
 }
 
-// evict exchanges the spare of w for the node of the oldest element, at at. It fails if the ring is empty or after attempts.
+// evict exchanges the spare of w for the node of the oldest element, and returns its position. It fails if the ring is empty or after
+// attempts.
 func (r *ring) evict(w *filler) (at position, ok bool) {
 	lost := 0
 	for range attempts {

@@ -11,8 +11,8 @@ package diodes
 //	bits 22–0    node      the index of a cell; the owner of the node (slot, writer or reader) owns the cell
 //
 // Versions grow, so a late swap fails. But they wrap after 2^39 laps: a goroutine descheduled or a writer idle for that long, to
-// within one lap, takes old for new. At 20 ns a Set that is 3 hours for size 1 and 120 days for size 1000. The hint wraps alike,
-// the place of a poller after 2^38 laps.
+// within one lap, takes old for new, and so does a writer whose last Evict was that long ago in its next. At 20 ns a Set that is 3 hours for
+// size 1 and 120 days for size 1000. The hint wraps alike, the place of a poller after 2^38 laps.
 type state uint64
 
 const (

@@ -17,7 +17,7 @@ type Message struct {
 	// settled is how many of the parts have an outcome.
 	settled  int
 	outcomes []Outcome
-	// lost is why an earlier envelope of the item in work was not acknowledged; nil if all of them were.
+	// lost is why an earlier envelope of the current item was not acknowledged; nil if all of them were.
 	lost error
 }
 
@@ -57,7 +57,7 @@ func (m *Message) Append(encoded []byte, items int) {
 	m.parts = append(m.parts, part{end: len(*m.bytes), items: items, open: items == 0})
 }
 
-// EndItem ends the item in work without another envelope: the rest of it was rejected, and it counts as rejected.
+// EndItem ends the current item without another envelope: the rest of it was rejected, and it counts as rejected.
 func (m *Message) EndItem() {
 	if n := m.Len(); n > 0 {
 		m.parts[n-1].open = false

@@ -101,8 +101,8 @@ func AppendInstanceID(b []byte, id string) []byte {
 	return appendString(b, envelopeInstanceID, id)
 }
 
-// AppendKey appends what all tags with this key have in common, as [AppendTag] takes it: the tag up to its value, with zeros for the
-// lengths.
+// AppendKey appends what all tags with this key have in common: the tag up to its value, with zeros for the lengths of tag and value.
+// Appended to nothing it is a key as [AppendTag] takes it.
 func AppendKey(b []byte, key string) []byte {
 	b = appendMessage(b, envelopeTags, 0)
 	b = appendMapString(b, mapKey, ValidUTF8(key))
@@ -128,12 +128,13 @@ func AppendIntTag(b, key []byte, value int64) []byte {
 	return AppendTag(b, key, string(strconv.AppendInt(digits[:0], value, 10)))
 }
 
-// AppendHexTag appends one tag with a key of [AppendKey] and bytes in hexadecimal digits. Together they take less than 128 bytes.
+// AppendHexTag appends one tag with a key of [AppendKey] and bytes in hexadecimal digits. The key and the digits have to be shorter than 128
+// bytes together, or the tag is corrupt.
 func AppendHexTag(b, key, value []byte) []byte {
 	return setLengths(hex.AppendEncode(append(b, key...), value), len(key), hex.EncodedLen(len(value)))
 }
 
-// setLengths sets the lengths of a tag at the end of b, with a key and a value of these lengths, to what AppendKey left open.
+// setLengths sets the lengths that AppendKey left open, of a tag at the end of b with a key and a value of these lengths.
 func setLengths(b []byte, key, value int) []byte {
 	tag := b[len(b)-key-value:]
 	tag[1], tag[key-1] = byte(len(tag)-2), byte(value)

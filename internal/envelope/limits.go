@@ -5,7 +5,7 @@ package envelope
 
 import "strings"
 
-// The limits of Loggregator, in bytes. What is above one is lost on the way, mostly without a word.
+// The limits of Loggregator, in bytes.
 const (
 	// MaxSize is the largest encoded envelope that gets through all of Loggregator: Log Cache and Diego refuse larger ones, and the agent
 	// and the router lose them.
@@ -18,11 +18,11 @@ const (
 	MaxSyslogSize = MaxSize + 1024
 	// MaxBatchSize is the largest EnvelopeBatch that readers behind the router with gRPC's default limit take.
 	MaxBatchSize = 4 << 20
-	// MaxPayload is where Diego splits the log lines of applications. With it and its tags an envelope stays below MaxSize.
+	// MaxPayload is where Diego splits the log lines of applications. It leaves 4 KiB of MaxSize for tags.
 	MaxPayload = 60 << 10
 	// MaxSourceID is the longest APP-NAME of RFC 5424.
 	MaxSourceID = 48
-	// MaxInstanceID is the length of a GUID. An instance ID is one, or an index.
+	// MaxInstanceID is the length of a GUID. An instance ID is a GUID or an index.
 	MaxInstanceID = 36
 	// MaxSourceType is, for a Log, what [source_type/instance_id] leaves of the 128 bytes of a PROCID of RFC 5424. The syslog agent cuts
 	// the instance ID when both together are longer, and panics when the source type alone is.

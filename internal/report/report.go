@@ -118,7 +118,7 @@ func (r *Report) run() {
 	}
 }
 
-// never is the time until something that is not expected.
+// never says that nothing is due.
 const never time.Duration = math.MaxInt64
 
 // wakeUp wakes run. It never blocks.
@@ -164,7 +164,7 @@ func (r *Report) Dropped(reason DropReason, items int) {
 	r.Lost()
 }
 
-// Out counts items out otherwise.
+// Out counts items out that were not dropped.
 func (r *Report) Out(items int) { r.countedOut.Add(int64(items)) }
 
 // Failed counts items out whose last attempt failed.

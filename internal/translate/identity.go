@@ -36,7 +36,7 @@ type idFinder struct {
 	Identity
 	limit    int  // in bytes
 	inProcID bool // it has to get through a PROCID of syslog
-	// The ID of an item whose attributes have none of a lower rank in the list.
+	// The ID of items without an attribute up to this rank in the list.
 	inherited string
 	rank      int
 }

@@ -19,7 +19,7 @@ import (
 type Logs struct {
 	translator
 	batches[plog.Logs]
-	parts [][]byte // of the payload in work
+	parts [][]byte // of the current payload
 }
 
 // NewLogs makes a translator of logs.

@@ -23,7 +23,7 @@ type Metrics struct {
 	batches[pmetric.Metrics]
 	gauges    gaugeGroups
 	fractions fractions
-	gauge     []byte // the gauge metric in work
+	gauge     []byte // the current gauge metric
 	buckets   buckets
 	// What was made of names and numbers that come with every push.
 	named           cache[metricKey, string]
@@ -310,7 +310,7 @@ type gaugeGroups struct {
 	used   int
 	latest map[string]int           // the group that takes further points of a key: what they share, and the time
 	names  map[gaugeMember]struct{} // the metrics in each group
-	key    []byte                   // the key in work
+	key    []byte                   // the current key
 	size   int                      // of all groups, in bytes
 }
 
@@ -351,7 +351,7 @@ func (g *gaugeGroups) add(timestamp int64, common []byte, name string, metric []
 	g.size += len(metric)
 }
 
-// begin begins a group for the key in work.
+// begin begins a group for the current key.
 func (g *gaugeGroups) begin(timestamp int64, common []byte) int {
 	if g.latest == nil {
 		g.latest = map[string]int{}

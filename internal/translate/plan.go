@@ -13,18 +13,18 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// A plan encodes the identity and the tags of items that have the same attribute keys in the same order. No other code knows the rules of
-// renaming, collision, identity and order. What depends on the keys alone is decided when the plan is compiled; what depends on scope
-// and resource too, when the plan is bound to a scope.
+// A plan encodes the identity and the tags of items that have the same attribute keys in the same order. There is no other way to encode
+// them. What depends on the keys alone is decided when the plan is compiled; what depends on scope and resource too, when the plan is bound
+// to a scope.
 type plan struct {
 	// own is the key of a tag that only the envelopes set, such as le, and no attribute; often nil.
 	own        *cleanKey
 	attributes []planAttribute
 	tagKeys    keySet
 	tags       []planTag
-	// Of logs: the attribute that is the tag source_type, or the one with the process type; empty if there is none.
+	// For logs: the attribute that becomes the tag source_type, and the one that has the process type; empty if there is none.
 	typeKey, processKey string
-	ioStream            bool // an attribute says what stream a log was written to
+	ioStream            bool // reports whether an attribute says what stream a log was written to
 	// The ranks of the first attributes that can be the IDs.
 	sourceRank, instanceRank int
 
@@ -33,9 +33,10 @@ type plan struct {
 	// identified reports whether an attribute affects the identity. If none does, head is the encoded identity.
 	identified bool
 	head       []byte
-	// inherited has the encoded tags of scope and resource. Those with the exporter's own keys are in inheritedOwn.
+	// inherited has the encoded tags of scope and resource: up to others those with the exporter's own keys, which inheritedOwn describes.
 	inherited    []byte
 	inheritedOwn []ownTag
+	others       int
 	// parts are all tags of a point in the order of their keys, inherited included. Only plans of metrics have them.
 	parts []part
 	// keys has the exporter's own keys among the tags.
@@ -44,10 +45,10 @@ type plan struct {
 	truncated bool
 	// tooLarge reports whether the inherited tags fit into no envelope even if truncated.
 	tooLarge bool
-	// Of logs: the encoded tag source_type, unless an attribute says more.
+	// For logs: the encoded tag source_type of items whose attributes do not decide it.
 	sourceType          []byte
 	sourceTypeTruncated bool
-	usesProcess         bool // the attribute with the key processKey does
+	usesProcess         bool // reports whether the attribute processKey decides it
 }
 
 // planAttribute is an attribute and the tag key that it becomes, encoded; nil if it becomes none, or is joined.
@@ -64,11 +65,11 @@ type planTag struct {
 	joined    []int
 }
 
-// ownTag is an encoded tag with one of the exporter's own keys.
+// ownTag is an inherited tag with one of the exporter's own keys.
 type ownTag struct {
-	own       ownKeys
-	encoded   []byte
-	truncated bool
+	own        ownKeys
+	begin, end int // in plan.inherited
+	truncated  bool
 }
 
 // part is one or several encoded tags of a point: one of an attribute, one with the joined values of several, or constants.
@@ -124,21 +125,21 @@ type ownKeys uint16
 
 func (n ownName) set() ownKeys { return 1 << n }
 
-// cachedPlans is how many plans are cached, cachedPlanBytes how many bytes their inherited tags may take, and cachedPlanAttributes how many
-// attributes each may have, with keys of at most cachedKeyBytes. Data with ever new keys gains nothing from more.
+// The cache has at most cachedPlans plans, each of at most cachedPlanAttributes attributes with keys of at most cachedKeyBytes. Once their
+// inherited tags take more than cachedPlanBytes, it begins anew.
 const (
 	cachedPlans          = 64
 	cachedPlanBytes      = 1 << 20
 	cachedPlanAttributes = 128
 )
 
-// plans caches plans. They hold no string of the data.
+// plans caches plans for all batches. They hold no string of the data, but copies of the tags that they inherited last.
 type plans struct {
-	cached []*plan
-	next   int   // to be replaced once there are cachedPlans
-	bytes  int   // of the inherited tags of cached
-	last   *plan // the one used last
-	once   plan  // one that is not cached
+	cached   []*plan
+	replaced int   // the index of the one replaced last
+	bytes    int   // of the inherited tags of cached
+	last     *plan // the one used last
+	once     plan  // one that is not cached
 }
 
 // place returns the memory for a new plan of these attributes.
@@ -154,8 +155,8 @@ func (p *plans) place(attrs pcommon.Map) *plan {
 		p.cached = append(p.cached, &plan{})
 		return p.cached[len(p.cached)-1]
 	}
-	p.next = (p.next + 1) % cachedPlans
-	return p.cached[p.next]
+	p.replaced = (p.replaced + 1) % cachedPlans
+	return p.cached[p.replaced]
 }
 
 // plan finds or compiles the plan of these attributes.
@@ -179,10 +180,10 @@ func (t *translator) appendItem(b []byte, attrs pcommon.Map, own *cleanKey, skip
 	return append(b, p.head...), p
 }
 
-// appendTags appends the tags of an item with these attributes, but those in skip, which the item sets itself, and finds its identity. own
-// is that of the plan.
+// appendTags appends the tags of an item with these attributes, except those in skip, which the item sets itself, and finds its identity.
+// own selects the plan; see plan.own.
 func (t *translator) appendTags(b []byte, attrs pcommon.Map, own *cleanKey, skip ownKeys) ([]byte, *plan) {
-	// Only the likely plan is worth running without a look.
+	// Try the last plan before comparing keys: running it compares them too.
 	if p := t.plans.last; p != nil && p.scope == t.scope && p.own == own && len(p.attributes) == attrs.Len() {
 		if encoded, ok := t.run(b, p, attrs, skip); ok {
 			return encoded, p
@@ -218,25 +219,26 @@ func (t *translator) run(b []byte, p *plan, attrs pcommon.Map, skip ownKeys) ([]
 		return t.runSorted(b, p, attrs)
 	}
 	t.identify(p, attrs)
-	begin, i := len(b), 0
+	begin, truncated, i := len(b), t.truncated, 0
 	for key, value := range attrs.All() {
 		a := &p.attributes[i]
 		if a.key != key {
+			t.truncated = truncated
 			return b[:begin], false
 		}
 		switch {
 		case a.tag == nil || a.own&skip != 0:
-		case value.Type() == pcommon.ValueTypeStr: // As appendTag, which is a call.
+		case value.Type() == pcommon.ValueTypeStr: // appendTag does the same, but is not inlined.
 			b = envelope.AppendTag(b, a.tag, value.Str())
 		default:
 			b = t.appendTag(b, a.tag, value)
 		}
 		i++
 	}
-	b = append(b, p.inherited...)
+	b = append(b, p.inherited[p.others:]...)
 	for i := range p.inheritedOwn {
 		if tag := &p.inheritedOwn[i]; tag.own&skip == 0 {
-			b = append(b, tag.encoded...)
+			b = append(b, p.inherited[tag.begin:tag.end]...)
 			t.truncated = t.truncated || tag.truncated
 		}
 	}
@@ -346,7 +348,7 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 	}
 }
 
-// bind binds a plan to the scope in work.
+// bind binds a plan to the current scope.
 func (t *translator) bind(p *plan) {
 	if p != &t.plans.once {
 		if t.plans.bytes > cachedPlanBytes {
@@ -377,18 +379,23 @@ func (t *translator) bind(p *plan) {
 		case processTypeName.set():
 			processType = tag.value
 		}
-		encoded := envelope.AppendTag(nil, tag.encoded, prefix(tag.value, envelope.MaxSize))
-		p.inheritedOwn = append(p.inheritedOwn, ownTag{tag.own, encoded, tag.truncated})
+		begin := len(p.inherited)
+		p.inherited = envelope.AppendTag(p.inherited, tag.encoded, prefix(tag.value, envelope.MaxSize))
+		p.inheritedOwn = append(p.inheritedOwn, ownTag{tag.own, begin, len(p.inherited), tag.truncated})
 	}
 	// Tags that fit into no envelope are truncated now. That changes nothing, because an item only leaves less room.
 	if !t.inherited.fits(maxLength, envelope.MaxSize, t.opts.SyslogSafe) {
 		p.truncated = true
 		p.tooLarge = !t.inherited.truncate(envelope.MaxSize, t.opts.SyslogSafe)
 	}
+	if p.tooLarge {
+		return
+	}
 	if t.sorts {
 		t.sort(p)
 		return
 	}
+	p.others = len(p.inherited)
 	for i := range t.inherited.tags {
 		p.inherited = envelope.AppendTag(p.inherited, t.inherited.tags[i].encoded, t.inherited.tags[i].value)
 	}
@@ -417,6 +424,7 @@ func (t *translator) inheritedTags(p *plan) iter.Seq[tag] {
 				tag.cleanKey = newTagKey(exported)
 				if i := t.base.find(exported); i >= 0 {
 					tag.value = t.base.tags[i].value + ";" + tag.value
+					tag.truncated = tag.truncated || t.base.tags[i].truncated
 				}
 			}
 			if p.tagKeys.find(tag.key) < 0 && !yield(tag) {

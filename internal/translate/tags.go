@@ -72,6 +72,11 @@ func (s *tagSet) reset() {
 	s.tags = s.tags[:0]
 }
 
+// forget drops strings of the data.
+func (s *tagSet) forget() {
+	s.tags, s.keys, s.index = forgotten(s.tags), forgotten(s.keys), emptied(s.index)
+}
+
 func (s *tagSet) has(key string) bool { return s.find(key) >= 0 }
 
 func (s *tagSet) append(t tag) {
@@ -146,14 +151,13 @@ type keyCleaner struct {
 	syslogSafe bool
 }
 
-// cleanKey is the tag key of an attribute, also as envelope.AppendTag takes it; isTag is false for an attribute that
-// becomes no tag, and own is for a key that is one of the exporter's own.
+// cleanKey is the tag key that an attribute becomes.
 type cleanKey struct {
 	attribute string
 	key       string
-	encoded   []byte
-	own       ownKeys
-	isTag     bool
+	encoded   []byte  // as envelope.AppendTag takes it
+	own       ownKeys // if it is one of the exporter's own keys
+	isTag     bool    // false: the attribute becomes no tag
 }
 
 func newTagKey(key string) *cleanKey {

@@ -60,7 +60,7 @@ type Envelope struct {
 // translator has what the three signals share: the work on a resource, a scope and an item, and the buffers for it.
 type translator struct {
 	opts     Options
-	yield    func(Envelope) bool // of the batch in work
+	yield    func(Envelope) bool // of the current batch
 	stopped  bool                // yield has returned false
 	identity identities
 	keys     keyCleaner
@@ -69,17 +69,17 @@ type translator struct {
 	resource           tagSet
 	// base has the tags of the scope, and those of the resource that the scope does not have.
 	base  tagSet
-	scope int // the number of the scope in work
+	scope int // the number of the current scope
 	plans plans
 	sorts bool // tags are in the order of their keys
 
-	id       identity // of the item in work, if its attributes affect it
+	id       identity // of the current item, if its attributes affect it
 	tooLarge bool     // no envelope has room for the tags of its scope and resource
-	// truncated reports whether a part of the item in work was left out.
+	// truncated reports whether a part of the current item was left out.
 	truncated bool
 
 	common  []byte // the encoded identity and tags that all envelopes of the item share
-	message []byte // the encoded message of the envelope in work
+	message []byte // the encoded message of the current envelope
 
 	// Buffers: the inherited tags and the parts to sort of a plan, and the values of attributes.
 	inherited tagSet
@@ -168,24 +168,28 @@ func appendSpanID(b []byte, set *ownKeys, name ownName, id pcommon.SpanID) []byt
 	return envelope.AppendHexTag(b, encodedNames[name], id[:])
 }
 
-// text returns the text of a value of the item in work.
+// text returns the text of a value of the current item.
 func (t *translator) text(v pcommon.Value) string {
 	s, truncated := valueString(v)
 	t.truncated = t.truncated || truncated
 	return s
 }
 
-// json returns the JSON of attributes of the item in work.
+// json returns the JSON of attributes of the current item.
 func (t *translator) json(attrs pcommon.Map) string {
 	s, truncated := mapString(attrs)
 	t.truncated = t.truncated || truncated
 	return s
 }
 
-// end ends a batch. No buffer keeps a reference to its pdata.
+// end ends a batch. Nothing keeps a reference to its pdata or a string of it.
 func (t *translator) end() {
 	t.yield = nil
 	t.resourceAttributes = pcommon.Map{}
+	t.id, t.identity.source.inherited, t.identity.instance.inherited = identity{}, "", ""
+	for _, tags := range []*tagSet{&t.resource, &t.base, &t.inherited} {
+		tags.forget()
+	}
 	t.plans.once = plan{}
 	t.values = forgotten(t.values)
 }
@@ -247,7 +251,7 @@ func (t *translator) yieldEnvelope(encoded []byte, items, truncated int) {
 	t.common = encoded[:len(t.common)]
 }
 
-// takeTruncated returns 1 if the item in work was truncated. The item is complete then.
+// takeTruncated returns 1 if the current item was truncated. The item is complete then.
 func (t *translator) takeTruncated() int {
 	if !t.truncated {
 		return 0
