@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
@@ -125,6 +126,28 @@ func TestShutdownSharedDeadline(t *testing.T) {
 	}
 	assert.Equal(t, 3000+10+20, f.logged("Dropped items that could not be sent before shutdown"))
 	assert.Empty(t, f.host.Statuses(), "that it was cut off says nothing of Loggregator")
+}
+
+// Without a deadline of the context Shutdown takes 10 s at most, for all signals of the exporter ID together. It waits no longer for the
+// rate limit either.
+func TestShutdownTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // Connections are refused at once, so that time is synctest's.
+		f := newFixture(t)
+		f.ingress.Down()
+		f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 1, Burst: 100}
+		f.cfg.WaitForReady = true // Else nothing waits for the rate limit without a connection.
+		logs, traces := f.start("logs"), f.start("traces")
+		logs.push(0, 200, 0)
+		synctest.Wait() // Its first message has had the burst.
+		traces.push(0, 200, 0)
+		begin := time.Now()
+		logs.stop()
+		assert.Equal(t, 10*time.Second, time.Since(begin))
+		traces.stop()
+		assert.Equal(t, 10*time.Second, time.Since(begin))
+		f.check("logs", counts{failed: 100, dropped: 100})
+		f.check("traces", counts{dropped: 200})
+	})
 }
 
 // When the deadline comes in the middle of a batch, acknowledged messages count as sent, the one in the attempt as failed, and the

@@ -401,7 +401,7 @@ func TestShutdown(t *testing.T) {
 			}
 			<-ctx.Done()
 			return ctx.Err()
-		}, shutdownTimeout, map[string]int{"forwarded": 2, "forward_failed": 1, "dropped": 2}},
+		}, 10 * time.Second, map[string]int{"forwarded": 2, "forward_failed": 1, "dropped": 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

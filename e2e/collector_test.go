@@ -213,13 +213,23 @@ const (
 // takes.
 func startCollector(t *testing.T, config string, env []string, settings ...string) *collector {
 	t.Helper()
+	args := []string{"--config", config}
+	for _, setting := range settings {
+		args = append(args, "--config", "yaml:"+setting)
+	}
+	return runCollector(t, env, args...)
+}
+
+// componentStatus is the flag with which the health check follows the status. No example needs it.
+const componentStatus = "--feature-gates=+extension.healthcheck.useComponentStatus"
+
+// runCollector starts the collector with these arguments.
+func runCollector(t *testing.T, env []string, args ...string) *collector {
+	t.Helper()
 	ports := freePorts(t, 5)
 	c := &collector{grpcPort: ports[0], httpPort: ports[1], metricsPort: ports[2], healthPort: ports[3], pprofPort: ports[4]}
-	cmd := exec.Command(collectorBinary, "--feature-gates=+extension.healthcheck.useComponentStatus", "--config", config)
-	for _, setting := range append(settings,
-		`service::telemetry::metrics::readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: "${env:METRICS_PORT}"}}}}]`) {
-		cmd.Args = append(cmd.Args, "--config", "yaml:"+setting)
-	}
+	cmd := exec.Command(collectorBinary, append(args, "--config",
+		`yaml:service::telemetry::metrics::readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: "${env:METRICS_PORT}"}}}}]`)...)
 	cmd.Env = append(os.Environ(), env...)
 	for i, name := range []string{"OTLP_GRPC", "OTLP_HTTP", "METRICS", "HEALTH", "PPROF"} {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("%s_PORT=%d", name, ports[i]))
@@ -242,7 +252,7 @@ func startFull(t *testing.T, s *sink) *collector {
 // startPlain starts the collector on testdata/plain.yaml, with these settings of the exporter.
 func startPlain(t *testing.T, settings string, env ...string) *collector {
 	t.Helper()
-	return startCollector(t, "testdata/plain.yaml", env, "exporters: {loggregator: {"+settings+"}}")
+	return runCollector(t, env, componentStatus, "--config", "testdata/plain.yaml", "--config", "yaml:exporters: {loggregator: {"+settings+"}}")
 }
 
 // untiring are settings of the exporter with which it finds out soon that a sink is back, and fails no item.

@@ -184,7 +184,7 @@ func TestConfigurations(t *testing.T) {
 			require.NoError(t, yaml.Unmarshal([]byte(block[2]), &config), page)
 			t.Run(page+"/"+strconv.Itoa(i), func(t *testing.T) {
 				if config.Service.Pipelines == nil {
-					out, err := validate(t, s.certs, example, "yaml:"+block[2])
+					out, err := validate(t, s.certs, componentStatus, "--config", example, "--config", "yaml:"+block[2])
 					require.NoError(t, err, out)
 					return
 				}

@@ -138,7 +138,7 @@ func TestValidate(t *testing.T) {
 		"right":                 {"timeout: 3s", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := validate(t, "", fmt.Sprintf(`yaml:
+			out, err := validate(t, "", "--config", fmt.Sprintf(`yaml:
 receivers: {otlp: {protocols: {grpc: {}}}}
 exporters: {loggregator: {%s}}
 service: {pipelines: {logs: {receivers: [otlp], exporters: [loggregator]}}}
@@ -161,19 +161,16 @@ func TestExamplesValidate(t *testing.T) {
 	require.NotEmpty(t, examples)
 	for _, config := range examples {
 		t.Run(config, func(t *testing.T) {
-			out, err := validate(t, s.certs, config)
+			out, err := validate(t, s.certs, "--config", config)
 			require.NoError(t, err, out)
 		})
 	}
 }
 
-// validate returns what the built collector says of configurations.
-func validate(t *testing.T, certs string, configs ...string) (string, error) {
+// validate returns what the validate command of the built collector says.
+func validate(t *testing.T, certs string, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), collectorBinary, "validate", "--feature-gates=+extension.healthcheck.useComponentStatus")
-	for _, config := range configs {
-		cmd.Args = append(cmd.Args, "--config", config)
-	}
+	cmd := exec.CommandContext(t.Context(), collectorBinary, append([]string{"validate"}, args...)...)
 	cmd.Env = append(os.Environ(), "CERTS="+certs)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -322,7 +322,8 @@ func TestLogSplit(t *testing.T) {
 		"binary":                                    {payload: s("\xbf", 70), want: []string{s("\xbf", limit), s("\xbf", 6)}},
 		"binary with NULs":                          {payload: "a" + s("\x00\xff", 40), want: []string{"a" + s("\x00\xff", 31) + "\x00", "\xff" + s("\x00\xff", 8)}},
 		"a line end before a character of the next": {payload: s("世", 18) + "\n" + s("é", 20), want: []string{s("世", 18) + "\n", s("é", 20)}},
-		"a map": {payload: map[string]any{"k": s("v", 70)}, want: []string{`{"k":"` + s("v", 58), s("v", 12) + `"}`}},
+		"a map, just not":                           {payload: map[string]any{"k": s("v", limit-len(`{"k":""}`))}},
+		"a map":                                     {payload: map[string]any{"k": s("v", 70)}, want: []string{`{"k":"` + s("v", 58), s("v", 12) + `"}`}},
 		// With the default, all but the longest tags have room.
 		"just not, by default":      {limit: 61440, payload: s("a", 61440)},
 		"one byte more, by default": {limit: 61440, payload: s("a", 61441), want: []string{s("a", 61440), "a"}},
@@ -335,7 +336,7 @@ func TestLogSplit(t *testing.T) {
 			out := translateLogs(t, options(func(o *Options) { o.MaxPayload = cmp.Or(row.limit, limit) }), logs)
 			assert.Zero(t, out.truncated)
 			if row.want == nil {
-				out.requireEnvelopes(stderr(row.payload.(string), "severity", "ERROR", "k", "v", "part", "mine"))
+				out.requireEnvelopes(stderr(record.Body().AsString(), "severity", "ERROR", "k", "v", "part", "mine"))
 				return
 			}
 			var want []*loggregator_v2.Envelope
