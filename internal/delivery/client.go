@@ -137,6 +137,10 @@ const (
 	batchSenderMethod = "/loggregator.v2.Ingress/BatchSender"
 )
 
+func (c *Client) callOptions() []grpc.CallOption {
+	return []grpc.CallOption{grpc.ForceCodecV2(codec{}), grpc.WaitForReady(c.cfg.GRPC.WaitForReady)}
+}
+
 // invoke sends one message and waits for its acknowledgement.
 func (c *Client) invoke(ctx context.Context, message *buffer) error {
 	if c.cfg.Timeout > 0 {
@@ -146,7 +150,7 @@ func (c *Client) invoke(ctx context.Context, message *buffer) error {
 	}
 	if !c.peer.router.Load() {
 		ended := c.peer.connectionsEnded()
-		err := c.conn.Invoke(ctx, sendMethod, message, nothing{}, grpc.ForceCodecV2(codec{}))
+		err := c.conn.Invoke(ctx, sendMethod, message, nothing{}, c.callOptions()...)
 		if status.Code(err) != codes.Unimplemented {
 			return err
 		}

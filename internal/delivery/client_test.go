@@ -313,3 +313,18 @@ func TestNoTimeout(t *testing.T) {
 	require.NoError(t, ingresstest.Await(t, "the acknowledgement", result))
 	assert.Equal(t, []string{"late"}, server.Payloads())
 }
+
+// With wait_for_ready an attempt without a connection waits for one, and does not fail.
+func TestWaitForReady(t *testing.T) {
+	server, client := start(t, noRetry, func(c *Config) { c.GRPC.WaitForReady = true })
+	for name, fault := range map[string]func(){"agent": func() {}, "router": server.Router} {
+		warm(t, client)
+		server.Down()
+		require.Eventually(t, func() bool { return client.conn.GetState() == connectivity.TransientFailure }, waitAtMost, time.Millisecond)
+		fault()
+		sent := make(chan error, 1)
+		go func() { sent <- send(t.Context(), observe(client), logEnvelope(name)) }()
+		require.NoError(t, server.Up()) // gRPC connects again after a second.
+		require.NoError(t, ingresstest.Await(t, "the acknowledgement", sent), name)
+	}
+}

@@ -237,6 +237,23 @@ func TestDeepTagsAreTruncated(t *testing.T) {
 	}
 }
 
+// An attempt with the plan of the item before truncates nothing: of two keys that become x, the first in byte order wins.
+func TestWrongPlanTruncatesNothing(t *testing.T) {
+	logs := scoped{record: []any{"x", "", "y", "1"}}.logs()
+	next := recordOf(logs)
+	records := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
+	second := records.AppendEmpty()
+	next.Body().CopyTo(second.Body())
+	value := second.Attributes().PutEmpty("x")
+	for range maxDepth + 1 {
+		value = value.SetEmptySlice().AppendEmpty()
+	}
+	put(second.Attributes(), "org.cloudfoundry.x", "wins")
+	out := translateLogs(t, defaults(), logs)
+	assert.Equal(t, "wins", out.envelopes[1].GetTags()["x"])
+	assert.Zero(t, out.truncated)
+}
+
 // seriesKeys are attribute keys that are, or become, the same as others or as the exporter's own.
 var seriesKeys = []string{
 	"a.b", "a_b", "a-b", "a b", "host", "1a", "_1a", "key_1a", "__a", "_a", "key_a", "instance.id", "instance-id", "source.id", "le",

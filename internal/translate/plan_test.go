@@ -15,8 +15,6 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
-
-	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
 // planKeys are attribute keys of all kinds: plain, renamed, too long, the same once they are cleaned, the exporter's own, and
@@ -222,38 +220,58 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// A key may be a part of a large string, such as a body that it was parsed from. The cache must not hold that string.
-func TestKeyCacheHoldsNoData(t *testing.T) {
-	for _, safe := range []bool{false, true} {
-		logs := NewLogs(Options{MaxPayload: 60 << 10, SyslogSafe: safe})
-		before := heap()
-		for i := range 200 {
-			key, _, _ := strings.Cut(fmt.Sprintf("key%04d=value ", i)+strings.Repeat("x", 100_000), "=")
-			data := scoped{record: []any{key, "1"}}.logs()
-			logs.Translate(data)(discard)
+// Whatever the batches were, a translator holds little memory after them.
+func TestHeap(t *testing.T) {
+	big := strings.Repeat("x", 20_000_000)
+	// large returns attributes with so many bytes each. own are those with the exporter's own keys.
+	large := func(n, bytes int) (attributes []any) {
+		for i := range n {
+			attributes = append(attributes, fmt.Sprint("key", i), big[:bytes])
 		}
-		assert.Less(t, heap()-before, 2<<20, "200 keys, of 20 MB")
-		runtime.KeepAlive(logs)
+		return attributes
 	}
-}
-
-// The tags of scope and resource in cached plans are bounded.
-func TestPlanCacheBytes(t *testing.T) {
-	metrics := NewMetrics(Options{PrometheusNames: true})
-	data := pmetric.NewMetrics()
-	rm := data.ResourceMetrics().AppendEmpty()
-	rm.Resource().Attributes().PutStr("big", strings.Repeat("x", 1_000_000))
-	all := rm.ScopeMetrics().AppendEmpty().Metrics()
-	for i := range 2 * cachedPlans {
-		m := all.AppendEmpty()
-		m.SetName("g")
-		point(asGauge(m), fmt.Sprint("k", i), "v").SetIntValue(1)
+	var own []any
+	for _, key := range ownNames {
+		own = append(own, key, big[:70_000])
 	}
-	metrics.Translate(data)(discard)
-	kept := 0
-	for _, p := range metrics.plans.cached {
-		kept += cap(p.inherited)
+	for name, batch := range map[string]func(i int) scoped{
+		// A key may be a part of a large string, such as a body that it was parsed from.
+		"keys": func(i int) scoped {
+			key, _, _ := strings.Cut(fmt.Sprintf("key%04d=value ", i)+strings.Repeat("x", 100_000), "=")
+			return scoped{record: []any{key, "1"}}
+		},
+		"each with keys of its own, and a large resource": func(i int) scoped {
+			return scoped{resource: []any{"k", big[:1_000_000]}, record: []any{fmt.Sprint("k", i), "v"}}
+		},
+		"each with keys of its own, and a resource with the exporter's own keys": func(i int) scoped {
+			return scoped{resource: own, record: []any{fmt.Sprint("k", i), "v"}}
+		},
+		"one with a resource that fits no envelope": func(i int) scoped {
+			if i > 0 {
+				return scoped{}
+			}
+			return scoped{resource: large(8000, 3000)}
+		},
+		"one with large IDs": func(i int) scoped {
+			if i > 0 {
+				return scoped{}
+			}
+			return scoped{resource: []any{"service.instance.id", strings.Clone(big)}, record: []any{"service.name", strings.Clone(big)}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			logs, metrics := NewLogs(defaults()), NewMetrics(defaults())
+			before := heap()
+			for i := range 3 * cachedPlans {
+				data := batch(i)
+				logs.Translate(data.logs())(discard)
+				points := data.metrics()
+				point(asGauge(metricOf(points)), data.record...).SetIntValue(1)
+				metrics.Translate(points)(discard)
+			}
+			assert.Less(t, heap()-before, 8<<20)
+			runtime.KeepAlive(logs)
+			runtime.KeepAlive(metrics)
+		})
 	}
-	assert.Positive(t, kept)
-	assert.Less(t, kept, 2*(cachedPlanBytes+envelope.MaxSize))
 }

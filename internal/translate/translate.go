@@ -182,6 +182,9 @@ func (t *translator) json(attrs pcommon.Map) string {
 	return s
 }
 
+// keptBytes is how much memory of an item is kept for the next one: more than any envelope takes.
+const keptBytes = 4 * envelope.MaxSize
+
 // end ends a batch. Nothing keeps a reference to its pdata or a string of it.
 func (t *translator) end() {
 	t.yield = nil
@@ -189,6 +192,9 @@ func (t *translator) end() {
 	t.id, t.identity.source.inherited, t.identity.instance.inherited = identity{}, "", ""
 	for _, tags := range []*tagSet{&t.resource, &t.base, &t.inherited} {
 		tags.forget()
+	}
+	if cap(t.common)+cap(t.message) > keptBytes {
+		t.common, t.message = nil, nil
 	}
 	t.plans.once = plan{}
 	t.values = forgotten(t.values)
