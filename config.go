@@ -79,7 +79,7 @@ type BatchConfig struct {
 
 // RateLimitConfig limits what the signals of the exporter send together.
 type RateLimitConfig struct {
-	// EnvelopesPerSecond is how fast to send, all signals together; `0` is no limit. A busy router loses envelopes of bursts that
+	// EnvelopesPerSecond is how fast to send, all signals together; `0` means no limit. A busy router loses envelopes of bursts that
 	// are faster than the default.
 	EnvelopesPerSecond float64 `mapstructure:"envelopes_per_second"`
 	// Burst is how many envelopes to send at once; at least `batch.max_envelopes`. A router keeps about 900 in any 100 ms, so

@@ -16,7 +16,7 @@ import (
 // Config is the configuration of the connector. Each signal has a diode of its own.
 type Config struct {
 	DiodeConfig `mapstructure:",squash"`
-	// RetryConfig has the pauses after which a batch is passed on again when the next component returns an error that is not permanent.
+	// RetryConfig sets the backoff before a batch is passed on again after an error that is not permanent.
 	RetryConfig configretry.BackOffConfig `mapstructure:"retry_on_failure"`
 
 	// prevent unkeyed literal initialization

@@ -535,8 +535,8 @@ func TestValidate(t *testing.T) {
 		want   string
 	}{
 		"capacity":     {func(cfg *Config) { cfg.Capacity = 0 }, "capacity: must be from 1 to 8000000, not 0"},
-		"items":        {func(cfg *Config) { cfg.MaxItems = -1 }, "max_items: must be 0 (no bound) or more, not -1"},
-		"bytes":        {func(cfg *Config) { cfg.MaxBytes = -1 }, "max_bytes: must be 0 (no bound) or more, not -1"},
+		"items":        {func(cfg *Config) { cfg.MaxItems = -1 }, "max_items: must be 0 (no limit) or more, not -1"},
+		"bytes":        {func(cfg *Config) { cfg.MaxBytes = -1 }, "max_bytes: must be 0 (no limit) or more, not -1"},
 		"policy":       {func(cfg *Config) { cfg.DropPolicy = "random" }, `drop_policy: must be "oldest" or "newest", not "random"`},
 		"multiplier":   {func(cfg *Config) { cfg.RetryConfig.Multiplier = 0.5 }, "retry_on_failure::multiplier: must be at least 1"},
 		"missing unit": {func(cfg *Config) { cfg.RetryConfig.InitialInterval = 5 }, "retry_on_failure::initial_interval: must be 0s or at least 1ms, not 5ns; if the unit is missing, write 5s"},

@@ -27,7 +27,7 @@ import (
 // Config says where and how to send.
 type Config struct {
 	GRPC configgrpc.ClientConfig
-	// Timeout bounds one attempt; 0 is no bound.
+	// Timeout bounds one attempt; 0 means no limit.
 	Timeout time.Duration
 	Retry   configretry.BackOffConfig
 	// EnvelopesPerSecond and Burst are the rate limit of all senders together; 0 envelopes a second is no limit.

@@ -294,7 +294,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorMaxItems, err = builder.meter.Int64ObservableGauge(
 		"otelcol_exporter_loggregator_max_items",
-		metric.WithDescription("The setting diode.max_items, which bounds the items that wait, for each signal. 0 is no bound. [Alpha]"),
+		metric.WithDescription("The setting diode.max_items, which bounds the items that wait, for each signal. 0 means no limit. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)

@@ -136,7 +136,7 @@ func AssertEqualExporterLoggregatorEnvelopes(t *testing.T, tt *componenttest.Tel
 func AssertEqualExporterLoggregatorMaxItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_loggregator_max_items",
-		Description: "The setting diode.max_items, which bounds the items that wait, for each signal. 0 is no bound. [Alpha]",
+		Description: "The setting diode.max_items, which bounds the items that wait, for each signal. 0 means no limit. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,

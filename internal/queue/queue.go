@@ -22,15 +22,15 @@ type Batch[D comparable] struct {
 	Bytes int // as encoded in OTLP; 0 unless the queue bounds bytes
 }
 
-// Config is the settings of a queue, for the exporter and the connector. The blank field prevents unkeyed literals.
+// Config configures a queue, of the exporter and of the connector. The blank field prevents unkeyed literals.
 type Config struct {
 	// Capacity is how many batches can wait, for each signal.
 	Capacity int `mapstructure:"capacity"`
-	// MaxItems is how many log records, metric points or spans can wait, for each signal; `0` is no bound. A larger batch waits
+	// MaxItems is how many log records, metric points or spans can wait, for each signal; `0` means no limit. A larger batch waits
 	// alone.
 	MaxItems int `mapstructure:"max_items"`
-	// MaxBytes is how many bytes, encoded in OTLP, can wait, for each signal; `0` is no bound. A larger batch waits alone.
-	// Measuring a batch costs its push some time.
+	// MaxBytes is how many bytes, encoded in OTLP, can wait, for each signal; `0` means no limit. A larger batch waits alone.
+	// A push then also measures its batch, which takes some time.
 	MaxBytes int `mapstructure:"max_bytes"`
 	// DropPolicy is which batch to drop when the diode is full: `oldest`, the one that has waited longest, or `newest`, the one
 	// that is pushed.

@@ -16,7 +16,7 @@ const logInterval = 10 * time.Second
 type losses struct {
 	failed    int
 	failure   error // the latest
-	permanent bool  // reports whether no attempt could have helped against failure
+	permanent bool  // reports whether another attempt could not have helped
 }
 
 // logLossesAt logs losses: at once, and then at most every logInterval. It returns the time until the next log.

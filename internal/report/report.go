@@ -167,7 +167,7 @@ func (r *Report) Dropped(reason DropReason, items int) {
 // Out counts items out that were not dropped.
 func (r *Report) Out(items int) { r.countedOut.Add(int64(items)) }
 
-// Failed counts items out whose last attempt failed.
+// Failed counts items out after their last attempt failed.
 func (r *Report) Failed(err error, permanent bool, items int) {
 	r.Out(items)
 	r.mu.Lock()

@@ -102,7 +102,7 @@ func (e *Exporter) Sent(o delivery.Outcome) {
 	e.metrics.ExporterLoggregatorBytes.Add(background, int64(o.Bytes), e.metrics.bySignal)
 }
 
-// Failed counts items out whose last attempt failed.
+// Failed counts items out after their last attempt failed.
 func (e *Exporter) Failed(err *delivery.Error, items int) {
 	if items == 0 {
 		return // They are counted with the rest of their item.

@@ -57,10 +57,10 @@ func InRange(key string, value, least, most int) error {
 	return nil
 }
 
-// NotNegative refuses a bound below 0, which is none.
+// NotNegative refuses a limit below 0. 0 means none.
 func NotNegative(key string, value int) error {
 	if value < 0 {
-		return fmt.Errorf("%s: must be 0 (no bound) or more, not %d", key, value)
+		return fmt.Errorf("%s: must be 0 (no limit) or more, not %d", key, value)
 	}
 	return nil
 }
