@@ -42,10 +42,14 @@ type idFinder struct {
 }
 
 func newIdentities(opts Options) identities {
-	return identities{
+	ids := identities{
 		source:   idFinder{Identity: opts.SourceID, limit: envelope.MaxSourceID},
 		instance: idFinder{Identity: opts.InstanceID, limit: envelope.MaxInstanceID, inProcID: opts.SyslogSafe},
 	}
+	for _, i := range []*idFinder{&ids.source, &ids.instance} {
+		i.Value, i.Default = i.clean(i.Value), i.clean(i.Default)
+	}
+	return ids
 }
 
 func (i *identities) beginScope(scope, resource pcommon.Map) {
@@ -61,7 +65,7 @@ func (i *identities) find(record pcommon.Map) identity {
 func (i *identities) inherited() identity { return identity{i.source.inherited, i.instance.inherited} }
 
 func (i *idFinder) beginScope(scopes ...pcommon.Map) {
-	i.rank, i.inherited = -1, i.clean(i.Value)
+	i.rank, i.inherited = -1, i.Value
 	if i.Value != "" {
 		return
 	}
@@ -72,7 +76,7 @@ func (i *idFinder) beginScope(scopes ...pcommon.Map) {
 			}
 		}
 	}
-	i.rank, i.inherited = len(i.Attributes), i.clean(i.Default)
+	i.rank, i.inherited = len(i.Attributes), i.Default
 }
 
 // firstOf returns the rank of the first of these attributes that can be the ID of an item.

@@ -269,7 +269,7 @@ func (l *Logs) putParts(timestamp int64, payload []byte, stream envelope.LogType
 }
 
 // partTag says which part of its payload a Log has.
-var partTag = newTagKey("part")
+var partTag = newTagKey(ownNames[partName])
 
 const logRoom = 10 // what a Log takes beside its payload
 

@@ -125,8 +125,11 @@ func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 	p := t.plan(attrs, nil)
 	for i := range p.tags {
 		from := &p.tags[i]
-		value, truncated := valueString(t.values[from.attribute])
-		if from.joined != nil {
+		var value string
+		var truncated bool
+		if from.joined == nil {
+			value, truncated = valueString(t.values[from.attribute])
+		} else {
 			value, truncated = joinedString(t.values, from.joined)
 		}
 		tags.append(tag{from.cleanKey, envelope.ValidUTF8(value), truncated})
