@@ -6,7 +6,6 @@ package exporter
 import (
 	"bufio"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -189,11 +188,7 @@ func (s *sink) settings() map[string]any {
 // client is the same for crypto/tls.
 func (s *sink) client(b *testing.B) *tls.Config {
 	b.Helper()
-	ca, err := os.ReadFile(filepath.Join(s.certs, ingressserver.CAFile))
+	config, err := ingressserver.ClientTLS(s.certs)
 	require.NoError(b, err)
-	pool := x509.NewCertPool()
-	require.True(b, pool.AppendCertsFromPEM(ca))
-	pair, err := tls.LoadX509KeyPair(filepath.Join(s.certs, ingressserver.ClientCertFile), filepath.Join(s.certs, ingressserver.ClientKeyFile))
-	require.NoError(b, err)
-	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, ServerName: ingressserver.AgentName, MinVersion: tls.VersionTLS12}
+	return config
 }
