@@ -202,8 +202,8 @@ func TestAbandonedMessageBuffer(t *testing.T) {
 
 func TestNoConnection(t *testing.T) {
 	server := ingresstest.StartCapture(t)
-	stranger := t.TempDir()
-	require.NoError(t, ingressserver.WriteCerts(stranger))
+	otherCerts := t.TempDir()
+	require.NoError(t, ingressserver.WriteCerts(otherCerts))
 
 	down := ingresstest.StartCapture(t)
 	down.Down()
@@ -217,11 +217,11 @@ func TestNoConnection(t *testing.T) {
 	}{
 		{"wrong server name", func(c *Config) { c.GRPC.TLS.ServerName = "doppler" }, "certificate is valid for metron, not doppler"},
 		{"address as server name", func(c *Config) { c.GRPC.TLS.ServerName = "" }, "cannot validate certificate for 127.0.0.1"},
-		{"wrong authority", func(c *Config) { c.GRPC.TLS.CAFile = filepath.Join(stranger, ingressserver.CAFile) }, "certificate signed by unknown authority"},
+		{"wrong authority", func(c *Config) { c.GRPC.TLS.CAFile = filepath.Join(otherCerts, ingressserver.CAFile) }, "certificate signed by unknown authority"},
 		{"no client certificate", func(c *Config) { c.GRPC.TLS.CertFile, c.GRPC.TLS.KeyFile = "", "" }, "certificate"},
 		{"client certificate from another authority", func(c *Config) {
-			c.GRPC.TLS.CertFile = filepath.Join(stranger, ingressserver.ClientCertFile)
-			c.GRPC.TLS.KeyFile = filepath.Join(stranger, ingressserver.ClientKeyFile)
+			c.GRPC.TLS.CertFile = filepath.Join(otherCerts, ingressserver.ClientCertFile)
+			c.GRPC.TLS.KeyFile = filepath.Join(otherCerts, ingressserver.ClientKeyFile)
 		}, "certificate"},
 		{"no TLS", func(c *Config) { c.GRPC.TLS.Insecure = true; c.GRPC.TLS.CAFile = "" }, "connection error"},
 		{"no listener", func(c *Config) { c.GRPC.Endpoint = down.Addr() }, "connection refused"},

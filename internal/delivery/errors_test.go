@@ -245,8 +245,8 @@ func TestTLSMismatch(t *testing.T) {
 		client *Client
 		want   string
 	}{
-		"the server": {connect(t, configFor(secured), noRetry, insecure), "the server probably requires TLS: remove tls::insecure"},
-		"the client": {connect(t, configWith(serve(t, early{}).GRPC.Endpoint, secured.Certs), noRetry), "the server does not speak TLS"},
+		"only the server": {connect(t, configFor(secured), noRetry, insecure), "the server probably requires TLS: remove tls::insecure"},
+		"only the client": {connect(t, configWith(serve(t, early{}).GRPC.Endpoint, secured.Certs), noRetry), "the server does not speak TLS"},
 	} {
 		e := requireError(t, send(t.Context(), observe(tt.client), logEnvelopes(1)...), "Unavailable")
 		assert.Equal(t, tt.want, e.Hint, "%s: %v", name, e)

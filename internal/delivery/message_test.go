@@ -101,7 +101,7 @@ func TestHalvesContextEnds(t *testing.T) {
 }
 
 func TestReceiveLimit(t *testing.T) {
-	const limit = 10 << 20 // LOGGREGATOR.md
+	const limit = 10 << 20 // the agent's limit, in bytes
 	server, client := start(t)
 	sender := observe(client)
 
@@ -179,7 +179,7 @@ func TestFits(t *testing.T) {
 	}{
 		{"empty", 3, 100, nil, 10, true},
 		{"empty, larger than the message", 3, 100, nil, 1000, true},
-		{"just fits", 3, 100, []int{46, 46}, 2, true}, // Key and length take two bytes each time.
+		{"just fits", 3, 100, []int{46, 46}, 2, true}, // Key and length take two bytes per envelope.
 		{"one byte too many", 3, 100, []int{46, 46}, 3, false},
 		{"longer length", 3, 400, []int{196}, 198, true},
 		{"longer length, one byte too many", 3, 400, []int{196}, 199, false},

@@ -79,7 +79,7 @@ func TestRateLimitFairness(t *testing.T) {
 			}
 		})
 	}
-	server.WaitFor(t, "the floods", func() bool { return len(server.Batches()) > 10 })
+	server.WaitFor(t, "the other senders", func() bool { return len(server.Batches()) > 10 })
 
 	sender := observe(client)
 	longest, others := 0.0, 0

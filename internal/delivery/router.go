@@ -72,9 +72,8 @@ var batchSender = grpc.StreamDesc{StreamName: "BatchSender", ClientStreams: true
 // stream sends one message over its own BatchSender stream.
 //
 // BatchSender acknowledges nothing, and written messages may still be in gRPC's buffers when the connection breaks. But a router ends
-// the call only when it has read the end of the stream, after it has put the messages into its ring. So each message has its own
-// stream, and the end of the call acknowledges it. Separate streams also spread the messages over several routers. A stream costs as
-// much as a Send.
+// the call when it has read the end of the stream, after it has put the messages into its ring. So each message has its own stream, and
+// the end of the call acknowledges it. Separate streams also spread the messages over several routers. A stream costs as much as a Send.
 func (c *Client) stream(ctx context.Context, message *buffer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // Releases the stream.

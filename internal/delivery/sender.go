@@ -21,7 +21,7 @@ type Sender struct {
 	notBefore time.Time
 }
 
-// An Attempt is an attempt to send a message that got a response or timed out.
+// An Attempt is the result of one attempt to send a message.
 type Attempt struct {
 	Duration time.Duration // from start to response, without the wait for the rate limit
 	Err      *Error        // nil: acknowledged
@@ -32,16 +32,16 @@ type Attempt struct {
 // NewSender returns a new sender.
 func (c *Client) NewSender() *Sender { return &Sender{client: c} }
 
-// Deliver sends a message and yields each attempt. When it ends, the message has been acknowledged or given up and is empty, and
-// [Message.Outcomes] returns the results. An empty message needs no attempt.
+// Deliver sends a message and yields each attempt. When the iteration ends, the message has been acknowledged or given up and is empty,
+// and [Message.Outcomes] returns the results. An empty message needs no attempt.
 //
-// It waits for the rate limit before each attempt, because the server may have taken a message although the attempt failed; but not
-// while there is no connection, when an attempt fails at once. It retries, with growing pauses, while the error is retryable, the
-// configured time has not elapsed, and the client is not finishing. A pause requested by the server applies to the next message too. A
-// message refused as too large is sent again in halves, down to single envelopes.
+// Each attempt waits for the rate limit, even a retry, because the server may have taken the message although an attempt failed. It does
+// not wait while there is no connection, when an attempt fails at once. Deliver retries, with growing pauses, while the error is
+// retryable, the configured time has not elapsed, and the client is not finishing. A pause requested by the server applies to the next
+// message too. A message refused as too large is sent again in halves, down to single envelopes.
 //
-// ctx bounds the whole delivery. An attempt that it cuts off is not yielded, because it says nothing about the server. After a break out
-// of the loop nothing is retried.
+// ctx bounds the whole delivery. An attempt that it cuts off is not yielded, because it reveals nothing about the server. After a break
+// out of the loop, nothing is retried.
 func (s *Sender) Deliver(ctx context.Context, m *Message) iter.Seq[Attempt] {
 	return func(yield func(Attempt) bool) {
 		if m.Len() == 0 {
