@@ -7,7 +7,7 @@
 //	loggregator-sink -certs build/certs
 //
 // On its first start, it creates an authority and certificates in the -certs folder. A client needs ca.crt, client.crt and client.key.
-// Like the agent's certificate, that of the sink is for the name metron.
+// The sink's certificate is for the name metron, like the agent's.
 package main
 
 import (
@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdout *os.File, stderr io.Writer) 
 	listen := flags.String("listen", "127.0.0.1:3458", "`address` to listen on")
 	certs := flags.String("certs", "loggregator-certs", "certificate `folder`, created if missing")
 	output := flags.String("output", "text", "line format: text or json (protojson)")
-	color := flags.String("color", "auto", "colours: auto (on a terminal), always or never")
+	color := flags.String("color", "auto", "colors: auto (on a terminal), always or never")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			flags.SetOutput(stderr)

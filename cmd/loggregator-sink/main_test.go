@@ -302,7 +302,7 @@ func startCommand(t *testing.T, cmd *exec.Cmd, sig os.Signal) *sink {
 	return s
 }
 
-// stdout is a pipe, so there are no colours.
+// stdout is a pipe, so there are no colors.
 func TestSignals(t *testing.T) {
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {

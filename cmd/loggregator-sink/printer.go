@@ -36,7 +36,7 @@ func kindOf(e *loggregator_v2.Envelope) string {
 	return noMessage
 }
 
-// kindColors holds terminal colours: green, cyan, blue, yellow and red.
+// kindColors holds terminal colors: green, cyan, blue, yellow and red.
 var kindColors = map[string]string{"LOG": "32", "COUNTER": "36", "GAUGE": "34", "TIMER": "33", "EVENT": "31"}
 
 const dim = "2"
@@ -90,7 +90,7 @@ func (p *printer) print(batch []*loggregator_v2.Envelope) {
 	_ = p.out.Flush()
 }
 
-// line returns an envelope as a line without a line end. It contains no control characters except for colours.
+// line returns an envelope as a line without a line end. It contains no control characters except for colors.
 func (p *printer) line(e *loggregator_v2.Envelope) string {
 	if p.json {
 		return jsonLine(e)

@@ -142,7 +142,7 @@ func TestJSONLines(t *testing.T) {
 	got := s.printed(t)
 	require.Len(t, got, len(want))
 	for i, line := range got {
-		assert.NotContains(t, line, "\x1b", "colours are not valid JSON")
+		assert.NotContains(t, line, "\x1b", "colors are not valid JSON")
 		e := new(loggregator_v2.Envelope)
 		require.NoError(t, protojson.Unmarshal([]byte(line), e), line)
 		// A nil gauge value arrives over the wire as an empty one.
@@ -189,7 +189,7 @@ func hostileOfEachKind(text string) []*loggregator_v2.Envelope {
 var hostileTexts = []struct{ name, text string }{
 	{"line feed", "a\n00:00:00.000 LOG      app OUT forged"},
 	{"carriage return", "a\rforged"},
-	{"colour", "\x1b[31mred\x1b[0m"},
+	{"color", "\x1b[31mred\x1b[0m"},
 	{"window title", "\x1b]0;forged\x07"},
 	{"clear the screen", "\x1b[2J\x1b[H"},
 	{"backspaces", "abc\b\b\b"},

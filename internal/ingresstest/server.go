@@ -180,8 +180,8 @@ func (s *Server) change(f func()) {
 	s.changed = make(chan struct{})
 }
 
-// Wait blocks until condition is true. It checks condition at once, and again after each call, new or closed connection, and change of a
-// fault.
+// Wait blocks until condition is true. It checks condition at once, and again after each call, each new or closed connection, and each
+// change of a fault.
 func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	for {
 		s.mu.Lock()
