@@ -229,7 +229,7 @@ func (c Chart) draw(p *plot.Plot, on draw.Canvas) {
 	on.FillText(name, vg.Point{X: data.X(p.X.Norm(c.Shade.From)) + 6, Y: data.Max.Y - textSize}, c.Shade.Name)
 }
 
-// ticks are 0 and at most most multiples of 1, 2 or 5 times a power of ten.
+// ticks marks 0 and at most most other multiples of a step, which is 1, 2 or 5 times a power of ten.
 type ticks struct {
 	most float64
 	unit string
