@@ -6,14 +6,14 @@ package translate
 // A cache maps recurring keys to values derived from them. The zero value is empty.
 type cache[K comparable, V any] map[K]V
 
-// A cache has at most cachedKeys keys, each of at most cachedKeyBytes bytes, to bound its memory if the data always has new keys.
+// A cache has at most cachedKeys keys, each of at most cachedKeyBytes bytes, which bounds its memory even if data always has new keys.
 const (
 	cachedKeys     = 4096
 	cachedKeyBytes = 256
 )
 
-// resetMap returns m without its entries. A map that has grown large is dropped, because clearing it would always take as long as at its
-// largest size.
+// resetMap returns m without its entries. It drops a map that has grown large, because clearing it would always take as long as at its
+// largest.
 func resetMap[K comparable, V any](m map[K]V) map[K]V {
 	if len(m) > cachedKeys {
 		return nil

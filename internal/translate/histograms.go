@@ -150,7 +150,7 @@ func (m *Metrics) histogramRoom(names histogramNames, unit string) int {
 }
 
 // wellFormed reports whether a point has one more bucket than bounds (or none of either), increasing bounds, and no more observations in
-// its buckets than in total. The last bound may be infinite: SDKs may send it.
+// its buckets than in total. SDKs may send an infinite last bound.
 func wellFormed(p pmetric.HistogramDataPoint) bool {
 	bounds, counts := p.ExplicitBounds(), p.BucketCounts()
 	if counts.Len() == 0 {

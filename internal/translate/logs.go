@@ -243,8 +243,8 @@ func logPayload[P string | []byte](l *Logs, timestamp int64, payload P, stream e
 // partInterval is the time between two parts of a payload, in nanoseconds: the smallest difference that syslog preserves.
 const partInterval = 1000
 
-// putParts yields several Logs for a long payload. Part k of n has the tag part with the value k/n, and a time k microseconds after the
-// record's, so that the parts sort.
+// putParts yields several Logs for a long payload. Part k of n has the tag part with the value k/n, and a timestamp k microseconds after
+// the record's, so that the parts sort.
 func (l *Logs) putParts(timestamp int64, payload []byte, stream envelope.LogType) {
 	l.split(payload)
 	defer clear(l.parts) // They refer to the data.

@@ -295,8 +295,8 @@ func (t *translator) appendTag(b, key []byte, value pcommon.Value) []byte {
 }
 
 // compile makes p the plan of these attributes. Of attributes with the same tag key, the first in byte order wins; for labels, their values
-// are joined with ";" in that order, as in OpenTelemetry's Prometheus compatibility specification. If an attribute occurs twice, which is
-// invalid, its first value counts. An attribute with the key own gets the prefix exported_.
+// are joined with ";" in that order, as OpenTelemetry's Prometheus compatibility specification requires. If an attribute occurs twice,
+// which is invalid, its first value counts. An attribute with the key own gets the prefix exported_.
 func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 	p.tagKeys.reset()
 	p.own, p.attributes, p.tags = own, p.attributes[:0], p.tags[:0]
@@ -383,7 +383,7 @@ func (t *translator) bind(p *plan) {
 		p.inherited = envelope.AppendTag(p.inherited, tag.encoded, prefix(tag.value, envelope.MaxSize))
 		p.inheritedOwn = append(p.inheritedOwn, ownTag{tag.own, begin, len(p.inherited), tag.truncated})
 	}
-	// Tags that fit in no envelope are truncated now. The result is the same, because an item only leaves less room.
+	// Tags that fit in no envelope are truncated here. The result is the same, because an item only leaves less room.
 	if !t.inherited.fits(maxLength, envelope.MaxSize, t.opts.SyslogSafe) {
 		p.truncated = true
 		p.tooLarge = !t.inherited.truncate(envelope.MaxSize, t.opts.SyslogSafe)

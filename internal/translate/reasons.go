@@ -28,8 +28,8 @@ const (
 	ReasonZeroDelta Reason = "zero_delta"
 )
 
-// Hint returns what to do about rejected items. It is empty if nothing is wrong: stale points come from a scrape target that went away, and
-// deltas of 0 from an idle counter.
+// Hint returns advice on rejected items. It is empty if nothing is wrong: stale points come from a scrape target that went away, and deltas
+// of 0 from an idle counter.
 func (r Reason) Hint() string { return hints[r] }
 
 var hints = map[Reason]string{

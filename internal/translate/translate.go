@@ -22,14 +22,14 @@ import (
 // Options configure the translation.
 type Options struct {
 	SourceID, InstanceID Identity
-	// SyslogSafe makes tag keys, instance IDs, source types and sizes that the syslog agent and Log Cache can carry.
+	// SyslogSafe restricts tag keys, instance IDs, source types and sizes to what the syslog agent and Log Cache can carry.
 	SyslogSafe bool
 
 	// SourceType is the default value of the tag source_type of logs.
 	SourceType string
 	// MaxPayload is the longest log payload, in bytes, that is not split.
 	MaxPayload int
-	// EventsAsLogs translates events to Log envelopes too.
+	// EventsAsLogs translates events to Log envelopes instead of Event envelopes.
 	EventsAsLogs bool
 
 	// PrometheusNames turns metric names and their tag keys into names that PromQL can select.
