@@ -35,7 +35,7 @@ type Metrics struct {
 // NewMetrics returns a translator of metrics.
 func NewMetrics(opts Options) *Metrics {
 	m := &Metrics{translator: newTranslator(opts, opts.PrometheusNames), fractions: newFractions()}
-	m.sorts = true
+	m.sorted = true
 	m.init(&m.translator, m.translate)
 	return m
 }

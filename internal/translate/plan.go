@@ -139,7 +139,7 @@ type plans struct {
 	replaced int   // the index of the plan replaced last
 	bytes    int   // of the inherited tags of cached
 	last     *plan // the plan used last
-	once     plan  // a plan that is not cached
+	uncached plan  // the current plan that is not in cached
 }
 
 // place returns the memory for a new plan of these attributes.
@@ -150,7 +150,7 @@ func (p *plans) place(attrs pcommon.Map) *plan {
 	}
 	switch {
 	case !cacheable:
-		return &p.once
+		return &p.uncached
 	case len(p.cached) < cachedPlans:
 		p.cached = append(p.cached, &plan{})
 		return p.cached[len(p.cached)-1]
@@ -215,7 +215,7 @@ func (t *translator) run(b []byte, p *plan, attrs pcommon.Map, skip ownKeys) ([]
 	if p.tooLarge {
 		return b, p.matches(attrs)
 	}
-	if t.sorts {
+	if t.sorted {
 		return t.runSorted(b, p, attrs)
 	}
 	t.identify(p, attrs)
@@ -350,7 +350,7 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 
 // bind binds a plan to the current scope.
 func (t *translator) bind(p *plan) {
-	if p != &t.plans.once {
+	if p != &t.plans.uncached {
 		if t.plans.bytes > cachedPlanBytes {
 			t.plans.cached, t.plans.bytes = []*plan{p}, cap(p.inherited)
 		}
@@ -367,7 +367,7 @@ func (t *translator) bind(p *plan) {
 	hasType := p.typeKey != ""
 	t.inherited.reset()
 	for tag := range t.inheritedTags(p) {
-		if t.sorts || tag.own == 0 {
+		if t.sorted || tag.own == 0 {
 			t.inherited.append(tag)
 			p.truncated = p.truncated || tag.truncated
 			continue
@@ -391,7 +391,7 @@ func (t *translator) bind(p *plan) {
 	if p.tooLarge {
 		return
 	}
-	if t.sorts {
+	if t.sorted {
 		t.sort(p)
 		return
 	}

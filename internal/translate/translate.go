@@ -67,10 +67,10 @@ type translator struct {
 	resourceAttributes pcommon.Map
 	resource           tagSet
 	// base holds the tags of the scope, and the tags of the resource whose keys the scope lacks.
-	base  tagSet
-	scope int // the number of the current scope
-	plans plans
-	sorts bool // tags are sorted by key
+	base   tagSet
+	scope  int // the number of the current scope
+	plans  plans
+	sorted bool // tags are sorted by key
 
 	id       identity // of the current item, if its attributes affect it
 	tooLarge bool     // the tags of its scope and resource fit in no envelope
@@ -195,7 +195,7 @@ func (t *translator) end() {
 	if cap(t.common)+cap(t.message) > keptBytes {
 		t.common, t.message = nil, nil
 	}
-	t.plans.once = plan{}
+	t.plans.uncached = plan{}
 	t.values = resetSlice(t.values)
 }
 
