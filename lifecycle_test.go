@@ -5,6 +5,7 @@ package loggregatorexporter
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -182,18 +183,26 @@ func TestConsumeDuringShutdown(t *testing.T) {
 			f.cfg.Diode.Capacity = 5
 			f.ingress.Slow(time.Millisecond)
 			e := f.start(signal)
+			e.push(0, perBatch, 0)
+			f.ingress.WaitForEnvelopes(t, 1)
 			var next atomic.Int64
+			next.Store(perBatch)
 			var stopped atomic.Bool
-			var wg sync.WaitGroup
+			var begun, wg sync.WaitGroup
+			begun.Add(pushers)
 			for range pushers {
 				wg.Go(func() {
-					for last := false; !last; { // The last push is after Shutdown.
-						last = stopped.Load()
-						e.push(int(next.Add(perBatch)), perBatch, 0)
+					push := func() { e.push(int(next.Add(perBatch))-perBatch, perBatch, 0) }
+					push()
+					begun.Done()
+					for !stopped.Load() {
+						push()
+						runtime.Gosched() // One processor may have to do the sending too.
 					}
+					push()
 				})
 			}
-			f.ingress.WaitForEnvelopes(t, 1)
+			begun.Wait()
 			e.stop()
 			stopped.Store(true)
 			wg.Wait()
