@@ -29,8 +29,8 @@ type Config struct {
 	// MaxItems is the maximum number of waiting log records, metric points or spans per signal; `0` means no limit. A larger batch
 	// waits alone.
 	MaxItems int `mapstructure:"max_items"`
-	// MaxBytes is the maximum number of waiting bytes per signal, encoded in OTLP; `0` means no limit. A larger batch waits alone.
-	// With a limit, each push also measures its batch, which takes some time.
+	// MaxBytes is the maximum size of the waiting batches per signal, in bytes encoded in OTLP; `0` means no limit. A larger batch
+	// waits alone. With a limit, each push also measures its batch, which takes some time.
 	MaxBytes int `mapstructure:"max_bytes"`
 	// DropPolicy is the batch to drop when the diode is full: `oldest`, the one waiting longest, or `newest`, the one being pushed.
 	DropPolicy DropPolicy `mapstructure:"drop_policy"`
