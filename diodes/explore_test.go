@@ -245,7 +245,7 @@ func eachScenario(yield func(s scenario, bound int) bool) {
 	for _, row := range scenarios {
 		for _, calls := range row.calls {
 			calls, most, _ := strings.Cut(calls, " ≤")
-			bound, _ := strconv.Atoi(most) // 0: none
+			bound, _ := strconv.Atoi(most) // 0: no limit
 			if testing.Short() && bound > 1 {
 				bound--
 			}

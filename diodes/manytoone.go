@@ -20,7 +20,7 @@ const initialWriters = 4 // concurrent Sets and Evicts before one allocates
 //
 // Only one goroutine at a time, the reader, may call TryNext, Next and NextContext. Any number of goroutines may call the other
 // methods concurrently. A goroutine descheduled inside a method delays no Set by another goroutine. It delays the reader only if it
-// was about to wake it; the next Set then does. The zero value is not usable.
+// was about to wake the reader; then the next Set does so. The zero value is not usable.
 type ManyToOne[T any] struct {
 	queue[T]
 
@@ -42,8 +42,8 @@ type sharedWriter[T any] struct {
 
 func (w *sharedWriter[T]) hold() bool { return w.held.Load() == 0 && w.held.CompareAndSwap(0, 1) }
 
-// NewManyToOne returns a diode that holds exactly size elements. It panics unless size is from 1 to [MaxSize]. The alerter, which may
-// be nil, is called for each dropped element. The default policy is [DropOldest].
+// NewManyToOne returns a diode that holds exactly size elements. It panics unless size is between 1 and [MaxSize]. The alerter, which
+// may be nil, is called for each dropped element. The default policy is [DropOldest].
 func NewManyToOne[T any](size int, alerter Alerter, policy ...DropPolicy) *ManyToOne[T] {
 	d := &ManyToOne[T]{}
 	d.init(size, initialWriters, alerter, policy)
@@ -135,7 +135,7 @@ func (d *ManyToOne[T]) borrow() *sharedWriter[T] {
 }
 
 // Writer returns a handle for a goroutine that sets often. It saves two atomic operations per Set. Release it after use. Writer takes
-// a lock that Set never takes. It panics if no cell is left: the ring and its writers share 8,388,608.
+// a lock that Set never takes. The ring and its writers share 8,388,608 cells; Writer panics if none is left.
 func (d *ManyToOne[T]) Writer() *Writer[T] {
 	d.handles.Lock()
 	defer d.handles.Unlock()

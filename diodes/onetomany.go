@@ -45,12 +45,12 @@ type OneToMany[T any] struct {
 // A retired holds a node whose element left the ring while pollers were copying it, or a free node.
 type retired struct {
 	node cell[uint32] // owned by the writer; a poller reads it from being marked until it releases
-	left atomicInt32  // number of marked pollers, and the writer, that still need the element; the last one then owns the cell
+	left atomicInt32  // number of users, the writer and marked pollers, that still need the element; the last one gets the cell
 	free atomicBool   // publishes to the writer that the cell is clear
 }
 
-// NewOneToMany returns a diode that holds exactly size elements. It panics unless size is from 1 to [MaxSize]. The alerter, which may
-// be nil, is called by each poller with the number of elements that it missed, and by Set for each element dropped after Close.
+// NewOneToMany returns a diode that holds exactly size elements. It panics unless size is between 1 and [MaxSize]. The alerter, which
+// may be nil, is called by each poller with the number of elements that it missed, and by Set for each element dropped after Close.
 func NewOneToMany[T any](size int, alerter Alerter) *OneToMany[T] {
 	d := &OneToMany[T]{alerter: alerter}
 	d.init(size, DropOldest)
@@ -65,15 +65,15 @@ func NewOneToMany[T any](size int, alerter Alerter) *OneToMany[T] {
 //
 // Set is wait-free, apart from the channel lock that it takes to wake a poller. It takes one step, plus one per poller if any poller
 // sleeps or has not read the removed element. It allocates only when more pollers copy removed elements at once than ever before.
-func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
+func (d *OneToMany[T]) Set(x T) (removed T, ok bool) {
 	w := &d.writer
 	w.cell.set(x)
 	old, filled := d.tryFill(&w.filler)
 	if !filled { // Only Close makes tryFill fail: it marks the slot.
-		gone = w.cell.take()
+		removed = w.cell.take()
 		d.wake() // Close may be descheduled just before its wake-up.
 		alert(d.alerter)
-		return gone, true
+		return removed, true
 	}
 	at := w.at
 	w.at = at.next(d.size())
@@ -84,7 +84,7 @@ func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 	w.spare = old.node()
 	if !old.full() {
 		w.cell = d.arena.at(w.spare)
-		return gone, false
+		return removed, false
 	}
 	return d.takeRemoved(at.lapBefore()), true
 }

@@ -125,7 +125,7 @@ func (p *Poller[T]) NextContext(ctx context.Context) (T, bool) {
 // Missed returns the number of elements that p had missed as of its last read, because the writer lapped it or evicted them.
 func (p *Poller[T]) Missed() uint64 { return p.missed.Load() }
 
-// Len returns the number of elements that p has not read. It is exact while the diode is idle, and otherwise from 0 to the diode's Cap.
+// Len returns the number of unread elements. It is exact while the diode is idle; otherwise it is between 0 and the diode's Cap.
 func (p *Poller[T]) Len() int {
 	place := unpackPosition(p.place.Load() / (placeFlags + 1))
 	head, _ := p.d.head()

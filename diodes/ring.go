@@ -186,8 +186,8 @@ func (r *ring) close() {
 	}
 }
 
-// Len returns the number of elements in the ring. It is exact while the diode is idle, and otherwise from 0 to Cap. It takes O(log size)
-// steps.
+// Len returns the number of elements in the ring. It is exact while the diode is idle; otherwise it is between 0 and Cap. It takes
+// O(log size) steps.
 func (r *ring) Len() int {
 	head, _ := r.head()
 	at, _, ok := r.oldest(head, head.lapBefore())

@@ -3,16 +3,17 @@
 
 package diodes
 
-// A state packs the lap of a slot's element and the node that holds it. Only a compare-and-swap changes a slot, and it also
-// exchanges the node: no slot is ever claimed but not yet readable.
+// A state packs the lap of a slot's element and the node that holds it. A slot is filled or emptied by one compare-and-swap of its
+// state, which also exchanges the node: no slot is ever claimed but not yet readable.
 //
 //	bits 63–24   version   2L: empty, waits for lap L; 2L+1: full, holds lap L
 //	bit 23       closed    the diode was closed when this slot was next to fill; it is never filled again
 //	bits 22–0    node      the index of a cell; the owner of the node (slot, writer or reader) owns the cell
 //
-// Versions only grow, so a late swap fails. But they wrap after 2^39 laps: a goroutine descheduled or a writer idle for that long,
-// to within one lap, can't tell old from new, nor can the Evict of a writer whose previous Evict was that long ago. At 20 ns per Set,
-// that takes 3 hours for size 1 and 120 days for size 1000. The hint wraps likewise, the place of a poller after 2^38 laps.
+// Versions only grow, so a late swap fails. But they wrap after 2^39 laps: a goroutine that was descheduled for that long, to within
+// one lap, can't tell old from new. Nor can a writer that was idle for that long, or that last called Evict that long ago, in its next
+// Evict. At 20 ns per Set, this takes 3 hours for size 1 and 120 days for size 1000. The hint wraps likewise, and the place of a poller
+// wraps after 2^38 laps.
 type state uint64
 
 const (

@@ -96,7 +96,7 @@ func TestPush(t *testing.T) {
 }
 
 // However pushes and the reader interleave, every batch comes out exactly once, the bounds are exceeded by at most the pushes in progress
-// and met once all have returned, no push evicts much for others, and the diode is emptied further by at most one batch per pusher.
+// and met once all have returned, no push does much work for others, and evictions overshoot by at most one batch per pusher.
 func TestPushStress(t *testing.T) {
 	const pushers, pushes, maxItems, maxBytes, largest = 8, 5000, 1000, 10_000, 20
 	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
