@@ -20,7 +20,7 @@ type stripe struct {
 	_      [cacheLine - 8*pushCounters]byte
 }
 
-// pushCounter is one of the counts of a stripe.
+// pushCounter is an index of stripe.counts.
 type pushCounter int
 
 const (

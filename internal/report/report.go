@@ -18,7 +18,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// DropReason is why items were dropped: the value of the metric attribute reason.
+// DropReason is the reason for a drop, as in the metric attribute reason.
 type DropReason string
 
 // The reasons to drop items.
@@ -27,7 +27,7 @@ const (
 	DropShutdown DropReason = "shutdown" // the component was shut down
 )
 
-// Messages holds the messages of the log lines. The peer is the receiver of the data.
+// Messages holds the log messages. The peer is the receiver of the data.
 type Messages struct {
 	Overflow    string // the queue dropped items
 	Shutdown    string // the shutdown dropped items
@@ -46,12 +46,12 @@ type Report struct {
 	pushes   pushes
 
 	_ [cacheLine]byte
-	// news reports whether there are losses that were not logged. Pushes read it, and write it at most once per logInterval.
+	// news reports whether there are unlogged losses. Pushes read it, and write it at most once per logInterval.
 	news atomic.Bool
 	wake chan struct{} // with a buffer of one
 	_    [cacheLine]byte
 
-	// countedOut is the number of items that the drain counted out, except dropped ones.
+	// countedOut is the number of items counted by Out.
 	countedOut atomic.Int64
 
 	// Set by Start:
@@ -68,7 +68,7 @@ type Report struct {
 	outage outage
 }
 
-// New returns a report. It counts at once, and logs losses and reports the status after Start. others, which may be nil, logs the losses
+// New returns a report. It counts immediately, and logs losses and reports the status after Start. others, which may be nil, logs the losses
 // announced by [Report.Lost].
 func New(logger *zap.Logger, messages Messages, others func()) *Report {
 	return &Report{
@@ -149,25 +149,25 @@ func (reason DropReason) counter() pushCounter {
 	return shutdownItems
 }
 
-// Waiting returns the number of items that were accepted and not yet counted out.
+// Waiting returns the number of accepted items that have no outcome yet.
 func (r *Report) Waiting() int64 {
 	out := r.countedOut.Load() + r.DroppedItems(DropOverflow) + r.DroppedItems(DropShutdown)
 	return r.pushes.sum(acceptedItems) - out // Read last: an item is accepted before it is counted out.
 }
 
-// Accepted counts items in, before they enter the queue.
+// Accepted counts items before they enter the queue.
 func (r *Report) Accepted(items int) { r.pushes.add(acceptedItems, items) }
 
-// Dropped counts dropped items out: those of a batch in the queue, or items that have left it.
+// Dropped counts dropped items: those of a batch in the queue, or items that have left it.
 func (r *Report) Dropped(reason DropReason, items int) {
 	r.pushes.add(reason.counter(), items)
 	r.Lost()
 }
 
-// Out counts items out, except dropped ones.
+// Out counts items that have an outcome other than a drop.
 func (r *Report) Out(items int) { r.countedOut.Add(int64(items)) }
 
-// Failed counts items out after their last attempt has failed.
+// Failed counts items whose last attempt failed. It includes Out.
 func (r *Report) Failed(err error, permanent bool, items int) {
 	r.Out(items)
 	r.mu.Lock()

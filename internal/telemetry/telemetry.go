@@ -3,7 +3,7 @@
 
 // Package telemetry extends [report.Report] for the exporter, with its metrics and with the outcomes of envelopes and messages.
 //
-// When no update is in progress
+// When no update is in progress,
 //
 //	accepted = sent + send_failed + dropped + rejected + waiting
 package telemetry
@@ -74,7 +74,7 @@ func (e *Exporter) Register(set exporter.Settings, s Settings, q Queue) (err err
 	return err
 }
 
-// Rejected counts items out that could not be translated.
+// Rejected counts items that could not be translated.
 func (e *Exporter) Rejected(reason translate.Reason, items int) {
 	e.Out(items)
 	e.metrics.ExporterLoggregatorRejectedItems.Add(background, int64(items), e.metrics.byReason(string(reason)))
@@ -87,14 +87,14 @@ func (e *Exporter) Rejected(reason translate.Reason, items int) {
 	e.Lost()
 }
 
-// Truncated counts items that were shortened. They are also counted out.
+// Truncated counts shortened items, in addition to their outcome.
 func (e *Exporter) Truncated(items int) {
 	if items > 0 {
 		e.metrics.ExporterLoggregatorTruncatedItems.Add(background, int64(items), e.metrics.bySignal)
 	}
 }
 
-// Sent counts acknowledged items out, and counts their envelopes and bytes.
+// Sent counts acknowledged items and their envelopes and bytes.
 func (e *Exporter) Sent(o delivery.Outcome) {
 	e.Out(o.Items)
 	e.metrics.sentItems.Add(background, int64(o.Items), e.metrics.byExporter)
@@ -102,7 +102,7 @@ func (e *Exporter) Sent(o delivery.Outcome) {
 	e.metrics.ExporterLoggregatorBytes.Add(background, int64(o.Bytes), e.metrics.bySignal)
 }
 
-// Failed counts items out after their last attempt has failed.
+// Failed counts items whose last attempt failed.
 func (e *Exporter) Failed(err *delivery.Error, items int) {
 	if items == 0 {
 		return // The envelopes count with the rest of their item.

@@ -66,7 +66,7 @@ func TestQueueMetrics(t *testing.T) {
 	require.NoError(t, telemetry.Shutdown(t.Context()))
 }
 
-// Every outcome counts items out.
+// Items with an outcome are no longer waiting.
 func TestItemsOut(t *testing.T) {
 	e, _ := newExporter(t)
 	e.Accepted(10)
