@@ -22,8 +22,8 @@ var background = context.Background()
 // metrics holds the instruments of metadata.yaml. Counts from pushes are read at each export; the drain records the others directly.
 type metrics struct {
 	*metadata.TelemetryBuilder
-	items            metric.MeasurementOption // the connector and the signal
-	permanent, retry metric.MeasurementOption // the same with a reason
+	items            metric.MeasurementOption // attributes connector and signal
+	permanent, retry metric.MeasurementOption // the same and reason
 }
 
 // newMetrics registers the instruments. They stay registered after Shutdown, so that the last export, when the collector stops, includes
