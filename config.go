@@ -97,11 +97,11 @@ type IdentityConfig struct {
 	_ struct{}
 }
 
-// IDConfig configures an ID. The first of Value, Attributes and Default that is not empty counts.
+// IDConfig configures an ID. The first of Value, Attributes and Default that is not empty is used.
 type IDConfig struct {
-	// Value is the ID of every item, regardless of its attributes.
+	// Value is the ID of every item, regardless of the data.
 	Value string `mapstructure:"value"`
-	// Attributes is the list of attributes to take the ID from: the first that is not empty counts. Each is looked up on the
+	// Attributes is the list of attributes to take the ID from: the first that is not empty is used. Each is looked up on the
 	// record, its scope and its resource.
 	Attributes []string `mapstructure:"attributes"`
 	// Default is the ID of items without any of these attributes.

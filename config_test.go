@@ -171,7 +171,7 @@ func TestInvalidConfig(t *testing.T) {
 	}
 }
 
-// The table contains no key of this exporter, and recommends only keys that exist.
+// otherKeys contains no key of this exporter, and recommends only keys that exist.
 func TestForeignKeys(t *testing.T) {
 	set := func(key string) error {
 		return confmap.NewFromStringMap(map[string]any{key: nil}).Unmarshal(createDefaultConfig())

@@ -88,7 +88,7 @@ func TestShutdownEndsOutage(t *testing.T) {
 }
 
 // The signals of an exporter ID share the deadline of the first Shutdown: they send their last messages at the same time, although
-// the collector shuts them down one after the other. A server that never responds delays them no longer. Pushes in the meantime are
+// the collector shuts them down one after the other. A server that never responds does not delay them further. Pushes in the meantime are
 // counted.
 func TestShutdownSharedDeadline(t *testing.T) {
 	signals := []string{"logs", "metrics", "traces"}
@@ -108,7 +108,7 @@ func TestShutdownSharedDeadline(t *testing.T) {
 	first, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	for i, e := range exporters {
-		ctx := t.Context() // Alone, it would allow for shutdownTimeout.
+		ctx := t.Context() // Without the first deadline, Shutdown would take shutdownTimeout.
 		if i == 0 {
 			ctx = first
 		}

@@ -388,7 +388,7 @@ func TestFaultAccounting(t *testing.T) {
 	}
 }
 
-// With round_robin, messages are spread over the addresses of one name, except that of a server that is down.
+// With round_robin, messages are spread over the addresses of one name, without the server that is down.
 func TestRoundRobin(t *testing.T) {
 	for name, router := range map[string]bool{"agents": false, "routers": true} {
 		t.Run(name, func(t *testing.T) {
@@ -417,7 +417,7 @@ func TestRoundRobin(t *testing.T) {
 			require.NoError(t, f.cfg.Validate())
 			e := f.start("logs")
 			next := 0
-			// push pushes the items of some messages, and returns the number of messages received by each server.
+			// push pushes the items of that many messages, and returns the number of messages received by each server.
 			push := func(messages int) (arrived [3]int) {
 				for i, s := range servers {
 					arrived[i] = -len(s.Batches())
