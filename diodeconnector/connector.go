@@ -89,8 +89,7 @@ func (c *signalConnector[D]) consume(ctx context.Context, data D) {
 	c.queue.Push(&pushed[D]{ctx, data})
 }
 
-// drain passes on the batches of the queue, one at a time, until the queue is closed and empty. Once ctx is done, the queue drops the
-// remaining batches.
+// drain passes on the batches of the queue, one at a time, until the queue is closed and empty. Once ctx is done, the queue drops them.
 func (c *signalConnector[D]) drain(ctx context.Context) {
 	defer close(c.drained)
 	for batch, ok := range c.queue.All(ctx) {

@@ -26,8 +26,7 @@ type metrics struct {
 	permanent, retry metric.MeasurementOption // the same and reason
 }
 
-// newMetrics registers the instruments. They stay registered after Shutdown, so that the last export, when the collector stops, includes
-// all drops.
+// newMetrics registers the instruments. They stay registered after Shutdown, so that the last export of the collector includes all drops.
 func newMetrics(set connector.Settings, signal pipeline.Signal, r *report.Report) (*metrics, error) {
 	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {

@@ -11,8 +11,7 @@ import (
 	"go.opentelemetry.io/collector/config/configretry"
 )
 
-// Pauses computes the pauses between the attempts to send one message or batch. The elapsed time starts with New. One goroutine at a time
-// may use it.
+// Pauses computes the pauses between the attempts at one message or batch, which begin with New. One goroutine at a time may use it.
 type Pauses struct {
 	cfg     configretry.BackOffConfig
 	start   time.Time
@@ -29,8 +28,8 @@ func New(cfg configretry.BackOffConfig) Pauses {
 	}}
 }
 
-// Next returns the next pause, which is at least minimum and at least 1 ns. It returns false if no attempt should follow: retry_on_failure
-// is disabled, or max_elapsed_time would be exceeded.
+// Next returns the next pause, at least minimum and at least 1 ns. It returns false if retries are disabled or the pause would exceed
+// max_elapsed_time.
 func (p *Pauses) Next(minimum time.Duration) (time.Duration, bool) {
 	if !p.cfg.Enabled {
 		return 0, false

@@ -67,8 +67,7 @@ func New(logger *zap.Logger) *Exporter {
 	return e
 }
 
-// Register registers the metrics. They stay registered after Shutdown, so that the last export, when the collector stops, includes all
-// drops.
+// Register registers the metrics. They stay registered after Shutdown, so that the last export of the collector includes all drops.
 func (e *Exporter) Register(set exporter.Settings, s Settings, q Queue) (err error) {
 	e.metrics, err = newMetrics(set, s, q, e.Report)
 	return err

@@ -15,8 +15,7 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 )
 
-// minDuration is less than any sensible duration in the configuration. A number without a unit, which the collector reads as nanoseconds,
-// is even less.
+// minDuration is below any sensible setting. A number without a unit, which the collector reads as nanoseconds, is even lower.
 const minDuration = time.Millisecond
 
 // UnitMissing reports whether d seems to be a number without a unit.
