@@ -29,8 +29,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/validate"
 )
 
-// Config is the configuration of the exporter. docs/operations.md explains every key. As in the other structs here, the blank field prevents
-// unkeyed literals.
+// Config configures the exporter. docs/operations.md explains every key. The blank field of each struct here prevents unkeyed literals.
 type Config struct {
 	// The fields of [configgrpc.ClientConfig], such as Endpoint, TLS and Keepalive, are fields of Config.
 	clientConfig `mapstructure:",squash"`
@@ -112,8 +111,7 @@ type IDConfig struct {
 
 // TagsConfig configures the tags of all envelopes.
 type TagsConfig struct {
-	// SyslogSafe limits tag keys to what the syslog agent accepts: at most 32 bytes of printable ASCII. A longer key is shortened and
-	// ends in a hash.
+	// SyslogSafe limits tag keys to what the syslog agent accepts: at most 32 bytes of printable ASCII. A longer key ends in a hash.
 	SyslogSafe bool `mapstructure:"syslog_safe"`
 
 	_ struct{}
@@ -145,8 +143,7 @@ const (
 type MetricsConfig struct {
 	// Naming is how to name metrics and labels: `prometheus` converts names for PromQL, `otel` leaves them unchanged.
 	Naming Naming `mapstructure:"naming"`
-	// DoubleSums is the type of envelope for monotonic cumulative sums of doubles: `counter`, which truncates them to whole numbers, or
-	// `gauge`.
+	// DoubleSums is the type of envelope for monotonic cumulative sums of doubles: `counter`, truncated to whole numbers, or `gauge`.
 	DoubleSums DoubleSums `mapstructure:"double_sums"`
 
 	_ struct{}

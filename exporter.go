@@ -123,9 +123,8 @@ func (e *signalExporter[D]) Start(ctx context.Context, host component.Host) erro
 	return nil
 }
 
-// Shutdown sends the waiting batches, one attempt per message, and drops the rest after 10 s or when ctx is done. The 10 s start with
-// the Shutdown of the first signal, for all signals of the exporter ID: they send their last messages at the same time. No goroutine is
-// left when it returns.
+// Shutdown sends the waiting batches, one attempt per message, and drops the rest after 10 s or when ctx is done. The 10 s start with the
+// first Shutdown of the signals of an exporter ID, which send their last messages at the same time. No goroutine is left afterwards.
 func (e *signalExporter[D]) Shutdown(ctx context.Context) error {
 	var err error
 	e.shutOnce.Do(func() { err = e.shutDown(ctx) })

@@ -30,8 +30,7 @@ func NewFactory() exporter.Factory {
 	)
 }
 
-// factory shares one connection and one rate limit among the signals of an exporter ID, which the collector creates with the same
-// *Config.
+// factory shares one connection and one rate limit among the signals of an exporter ID, which the collector creates with one *Config.
 type factory struct {
 	clients delivery.Shared[*Config]
 }

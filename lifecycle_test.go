@@ -88,8 +88,7 @@ func TestShutdownEndsOutage(t *testing.T) {
 }
 
 // The signals of an exporter ID share the deadline of the first Shutdown: they send their last messages at the same time, although
-// the collector shuts them down one after the other. A server that never responds does not delay them further. Pushes in the meantime are
-// counted.
+// the collector shuts them down one after the other. A server that never responds delays them no further. Meanwhile, pushes are counted.
 func TestShutdownSharedDeadline(t *testing.T) {
 	signals := []string{"logs", "metrics", "traces"}
 	f := newFixture(t)
@@ -128,8 +127,7 @@ func TestShutdownSharedDeadline(t *testing.T) {
 	assert.Empty(t, f.host.Statuses(), "an interrupted attempt is not an outage")
 }
 
-// Without a context deadline, Shutdown takes at most 10 s, for all signals of the exporter ID together. Waiting for the rate limit does
-// not extend that.
+// Without a context deadline, Shutdown takes at most 10 s for all signals of the exporter ID together, despite the rate limit.
 func TestShutdownTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // Connections are refused at once, so fake time works.
 		f := newFixture(t)
@@ -150,8 +148,7 @@ func TestShutdownTimeout(t *testing.T) {
 	})
 }
 
-// If the deadline passes in the middle of a batch, acknowledged messages count as sent, the message in progress as failed, and the
-// rest as dropped.
+// If the deadline passes during a batch, acknowledged messages count as sent, the message in progress as failed, and the rest as dropped.
 func TestShutdownDeadlineDuringBatch(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TimeoutConfig.Timeout = 0

@@ -82,8 +82,7 @@ func refuse(code codes.Code, message string) func(*fixture) {
 // attempts returns the number of attempts.
 func (f *fixture) attempts() int { return f.sum("exporter_loggregator_send_duration") }
 
-// While no message is accepted, the status is a recoverable error, with one clear line in the log. The next success sets it to OK: no
-// cause needs a restart.
+// While no message is accepted, the status is a recoverable error, with one clear line in the log. A success sets it to OK without a restart.
 func TestOutage(t *testing.T) {
 	stranger := t.TempDir()
 	require.NoError(t, ingressserver.WriteCerts(stranger))
