@@ -29,10 +29,9 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/validate"
 )
 
-// Config is the configuration of the exporter. docs/operations.md explains every key. As in the other structs here, the blank field prevents
-// unkeyed literals.
+// Config configures the exporter. docs/operations.md explains every key. The blank field of each struct here prevents unkeyed literals.
 type Config struct {
-	// The connection: the fields of [configgrpc.ClientConfig], such as Endpoint, TLS and Keepalive, are fields of Config.
+	// The fields of [configgrpc.ClientConfig], such as Endpoint, TLS and Keepalive, are fields of Config.
 	clientConfig `mapstructure:",squash"`
 	// TimeoutConfig bounds each attempt to send.
 	TimeoutConfig exporterhelper.TimeoutConfig `mapstructure:"timeout,squash"`
@@ -51,45 +50,45 @@ type Config struct {
 	_ struct{}
 }
 
-// clientConfig is not exported: the collector validates each exported field by itself, and would put the Go name of this one
-// before the key of its errors. validateConnection does it instead.
+// clientConfig is unexported because the collector validates each exported field separately, and would prefix the errors of this one
+// with its Go name. validateConnection validates it instead.
 type clientConfig = configgrpc.ClientConfig
 
-// DiodeConfig has the settings of the ring buffer that each signal has.
+// DiodeConfig configures the ring buffer of each signal.
 type DiodeConfig = queue.Config
 
-// DropPolicy says which batch to drop when the diode is full.
+// DropPolicy selects the batch to drop when the diode is full.
 type DropPolicy = queue.DropPolicy
 
 // The drop policies.
 const (
 	DropOldest = queue.DropOldest // the batch that has waited longest
-	DropNewest = queue.DropNewest // the batch that is pushed
+	DropNewest = queue.DropNewest // the batch being pushed
 )
 
 // BatchConfig bounds one message to Loggregator.
 type BatchConfig struct {
-	// MaxEnvelopes is how many envelopes a message has at most.
+	// MaxEnvelopes is the maximum number of envelopes in a message.
 	MaxEnvelopes int `mapstructure:"max_envelopes"`
-	// MaxBytes is how many bytes a message has at most: readers behind the router refuse larger ones.
+	// MaxBytes is the maximum size of a message in bytes: readers behind the router refuse larger messages.
 	MaxBytes int `mapstructure:"max_bytes"`
 
 	_ struct{}
 }
 
-// RateLimitConfig limits what the signals of the exporter send together.
+// RateLimitConfig limits the rate of all signals of the exporter together.
 type RateLimitConfig struct {
-	// EnvelopesPerSecond is how fast to send, all signals together; `0` means no limit. A busy router loses envelopes of bursts that
-	// are faster than the default.
+	// EnvelopesPerSecond is the rate limit of all signals together; `0` means no limit. A busy router loses envelopes of bursts faster
+	// than the default.
 	EnvelopesPerSecond float64 `mapstructure:"envelopes_per_second"`
-	// Burst is how many envelopes to send at once; at least `batch.max_envelopes`. A router keeps about 900 in any 100 ms, so
-	// `burst` + `envelopes_per_second` / 10 should not be more.
+	// Burst is how many envelopes can be sent at once; at least `batch.max_envelopes`. A router keeps about 900 in any 100 ms, so
+	// `burst` + `envelopes_per_second` / 10 should not exceed that.
 	Burst int `mapstructure:"burst"`
 
 	_ struct{}
 }
 
-// IdentityConfig says where source ID and instance ID come from.
+// IdentityConfig configures the source ID and the instance ID.
 type IdentityConfig struct {
 	SourceID   IDConfig `mapstructure:"source_id"`
 	InstanceID IDConfig `mapstructure:"instance_id"`
@@ -97,98 +96,96 @@ type IdentityConfig struct {
 	_ struct{}
 }
 
-// IDConfig says where an ID comes from: the first of these that is not empty.
+// IDConfig configures an ID. The first of Value, Attributes and Default that is not empty is used.
 type IDConfig struct {
-	// Value is the ID of every item, whatever the data says.
+	// Value is the ID of every item, regardless of the data.
 	Value string `mapstructure:"value"`
-	// Attributes is the list of attributes that may have the ID: the first that is not empty counts, each looked up on the
+	// Attributes is the list of attributes to take the ID from: the first that is not empty is used. Each is looked up on the
 	// record, its scope and its resource.
 	Attributes []string `mapstructure:"attributes"`
-	// Default is the ID of items without any of these.
+	// Default is the ID of items without any of these attributes.
 	Default string `mapstructure:"default"`
 
 	_ struct{}
 }
 
-// TagsConfig is about the tags of all envelopes.
+// TagsConfig configures the tags of all envelopes.
 type TagsConfig struct {
-	// SyslogSafe makes tag keys that get through the syslog agent: at most 32 bytes of printable ASCII; a longer key ends in a
-	// hash.
+	// SyslogSafe limits tag keys to what the syslog agent accepts: at most 32 bytes of printable ASCII. A longer key ends in a hash.
 	SyslogSafe bool `mapstructure:"syslog_safe"`
 
 	_ struct{}
 }
 
-// LogsConfig is about logs.
+// LogsConfig configures the translation of logs.
 type LogsConfig struct {
 	// SourceType is the tag `source_type` of logs without such an attribute and without a process type.
 	SourceType string `mapstructure:"source_type"`
-	// MaxPayloadBytes is how many bytes a log may have before it is split into parts.
+	// MaxPayloadBytes is the size in bytes above which a log is split into parts.
 	MaxPayloadBytes int `mapstructure:"max_payload_bytes"`
-	// EventsAs is what events become: `event` or `log`. An event is a log record with an event name or with a body of the strings
-	// `title` and `body`.
+	// EventsAs is the type of envelope for events: `event` or `log`. An event is a log record with an event name, or with a body of
+	// the strings `title` and `body`.
 	EventsAs EventsAs `mapstructure:"events_as"`
 
 	_ struct{}
 }
 
-// EventsAs says what log records that are events become.
+// EventsAs selects the type of envelope for log records that are events.
 type EventsAs string
 
-// What events become.
+// The types of envelopes for events.
 const (
 	EventsAsEvent EventsAs = "event" // Event envelopes
 	EventsAsLog   EventsAs = "log"   // Log envelopes
 )
 
-// MetricsConfig is about metrics.
+// MetricsConfig configures the translation of metrics.
 type MetricsConfig struct {
-	// Naming is how to name metrics and labels: `prometheus` makes names that PromQL can ask for, `otel` leaves them as they are.
+	// Naming is how to name metrics and labels: `prometheus` converts names for PromQL, `otel` leaves them unchanged.
 	Naming Naming `mapstructure:"naming"`
-	// DoubleSums is what monotonic cumulative sums of doubles become: `counter` truncates them to whole numbers, `gauge` makes
-	// Gauges.
+	// DoubleSums is the type of envelope for monotonic cumulative sums of doubles: `counter`, truncated to whole numbers, or `gauge`.
 	DoubleSums DoubleSums `mapstructure:"double_sums"`
 
 	_ struct{}
 }
 
-// Naming says how to name metrics and their tags.
+// Naming selects how to name metrics and their tags.
 type Naming string
 
 // The ways to name metrics.
 const (
-	NamingPrometheus Naming = "prometheus" // names and labels that PromQL can ask for, with suffixes for unit and type
-	NamingOTel       Naming = "otel"       // as they are
+	NamingPrometheus Naming = "prometheus" // names and labels for PromQL, with suffixes for unit and type
+	NamingOTel       Naming = "otel"       // unchanged
 )
 
-// DoubleSums says what monotonic cumulative sums of doubles become.
+// DoubleSums selects the type of envelope for monotonic cumulative sums of doubles.
 type DoubleSums string
 
-// What sums of doubles become.
+// The types of envelopes for sums of doubles.
 const (
 	DoubleSumsCounter DoubleSums = "counter" // Counter envelopes, truncated
 	DoubleSumsGauge   DoubleSums = "gauge"   // Gauge envelopes
 )
 
-// TracesConfig is about traces.
+// TracesConfig configures the translation of traces.
 type TracesConfig struct {
-	// SpanEvents makes an Event envelope of each span event.
+	// SpanEvents creates an Event envelope for each span event.
 	SpanEvents bool `mapstructure:"span_events"`
 
 	_ struct{}
 }
 
 const (
-	// agentEndpoint is where the agent of each Cloud Foundry VM listens.
+	// agentEndpoint is the address of the agent on each Cloud Foundry VM.
 	agentEndpoint = "127.0.0.1:3458"
-	// agentName is the name in the agent's certificate, which has neither its address nor localhost.
+	// agentName is the name in the agent's certificate, which contains neither its address nor localhost.
 	agentName = "metron"
-	// keepaliveTime is that of Loggregator's own clients. The agent closes connections with pings more often than every 10 s.
+	// keepaliveTime is the same as in Loggregator's own clients. The agent closes connections that ping more often than every 10 s.
 	keepaliveTime    = 15 * time.Second
 	minKeepaliveTime = 10 * time.Second
 
-	// writeBufferBytes is that of the collector's otlp exporter. It sends a message of 100 envelopes with one write, in a third less
-	// processor time than gRPC's 32 KiB (docs/benchmarks.md).
+	// writeBufferBytes is the same as in the collector's otlp exporter. A message of 100 envelopes is sent with one write, in a third
+	// less processor time than with gRPC's 32 KiB (docs/benchmarks.md).
 	writeBufferBytes = 512 << 10
 
 	// minMessageBytes has room for any single envelope.
@@ -228,7 +225,7 @@ func createDefaultConfig() component.Config {
 	}
 }
 
-// otherKeys are keys of other exporters and processors, and the keys for the same here.
+// otherKeys maps keys of other exporters and processors to the equivalent keys of this exporter.
 var otherKeys = map[string]string{
 	"batch::max_size":            "batch::max_envelopes",
 	"batch::send_batch_max_size": "batch::max_envelopes",
@@ -257,14 +254,14 @@ var (
 	_ confmap.Marshaler   = Config{}
 )
 
-// Unmarshal adds to the error of an unknown key which key to use, if it is one of otherKeys.
+// Unmarshal adds to its error the keys to use in place of otherKeys.
 func (cfg *Config) Unmarshal(conf *confmap.Conf) error {
 	err := conf.Unmarshal(cfg)
 	if err == nil {
 		return nil
 	}
 	if listed := errors.Unwrap(err); listed != nil {
-		err = listed // Without the heading of the list, which the caller writes too.
+		err = listed // Without the heading of the list, which the caller adds too.
 	}
 	for _, key := range slices.Sorted(maps.Keys(otherKeys)) {
 		if conf.IsSet(key) {
@@ -276,11 +273,11 @@ func (cfg *Config) Unmarshal(conf *confmap.Conf) error {
 
 // Marshal is needed because confmap encodes exported fields only.
 func (cfg Config) Marshal(conf *confmap.Conf) error {
-	type exported Config // Without this method.
+	type exported Config // Without a Marshal method.
 	return errors.Join(conf.Marshal(cfg.clientConfig), conf.Marshal(exported(cfg)))
 }
 
-// Validate reports every value that can't work, each with its key and what is allowed.
+// Validate reports every invalid value, each with its key and what is allowed.
 func (cfg *Config) Validate() error {
 	return errors.Join(
 		cfg.validateConnection(),
@@ -300,24 +297,24 @@ func (cfg *Config) Validate() error {
 
 func (cfg *Config) validateConnection() error {
 	var errs []error
-	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	reject := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if strings.TrimSpace(cfg.Endpoint) == "" {
-		refuse("endpoint: must not be empty; the Loggregator agent listens on %s", agentEndpoint)
-	} else if err := cfg.clientConfig.Validate(); err != nil { // Of the endpoint and the balancer.
+		reject("endpoint: must not be empty; the Loggregator agent listens on %s", agentEndpoint)
+	} else if err := cfg.clientConfig.Validate(); err != nil { // The endpoint or the balancer is invalid.
 		if key := "balancer_name"; strings.Contains(err.Error(), key) {
-			refuse("%w", err)
+			reject("%w", err)
 		} else {
-			refuse("endpoint: %w; write host:port, for example %s", err, agentEndpoint)
+			reject("endpoint: %w; write host:port, for example %s", err, agentEndpoint)
 		}
 	}
 	if err := cfg.Headers.Validate(); err != nil {
-		refuse("headers: %w", err)
+		reject("headers: %w", err)
 	}
 	if cfg.Compression.IsCompressed() {
-		refuse("compression: %q is not possible, because Loggregator does not decompress; remove it", cfg.Compression)
+		reject("compression: %q is not supported, because Loggregator does not decompress; remove it", cfg.Compression)
 	}
 	if keepalive := cfg.Keepalive.Get(); keepalive != nil && keepalive.Time < minKeepaliveTime && !validate.UnitMissing(keepalive.Time) {
-		refuse("keepalive::time: must be at least %s, not %s, or the Loggregator agent closes the connection", minKeepaliveTime, keepalive.Time)
+		reject("keepalive::time: must be at least %s, not %s, or the Loggregator agent closes the connection", minKeepaliveTime, keepalive.Time)
 	}
 	errs = append(errs, validateTLS(&cfg.TLS))
 	return errors.Join(errs...)
@@ -387,7 +384,7 @@ func (cfg *Config) validateIdentity() error {
 	return errors.Join(errs...)
 }
 
-// delivery returns the settings of where and how to send.
+// delivery returns the settings for the delivery.
 func (cfg *Config) delivery() delivery.Config {
 	return delivery.Config{
 		GRPC:               cfg.clientConfig,
@@ -398,7 +395,7 @@ func (cfg *Config) delivery() delivery.Config {
 	}
 }
 
-// translation returns the settings of how to translate.
+// translation returns the settings for the translation.
 func (cfg *Config) translation() translate.Options {
 	return translate.Options{
 		SourceID:           cfg.Identity.SourceID.translation(),

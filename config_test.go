@@ -20,7 +20,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
-// load reads one exporter of YAML the way the collector does.
+// load reads the configuration of one exporter from YAML, as the collector does.
 func load(t *testing.T, yaml, id string) (*Config, error) {
 	t.Helper()
 	retrieved, err := confmap.NewRetrievedFromYAML([]byte(yaml))
@@ -36,7 +36,7 @@ func load(t *testing.T, yaml, id string) (*Config, error) {
 	return cfg, confmap.Validate(cfg)
 }
 
-// loadTestdata reads one exporter of testdata/config.yaml with certificates that it writes to certs.
+// loadTestdata reads the configuration of one exporter from testdata/config.yaml, with certificates that it writes to certs.
 func loadTestdata(t *testing.T, certs, id string) *Config {
 	t.Helper()
 	require.NoError(t, ingressserver.WriteCerts(certs))
@@ -63,7 +63,7 @@ func TestDefaultConfig(t *testing.T) {
 	assert.Equal(t, DiodeConfig{Capacity: 1000, MaxItems: 40_000, DropPolicy: "oldest"}, cfg.Diode)
 	assert.Equal(t, BatchConfig{MaxEnvelopes: 100, MaxBytes: 1048576}, cfg.Batch)
 	assert.Equal(t, RateLimitConfig{EnvelopesPerSecond: 5000, Burst: 100}, cfg.RateLimit)
-	assert.LessOrEqual(t, float64(cfg.RateLimit.Burst)+cfg.RateLimit.EnvelopesPerSecond/10, 900.0, "what a router keeps in any 100 ms")
+	assert.LessOrEqual(t, float64(cfg.RateLimit.Burst)+cfg.RateLimit.EnvelopesPerSecond/10, 900.0, "the limit of a router in any 100 ms")
 	assert.Equal(t, TagsConfig{SyslogSafe: true}, cfg.Tags)
 	assert.Equal(t, LogsConfig{SourceType: "OTEL", MaxPayloadBytes: 61440, EventsAs: "event"}, cfg.Logs)
 	assert.Equal(t, MetricsConfig{Naming: "prometheus", DoubleSums: "counter"}, cfg.Metrics)
@@ -98,80 +98,80 @@ func TestLoadConfig(t *testing.T) {
 	assert.Equal(t, want, cfg)
 }
 
-// invalid is a setting that can't work, and a part of its error. Of the collector's own errors that is one word only: the rest differs
+// invalid is an invalid setting and a part of its error. For the collector's own errors, the part is a single word: the rest differs
 // between versions.
 type invalid struct{ yaml, want string }
 
-// invalidConfigs returns settings that can't work, by what is wrong. It writes certificates and a file of garbage to certs.
+// invalidConfigs returns invalid settings by name. It writes certificates and a file of garbage to certs.
 func invalidConfigs(t *testing.T, certs string) map[string]invalid {
 	t.Helper()
 	require.NoError(t, ingressserver.WriteCerts(certs))
 	garbage := filepath.Join(certs, "garbage.crt")
 	require.NoError(t, os.WriteFile(garbage, []byte("garbage"), 0o600))
 	return map[string]invalid{
-		"empty endpoint":          {`endpoint: ""`, "endpoint: must not be empty; the Loggregator agent listens on 127.0.0.1:3458"},
-		"endpoint without port":   {`endpoint: localhost`, "endpoint: address localhost: missing port in address; write host:port, for example 127.0.0.1:3458"},
-		"unknown balancer":        {`balancer_name: fastest`, "balancer_name"},
-		"header twice":            {`headers: [{name: a, value: b}, {name: a, value: c}]`, "headers"},
-		"compression":             {`compression: gzip`, `compression: "gzip" is not possible, because Loggregator does not decompress; remove it`},
-		"frequent pings":          {`keepalive: {time: 5s}`, "keepalive::time: must be at least 10s, not 5s, or the Loggregator agent closes the connection"},
-		"certificate not there":   {`tls: {cert_file: /no/such/file, key_file: ` + certs + `/client.key}`, "tls::cert_file: must be a file that the collector can read: open /no/such/file: no such file or directory"},
-		"CA not there":            {`tls: {ca_file: /no/such/ca}`, "tls::ca_file: must be a file that the collector can read: open /no/such/ca"},
-		"CA is no certificate":    {`tls: {ca_file: ` + garbage + `}`, "tls"},
-		"key without certificate": {`tls: {key_file: ` + certs + `/client.key}`, "tls"},
-		"plaintext, and a CA":     {`tls: {insecure: true, ca_file: /not/looked/at}`, "tls::insecure: must not be true together with tls::ca_file, because it turns TLS off; remove one of them"},
-		"plaintext, and a key":    {`tls: {insecure: true, cert_pem: a, key_pem: b}`, "must not be true together with tls::cert_pem"},
-		"TLS versions":            {`tls: {min_version: "1.3", max_version: "1.2"}`, "tls"},
-		"negative timeout":        {`timeout: -1s`, "timeout"},
-		"timeout, no unit":        {`timeout: 5`, "timeout: must be 0s or at least 1ms, not 5ns; if the unit is missing, write 5s"},
-		"milliseconds, no unit":   {`timeout: 5000`, "if the unit is missing, write 5000ms"},
-		"interval, no unit":       {`retry_on_failure: {initial_interval: 5}`, "retry_on_failure::initial_interval: must be 0s or at least 1ms, not 5ns; if the unit is missing, write 5s"},
-		"elapsed time, no unit":   {`retry_on_failure: {max_elapsed_time: 300}`, "retry_on_failure::max_elapsed_time: must be 0s or at least 1ms, not 300ns; if the unit is missing, write 300s"},
-		"pings, no unit":          {`keepalive: {time: 15, timeout: 10}`, "keepalive::timeout: must be 0s or at least 1ms, not 10ns; if the unit is missing, write 10s"},
-		"reloads, no unit":        {`tls: {reload_interval: 60}`, "tls::reload_interval: must be 0s or at least 1ms, not 60ns; if the unit is missing, write 60s"},
-		"shorter pauses":          {`retry_on_failure: {multiplier: 0.5}`, "retry_on_failure::multiplier: must be at least 1, not 0.5, or each delay is shorter than the last"},
-		"retry interval":          {`retry_on_failure: {initial_interval: -1s}`, "retry_on_failure"},
-		"capacity 0":              {`diode: {capacity: 0}`, "diode::capacity: must be from 1 to 8000000, not 0"},
-		"negative items":          {`diode: {max_items: -1}`, "diode::max_items: must be 0 (no limit) or more, not -1"},
-		"negative bytes":          {`diode: {max_bytes: -1}`, "diode::max_bytes: must be 0 (no limit) or more, not -1"},
-		"unknown policy":          {`diode: {drop_policy: random}`, `diode::drop_policy: must be "oldest" or "newest", not "random"`},
-		"no envelopes":            {`batch: {max_envelopes: 0}`, "batch::max_envelopes: must be from 1 to 2147483647, not 0"},
-		"message too large":       {`batch: {max_bytes: 4194305}`, "batch::max_bytes: must be from 131072 to 4194304, not 4194305"},
-		"message too small":       {`batch: {max_bytes: 1000}`, "batch::max_bytes: must be from 131072 to 4194304, not 1000"},
-		"negative rate":           {`rate_limit: {envelopes_per_second: -1}`, "rate_limit::envelopes_per_second: must be 0 (no limit) or more, not -1"},
-		"infinite rate":           {`rate_limit: {envelopes_per_second: .inf}`, "rate_limit::envelopes_per_second: must be 0 (no limit) or more, not +Inf"},
-		"burst below a message":   {`rate_limit: {burst: 99}`, "rate_limit::burst: must be at least batch::max_envelopes (100), not 99, so that a whole message can be sent"},
-		"no source ID":            {`identity: {source_id: {default: ""}}`, "identity::source_id::default: must not be empty unless value is set"},
-		"empty attribute":         {`identity: {instance_id: {attributes: [a, ""]}}`, "identity::instance_id::attributes: must not contain an empty key"},
-		"payload too long":        {`logs: {max_payload_bytes: 61441}`, "logs::max_payload_bytes: must be from 64 to 61440, not 61441"},
-		"events as":               {`logs: {events_as: span}`, `logs::events_as: must be "event" or "log", not "span"`},
-		"naming":                  {`metrics: {naming: influx}`, `metrics::naming: must be "prometheus" or "otel", not "influx"`},
-		"double sums":             {`metrics: {double_sums: ""}`, `metrics::double_sums: must be "counter" or "gauge", not ""`},
-		"unknown key":             {`dioade: {capacity: 1}`, "dioade"},
-		"the collector's queue":   {`sending_queue: {queue_size: 5000}`, "has invalid keys: sending_queue\nsending_queue: use diode"},
-		"insecure at the top":     {`insecure: true`, "has invalid keys: insecure\ninsecure: use tls::insecure"},
-		"short names of files":    {`tls: {ca: a, cert: b, key: c}`, "tls::ca: use tls::ca_file\ntls::cert: use tls::cert_file\ntls::key: use tls::key_file"},
-		"the batch processor's":   {`batch: {send_batch_size: 100}`, "batch::send_batch_size: use batch::max_envelopes"},
-		"unknown key below":       {`diode: {size: 1}`, "diode::size: use diode::capacity"},
-		"wrong type":              {`diode: {capacity: many}`, "diode.capacity"},
-		"several": {`endpoint: "", diode: {capacity: -1, drop_policy: x}, rate_limit: {envelopes_per_second: -2}`,
+		"empty endpoint":               {`endpoint: ""`, "endpoint: must not be empty; the Loggregator agent listens on 127.0.0.1:3458"},
+		"endpoint without port":        {`endpoint: localhost`, "endpoint: address localhost: missing port in address; write host:port, for example 127.0.0.1:3458"},
+		"unknown balancer":             {`balancer_name: fastest`, "balancer_name"},
+		"duplicate header":             {`headers: [{name: a, value: b}, {name: a, value: c}]`, "headers"},
+		"compression":                  {`compression: gzip`, `compression: "gzip" is not supported, because Loggregator does not decompress; remove it`},
+		"frequent pings":               {`keepalive: {time: 5s}`, "keepalive::time: must be at least 10s, not 5s, or the Loggregator agent closes the connection"},
+		"missing certificate":          {`tls: {cert_file: /no/such/file, key_file: ` + certs + `/client.key}`, "tls::cert_file: must be a file that the collector can read: open /no/such/file: no such file or directory"},
+		"missing CA":                   {`tls: {ca_file: /no/such/ca}`, "tls::ca_file: must be a file that the collector can read: open /no/such/ca"},
+		"garbage CA":                   {`tls: {ca_file: ` + garbage + `}`, "tls"},
+		"key without certificate":      {`tls: {key_file: ` + certs + `/client.key}`, "tls"},
+		"plaintext with CA":            {`tls: {insecure: true, ca_file: /not/looked/at}`, "tls::insecure: must not be true together with tls::ca_file, because it turns TLS off; remove one of them"},
+		"plaintext with key":           {`tls: {insecure: true, cert_pem: a, key_pem: b}`, "must not be true together with tls::cert_pem"},
+		"TLS versions":                 {`tls: {min_version: "1.3", max_version: "1.2"}`, "tls"},
+		"negative timeout":             {`timeout: -1s`, "timeout"},
+		"timeout without unit":         {`timeout: 5`, "timeout: must be 0s or at least 1ms, not 5ns; if the unit is missing, write 5s"},
+		"milliseconds without unit":    {`timeout: 5000`, "if the unit is missing, write 5000ms"},
+		"interval without unit":        {`retry_on_failure: {initial_interval: 5}`, "retry_on_failure::initial_interval: must be 0s or at least 1ms, not 5ns; if the unit is missing, write 5s"},
+		"elapsed time without unit":    {`retry_on_failure: {max_elapsed_time: 300}`, "retry_on_failure::max_elapsed_time: must be 0s or at least 1ms, not 300ns; if the unit is missing, write 300s"},
+		"keepalive without unit":       {`keepalive: {time: 15, timeout: 10}`, "keepalive::timeout: must be 0s or at least 1ms, not 10ns; if the unit is missing, write 10s"},
+		"reload interval without unit": {`tls: {reload_interval: 60}`, "tls::reload_interval: must be 0s or at least 1ms, not 60ns; if the unit is missing, write 60s"},
+		"multiplier below 1":           {`retry_on_failure: {multiplier: 0.5}`, "retry_on_failure::multiplier: must be at least 1, not 0.5, or each delay is shorter than the last"},
+		"negative retry interval":      {`retry_on_failure: {initial_interval: -1s}`, "retry_on_failure"},
+		"capacity 0":                   {`diode: {capacity: 0}`, "diode::capacity: must be from 1 to 8000000, not 0"},
+		"negative items":               {`diode: {max_items: -1}`, "diode::max_items: must be 0 (no limit) or more, not -1"},
+		"negative bytes":               {`diode: {max_bytes: -1}`, "diode::max_bytes: must be 0 (no limit) or more, not -1"},
+		"unknown policy":               {`diode: {drop_policy: random}`, `diode::drop_policy: must be "oldest" or "newest", not "random"`},
+		"zero envelopes":               {`batch: {max_envelopes: 0}`, "batch::max_envelopes: must be from 1 to 2147483647, not 0"},
+		"message too large":            {`batch: {max_bytes: 4194305}`, "batch::max_bytes: must be from 131072 to 4194304, not 4194305"},
+		"message too small":            {`batch: {max_bytes: 1000}`, "batch::max_bytes: must be from 131072 to 4194304, not 1000"},
+		"negative rate":                {`rate_limit: {envelopes_per_second: -1}`, "rate_limit::envelopes_per_second: must be 0 (no limit) or more, not -1"},
+		"infinite rate":                {`rate_limit: {envelopes_per_second: .inf}`, "rate_limit::envelopes_per_second: must be 0 (no limit) or more, not +Inf"},
+		"burst below a message":        {`rate_limit: {burst: 99}`, "rate_limit::burst: must be at least batch::max_envelopes (100), not 99, so that a whole message can be sent"},
+		"no source ID":                 {`identity: {source_id: {default: ""}}`, "identity::source_id::default: must not be empty unless value is set"},
+		"empty attribute":              {`identity: {instance_id: {attributes: [a, ""]}}`, "identity::instance_id::attributes: must not contain an empty key"},
+		"payload too long":             {`logs: {max_payload_bytes: 61441}`, "logs::max_payload_bytes: must be from 64 to 61440, not 61441"},
+		"unknown events_as":            {`logs: {events_as: span}`, `logs::events_as: must be "event" or "log", not "span"`},
+		"unknown naming":               {`metrics: {naming: influx}`, `metrics::naming: must be "prometheus" or "otel", not "influx"`},
+		"unknown double_sums":          {`metrics: {double_sums: ""}`, `metrics::double_sums: must be "counter" or "gauge", not ""`},
+		"unknown key":                  {`dioade: {capacity: 1}`, "dioade"},
+		"collector's queue":            {`sending_queue: {queue_size: 5000}`, "has invalid keys: sending_queue\nsending_queue: use diode"},
+		"top-level insecure":           {`insecure: true`, "has invalid keys: insecure\ninsecure: use tls::insecure"},
+		"short file keys":              {`tls: {ca: a, cert: b, key: c}`, "tls::ca: use tls::ca_file\ntls::cert: use tls::cert_file\ntls::key: use tls::key_file"},
+		"batch processor's key":        {`batch: {send_batch_size: 100}`, "batch::send_batch_size: use batch::max_envelopes"},
+		"unknown nested key":           {`diode: {size: 1}`, "diode::size: use diode::capacity"},
+		"wrong type":                   {`diode: {capacity: many}`, "diode.capacity"},
+		"several values": {`endpoint: "", diode: {capacity: -1, drop_policy: x}, rate_limit: {envelopes_per_second: -2}`,
 			"127.0.0.1:3458\ndiode::capacity: must be from 1 to 8000000, not -1\ndiode::drop_policy: must be \"oldest\" or \"newest\", not \"x\"\n" +
 				"rate_limit::envelopes_per_second: must be 0 (no limit) or more, not -2"},
 	}
 }
 
-// The error for a wrong value names its key and what is allowed.
+// The error for an invalid value names its key and what is allowed.
 func TestInvalidConfig(t *testing.T) {
 	for name, tt := range invalidConfigs(t, t.TempDir()) {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, "loggregator: {"+tt.yaml+"}", "loggregator")
 			require.ErrorContains(t, err, tt.want)
-			assert.NotRegexp(t, "clientconfig|timeoutconfig", err, "no keys")
+			assert.NotRegexp(t, "clientconfig|timeoutconfig", err, "Go names are not keys")
 		})
 	}
 }
 
-// The table has no key of the exporter's own, and recommends only keys that exist.
+// otherKeys contains no key of this exporter, and recommends only keys that exist.
 func TestForeignKeys(t *testing.T) {
 	set := func(key string) error {
 		return confmap.NewFromStringMap(map[string]any{key: nil}).Unmarshal(createDefaultConfig())
@@ -182,7 +182,7 @@ func TestForeignKeys(t *testing.T) {
 	}
 }
 
-// Marshal and Unmarshal are inverse, the connection included: the collector prints its configuration with Marshal.
+// Unmarshal restores the output of Marshal, including the connection. The collector prints its configuration with Marshal.
 func TestMarshalConfig(t *testing.T) {
 	cfg := loadTestdata(t, t.TempDir(), "loggregator/all")
 	conf := confmap.New()

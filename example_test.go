@@ -20,7 +20,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// A collector creates the exporter from a configuration, starts it, pushes, and shuts it down, which sends what waits.
+// A collector creates the exporter from a configuration, starts it, pushes, and shuts it down, which sends the waiting batches.
 func ExampleNewFactory() {
 	address, certs, stop := startAgent()
 	defer stop()
@@ -47,7 +47,7 @@ func ExampleNewFactory() {
 	resource := logs.ResourceLogs().AppendEmpty()
 	resource.Resource().Attributes().PutStr("cloudfoundry.app.id", "f1b5b5a0")
 	resource.ScopeLogs().AppendEmpty().LogRecords().AppendEmpty().Body().SetStr("order 17 paid")
-	check(exporter.ConsumeLogs(ctx, logs)) // Never waits, and always returns nil.
+	check(exporter.ConsumeLogs(ctx, logs)) // Never blocks, and always returns nil.
 
 	check(exporter.Shutdown(ctx))
 	// Output: f1b5b5a0: order 17 paid

@@ -21,11 +21,11 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
-// shutdownTimeout is how long the signals of an exporter ID have together to send what waits, from the first Shutdown on. The collector
-// shuts them down one after the other, with a context that has no deadline.
+// shutdownTimeout bounds the shutdown of all signals of an exporter ID together, starting with the first Shutdown. The collector shuts
+// them down one after the other, with a context that has no deadline.
 const shutdownTimeout = 10 * time.Second
 
-// signalExporter is the exporter of one signal. A batch goes through consume, the queue, and drain.
+// signalExporter exports one signal. A batch goes from consume through the queue to drain, and from there, in messages, to deliver.
 type signalExporter[D comparable] struct {
 	translate func(D) iter.Seq[translate.Envelope]
 	cfg       *Config
@@ -35,10 +35,10 @@ type signalExporter[D comparable] struct {
 	report    *telemetry.Exporter
 
 	shutOnce sync.Once
-	// Since Start:
+	// Set by Start:
 	client  *delivery.Client // shared by the signals of the exporter ID
 	release func() error
-	drained chan struct{} // closed when the drain has ended
+	drained chan struct{} // closed when drain returns
 }
 
 func newSignalExporter[D comparable](
@@ -53,23 +53,23 @@ func newSignalExporter[D comparable](
 	}, e.queue)
 }
 
-// Capabilities says that the exporter only reads the data.
+// Capabilities reports that the exporter only reads the data.
 func (*signalExporter[D]) Capabilities() consumer.Capabilities {
 	return consumer.Capabilities{MutatesData: false}
 }
 
-// consume puts a batch into the queue. It runs on the pipeline's goroutines, and never makes them wait. When the queue is full, the
-// oldest batches are dropped or, with the drop policy newest, this one. After Shutdown this one is.
+// consume puts a batch into the queue. It runs on the pipeline's goroutines and never blocks them. If the queue is full, it drops the
+// oldest batches or, with the drop policy newest, this one. After Shutdown it drops this one.
 func (e *signalExporter[D]) consume(data D) { e.queue.Push(data) }
 
 // drain translates the batches of the queue, packs their envelopes into messages and delivers these, until the queue is closed and empty.
-// Once ctx is done the queue drops them.
+// Once ctx is done, the queue drops the remaining batches.
 func (e *signalExporter[D]) drain(ctx context.Context) {
 	defer close(e.drained)
 	sender := e.client.NewSender()
 	message := delivery.NewMessage(e.cfg.Batch.MaxEnvelopes, e.cfg.Batch.MaxBytes)
 	for batch, ok := range e.queue.All(ctx) {
-		if !ok { // Nothing waits: the message goes although it is not full.
+		if !ok { // The queue is empty: deliver the message although it is not full.
 			e.deliver(ctx, sender, message)
 			continue
 		}
@@ -89,8 +89,8 @@ func (e *signalExporter[D]) drain(ctx context.Context) {
 	}
 }
 
-// deliver sends a message, waits until it is acknowledged or given up, and counts its items. It is sent again while the error is retryable,
-// for retry_on_failure.max_elapsed_time at most. A message that is too large for the server goes in parts; each has its outcome.
+// deliver sends a message, waits until it is acknowledged or given up, and counts its items. It retries while the error is retryable, for
+// at most retry_on_failure.max_elapsed_time. A message that is too large for the server is sent in parts, each with its own outcome.
 func (e *signalExporter[D]) deliver(ctx context.Context, sender *delivery.Sender, message *delivery.Message) {
 	for attempt := range sender.Deliver(ctx, message) {
 		e.report.Attempted(attempt)
@@ -108,7 +108,7 @@ func (e *signalExporter[D]) deliver(ctx context.Context, sender *delivery.Sender
 	}
 }
 
-// Start connects, without waiting for the connection, and starts the drain.
+// Start begins to connect, without waiting for the connection, and starts the drain.
 func (e *signalExporter[D]) Start(ctx context.Context, host component.Host) error {
 	client, release, err := e.clients.Acquire(e.cfg, func() (*delivery.Client, error) {
 		return delivery.NewClient(ctx, e.cfg.delivery(), host.GetExtensions(), e.set.TelemetrySettings, e.set.BuildInfo)
@@ -123,9 +123,8 @@ func (e *signalExporter[D]) Start(ctx context.Context, host component.Host) erro
 	return nil
 }
 
-// Shutdown sends what waits, each message with one attempt, and drops what is left after 10 s, or when ctx is done. That time
-// begins with the Shutdown of the first signal, for all signals of the exporter ID: they send their last messages at the same
-// time. No goroutine is left when it returns.
+// Shutdown sends the waiting batches, one attempt per message, and drops the rest after 10 s or when ctx is done. The 10 s start with the
+// first Shutdown of the signals of an exporter ID, which send their last messages at the same time. No goroutine is left afterwards.
 func (e *signalExporter[D]) Shutdown(ctx context.Context) error {
 	var err error
 	e.shutOnce.Do(func() { err = e.shutDown(ctx) })

@@ -38,7 +38,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/reporttest"
 )
 
-// fixture is an exporter's surroundings.
+// fixture is the environment of the exporters under test.
 type fixture struct {
 	t         *testing.T
 	ingress   *ingresstest.Capture
@@ -46,7 +46,7 @@ type fixture struct {
 	telemetry *componenttest.Telemetry
 	logs      *observer.ObservedLogs
 	factory   exporter.Factory
-	set       exporter.Settings // with the same log for all exporters of a fixture
+	set       exporter.Settings // all exporters of a fixture share its log
 	host      *reporttest.Host
 }
 
@@ -76,7 +76,7 @@ func newFixture(t *testing.T) *fixture {
 	return f
 }
 
-// sum adds up the points of a metric that have all of these attributes; 0 if nothing was counted.
+// sum returns the sum of a metric's points with all of these attributes, or 0 if nothing was counted.
 func (f *fixture) sum(name string, having ...string) int {
 	f.t.Helper()
 	sum, _ := reporttest.Sum(f.t, f.telemetry, name, "exporter=loggregator/test", having...)
@@ -87,7 +87,7 @@ func (f *fixture) lines(message string) []observer.LoggedEntry {
 	return f.logs.FilterMessageSnippet(message).All()
 }
 
-// logged returns the number of items that these lines say were dropped.
+// logged returns the number of dropped items in these lines.
 func (f *fixture) logged(message string) (items int) {
 	for _, line := range f.lines(message) {
 		items += int(line.ContextMap()["dropped_items"].(int64))
@@ -95,7 +95,7 @@ func (f *fixture) logged(message string) (items int) {
 	return items
 }
 
-// counts has the items of a signal by outcome.
+// counts holds the numbers of items of a signal by outcome.
 type counts struct{ sent, failed, dropped, rejected, waiting int }
 
 func (f *fixture) counts(signal string) counts {
@@ -109,7 +109,7 @@ func (f *fixture) counts(signal string) counts {
 	}
 }
 
-// check checks the items of a signal by outcome, and that no other was accepted.
+// check checks the counts of a signal, and that no other items were accepted.
 func (f *fixture) check(signal string, want counts) {
 	f.t.Helper()
 	assert.Equal(f.t, want, f.counts(signal), signal)
@@ -121,41 +121,41 @@ func (f *fixture) checkIdentity(signal string, accepted int) counts {
 	f.t.Helper()
 	assert.Equal(f.t, accepted, f.sum("exporter_loggregator_accepted_items", "signal="+signal), signal)
 	c := f.counts(signal)
-	assert.Equalf(f.t, accepted, c.sent+c.failed+c.dropped+c.rejected+c.waiting, "%s: accepted is not what was counted: %+v", signal, c)
+	assert.Equalf(f.t, accepted, c.sent+c.failed+c.dropped+c.rejected+c.waiting, "%s: accepted is not the sum of %+v", signal, c)
 	assert.Equal(f.t, c.dropped-f.sum("exporter_loggregator_dropped_items", "signal="+signal, "reason=shutdown"),
-		f.sum("exporter_enqueue_failed_"+itemNames[signal]), "enqueue_failed is what the diode dropped")
+		f.sum("exporter_enqueue_failed_"+itemNames[signal]), "enqueue_failed counts the items dropped by the diode")
 	return c
 }
 
-// eventually waits until a condition is true.
+// eventually waits until condition holds.
 func (f *fixture) eventually(condition func() bool) {
 	f.t.Helper()
 	require.Eventually(f.t, condition, waitAtMost, time.Millisecond)
 }
 
 const (
-	// lossInterval is the least time between two lines on losses. After outageGrace without a success the status is an error.
+	// lossInterval is the minimum time between two lines about losses. After outageGrace without a success the status is an error.
 	lossInterval = 10 * time.Second
 	outageGrace  = time.Second
 )
 
-// waitAtMost is the timeout of every wait in these tests: far more than any should take.
+// waitAtMost is the timeout of every wait in these tests, far longer than any should take.
 const waitAtMost = time.Minute
 
-// itemNames are the names of the items of each signal in metrics.
+// itemNames maps each signal to the name of its items in metrics.
 var itemNames = map[string]string{"logs": "log_records", "metrics": "metric_points", "traces": "spans"}
 
-// feed is an exporter of one signal with a way to push items, each of which becomes one envelope with its number.
+// feed is an exporter of one signal with a function that pushes numbered items. Each item becomes one envelope with its number.
 type feed struct {
 	component.Component
 	f *fixture
-	// push pushes a batch of n items, numbered from first on, each of at least size bytes, and then releases it, as the pipeline does.
+	// push pushes a batch of n items, numbered from first, each of at least size bytes, and then releases it, as a pipeline does.
 	push func(first, n, size int)
-	// waiting is the number of items in the exporter.
+	// waiting returns the number of items in the exporter.
 	waiting func() int64
 }
 
-// settle waits until nothing waits any more.
+// settle waits until the exporter is empty.
 func (e feed) settle() {
 	e.f.t.Helper()
 	e.f.eventually(func() bool { return e.waiting() == 0 })
@@ -172,7 +172,7 @@ func (e feed) consumeLogs(logs plog.Logs) {
 	require.NoError(e.f.t, e.Component.(logsExporter).ConsumeLogs(e.f.t.Context(), logs))
 }
 
-// start starts an exporter of a signal. The test has to shut it down.
+// start creates and starts an exporter of a signal. The test must shut it down.
 func (f *fixture) start(signal string) feed {
 	f.t.Helper()
 	feed := f.create(signal)
@@ -204,14 +204,14 @@ func pusher[D any](f *fixture, numbered func(first, n, size int) D, consume func
 	return func(first, n, size int) {
 		data := numbered(first, n, size)
 		if err := consume(f.t.Context(), data); err != nil {
-			f.t.Errorf("a push failed: %v", err)
+			f.t.Errorf("push failed: %v", err)
 		}
 		unref(data)
 	}
 }
 
-// startStalled starts an exporter of a signal with a stalled ingress and no timeout. When it returns, n items of at least size bytes
-// each are in an attempt, and nothing else leaves the diode.
+// startStalled starts an exporter of a signal with a stalled ingress and no timeout. When it returns, an attempt to send n items of at
+// least size bytes each is in progress, and nothing else leaves the diode.
 func (f *fixture) startStalled(signal string, first, n, size int) feed {
 	f.t.Helper()
 	f.cfg.TimeoutConfig.Timeout = 0
@@ -270,7 +270,7 @@ func numberedTraces(first, n, size int) ptrace.Traces {
 	return data
 }
 
-// signalOf returns the signal of an envelope of a feed.
+// signalOf returns the signal of an envelope from a feed.
 func signalOf(e *loggregator_v2.Envelope) string {
 	switch e.GetMessage().(type) {
 	case *loggregator_v2.Envelope_Log:
@@ -282,7 +282,7 @@ func signalOf(e *loggregator_v2.Envelope) string {
 	}
 }
 
-// numberOf returns the number of the item of a feed that became this envelope.
+// numberOf returns the number of the item in an envelope from a feed.
 func (f *fixture) numberOf(e *loggregator_v2.Envelope) int {
 	f.t.Helper()
 	n, err := strconv.Atoi(e.GetTags()["number"])
@@ -290,7 +290,7 @@ func (f *fixture) numberOf(e *loggregator_v2.Envelope) int {
 	return n
 }
 
-// numbers returns how often each item of a signal has arrived, by its number.
+// numbers returns how often each item of a signal has arrived, by number.
 func (f *fixture) numbers(signal string) map[int]int {
 	f.t.Helper()
 	arrived := map[int]int{}
@@ -302,19 +302,19 @@ func (f *fixture) numbers(signal string) map[int]int {
 	return arrived
 }
 
-// While the ingress stalls, no push waits. The queue keeps its bounds, and counts what it drops to the item. The rest arrives in order.
+// While the ingress stalls, no push blocks. The queue keeps its bounds, and counts every dropped item. The rest arrives in order.
 func TestQueueBounds(t *testing.T) {
-	const perBatch, pushes, first, size = 70, 500, 10_000, 50 // Fewer records than a message takes envelopes, with numbers of equal length.
+	const perBatch, pushes, first, size = 70, 500, 10_000, 50 // A batch is smaller than a message. All numbers have the same length.
 	bytes := (&plog.ProtoMarshaler{}).LogsSize(numberedLogs(first, perBatch, size))
 	for name, tt := range map[string]struct {
 		bounds  DiodeConfig
-		batches int // that stay
+		batches int // left in the diode
 	}{
-		"items":               {DiodeConfig{Capacity: 1000, MaxItems: 10 * perBatch}, 10},
-		"items, uneven":       {DiodeConfig{Capacity: 1000, MaxItems: 10*perBatch - 1}, 9},
-		"bytes":               {DiodeConfig{Capacity: 1000, MaxBytes: 7 * bytes}, 7},
-		"capacity":            {DiodeConfig{Capacity: 100}, 100},
-		"capacity, and items": {DiodeConfig{Capacity: 5, MaxItems: 10 * perBatch}, 5},
+		"items":              {DiodeConfig{Capacity: 1000, MaxItems: 10 * perBatch}, 10},
+		"uneven items":       {DiodeConfig{Capacity: 1000, MaxItems: 10*perBatch - 1}, 9},
+		"bytes":              {DiodeConfig{Capacity: 1000, MaxBytes: 7 * bytes}, 7},
+		"capacity":           {DiodeConfig{Capacity: 100}, 100},
+		"capacity and items": {DiodeConfig{Capacity: 5, MaxItems: 10 * perBatch}, 5},
 	} {
 		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 			t.Run(name+"/"+string(policy), func(t *testing.T) {
@@ -328,31 +328,31 @@ func TestQueueBounds(t *testing.T) {
 
 				assert.Equal(t, tt.batches, f.sum("exporter_queue_size", "data_type=logs"))
 				assert.Equal(t, tt.bounds.Capacity, f.sum("exporter_queue_capacity", "data_type=logs"))
-				stay := (1 + tt.batches) * perBatch // With the batch on its way.
-				dropped := pushes*perBatch - stay
+				left := (1 + tt.batches) * perBatch // With the batch in progress.
+				dropped := pushes*perBatch - left
 				assert.Equal(t, dropped, f.sum("exporter_loggregator_dropped_items", "reason=overflow"))
-				f.check("logs", counts{waiting: stay, dropped: dropped})
+				f.check("logs", counts{waiting: left, dropped: dropped})
 				assert.Empty(t, f.ingress.Envelopes())
 
 				f.ingress.Resume()
 				e.stop()
-				f.check("logs", counts{sent: stay, dropped: dropped})
-				assert.Equal(t, stay, f.sum("exporter_loggregator_envelopes", "signal=logs"))
+				f.check("logs", counts{sent: left, dropped: dropped})
+				assert.Equal(t, left, f.sum("exporter_loggregator_envelopes", "signal=logs"))
 				assert.LessOrEqual(t, slices.Max(f.ingress.Batches()), 100)
-				kept := 1 // The first push that stays in the diode.
+				oldest := 1 // The oldest batch left in the diode.
 				if policy == DropOldest {
-					kept = pushes - tt.batches
+					oldest = pushes - tt.batches
 				}
 				got := f.ingress.Envelopes()
-				require.Len(t, got, stay)
+				require.Len(t, got, left)
 				for i, envelope := range got {
-					want := first + i // What was on its way.
+					want := first + i // In the batch in progress.
 					if i >= perBatch {
-						want += (kept - 1) * perBatch
+						want += (oldest - 1) * perBatch
 					}
 					require.Equal(t, want, f.numberOf(envelope))
 				}
-				assert.Equal(t, dropped, f.logged("The diode is full"), "the log says it to the item too")
+				assert.Equal(t, dropped, f.logged("The diode is full"), "the log counts every dropped item")
 			})
 		}
 	}
@@ -385,7 +385,7 @@ func TestPushAllocations(t *testing.T) {
 	e := f.create("logs")
 	logs := numberedLogs(0, 10, 0)
 	push := func() { _ = e.Component.(logsExporter).ConsumeLogs(t.Context(), logs) }
-	for range 20 { // Full.
+	for range 20 { // Fill the diode.
 		push()
 	}
 	assert.Zero(t, testing.AllocsPerRun(1000, push))
@@ -396,7 +396,7 @@ func TestRejectedItems(t *testing.T) {
 	f := newFixture(t)
 	e := f.start("logs")
 	logs := numberedLogs(1, 1, 0)
-	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().AppendEmpty() // Nothing in it.
+	logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().AppendEmpty() // An empty record.
 	e.consumeLogs(logs)
 	e.push(0, 0, 0)
 	e.stop()
@@ -423,10 +423,10 @@ func TestItemInSeveralMessages(t *testing.T) {
 		refuse string // the payload whose message is refused
 		want   counts
 	}{
-		"all acknowledged":              {"", counts{sent: 2}},
-		"first part of the first lost":  {ones, counts{sent: 1, failed: 1}},
-		"last part of the first lost":   {"3", counts{sent: 1, failed: 1}},
-		"only the part of another lost": {"z", counts{sent: 1, failed: 1}},
+		"all acknowledged": {"", counts{sent: 2}},
+		"first part lost":  {ones, counts{sent: 1, failed: 1}},
+		"last part lost":   {"3", counts{sent: 1, failed: 1}},
+		"other item lost":  {"z", counts{sent: 1, failed: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -448,7 +448,7 @@ func TestItemInSeveralMessages(t *testing.T) {
 	}
 }
 
-// The failed envelope of an item that is then rejected does not fail the next item. The event of a span goes before the span.
+// A failed envelope of an item that is rejected later does not fail the next item. The event of a span is sent before the span.
 func TestRejectedItemInSeveralMessages(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Traces.SpanEvents = true
@@ -459,7 +459,7 @@ func TestRejectedItemInSeveralMessages(t *testing.T) {
 	spans := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans()
 	tooLarge := spans.AppendEmpty()
 	tooLarge.SetName(strings.Repeat("x", 70_000))
-	tooLarge.Events().AppendEmpty().SetName("the first of its envelopes")
+	tooLarge.Events().AppendEmpty().SetName("the item's first envelope")
 	spans.AppendEmpty().SetName("the next item")
 	require.NoError(t, e.Component.(tracesExporter).ConsumeTraces(t.Context(), traces))
 	e.stop()
@@ -486,14 +486,14 @@ func TestBatchRelease(t *testing.T) {
 		feed.push(i, 1, 1)
 	}
 	assert.EqualValues(t, 5, held.Load())
-	assert.EqualValues(t, 4, released.Load(), "all but the one that waits")
+	assert.EqualValues(t, 4, released.Load(), "all but the waiting batch")
 	f.ingress.Resume()
 	require.NoError(t, e.Shutdown(t.Context()))
 	assert.EqualValues(t, 5, held.Load())
 	assert.EqualValues(t, 5, released.Load())
 }
 
-// With pooled pdata, what waits in the diode is not reused for what is pushed later: it arrives as it was pushed.
+// With pooled pdata, waiting batches are not reused for later pushes: they arrive as pushed.
 func TestPooledData(t *testing.T) {
 	gate := pref.UseProtoPooling.ID()
 	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))

@@ -18,7 +18,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
-// NewFactory creates the factory of the Loggregator exporter.
+// NewFactory returns a factory for the Loggregator exporter.
 func NewFactory() exporter.Factory {
 	f := &factory{}
 	return exporter.NewFactory(
@@ -30,8 +30,7 @@ func NewFactory() exporter.Factory {
 	)
 }
 
-// factory shares one connection and one rate limit among the signals of an exporter ID: the collector creates them all with
-// the same *Config.
+// factory shares one connection and one rate limit among the signals of an exporter ID, which the collector creates with one *Config.
 type factory struct {
 	clients delivery.Shared[*Config]
 }

@@ -23,11 +23,11 @@ import (
 
 func TestConsumeContract(t *testing.T) {
 	f := newFixture(t)
-	f.cfg.Batch.MaxEnvelopes = 1 // The contract counts a call for each item.
+	f.cfg.Batch.MaxEnvelopes = 1 // The contract expects a call per item.
 	reporttest.CheckConsumeContract(t, f.cfg, func(signal pipeline.Signal, next reporttest.Consumer) (component.Component, func() int64) {
 		f.ingress.RefuseIf(func(batch []*loggregator_v2.Envelope) error {
 			if batch[0].GetCounter() != nil && batch[0].GetTags()["le"] != "+Inf" {
-				return nil // The last envelope of a histogram stands for its point.
+				return nil // A histogram point is counted by its last envelope.
 			}
 			switch err := next.ConsumeLogs(context.Background(), plog.NewLogs()); {
 			case consumererror.IsPermanent(err):
@@ -42,7 +42,7 @@ func TestConsumeContract(t *testing.T) {
 	})
 }
 
-func TestEachSignalArrives(t *testing.T) {
+func TestSignals(t *testing.T) {
 	f := newFixture(t)
 	for signal := range itemNames {
 		e := f.start(signal)

@@ -5,6 +5,7 @@ package loggregatorexporter
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// What waits without a drain is dropped by Shutdown, and so is what is pushed after it.
+// Without a drain, Shutdown drops the waiting batches. Later pushes are dropped too.
 func TestShutdownWithoutDrain(t *testing.T) {
 	for name, cert := range map[string]string{"not started": "", "Start failed": "/no/such/file"} {
 		t.Run(name, func(t *testing.T) {
@@ -32,7 +33,7 @@ func TestShutdownWithoutDrain(t *testing.T) {
 			}
 			e.push(0, 7, 0)
 			e.stop()
-			e.stop() // Twice.
+			e.stop() // The second call does nothing.
 			e.push(7, 3, 0)
 			f.check("logs", counts{dropped: 10})
 			assert.Equal(t, 10, f.sum("exporter_loggregator_dropped_items", "reason=shutdown"))
@@ -40,26 +41,26 @@ func TestShutdownWithoutDrain(t *testing.T) {
 	}
 }
 
-// From the first Shutdown on, no signal of the exporter ID waits before an attempt. Each message that waits has one.
+// After the first Shutdown, no signal of the exporter ID pauses before an attempt. Each waiting message gets one attempt.
 func TestShutdownDuringOutage(t *testing.T) {
 	f := newFixture(t)
 	f.retryInAnHour()
 	logs, traces := f.start("logs"), f.start("traces")
 	logs.push(1000, 1, 0)
-	f.ingress.WaitForEnvelopes(t, 1) // Once reconnected, an attempt would follow soon.
+	f.ingress.WaitForEnvelopes(t, 1) // Connect first: a new connection would end the pause early.
 	f.ingress.Refuse(status.Error(codes.Unavailable, "gone"))
 	logs.push(0, 100, 0)
 	traces.push(0, 100, 0)
-	f.waitForStatuses(recoverable, recoverable) // So both first attempts are over.
-	assert.Equal(t, 1+2, f.ingress.Calls(), "the outage is reported although the next attempt is far away")
+	f.waitForStatuses(recoverable, recoverable) // Both first attempts have failed.
+	assert.Equal(t, 1+2, f.ingress.Calls(), "the outage is reported long before the next attempt")
 	for i := 1; i < 5; i++ {
 		logs.push(i*100, 100, 0)
 	}
 	logs.stop()
 	traces.settle()
-	assert.Equal(t, 3+5+1, f.ingress.Calls(), "a last attempt for the first message, one for each other")
+	assert.Equal(t, 3+5+1, f.ingress.Calls(), "a last attempt for the first message, one for each of the others")
 	f.ingress.Resume()
-	traces.push(100, 10, 0) // A receiver's, which is shut down later.
+	traces.push(100, 10, 0) // From a receiver that is shut down later.
 	f.ingress.WaitForEnvelopes(t, 1+10)
 	traces.stop()
 	traces.push(200, 1, 0)
@@ -70,13 +71,13 @@ func TestShutdownDuringOutage(t *testing.T) {
 	assert.Equal(t, 1, f.sum("exporter_loggregator_dropped_items", "reason=shutdown"))
 }
 
-// An outage that ends with Shutdown changes no status: the collector takes none from a component that it stops.
+// An outage that ends during Shutdown changes no status: the collector accepts none from a component that it is stopping.
 func TestShutdownEndsOutage(t *testing.T) {
 	f := newFixture(t)
 	f.retryInAnHour()
 	e := f.start("logs")
 	e.push(0, 1, 0)
-	f.ingress.WaitForEnvelopes(t, 1) // Once reconnected, an attempt would follow soon.
+	f.ingress.WaitForEnvelopes(t, 1) // Connect first: a new connection would end the pause early.
 	f.ingress.Refuse(status.Error(codes.Unavailable, "out to lunch"))
 	e.push(1, 1, 0)
 	f.waitForStatuses(recoverable)
@@ -87,9 +88,8 @@ func TestShutdownEndsOutage(t *testing.T) {
 	assert.Equal(t, []componentstatus.Status{recoverable}, f.host.Statuses())
 }
 
-// The signals of an exporter ID share one deadline, that of the first Shutdown: they send their last messages at the same time,
-// although the collector shuts them down one after the other. A server that never responds delays them no longer. What is pushed
-// meanwhile is counted.
+// The signals of an exporter ID share the deadline of the first Shutdown: they send their last messages at the same time, although
+// the collector shuts them down one after the other. A server that never responds delays them no further. Meanwhile, pushes are counted.
 func TestShutdownSharedDeadline(t *testing.T) {
 	signals := []string{"logs", "metrics", "traces"}
 	f := newFixture(t)
@@ -99,7 +99,7 @@ func TestShutdownSharedDeadline(t *testing.T) {
 		exporters = append(exporters, e)
 		e.push(100, 999, 0)
 	}
-	rejected := plog.NewLogs() // If it were translated.
+	rejected := plog.NewLogs() // Would be rejected if translated.
 	rejected.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
 	exporters[0].consumeLogs(rejected)
 	exporters[1].push(1099, 1, 0)
@@ -108,12 +108,12 @@ func TestShutdownSharedDeadline(t *testing.T) {
 	first, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	for i, e := range exporters {
-		ctx := t.Context() // Of itself it would wait for shutdownTimeout.
+		ctx := t.Context() // Without the first deadline, Shutdown would take shutdownTimeout.
 		if i == 0 {
 			ctx = first
 		}
 		require.NoError(t, e.Shutdown(ctx))
-		assert.GreaterOrEqual(t, time.Since(start), 300*time.Millisecond, "what is on its way has that chance")
+		assert.GreaterOrEqual(t, time.Since(start), 300*time.Millisecond, "the messages in progress have until the deadline")
 		for _, straggler := range exporters[i+1:] {
 			straggler.push(2000, 10, 0)
 		}
@@ -121,24 +121,23 @@ func TestShutdownSharedDeadline(t *testing.T) {
 	assert.Less(t, time.Since(start), shutdownTimeout)
 	for i, signal := range signals {
 		f.check(signal, counts{failed: 100, dropped: 1000 + 10*i})
-		assert.Equal(t, 100, f.sum("exporter_send_failed_"+itemNames[signal], "error.type=Canceled"), "what was on its way")
+		assert.Equal(t, 100, f.sum("exporter_send_failed_"+itemNames[signal], "error.type=Canceled"), "the message in progress fails")
 		assert.Equal(t, 1000+10*i, f.sum("exporter_loggregator_dropped_items", "signal="+signal, "reason=shutdown"))
 	}
 	assert.Equal(t, 3000+10+20, f.logged("Dropped items that could not be sent before shutdown"))
-	assert.Empty(t, f.host.Statuses(), "that it was cut off says nothing of Loggregator")
+	assert.Empty(t, f.host.Statuses(), "an interrupted attempt is not an outage")
 }
 
-// Without a deadline of the context Shutdown takes 10 s at most, for all signals of the exporter ID together. It waits no longer for the
-// rate limit either.
+// Without a context deadline, Shutdown takes at most 10 s for all signals of the exporter ID together, despite the rate limit.
 func TestShutdownTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // Connections are refused at once, so that time is synctest's.
+	synctest.Test(t, func(t *testing.T) { // Connections are refused at once, so fake time works.
 		f := newFixture(t)
 		f.ingress.Down()
 		f.cfg.RateLimit = RateLimitConfig{EnvelopesPerSecond: 1, Burst: 100}
-		f.cfg.WaitForReady = true // Else nothing waits for the rate limit without a connection.
+		f.cfg.WaitForReady = true // Otherwise, messages do not wait for the rate limit without a connection.
 		logs, traces := f.start("logs"), f.start("traces")
 		logs.push(0, 200, 0)
-		synctest.Wait() // Its first message has had the burst.
+		synctest.Wait() // The first message has used up the burst.
 		traces.push(0, 200, 0)
 		begin := time.Now()
 		logs.stop()
@@ -150,8 +149,7 @@ func TestShutdownTimeout(t *testing.T) {
 	})
 }
 
-// When the deadline comes in the middle of a batch, acknowledged messages count as sent, the one in the attempt as failed, and the
-// rest as dropped.
+// If the deadline passes during a batch, acknowledged messages count as sent, the message in progress as failed, and the rest as dropped.
 func TestShutdownDeadlineDuringBatch(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.TimeoutConfig.Timeout = 0
@@ -165,7 +163,7 @@ func TestShutdownDeadlineDuringBatch(t *testing.T) {
 	e := f.start("logs")
 	e.push(0, 200, 0)
 	e.push(200, 10, 0)
-	f.ingress.WaitFor(t, "the message that hangs", func() bool { return f.ingress.Calls() == 7 })
+	f.ingress.WaitFor(t, "the hanging message", func() bool { return f.ingress.Calls() == 7 })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	require.NoError(t, e.Shutdown(ctx))
@@ -182,18 +180,26 @@ func TestConsumeDuringShutdown(t *testing.T) {
 			f.cfg.Diode.Capacity = 5
 			f.ingress.Slow(time.Millisecond)
 			e := f.start(signal)
+			e.push(0, perBatch, 0)
+			f.ingress.WaitForEnvelopes(t, 1)
 			var next atomic.Int64
+			next.Store(perBatch)
 			var stopped atomic.Bool
-			var wg sync.WaitGroup
+			var begun, wg sync.WaitGroup
+			begun.Add(pushers)
 			for range pushers {
 				wg.Go(func() {
-					for last := false; !last; { // The last push is after Shutdown.
-						last = stopped.Load()
-						e.push(int(next.Add(perBatch)), perBatch, 0)
+					push := func() { e.push(int(next.Add(perBatch))-perBatch, perBatch, 0) }
+					push()
+					begun.Done()
+					for !stopped.Load() {
+						push()
+						runtime.Gosched() // One processor may have to do the sending too.
 					}
+					push()
 				})
 			}
-			f.ingress.WaitForEnvelopes(t, 1)
+			begun.Wait()
 			e.stop()
 			stopped.Store(true)
 			wg.Wait()

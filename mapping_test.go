@@ -36,21 +36,21 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
-// The goldens of the mapping: testdata/translate/<signal>/<case>/ has
+// The goldens of the mapping: testdata/translate/<signal>/<case>/ contains
 //
-//	input.yaml    what the pipeline pushes, OTLP JSON written as YAML. The tag !!binary makes a string of any bytes from
-//	              base64, !repeat a long one from its parts: !repeat [x, 70000] is 70,000 times x. !nested 70 is a
-//	              value of maps and lists, 70 deep.
-//	config.yaml   the settings of the exporter that are not the default ones, if there are any
-//	output.json   what Loggregator is sent, as protojson, with the payloads of logs as text beside it; how many items are
-//	              rejected and why; how many are cut. Of strings above 1,000 bytes it has beginning, length and end.
+//	input.yaml    the pushed batch, as OTLP JSON written in YAML. The tag !!binary is a string of arbitrary bytes in base64,
+//	              !repeat a long string from pairs: !repeat [x, 70000] is 70,000 times x. !nested 70 is a value of maps
+//	              and lists, 70 deep.
+//	config.yaml   the settings of the exporter that differ from the defaults, if any
+//	output.json   the envelopes as protojson; the payloads of logs as text; the number of rejected items by reason; the
+//	              number of truncated items. Strings above 1,000 bytes are reduced to beginning, length and end.
 //
-// testdata/translate/rows.yaml names the cases of each row of the mapping, and docs/mapping.md is made of all of this.
+// testdata/translate/rows.yaml names the cases of each row of the mapping. docs/mapping.md is generated from all of this.
 const goldens = "testdata/translate"
 
-var update = flag.Bool("update", false, "write output.json of each case of the mapping anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// goldenNow is the present in the goldens: 2026-01-01 01:00:00 UTC.
+// goldenNow is the current time in the goldens: 2026-01-01 01:00:00 UTC.
 var goldenNow = time.Unix(1767229200, 0)
 
 func TestMapping(t *testing.T) {
@@ -90,7 +90,7 @@ func TestMappingRows(t *testing.T) {
 	var named []string
 	for _, section := range sections {
 		for _, row := range section.Rows {
-			assert.NotEmpty(t, row.Loggregator, "%s: what %q becomes", section.Section, row.OTel)
+			assert.NotEmpty(t, row.Loggregator, "%s: the envelopes of %q", section.Section, row.OTel)
 			assert.NotEmpty(t, row.Cases, "%s: a case of %q", section.Section, row.OTel)
 			named = append(named, row.Cases...)
 		}
@@ -107,7 +107,7 @@ func goldenCases(t *testing.T) []string {
 	return names
 }
 
-// goldenOptions returns the options of the default configuration with the settings in the file, if it exists.
+// goldenOptions returns the options of the default configuration, overridden by the settings in the file, if it exists.
 func goldenOptions(t *testing.T, path string) translate.Options {
 	t.Helper()
 	cfg := createDefaultConfig().(*Config)
@@ -122,7 +122,7 @@ func goldenOptions(t *testing.T, path string) translate.Options {
 	return opts
 }
 
-// readGolden reads OTLP JSON that is written as YAML.
+// readGolden reads OTLP JSON written in YAML.
 func readGolden(t *testing.T, path string) []byte {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -134,7 +134,7 @@ func readGolden(t *testing.T, path string) []byte {
 	require.NoError(t, document.Decode(&value))
 	encoded, err := json.Marshal(value)
 	require.NoError(t, err)
-	// JSON has no way to write bytes that are not UTF-8, but pdata takes them as they are.
+	// JSON cannot represent bytes that are not UTF-8, but pdata accepts them.
 	return rawBytes.ReplaceAllFunc(encoded, func(match []byte) []byte {
 		raw, err := hex.DecodeString(string(rawBytes.FindSubmatch(match)[1]))
 		require.NoError(t, err)
@@ -170,7 +170,7 @@ func resolveTags(t *testing.T, node *yaml.Node) {
 	}
 }
 
-// nested returns a value of maps and lists in turn, nested depth deep, with a string in the innermost.
+// nested returns alternating maps and lists, depth levels deep, around a string.
 func nested(depth int) (n yaml.Node) {
 	text := `{ stringValue: innermost }`
 	for i := range depth {
@@ -194,38 +194,38 @@ func translateGolden(t *testing.T, opts translate.Options, signal string, otlp [
 	case "logs":
 		logs, err := (&plog.JSONUnmarshaler{}).UnmarshalLogs(otlp)
 		require.NoError(t, err)
-		out.take(translate.NewLogs(opts).Translate(logs))
+		out.add(translate.NewLogs(opts).Translate(logs))
 		items = logs.LogRecordCount()
 	case "metrics":
 		metrics, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics(otlp)
 		require.NoError(t, err)
-		out.take(translate.NewMetrics(opts).Translate(metrics))
+		out.add(translate.NewMetrics(opts).Translate(metrics))
 		items = metrics.DataPointCount()
 	case "traces":
 		traces, err := (&ptrace.JSONUnmarshaler{}).UnmarshalTraces(otlp)
 		require.NoError(t, err)
-		out.take(translate.NewTraces(opts).Translate(traces))
+		out.add(translate.NewTraces(opts).Translate(traces))
 		items = traces.SpanCount()
 	default:
-		t.Fatalf("no signal: %s", signal)
+		t.Fatalf("unknown signal: %s", signal)
 	}
 	require.Positive(t, items, "items in input.yaml")
-	require.Equal(t, items, out.items, "items in envelopes and rejected")
+	require.Equal(t, items, out.items, "sent and rejected items")
 	return out
 }
 
-// goldenOutput is what a translator put out.
+// goldenOutput is the output of a translator.
 type goldenOutput struct {
-	encoded  [][]byte
-	items    int
-	rejected map[translate.Reason]int
-	cuts     int
+	encoded   [][]byte
+	items     int
+	rejected  map[translate.Reason]int
+	truncated int
 }
 
-func (o *goldenOutput) take(envelopes iter.Seq[translate.Envelope]) {
+func (o *goldenOutput) add(envelopes iter.Seq[translate.Envelope]) {
 	for e := range envelopes {
 		o.items += e.Items
-		o.cuts += e.Truncated
+		o.truncated += e.Truncated
 		if e.Reason != "" {
 			o.rejected[e.Reason] += e.Items
 			continue
@@ -234,7 +234,7 @@ func (o *goldenOutput) take(envelopes iter.Seq[translate.Envelope]) {
 	}
 }
 
-// readable is the content of output.json.
+// readable returns the content of output.json.
 func (o *goldenOutput) readable(t *testing.T) []byte {
 	t.Helper()
 	content := struct {
@@ -242,7 +242,7 @@ func (o *goldenOutput) readable(t *testing.T) []byte {
 		Payloads  []string                 `json:"payloads,omitempty"`
 		Rejected  map[translate.Reason]int `json:"rejected,omitempty"`
 		Cut       int                      `json:"cut,omitempty"`
-	}{Envelopes: []any{}, Rejected: o.rejected, Cut: o.cuts}
+	}{Envelopes: []any{}, Rejected: o.rejected, Cut: o.truncated}
 	for _, encoded := range o.encoded {
 		e := &loggregator_v2.Envelope{}
 		require.NoError(t, proto.Unmarshal(encoded, e))
@@ -287,8 +287,8 @@ func shortenAll(value any) any {
 }
 
 func shorten(s string) string {
-	const most, shown = 1000, 20
-	if len(s) <= most {
+	const limit, shown = 1000, 20
+	if len(s) <= limit {
 		return s
 	}
 	return fmt.Sprintf("%s… %d bytes …%s", strings.ToValidUTF8(s[:shown], ""), len(s), strings.ToValidUTF8(s[len(s)-shown:], ""))

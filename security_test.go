@@ -20,17 +20,17 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Only insecure: true sends anything but TLS.
+// Only insecure: true turns TLS off.
 func TestInsecure(t *testing.T) {
 	for name, tt := range map[string]struct {
 		settings string
 		want     byte
 	}{
-		"default":              {"", 0x16}, // A TLS record of a handshake.
+		"default":              {"", 0x16}, // A TLS handshake record.
 		"no files":             {", tls: {}", 0x16},
 		"insecure: false":      {", tls: {insecure: false}", 0x16},
 		"insecure_skip_verify": {", tls: {insecure_skip_verify: true}", 0x16},
-		"insecure: true":       {", tls: {insecure: true}", 'P'}, // HTTP/2 in the clear begins with PRI.
+		"insecure: true":       {", tls: {insecure: true}", 'P'}, // HTTP/2 without TLS begins with PRI.
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +52,7 @@ func TestInsecure(t *testing.T) {
 	}
 }
 
-// With identity.source_id.value no data can claim another source ID.
+// With identity.source_id.value set, no data can claim another source ID.
 func TestSourceIDValue(t *testing.T) {
 	f := newFixture(t)
 	f.cfg.Identity.SourceID.Value = "ours"
@@ -98,7 +98,7 @@ func TestSourceIDValue(t *testing.T) {
 	}
 }
 
-// Neither the log under faults nor the configuration that the collector shows has a secret or a payload in it.
+// Neither the log under faults nor the configuration printed by the collector contains a secret or a payload.
 func TestSecrets(t *testing.T) {
 	const secret, payload = "correct-horse-battery-staple", "the-body-of-a-log"
 	f := newFixture(t)

@@ -20,10 +20,10 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// golden is a case of the mapping.
+// golden is a test case of the mapping.
 type golden struct {
 	name      string // signal/case
-	input     []byte // OTLP JSON, but for long and nested values
+	input     []byte // OTLP JSON, except for long and nested values
 	envelopes []*loggregator_v2.Envelope
 	config    struct {
 		Tags struct {
@@ -33,15 +33,15 @@ type golden struct {
 	}
 }
 
-// syslogSafe says whether tag keys are made valid for syslog.
+// syslogSafe reports whether tag keys are made valid for syslog.
 func (g golden) syslogSafe() bool {
 	return g.config.Tags.SyslogSafe == nil || *g.config.Tags.SyslogSafe
 }
 
-// prometheusNames says whether names are made valid for PromQL.
+// prometheusNames reports whether names are made valid for PromQL.
 func (g golden) prometheusNames() bool { return g.config.Metrics.Naming != "otel" }
 
-// readGoldens reads the cases of a signal, or of all with "*".
+// readGoldens reads the test cases of a signal, or all of them with "*".
 func readGoldens(t *testing.T, signal string) []golden {
 	t.Helper()
 	dirs, err := filepath.Glob(filepath.Join("..", "testdata", "translate", signal, "*"))
@@ -72,10 +72,10 @@ func readGoldens(t *testing.T, signal string) []golden {
 	return all
 }
 
-// shortened is a string above 1,000 bytes as output.json has it: its beginning, its length and its end.
+// shortened matches a string above 1,000 bytes in output.json: its beginning, its length and its end.
 var shortened = regexp.MustCompile(`(?s)^(.+)… (\d+) bytes ….+$`)
 
-// lengthen gives the long strings of an envelope their length again, made of their beginnings.
+// lengthen restores the lengths of abbreviated strings in an envelope by repeating their beginnings.
 func lengthen(e *loggregator_v2.Envelope) {
 	long := func(s string) string {
 		match := shortened.FindStringSubmatch(s)

@@ -25,7 +25,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 )
 
-// sample is a point that Log Cache answers a query with.
+// sample is a point in Log Cache's answer to a query.
 type sample struct {
 	name   string
 	labels map[string]string
@@ -35,7 +35,7 @@ type sample struct {
 
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9_]`)
 
-// samples are the points of an envelope: Log Cache cleans names, takes tags as they are, and knows counters by their total.
+// samples returns the points of an envelope in Log Cache, which cleans names, keeps tags unchanged, and knows counters by their total.
 func samples(e *loggregator_v2.Envelope) []sample {
 	s := sample{labels: maps.Clone(e.GetTags()), time: time.Unix(0, e.GetTimestamp())}
 	if s.labels == nil {
@@ -60,7 +60,7 @@ func samples(e *loggregator_v2.Envelope) []sample {
 	return all
 }
 
-// selector is a query for just that sample.
+// selector returns a query that selects only s.
 func (s sample) selector() string {
 	var matchers []string
 	for _, name := range slices.Sorted(maps.Keys(s.labels)) {
@@ -70,7 +70,7 @@ func (s sample) selector() string {
 }
 
 func TestPromQLSelectors(t *testing.T) {
-	asked, cannot := 0, 0
+	valid, invalid := 0, 0
 	for _, g := range readGoldens(t, "metrics") {
 		t.Run(g.name, func(t *testing.T) {
 			for _, e := range g.envelopes {
@@ -78,27 +78,27 @@ func TestPromQLSelectors(t *testing.T) {
 					_, err := parser.NewParser(parser.Options{}).ParseExpr(s.selector())
 					if !g.prometheusNames() {
 						if err != nil {
-							cannot++
+							invalid++
 						}
 						continue
 					}
-					asked++
+					valid++
 					require.NoError(t, err, s.selector())
 				}
 			}
 		})
 	}
-	assert.Positive(t, asked, "metrics that can be asked for")
-	assert.Positive(t, cannot, "metrics that can't be asked for with metrics.naming: otel")
+	assert.Positive(t, valid, "metrics that can be queried")
+	assert.Positive(t, invalid, "metrics that can't be queried with metrics.naming: otel")
 }
 
-// bucket has the observations from lower to upper in an input.
+// bucket counts the observations from lower to upper in an input.
 type bucket struct {
 	lower, upper float64
 	count        uint64
 }
 
-// memory is a storage with one point a series. Prometheus' own has a database under it, which takes minutes to compile.
+// memory is a storage with one point per series. Prometheus' own includes a database, which takes minutes to compile.
 type memory []promql.Series
 
 func (m memory) Querier(int64, int64) (storage.Querier, error) {
@@ -113,9 +113,9 @@ func (m memory) Querier(int64, int64) (storage.Querier, error) {
 	}}, nil
 }
 
-// seriesSet is at the series before the first of all.
+// seriesSet iterates over all.
 type seriesSet struct {
-	storage.SeriesSet // of none: it has no errors
+	storage.SeriesSet // an empty one, which has no errors
 	at                promql.Series
 	all               memory
 }
@@ -130,7 +130,7 @@ func (s *seriesSet) Next() bool {
 
 func (s *seriesSet) At() storage.Series { return promql.NewStorageSeries(s.at) }
 
-// quantiles that are asked for. Of 0 Prometheus knows nothing when the lowest bucket is empty.
+// quantiles are the quantiles to query. 0 is left out: Prometheus has no answer for it if the lowest bucket is empty.
 var quantiles = []float64{0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1}
 
 func TestHistogramQuantile(t *testing.T) {
@@ -207,14 +207,14 @@ func TestHistogramQuantile(t *testing.T) {
 	assert.Positive(t, kinds[pmetric.MetricTypeExponentialHistogram])
 }
 
-// requireTotals checks each total against the counts of the input. A bound must not lie inside of a bucket of the input, even
-// an empty one: it is one of the input's own, or, of merged buckets, outside of all of them.
+// requireTotals checks each total against the counts of the input. A bound must not lie inside a bucket of the input, even an empty one: it
+// is a bound of the input or, for merged buckets, outside all of them.
 func requireTotals(t *testing.T, buckets []bucket, bounds []float64, totals []uint64) {
 	t.Helper()
 	for i, bound := range bounds {
 		want := uint64(0)
 		for _, b := range buckets {
-			require.False(t, b.lower < bound && bound < b.upper, "the bound %v inside of %v to %v", bound, b.lower, b.upper)
+			require.False(t, b.lower < bound && bound < b.upper, "bound %v inside the bucket from %v to %v", bound, b.lower, b.upper)
 			if b.upper <= bound {
 				want += b.count
 			}
@@ -223,9 +223,9 @@ func requireTotals(t *testing.T, buckets []bucket, bounds []float64, totals []ui
 	}
 }
 
-// requireQuantile compares an answer with what the input says. That of an ordinary histogram is known: Prometheus takes the
-// observations in a bucket to be spread evenly. Of an exponential one it has to lie in the bucket, maybe of merged ones, in
-// which the quantile of the input lies.
+// requireQuantile compares a query result with the input. For an explicit histogram the result is known: Prometheus assumes that the
+// observations in a bucket are spread evenly. For an exponential one it must lie in the bucket, possibly a merged one, that contains the
+// quantile of the input.
 func requireQuantile(t *testing.T, kind pmetric.MetricType, buckets []bucket, bounds []float64, q, got float64) {
 	t.Helper()
 	total := uint64(0)
@@ -255,13 +255,13 @@ func requireQuantile(t *testing.T, kind pmetric.MetricType, buckets []bucket, bo
 	if k > 0 {
 		lower = bounds[k-1]
 	}
-	require.LessOrEqual(t, lower, in.lower, "a bound inside of a bucket of the input")
+	require.LessOrEqual(t, lower, in.lower, "a bound inside a bucket of the input")
 	require.GreaterOrEqual(t, got, lower, "quantile %v", q)
 	require.LessOrEqual(t, got, bounds[k], "quantile %v", q)
 }
 
-// inputHistogram returns the one point of a histogram that the input of a case has, if it has one: its buckets from the lowest to the
-// highest, and its sum, if that is a number.
+// inputHistogram returns the histogram point of a test case's input if there is exactly one: its buckets from lowest to highest, and its
+// sum, if that is finite.
 func inputHistogram(metrics pmetric.Metrics) (kind pmetric.MetricType, buckets []bucket, sums []float64) {
 	points := 0
 	take := func(of pmetric.MetricType, in []bucket, p interface {
@@ -311,7 +311,7 @@ func inputHistogram(metrics pmetric.Metrics) (kind pmetric.MetricType, buckets [
 func explicitBuckets(p pmetric.HistogramDataPoint) (buckets []bucket) {
 	bounds := slices.Concat([]float64{math.Inf(-1)}, p.ExplicitBounds().AsRaw(), []float64{math.Inf(1)})
 	for i, n := range p.BucketCounts().All() {
-		if !math.IsInf(bounds[i+1], -1) { // Nothing is in that one.
+		if !math.IsInf(bounds[i+1], -1) { // Nothing can be in this bucket.
 			buckets = append(buckets, bucket{lower: bounds[i], upper: bounds[i+1], count: n})
 		}
 	}

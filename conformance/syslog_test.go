@@ -31,10 +31,10 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
-// tagsID is the SD-ID of tags as the syslog agent writes it: 47450 is Cloud Foundry's enterprise number.
+// tagsID is the SD-ID that the syslog agent writes for tags: 47450 is Cloud Foundry's enterprise number.
 const tagsID = "tags@47450"
 
-// parameters returns the SD-ID and the SD-PARAMs that an envelope has beside its tags: for a Gauge those of each metric, for a Log none.
+// parameters returns the SD-ID and the SD-PARAMs of an envelope's message: one set per metric for a Gauge, none for a Log.
 func parameters(e *loggregator_v2.Envelope) (id string, all []map[string]string) {
 	switch m := e.GetMessage().(type) {
 	case *loggregator_v2.Envelope_Counter:
@@ -57,12 +57,12 @@ func parameters(e *loggregator_v2.Envelope) (id string, all []map[string]string)
 	return "", nil
 }
 
-// writeSyslog writes an envelope as the syslog agent does: a message, or one for each metric of a gauge.
+// writeSyslog writes an envelope as the syslog agent does: as one message, or as one per metric for a Gauge.
 func writeSyslog(e *loggregator_v2.Envelope) ([][]byte, error) {
 	message := rfc5424.Message{
 		Priority:  14,
 		Timestamp: time.Unix(0, e.GetTimestamp()).UTC(),
-		Hostname:  strings.Repeat("h", 255), // the longest there is
+		Hostname:  strings.Repeat("h", 255), // the maximum length
 		AppName:   e.GetSourceId(),
 		ProcessID: "[" + e.GetInstanceId() + "]",
 	}
@@ -105,21 +105,20 @@ func element(id string, parameters map[string]string) rfc5424.StructuredData {
 	return data
 }
 
-// maxMessageLength is the longest message, in bytes, for which Log Cache keeps a connection open.
+// maxMessageLength is the longest message, in bytes, that Log Cache accepts without closing the connection.
 const maxMessageLength = 65 << 10
 
-// somebodyElses is the message that follows on the same connection.
-const somebodyElses = "<14>1 2026-01-01T00:00:00Z host else [OTEL/0] - - hello\n"
+// nextMessage is the message that follows on the same connection.
+const nextMessage = "<14>1 2026-01-01T00:00:00Z host else [OTEL/0] - - hello\n"
 
-// arrive returns what Log Cache reads of an envelope, in its parser's words. It fails if Log Cache loses the envelope, or the
-// message that follows it.
+// arrive returns the messages that Log Cache parses from an envelope. It fails if Log Cache loses the envelope or the next message.
 func arrive(e *loggregator_v2.Envelope) ([]*parser.SyslogMessage, error) {
 	written, err := writeSyslog(e)
 	if err != nil {
 		return nil, fmt.Errorf("the syslog agent can't write it: %w", err)
 	}
 	var connection bytes.Buffer
-	for _, message := range append(written, []byte(somebodyElses)) {
+	for _, message := range append(written, []byte(nextMessage)) {
 		fmt.Fprintf(&connection, "%d %s", len(message), message)
 	}
 	var all []*parser.SyslogMessage
@@ -135,7 +134,7 @@ func arrive(e *loggregator_v2.Envelope) ([]*parser.SyslogMessage, error) {
 		return nil, lost
 	}
 	if n := len(all); n != len(written)+1 || *all[n-1].Appname != "else" {
-		return nil, fmt.Errorf("of %d messages and the next one, %d arrived", len(written), n)
+		return nil, fmt.Errorf("%d of %d messages arrived, including the next one", n, len(written)+1)
 	}
 	all = all[:len(written)]
 	for _, m := range all {
@@ -149,7 +148,7 @@ func arrive(e *loggregator_v2.Envelope) ([]*parser.SyslogMessage, error) {
 	return all, nil
 }
 
-// readInstanceID is what Log Cache takes for the instance ID.
+// readInstanceID returns the part of the PROCID that Log Cache uses as the instance ID.
 func readInstanceID(m *parser.SyslogMessage) string {
 	parts := strings.Split(strings.Trim(*m.ProcID, "[]"), "/")
 	return parts[len(parts)-1]
@@ -172,10 +171,10 @@ func TestSyslogGoldens(t *testing.T) {
 			}
 		})
 	}
-	assert.Positive(t, lost, "envelopes that are lost with tags.syslog_safe: false")
+	assert.Positive(t, lost, "envelopes lost with tags.syslog_safe: false")
 }
 
-// FuzzSyslog translates data near the limit, of every kind of envelope: it gets through syslog, and so does what follows it.
+// FuzzSyslog translates data near the size limit to every kind of envelope. Each gets through syslog, and so does the message after it.
 func FuzzSyslog(f *testing.F) {
 	for kind := range byte(5) {
 		f.Add(kind, `"`, uint16(33_300), uint16(10), byte(3))
@@ -237,7 +236,7 @@ func FuzzSyslog(f *testing.F) {
 	})
 }
 
-// options are those of the defaults that matter for what is written to syslog.
+// options are the defaults that affect syslog messages, with IDs and a source type of the maximum length.
 var options = translate.Options{
 	SourceID:   translate.Identity{Default: strings.Repeat("s", 48)},
 	InstanceID: translate.Identity{Default: strings.Repeat("i", 36)},
@@ -246,7 +245,7 @@ var options = translate.Options{
 	MaxPayload: 60 << 10,
 }
 
-// requireArrived checks that what Log Cache has read is what was sent.
+// requireArrived checks that Log Cache read what was sent.
 func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser.SyslogMessage) {
 	t.Helper()
 	id, want := parameters(e)
@@ -273,13 +272,13 @@ func requireArrived(t *testing.T, e *loggregator_v2.Envelope, messages []*parser
 	}
 }
 
-// Syslog loses what the mapping avoids.
+// Syslog loses the envelopes that the mapping avoids.
 func TestSyslogLoss(t *testing.T) {
 	for name, row := range map[string]struct {
 		change  func(*loggregator_v2.Envelope)
 		arrives bool
 	}{
-		"as it is":                  {change: func(*loggregator_v2.Envelope) {}, arrives: true},
+		"unchanged":                 {change: func(*loggregator_v2.Envelope) {}, arrives: true},
 		"a key of 32 bytes":         {change: key(strings.Repeat("k", 32)), arrives: true},
 		"a key of 33 bytes":         {change: key(strings.Repeat("k", 33))},
 		"an empty key":              {change: key("")},
@@ -289,17 +288,17 @@ func TestSyslogLoss(t *testing.T) {
 		`a " in a key`:              {change: key(`a"`)},
 		"a key that is not ASCII":   {change: key("größe")},
 		"a value that is not UTF-8": {change: func(e *loggregator_v2.Envelope) { e.Tags["k"] = "\xff" }},
-		"values with all that has to be escaped": {
+		"a value with characters to escape": {
 			change: func(e *loggregator_v2.Envelope) { e.Tags["k"] = "a\"b]c\\d\n\x00" }, arrives: true,
 		},
-		"an empty source ID":              {change: func(e *loggregator_v2.Envelope) { e.SourceId = "" }},
-		"a source ID that is a dash":      {change: func(e *loggregator_v2.Envelope) { e.SourceId = "-" }},
-		"a space in the source ID":        {change: func(e *loggregator_v2.Envelope) { e.SourceId = "a b" }},
-		"a source ID that is not ASCII":   {change: func(e *loggregator_v2.Envelope) { e.SourceId = "Köln" }},
-		"a space in the instance ID":      {change: func(e *loggregator_v2.Envelope) { e.InstanceId = "a b" }},
-		"an empty log":                    {change: payload("")},
-		"a log of NULs":                   {change: payload("\x00\x00")},
-		"a log of bytes that are no text": {change: payload("\xff\xfe"), arrives: true},
+		"an empty source ID":            {change: func(e *loggregator_v2.Envelope) { e.SourceId = "" }},
+		"a source ID that is a dash":    {change: func(e *loggregator_v2.Envelope) { e.SourceId = "-" }},
+		"a space in the source ID":      {change: func(e *loggregator_v2.Envelope) { e.SourceId = "a b" }},
+		"a source ID that is not ASCII": {change: func(e *loggregator_v2.Envelope) { e.SourceId = "Köln" }},
+		"a space in the instance ID":    {change: func(e *loggregator_v2.Envelope) { e.InstanceId = "a b" }},
+		"an empty log":                  {change: payload("")},
+		"a log of NULs":                 {change: payload("\x00\x00")},
+		"a log that is not UTF-8":       {change: payload("\xff\xfe"), arrives: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &loggregator_v2.Envelope{
@@ -319,14 +318,14 @@ func TestSyslogLoss(t *testing.T) {
 	}
 }
 
-// Syslog changes an instance ID with a slash or with brackets at its ends, and an empty one of a log.
+// Syslog changes instance IDs with a slash or with brackets at the ends, and the empty one of a Log.
 func TestSyslogInstanceID(t *testing.T) {
 	for name, row := range map[string]struct{ sent, ofLog, ofMetric string }{
-		"an index":         {sent: "0", ofLog: "0", ofMetric: "0"},
-		"none":             {sent: "", ofLog: "OTEL", ofMetric: ""},
-		"a slash":          {sent: "ns/pod", ofLog: "pod", ofMetric: "pod"},
-		"brackets":         {sent: "[::1]", ofLog: "[::1", ofMetric: "::1"},
-		"a bracket before": {sent: "[::1]:80", ofLog: "[::1]:80", ofMetric: "::1]:80"},
+		"an index":          {sent: "0", ofLog: "0", ofMetric: "0"},
+		"none":              {sent: "", ofLog: "OTEL", ofMetric: ""},
+		"a slash":           {sent: "ns/pod", ofLog: "pod", ofMetric: "pod"},
+		"brackets":          {sent: "[::1]", ofLog: "[::1", ofMetric: "::1"},
+		"a leading bracket": {sent: "[::1]:80", ofLog: "[::1]:80", ofMetric: "::1]:80"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &loggregator_v2.Envelope{SourceId: "checkout", InstanceId: row.sent, Tags: map[string]string{"source_type": "OTEL"}}

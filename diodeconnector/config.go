@@ -13,26 +13,26 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/validate"
 )
 
-// Config is the configuration of the connector. Each signal has a diode of its own.
+// Config is the configuration of the connector. Each signal has its own diode.
 type Config struct {
 	DiodeConfig `mapstructure:",squash"`
-	// RetryConfig sets the backoff before a batch is passed on again after an error that is not permanent.
+	// RetryConfig configures the retries of a batch after an error that is not permanent.
 	RetryConfig configretry.BackOffConfig `mapstructure:"retry_on_failure"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
 
-// DiodeConfig has the settings of the ring buffer that each signal has.
+// DiodeConfig configures the ring buffer of each signal.
 type DiodeConfig = queue.Config
 
-// DropPolicy says which batch to drop when the diode is full.
+// DropPolicy selects the batch to drop when the diode is full.
 type DropPolicy = queue.DropPolicy
 
 // The drop policies.
 const (
 	DropOldest = queue.DropOldest // the batch that has waited longest
-	DropNewest = queue.DropNewest // the batch that is pushed
+	DropNewest = queue.DropNewest // the batch being pushed
 )
 
 func createDefaultConfig() component.Config {
@@ -42,7 +42,7 @@ func createDefaultConfig() component.Config {
 	}
 }
 
-// Validate reports every value that can't work, each with its key and what is allowed.
+// Validate reports every invalid value, each with its key and what is allowed.
 func (cfg *Config) Validate() error {
 	return errors.Join(
 		validate.Durations(cfg),

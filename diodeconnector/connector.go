@@ -20,35 +20,35 @@ import (
 )
 
 const (
-	// shutdownTimeout is how long a signal has to pass on what waits, from its Shutdown on. The collector's context has no deadline.
+	// shutdownTimeout is how long Shutdown passes on waiting batches. The collector's context has no deadline.
 	shutdownTimeout = 10 * time.Second
-	// returnTimeout is how long the next component has then to return from the batch that it is working on.
+	// returnTimeout is how long the next component then has to return from its current batch.
 	returnTimeout = time.Second
 )
 
 var messages = report.Messages{
 	Overflow:    "The diode is full: dropped items. The next component is slower than the pipeline.",
-	Shutdown:    "Dropped items that could not be passed on within the 10 s of shutdown.",
+	Shutdown:    "Dropped items that could not be passed on before shutdown. Each signal has 10 s.",
 	Failed:      "Gave up passing on data: the next component did not accept these items.",
 	Outage:      "The next component is not accepting data. New data waits in the diode.",
 	OutageLoses: "The next component is not accepting data. Gave up a batch.",
 	Recovered:   "The next component accepts data again.",
 }
 
-// pdata is plog.Logs and the like.
+// pdata is the data of a signal, such as plog.Logs.
 type pdata interface {
 	comparable
 	IsReadOnly() bool
 	MarkReadOnly()
 }
 
-// pushed is what was pushed at once.
+// pushed is the data of one push and its context.
 type pushed[D pdata] struct {
 	ctx  context.Context //nolint:containedctx // For its values, such as client.Info.
 	data D
 }
 
-// signalConnector is the connector of one signal. A batch goes through consume, the queue, and drain.
+// signalConnector connects the pipelines of one signal. A batch goes from consume through the queue to drain, and from there to forward.
 type signalConnector[D pdata] struct {
 	cfg     *Config
 	next    func(context.Context, D) error
@@ -57,10 +57,10 @@ type signalConnector[D pdata] struct {
 	metrics *metrics
 
 	shutOnce sync.Once
-	closing  chan struct{} // closed when Shutdown begins: nothing is tried twice any more
-	// Since Start:
-	drained chan struct{}      // closed when the drain has ended
-	giveUp  context.CancelFunc // ends the attempt that is going on; the drain drops the rest
+	closing  chan struct{} // closed when Shutdown begins: no more retries
+	// Set by Start:
+	drained chan struct{}      // closed when drain returns
+	giveUp  context.CancelFunc // ends the attempt in progress; the drain drops the rest
 }
 
 func newSignalConnector[D pdata](
@@ -78,18 +78,18 @@ func newSignalConnector[D pdata](
 	return c, err
 }
 
-// Capabilities says that the connector only reads the data. The collector adds what the next pipelines do.
+// Capabilities reports that the connector only reads the data. The collector adds the capabilities of the next pipelines.
 func (*signalConnector[D]) Capabilities() consumer.Capabilities {
 	return consumer.Capabilities{MutatesData: false}
 }
 
-// consume puts a batch into the queue. It runs on the pipeline's goroutines, and never makes them wait. When the queue is full, the
-// oldest batches are dropped or, with the drop policy newest, this one. After Shutdown this one is.
+// consume puts a batch into the queue. It runs on the pipeline's goroutines and never blocks them. If the queue is full, it drops the
+// oldest batches or, with the drop policy newest, this one. After Shutdown it drops this one.
 func (c *signalConnector[D]) consume(ctx context.Context, data D) {
 	c.queue.Push(&pushed[D]{ctx, data})
 }
 
-// drain passes on the batches of the queue, one at a time, until the queue is closed and empty. Once ctx is done the queue drops them.
+// drain passes on the batches of the queue, one at a time, until the queue is closed and empty. Once ctx is done, the queue drops them.
 func (c *signalConnector[D]) drain(ctx context.Context) {
 	defer close(c.drained)
 	for batch, ok := range c.queue.All(ctx) {
@@ -100,13 +100,13 @@ func (c *signalConnector[D]) drain(ctx context.Context) {
 	}
 }
 
-// forward passes a batch on, and counts its items when it is taken or given up. It tries again while the error is not permanent, for
-// retry_on_failure.max_elapsed_time at most. After Shutdown there is one attempt.
+// forward passes a batch on, and counts its items when it is accepted or given up. It retries while the error is not permanent, for at
+// most retry_on_failure.max_elapsed_time. After Shutdown there is one attempt.
 func (c *signalConnector[D]) forward(ctx context.Context, batch *pushed[D], items int) {
-	if !batch.data.IsReadOnly() { // Then the collector passes a copy to what mutates, so that each attempt gets the same data.
+	if !batch.data.IsReadOnly() { // The collector copies read-only data for consumers that mutate it, so each attempt gets the same data.
 		batch.data.MarkReadOnly()
 	}
-	// The values of the push, without its deadline and end.
+	// The values of the push's context, without its deadline and cancellation.
 	attemptCtx, cancel := context.WithCancel(context.WithoutCancel(batch.ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
@@ -126,7 +126,7 @@ func (c *signalConnector[D]) forward(ctx context.Context, batch *pushed[D], item
 				attempt.RetryIn = pause
 			}
 		}
-		if ctx.Err() == nil { // An attempt that was cut off says nothing of the next component.
+		if ctx.Err() == nil { // An interrupted attempt says nothing about the next component.
 			c.report.Attempted(attempt)
 		}
 		if attempt.RetryIn == 0 {
@@ -168,7 +168,7 @@ func (c *signalConnector[D]) Start(_ context.Context, host component.Host) error
 	return nil
 }
 
-// Shutdown passes on what waits, each batch with one attempt, and drops what is left after 10 s, or when ctx is done. The error is that
+// Shutdown passes on the waiting batches, one attempt each, and drops the rest after 10 s or when ctx is done. It returns an error if
 // the next component does not return although its context is done.
 func (c *signalConnector[D]) Shutdown(ctx context.Context) error {
 	var err error

@@ -37,7 +37,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/reporttest"
 )
 
-// numbered returns logs with bodies from first on.
+// numbered returns n logs whose bodies are consecutive numbers from first.
 func numbered(first, n int) plog.Logs {
 	logs := plog.NewLogs()
 	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
@@ -58,15 +58,15 @@ func numbersOf(logs plog.Logs) (numbers []int) {
 	return numbers
 }
 
-// decision decides on each attempt.
+// decision returns the result of an attempt.
 type decision func(ctx context.Context, attempt int, logs plog.Logs) error
 
-// next is the next component. Its zero value takes everything. It belongs to the drain until Shutdown.
+// next is the next component. Its zero value accepts everything. Only the drain may use it until Shutdown.
 type next struct {
-	numbers  []int // of the records that it took
+	numbers  []int // of the accepted records
 	attempts int
 	decide   decision
-	mutates  bool // adds 100 to each number, before it decides
+	mutates  bool // adds 100 to each number before it decides
 }
 
 func (n *next) Capabilities() consumer.Capabilities {
@@ -96,7 +96,7 @@ func failOnce(_ context.Context, attempt int, _ plog.Logs) error {
 	return nil
 }
 
-// until takes nothing until a channel is closed.
+// until accepts nothing until a channel is closed.
 func until(closed <-chan struct{}) decision {
 	return func(context.Context, int, plog.Logs) error {
 		<-closed
@@ -114,15 +114,15 @@ type fixture struct {
 	connector.Logs
 }
 
-// start makes a connector of logs before next, and starts it.
+// start creates a connector of logs in front of a next component that decides with decide, and starts it.
 func start(t *testing.T, change func(*Config), decide decision) *fixture {
 	t.Helper()
 	n := &next{decide: decide}
 	return startBefore(t, change, n, n)
 }
 
-// startBefore is start with a next component of the data that may pass it on to several, one of which is n.
-func startBefore(t *testing.T, change func(*Config), n *next, before consumer.Logs) *fixture {
+// startBefore is start in front of a target that may pass the data on to several components, one of which is n.
+func startBefore(t *testing.T, change func(*Config), n *next, target consumer.Logs) *fixture {
 	t.Helper()
 	core, observed := observer.New(zap.DebugLevel)
 	f := &fixture{
@@ -138,13 +138,13 @@ func startBefore(t *testing.T, change func(*Config), n *next, before consumer.Lo
 	set.TelemetrySettings = f.telemetry.NewTelemetrySettings()
 	set.Logger = zap.New(core)
 	var err error
-	f.Logs, err = NewFactory().CreateLogsToLogs(t.Context(), set, f.cfg, before)
+	f.Logs, err = NewFactory().CreateLogsToLogs(t.Context(), set, f.cfg, target)
 	require.NoError(t, err)
 	require.NoError(t, f.Start(context.Background(), f.host))
 	return f
 }
 
-// push pushes a batch of records, and then releases it, as the pipeline does.
+// push pushes a batch of records, and then releases it, as a pipeline does.
 func (f *fixture) push(first, n int) {
 	f.t.Helper()
 	logs := numbered(first, n)
@@ -152,7 +152,7 @@ func (f *fixture) push(first, n int) {
 	pref.UnrefLogs(logs)
 }
 
-// sum returns what a metric has counted, by reason or in total.
+// sum returns the value of a metric, by reason or in total.
 func (f *fixture) sum(name string, having ...string) int {
 	f.t.Helper()
 	having = append(having, "signal=logs")
@@ -161,7 +161,7 @@ func (f *fixture) sum(name string, having ...string) int {
 	return sum
 }
 
-// shutDown ends the connector, and checks that every item is accounted for.
+// shutDown shuts the connector down, and checks that every item is accounted for.
 func (f *fixture) shutDown() {
 	f.t.Helper()
 	require.NoError(f.t, f.Shutdown(context.Background()))
@@ -170,7 +170,7 @@ func (f *fixture) shutDown() {
 	assert.Zero(f.t, f.sum("waiting"))
 }
 
-// What waits arrives in order. With pooled pdata it is not reused for what follows.
+// Waiting batches arrive in order. With pooled pdata, they are not reused for later pushes.
 func TestInOrder(t *testing.T) {
 	gate := pref.UseProtoPooling.ID()
 	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
@@ -192,8 +192,8 @@ func TestInOrder(t *testing.T) {
 	}
 }
 
-// While the next component stalls, a push returns at once, and the newest data stays.
-func TestNewestStays(t *testing.T) {
+// While the next component stalls, a push returns at once, and the diode drops by its policy.
+func TestOverflow(t *testing.T) {
 	for policy, want := range map[DropPolicy][]int{DropOldest: {0, 7, 8, 9}, DropNewest: {0, 1, 2, 3}} {
 		t.Run(string(policy), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -205,7 +205,7 @@ func TestNewestStays(t *testing.T) {
 					f.push(i, 1)
 				}
 				assert.Equal(t, 4, f.sum("waiting"))
-				assert.Equal(t, 6, f.sum("dropped", "reason=overflow"), "at that moment")
+				assert.Equal(t, 6, f.sum("dropped", "reason=overflow"), "drops are counted at once")
 				close(stalled)
 				f.shutDown()
 				assert.Equal(t, want, f.next.numbers)
@@ -213,14 +213,14 @@ func TestNewestStays(t *testing.T) {
 				for _, line := range f.logs.FilterMessage(messages.Overflow).All() {
 					dropped += line.ContextMap()["dropped_items"].(int64)
 				}
-				assert.EqualValues(t, 6, dropped, "the log says it to the item")
+				assert.EqualValues(t, 6, dropped, "the log counts every dropped item")
 			})
 		})
 	}
 }
 
-// A batch is tried again after the pauses of retry_on_failure. Behind it the diode goes on. While the next component takes nothing for
-// more than a second the status is an error.
+// A batch is retried after the pauses of retry_on_failure. In the meantime the diode accepts and drops batches. If the next component
+// accepts nothing for more than a second, the status is an error.
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -258,18 +258,18 @@ func TestRetry(t *testing.T) {
 
 func TestGiveUp(t *testing.T) {
 	permanent := consumererror.NewPermanent(errors.New("bad data"))
-	refused := []componentstatus.Status(nil) // Data that is refused is no status.
+	refused := []componentstatus.Status(nil) // Refused data does not change the status.
 	outage := []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}
 	for name, tt := range map[string]struct {
 		change   func(*Config)
 		err      error
 		reason   string
-		attempts int // for each batch
+		attempts int // per batch
 		statuses []componentstatus.Status
 	}{
-		"permanent":        {nil, permanent, "permanent", 1, refused},
-		"permanent inside": {nil, fmt.Errorf("two: %w", permanent), "permanent", 1, refused},
-		"retry disabled":   {func(cfg *Config) { cfg.RetryConfig.Enabled = false }, errors.New("not now"), "retry", 1, refused},
+		"permanent":         {nil, permanent, "permanent", 1, refused},
+		"wrapped permanent": {nil, fmt.Errorf("two: %w", permanent), "permanent", 1, refused},
+		"retry disabled":    {func(cfg *Config) { cfg.RetryConfig.Enabled = false }, errors.New("not now"), "retry", 1, refused},
 		"max_elapsed_time": {func(cfg *Config) {
 			cfg.RetryConfig.InitialInterval, cfg.RetryConfig.Multiplier, cfg.RetryConfig.RandomizationFactor = time.Second, 1, 0
 			cfg.RetryConfig.MaxInterval, cfg.RetryConfig.MaxElapsedTime = time.Second, 3*time.Second
@@ -288,7 +288,7 @@ func TestGiveUp(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				f.shutDown()
-				assert.Equal(t, []int{20, 21}, f.next.numbers, "good data is not lost with it")
+				assert.Equal(t, []int{20, 21}, f.next.numbers, "good data is not lost")
 				assert.Equal(t, 2*tt.attempts+1, f.next.attempts)
 				assert.Equal(t, 4, f.sum("forward_failed", "reason="+tt.reason))
 				assert.Equal(t, 4, f.sum("forward_failed"))
@@ -299,7 +299,7 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-// As with the collector's own queue, the values of the push's context arrive, and its end does not.
+// As with the collector's own queue, the values of the push's context are passed on, but not its cancellation.
 func TestContext(t *testing.T) {
 	type key struct{}
 	span := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
@@ -322,9 +322,9 @@ func TestContext(t *testing.T) {
 	assert.False(t, bounded)
 }
 
-// What a next pipeline changes is a copy, in each attempt: the collector makes it of data that is read-only.
-func TestNextPipelinesMutate(t *testing.T) {
-	for name, readers := range map[string]int{"alone": 0, "beside a reader": 1, "beside two": 2} {
+// Next pipelines that mutate data get a copy in each attempt, because the data is read-only.
+func TestMutatingPipelines(t *testing.T) {
+	for name, readers := range map[string]int{"alone": 0, "with a reader": 1, "with two readers": 2} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				mutates := &next{mutates: true, decide: failOnce}
@@ -340,7 +340,7 @@ func TestNextPipelinesMutate(t *testing.T) {
 				f.shutDown()
 				assert.Equal(t, []int{101, 102}, mutates.numbers)
 				for i := range reads {
-					assert.Equal(t, []int{1, 2, 1, 2}, reads[i].numbers, "a batch is passed on again as a whole")
+					assert.Equal(t, []int{1, 2, 1, 2}, reads[i].numbers, "a retry passes on the whole batch")
 				}
 				assert.Equal(t, []int{1, 2}, numbersOf(data))
 			})
@@ -348,8 +348,8 @@ func TestNextPipelinesMutate(t *testing.T) {
 	}
 }
 
-// Each batch is referenced while it waits, and released once it was passed on, given up or dropped.
-func TestEachBatchIsReleased(t *testing.T) {
+// Each batch is referenced while it waits, and released once it is passed on, given up or dropped.
+func TestBatchRelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var held atomic.Int64
 		counted := queue.Logs
@@ -382,7 +382,7 @@ func TestEachBatchIsReleased(t *testing.T) {
 	})
 }
 
-// However the next component ends, Shutdown takes bounded time, and what is left is counted.
+// Whatever the next component does, Shutdown takes bounded time, and the remaining batches are counted.
 func TestShutdown(t *testing.T) {
 	inASecond := func(err error) decision {
 		return func(context.Context, int, plog.Logs) error { time.Sleep(time.Second); return err }
@@ -392,9 +392,9 @@ func TestShutdown(t *testing.T) {
 		takes  time.Duration
 		want   map[string]int
 	}{
-		"hands over what waits": {inASecond(nil), 5 * time.Second, map[string]int{"forwarded": 5}},
-		"one attempt each":      {inASecond(errors.New("no")), 5 * time.Second, map[string]int{"forward_failed": 5}},
-		"a pause ends":          {failOnce, 0, map[string]int{"forwarded": 5}},
+		"waiting batches":       {inASecond(nil), 5 * time.Second, map[string]int{"forwarded": 5}},
+		"one attempt per batch": {inASecond(errors.New("no")), 5 * time.Second, map[string]int{"forward_failed": 5}},
+		"during a pause":        {failOnce, 0, map[string]int{"forwarded": 5}},
 		"too slow": {func(ctx context.Context, attempt int, _ plog.Logs) error {
 			if attempt <= 2 {
 				return nil
@@ -416,16 +416,16 @@ func TestShutdown(t *testing.T) {
 				for _, name := range []string{"forwarded", "forward_failed", "dropped"} {
 					assert.Equal(t, tt.want[name], f.sum(name), name)
 				}
-				require.NoError(t, f.Shutdown(t.Context()), "twice")
+				require.NoError(t, f.Shutdown(t.Context()), "second call")
 				f.push(5, 7)
-				assert.Equal(t, tt.want["dropped"]+7, f.sum("dropped", "reason=shutdown"), "a push after it")
+				assert.Equal(t, tt.want["dropped"]+7, f.sum("dropped", "reason=shutdown"), "a push after Shutdown is dropped")
 			})
 		})
 	}
 }
 
-// A next component that does not return although its context is done delays Shutdown by a second, and no more.
-func TestShutdownBeforeAStuckComponent(t *testing.T) {
+// A next component that does not return although its context is done delays Shutdown by only a second.
+func TestShutdownStuckComponent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := make(chan struct{})
 		f := start(t, nil, until(stuck))
@@ -438,7 +438,7 @@ func TestShutdownBeforeAStuckComponent(t *testing.T) {
 		require.ErrorContains(t, f.Shutdown(ctx), "does not return")
 		assert.Equal(t, time.Second+returnTimeout, time.Since(begin))
 		assert.Equal(t, 2, f.sum("dropped", "reason=shutdown"))
-		assert.Equal(t, 1, f.sum("waiting"), "it has that")
+		assert.Equal(t, 1, f.sum("waiting"), "the stuck component has this item")
 		close(stuck)
 		synctest.Wait()
 		assert.Equal(t, 1, f.sum("forwarded"))
@@ -454,7 +454,7 @@ func TestShutdownWithoutStart(t *testing.T) {
 	assert.Zero(t, c.report.Waiting())
 }
 
-// TestChaos pushes from 16 goroutines before a next component that stalls and errs. The time is synctest's.
+// TestChaos pushes from 16 goroutines in front of a next component that stalls and fails, in fake time.
 func TestChaos(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const pushers, pushes = 16, 500
@@ -488,7 +488,7 @@ func TestChaos(t *testing.T) {
 					before := time.Now()
 					first := int(number.Add(int64(n))) - n
 					assert.NoError(t, f.ConsumeLogs(t.Context(), numbered(first, n)))
-					assert.Zero(t, time.Since(before), "a push waits for nothing")
+					assert.Zero(t, time.Since(before), "pushes do not block")
 					time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond)
 				}
 			})

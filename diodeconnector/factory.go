@@ -17,7 +17,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/queue"
 )
 
-// NewFactory creates the factory of the diode connector.
+// NewFactory returns a factory for the diode connector.
 func NewFactory() connector.Factory {
 	return connector.NewFactory(
 		metadata.Type,
@@ -45,7 +45,7 @@ func createTraces(_ context.Context, set connector.Settings, cfg component.Confi
 
 type logsConnector struct{ *signalConnector[plog.Logs] }
 
-// ConsumeLogs takes logs into the diode. It never blocks and always returns nil.
+// ConsumeLogs puts logs into the diode. It never blocks and always returns nil.
 func (c logsConnector) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
 	c.consume(ctx, logs)
 	return nil
@@ -55,7 +55,7 @@ type metricsConnector struct {
 	*signalConnector[pmetric.Metrics]
 }
 
-// ConsumeMetrics takes metrics into the diode. It never blocks and always returns nil.
+// ConsumeMetrics puts metrics into the diode. It never blocks and always returns nil.
 func (c metricsConnector) ConsumeMetrics(ctx context.Context, metrics pmetric.Metrics) error {
 	c.consume(ctx, metrics)
 	return nil
@@ -65,7 +65,7 @@ type tracesConnector struct {
 	*signalConnector[ptrace.Traces]
 }
 
-// ConsumeTraces takes traces into the diode. It never blocks and always returns nil.
+// ConsumeTraces puts traces into the diode. It never blocks and always returns nil.
 func (c tracesConnector) ConsumeTraces(ctx context.Context, traces ptrace.Traces) error {
 	c.consume(ctx, traces)
 	return nil

@@ -16,18 +16,17 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 )
 
-// background is the context of what is counted.
+// background is the context for recording metrics.
 var background = context.Background()
 
-// metrics are the instruments of metadata.yaml. What a push counts is read when the metrics are; the drain counts the rest as it happens.
+// metrics holds the instruments of metadata.yaml. Counts from pushes are read at each export; the drain records the others directly.
 type metrics struct {
 	*metadata.TelemetryBuilder
-	items            metric.MeasurementOption // of this connector and signal
-	permanent, retry metric.MeasurementOption // items, with the reason
+	items            metric.MeasurementOption // attributes connector and signal
+	permanent, retry metric.MeasurementOption // the same and reason
 }
 
-// newMetrics registers the instruments. They stay registered after Shutdown: the last export, when the collector ends, includes what was
-// dropped until then.
+// newMetrics registers the instruments. They stay registered after Shutdown, so that the last export of the collector includes all drops.
 func newMetrics(set connector.Settings, signal pipeline.Signal, r *report.Report) (*metrics, error) {
 	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
@@ -52,20 +51,20 @@ func newMetrics(set connector.Settings, signal pipeline.Signal, r *report.Report
 		builder.Shutdown()
 		return nil, err
 	}
-	// Counters begin at zero so that rate() sees the first loss.
+	// Counters start at zero so that rate() sees the first loss.
 	m.ConnectorDiodeForwardedItems.Add(background, 0, m.items)
 	m.ConnectorDiodeForwardFailedItems.Add(background, 0, m.permanent)
 	m.ConnectorDiodeForwardFailedItems.Add(background, 0, m.retry)
 	return m, nil
 }
 
-// forwarded counts items that the next component took.
+// forwarded counts items that the next component accepted.
 func (c *signalConnector[D]) forwarded(items int) {
 	c.report.Out(items)
 	c.metrics.ConnectorDiodeForwardedItems.Add(background, int64(items), c.metrics.items)
 }
 
-// failed counts items that were given up after the last attempt.
+// failed counts items given up after their last attempt.
 func (c *signalConnector[D]) failed(err error, permanent bool, items int) {
 	reason := c.metrics.retry
 	if permanent {

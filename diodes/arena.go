@@ -7,12 +7,12 @@ import (
 	"math/bits"
 )
 
-// arena holds the cells of a diode, one a node. It grows without moving them.
+// An arena holds the cells of a diode, one per node. It grows without moving them.
 //
-// Only the owner of a node accesses its cell. The compare-and-swap that passes the node orders the accesses.
+// Only the owner of a node accesses its cell. The compare-and-swap that transfers the node orders the accesses.
 type arena[T any] struct {
 	first  []cell[T]                            // nodes 0 … len(first)-1; the slice is immutable after init
-	handed atomicUint32                         // nodes given out; publishes nothing
+	handed atomicUint32                         // number of nodes handed out; publishes nothing
 	more   [moreChunks]atomicPointer[[]cell[T]] // each publishes a zeroed chunk, once
 }
 
@@ -27,7 +27,7 @@ func (a *arena[T]) init(size, spares int) {
 	a.handed.Store(uint32(size))
 }
 
-// node returns a node that has no owner. It fails after maxNodes.
+// node returns a node without an owner. It fails after maxNodes nodes.
 func (a *arena[T]) node() (uint32, bool) {
 	n := a.handed.Add(1) - 1
 	if n >= maxNodes {

@@ -3,9 +3,10 @@
 
 package diodes
 
-// backoff is the wait of a writer after a lost swap, in turns of spin. A cache line that two processors write in turn costs a
-// hundred times one that stays, so the loser waits for some dozens of Sets. The wait grows fast and shrinks slowly: writers
-// that raced once race again. Only the first wait of a call is long, so that no Set takes many times as long as another.
+// A backoff is a writer's wait after a lost swap, in turns of spin. Writing a cache line from two processors alternately costs a
+// hundred times as much as writing it from one, so the loser waits for the time of some dozens of Sets. The wait grows fast and
+// shrinks slowly because writers that raced once race again. Only the first wait of a call is long, so that no Set takes many times
+// as long as another.
 type backoff int
 
 const (
@@ -14,7 +15,7 @@ const (
 	nextBackoff  = 1 << 7
 )
 
-// lost is called after each swap that a call loses; times counts them.
+// lost waits after a lost swap. times is the number of swaps that the call has lost.
 func (b *backoff) lost(times int) {
 	turns := nextBackoff
 	if times == 1 {

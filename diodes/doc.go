@@ -1,8 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package diodes implements ring buffers that never block a writer. A full ring drops an element: the Set that drops it returns it
-// to the caller, who can count and release it.
+// Package diodes implements ring buffers that never block a writer. A Set into a full ring drops an element and returns it to the
+// caller, who can count and release it.
 //
 //	d := diodes.NewManyToOne[[]byte](1000, nil)
 //
@@ -19,8 +19,8 @@
 // [OneToOne] has one writer and one reader. [ManyToOne] has many writers; a [Writer] makes their Sets cheaper. [OneToMany] has many
 // readers: each [Poller] gets every element. A diode of size n drops nothing until it holds n elements; then each Set drops one.
 //
-// A full diode drops its oldest element, or, with [DropNewest], the element that is being set. Every element is accounted for: it is
-// read, returned as dropped or evicted, or in the ring. To make writers wait instead, use a channel.
+// A full diode drops its oldest element or, with [DropNewest], the element being set. Every element is accounted for: it is read,
+// returned as dropped or evicted, or still in the ring. To make writers wait instead, use a channel.
 //
-// README.md helps to choose and size a diode, and compares diodes with channels and Cloud Foundry's go-diodes.
+// README.md explains how to choose and size a diode, and compares diodes with channels and Cloud Foundry's go-diodes.
 package diodes

@@ -7,25 +7,25 @@ import (
 	"context"
 )
 
-// eventcount is where one reader sleeps until a writer wakes it. While the reader is awake, wake is one load.
+// An eventcount lets one reader sleep until a writer wakes it. While the reader is awake, wake is one load.
 //
 // The reader arms, tries once more, then blocks. The writer publishes its element, then loads the epoch. The atomics are
-// sequentially consistent, so the reader sees the element or the writer sees the reader armed.
+// sequentially consistent, so the reader sees the element, or the writer sees that the reader is armed.
 //
-// The writer sends first and moves the epoch second. In the other order a writer descheduled in between leaves a sleeping
-// reader with an even epoch, and no later writer wakes it. Each arming has a new epoch, so a late writer can't disarm it.
+// The writer sends first, then moves the epoch. In the other order, a writer descheduled in between leaves a sleeping reader with an
+// even epoch, and no later writer wakes it. Each arming has a new epoch, so a late writer can't disarm it.
 type eventcount struct {
-	epoch    atomicUint64 // odd: armed, which publishes that the reader is about to sleep; the reader and its waker move it
-	armed    uint64       // the reader's: the epoch of the last arming
+	epoch    atomicUint64 // odd: armed, which publishes that the reader is about to sleep; moved by the reader and its waker
+	armed    uint64       // owned by the reader; the epoch of the last arming
 	wakes    signal
-	sleepers *atomicInt32 // counts the armed readers of a OneToMany; else nil
+	sleepers *atomicInt32 // number of armed readers of a OneToMany; otherwise nil
 }
 
 func newEventcount(sleepers *atomicInt32) eventcount {
 	return eventcount{wakes: newSignal(), sleepers: sleepers}
 }
 
-// wait calls try until it returns an element or ended, and sleeps in between. When ctx is done it tries once more.
+// wait calls try until it returns an element or ended, and sleeps in between. Once ctx is done it tries a last time.
 func wait[T any](ctx context.Context, e *eventcount, try func() (x T, ok, ended bool)) (T, bool) {
 	for {
 		e.arm()
@@ -41,7 +41,7 @@ func wait[T any](ctx context.Context, e *eventcount, try func() (x T, ok, ended 
 	}
 }
 
-// arm announces the sleep. It counts the sleeper last because a writer loads sleepers first.
+// arm announces the sleep. It may change epoch and sleepers in either order, because the reader tries again after both.
 func (e *eventcount) arm() {
 	e.armed = (e.armed + 1) | 1
 	e.epoch.Store(e.armed)

@@ -53,7 +53,7 @@ func ExampleManyToOne_dropNewest() {
 	// read c
 }
 
-// Goroutines that set often have a handle each.
+// Goroutines that set often use a handle each.
 func ExampleManyToOne_Writer() {
 	d := diodes.NewManyToOne[int](100, nil)
 
@@ -73,7 +73,7 @@ func ExampleManyToOne_Writer() {
 	// Output: 40 of 100
 }
 
-// A bound in bytes: the oldest are evicted until the newest fits.
+// This example bounds a ring in bytes: it evicts the oldest elements until the new one fits.
 func ExampleManyToOne_Evict() {
 	const maxBytes = 10
 	var bytes atomic.Int64
@@ -167,7 +167,7 @@ func ExampleOneToMany_NewPoller() {
 	// from the newest: d
 }
 
-// Elements of several types in one diode.
+// This example puts elements of several types into one diode.
 func ExampleGenericDataType() {
 	type logLine struct{ text string }
 	type gauge struct{ value float64 }
@@ -193,10 +193,10 @@ func ExampleGenericDataType() {
 	// unknown string
 }
 
-// The alerter of go-diodes runs on the reader. Here it runs on every goroutine that drops, so what it counts with has to be
-// safe for concurrent use.
+// In go-diodes the alerter runs on the reader. Here it runs on every goroutine that drops an element, so its counter must be safe for
+// concurrent use.
 func Example_alerterFromGoDiodes() {
-	var missed atomic.Int64 // There, an int would do.
+	var missed atomic.Int64 // In go-diodes an int would do.
 	d := diodes.NewManyToOne[int](10, diodes.AlertFunc(func(n int) { missed.Add(int64(n)) }))
 
 	var writers sync.WaitGroup
@@ -213,29 +213,29 @@ func Example_alerterFromGoDiodes() {
 	// Output: 30 missed, 10 inside
 }
 
-// With go-diodes, 4 elements into a ring of 3 are one alert of 3 missed elements, once somebody reads. Here it is one alert of
-// one element, at the Set that dropped it.
+// In go-diodes, 4 elements set into a ring of 3 cause one alert for 3 missed elements, at the next read. Here they cause one alert for
+// one element, by the Set that drops it.
 func Example_countsFromGoDiodes() {
 	d := diodes.NewManyToOne[int](3, diodes.AlertFunc(func(n int) { fmt.Println("missed", n) }))
 	for x := range 4 {
 		d.Set(x)
 	}
-	fmt.Println("nobody has read yet")
+	fmt.Println("no reads yet")
 	x, _ := d.TryNext()
 	fmt.Println("read", x)
 	// Output:
 	// missed 1
-	// nobody has read yet
+	// no reads yet
 	// read 1
 }
 
-// Next and NextContext take the place of NewWaiter and NewPoller, and of their options.
+// Next and NextContext replace NewWaiter, NewPoller and their options.
 func Example_waiterFromGoDiodes() {
 	d := diodes.NewOneToOne[*string](3, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	// There: w := diodes.NewWaiter(d, diodes.WithWaiterContext(ctx)), and w.Set and w.Next, which returned nil at the end.
+	// In go-diodes: w := diodes.NewWaiter(d, diodes.WithWaiterContext(ctx)), then w.Set and w.Next, which returns nil at the end.
 	hello := "hello"
 	d.Set(&hello)
 	for x, ok := d.NextContext(ctx); ok; x, ok = d.NextContext(ctx) {
@@ -248,8 +248,8 @@ func Example_waiterFromGoDiodes() {
 	// context canceled
 }
 
-// An agent: whatever arrives goes into the diode at once, by as many goroutines as there are connections; one goroutine takes it
-// out and sends it on, as fast as the next hop takes it. Nothing flows back.
+// In an agent, one goroutine per connection sets each envelope as it arrives. One goroutine reads the envelopes and forwards them at the
+// speed of the next hop. There is no back pressure.
 func Example_agent() {
 	type envelope struct{ source, message string }
 

@@ -25,7 +25,7 @@ func (c call) String() string {
 	return string(c.letter)
 }
 
-// explains reports whether a call whose result in the model is r can have had the result got.
+// explains reports whether a call with the result r in the model may have returned got.
 func (r result) explains(got result) bool {
 	if r.loose && got.alerted <= r.alerted {
 		got.alerted = r.alerted
@@ -34,7 +34,8 @@ func (r result) explains(got result) bool {
 	return r == got
 }
 
-// makeWorld makes the world anew. It touches what the threads will meet, so that it has the same name in all executions.
+// makeWorld creates a new world. It accesses the locations that the threads will share, so that they have the same names in all
+// executions.
 func (x *explorer) makeWorld() {
 	w := newWorld(x.scenario, 0, AlertFunc(func(n int) {
 		if x.current != nil {
@@ -68,7 +69,7 @@ func (x *explorer) makeWorld() {
 	}
 }
 
-// call makes a thread's call.
+// call makes the current call of t.
 func (x *explorer) call(t *thread) {
 	w := x.world
 	switch t.call.letter {
@@ -76,7 +77,7 @@ func (x *explorer) call(t *thread) {
 		if n := w.Len(); n < 0 || n > w.Cap() {
 			x.fail("Len returned %d", n)
 		}
-	case 'k': // A step where the reader sleeps that it wakes.
+	case 'k': // A step at the location where the reader sleeps, because it wakes the reader.
 		ready := w.ready
 		if w.many != nil {
 			ready = &w.pollers[1].ready
@@ -90,7 +91,7 @@ func (x *explorer) call(t *thread) {
 	}
 }
 
-// fillers calls f with the part of each writer that outlives a call.
+// fillers calls f with the filler of each writer, the part that outlives a call.
 func (w *world) fillers(f func(*filler)) {
 	if w.shared == nil {
 		f(&w.writer.filler)
@@ -106,7 +107,7 @@ func (w *world) fillers(f func(*filler)) {
 	}
 }
 
-// plain calls f with the state of the diode that is neither atomic nor in a cell, as far as it outlives a call.
+// plain calls f with each part of the diode's state that outlives a call and is neither atomic nor in a cell.
 func (w *world) plain(f func(uint64)) {
 	at := func(p position) { f(uint64(p.lap) + uint64(p.slot)) }
 	w.fillers(func(w *filler) {
@@ -137,7 +138,7 @@ func (w *world) plain(f func(uint64)) {
 	}
 }
 
-// due reports whether there is something for a sleeping reader to return.
+// due reports whether a sleeping reader has something to return.
 func (w *world) due(t *thread) bool {
 	_, head := w.ring.head()
 	if p := w.pollers[t.index]; p != nil {
@@ -146,7 +147,7 @@ func (w *world) due(t *thread) bool {
 	return head.closed() || w.Len() > 0
 }
 
-// checkEnd checks what is left in the diode, when no thread can take another step.
+// checkEnd checks the final state of the diode, when no thread can take another step.
 func (x *explorer) checkEnd(j judge) {
 	w := x.world
 	could := func(same func(m *model) bool) bool {
@@ -156,7 +157,7 @@ func (x *explorer) checkEnd(j judge) {
 		rest := drain(r)
 		same := func(v int, b byte) bool { return v == int(b) }
 		if !could(func(m *model) bool { return slices.EqualFunc(rest, []byte(want(m)), same) }) {
-			x.fail("what is left to read is %#x", rest)
+			x.fail("the elements left to read are %#x", rest)
 		}
 		return rest
 	}
@@ -177,7 +178,7 @@ func (x *explorer) checkEnd(j judge) {
 			nodes = append(nodes, r.node.get())
 		}
 		if open := len(*d.pollers.Load()); !could(func(m *model) bool { return m.open() == open }) {
-			x.fail("%d pollers are minded", open)
+			x.fail("%d pollers are listed", open)
 		}
 		if n := d.asleep.Load(); int(n) != len(x.threads)-x.finished() {
 			x.fail("%d pollers count as asleep", n)
@@ -202,11 +203,11 @@ func (x *explorer) checkEnd(j judge) {
 	slices.Sort(nodes)
 	for i, node := range nodes {
 		if int(node) != i {
-			x.fail("a node has no owner, or two: %v", nodes)
+			x.fail("a node has no owner or two: %v", nodes)
 			break
 		}
 		if v := w.arena.at(node).get(); v != 0 {
-			x.fail("element %#x is out, but referenced", v)
+			x.fail("element %#x was removed but is still referenced", v)
 		}
 	}
 	if n := int(w.arena.handed.Load()); n != len(nodes) {
@@ -214,37 +215,37 @@ func (x *explorer) checkEnd(j judge) {
 	}
 }
 
-// scenarios are the calls that are explored, for each size and policy. Some have too many interleavings: of "a b ≤3", all with
-// at most three preemptions are explored.
+// scenarios lists the calls to explore, for each size and policy. Some have too many interleavings: "a b ≤3" limits them to those with
+// at most three preemptions.
 var scenarios = []struct {
 	kind  string
 	calls []string
 }{
-	// The writer goes round, and the reader is lapped.
+	// The writer laps the reader.
 	{"OneToOne", []string{"sssssss ttt", "sses tt", "ssss nn", "ssl t c", "ss nn c ≤3", "ss xx k ≤3"}},
 	// Writers with handles.
 	{"Writer", []string{"ss ss tt ≤4", "sss sss tt ≤3", "s s s t ≤3", "ss ss s tt ≤2", "s s nn", "ss s nn c ≤2", "ss s xx k ≤2"}},
 	{"Writer", []string{"ss e t", "ss se tt ≤3", "s se n ≤3", "ss s c t ≤3", "ss e c ≤3", "s c nn c ≤2", "sss ee t ≤3", "sss ee e ≤2"}},
-	// Writers that borrow one, and handles that are taken and released.
+	// Borrowed writers, and handles that are taken and released.
 	{"ManyToOne", []string{"s s tt", "ss s tt ≤3", "s s s t ≤2", "se s t ≤3", "s s nn c ≤2", "wsr wsr t ≤3", "wsrwsr s t ≤2", "sss ee e ≤2"}},
-	// The same, while others were descheduled inside of Set, and hold the writers that there are.
+	// The same, while the initial writers are held by goroutines descheduled inside Set.
 	{"Frozen", []string{"s s", "ss s t ≤2"}},
-	// Pollers that read, sleep, are closed, and are made.
+	// Pollers that read, sleep, are closed and are created.
 	{"OneToMany", []string{"sss tt", "ssssss ttt ≤3", "ssses ttt ≤3", "sss t t ≤3"}},
 	{"OneToMany", []string{"ss nn", "sss nnn ≤3", "s n n ≤3", "sss nn c ≤3", "ss xx k ≤3"}},
 	{"OneToMany", []string{"s n Q", "ss n Q", "ss t Q Q ≤2", "s q q", "sss nn Q ≤3", "sss tt Q ≤3"}},
 	{"OneToMany", []string{"sss pt", "sss pt pt ≤2", "ssse ptt Pt ≤2", "sss tqpt c ≤2", "sss ptq ptq ≤2"}},
 	{"Wrapping", []string{"ssee pt"}},
-	// Writers with handles, and a ring of six, in which evictions search for the oldest.
+	// Writers with handles and a ring of six, in which evictions search for the oldest element.
 	{"Large", []string{"sssssss eete ≤2"}},
 }
 
-// eachScenario yields them, in the order of explored.md; under -short with a preemption less.
+// eachScenario yields the scenarios in the order of explored.md, with one preemption less under -short.
 func eachScenario(yield func(s scenario, bound int) bool) {
 	for _, row := range scenarios {
 		for _, calls := range row.calls {
 			calls, most, _ := strings.Cut(calls, " ≤")
-			bound, _ := strconv.Atoi(most) // 0: none
+			bound, _ := strconv.Atoi(most) // 0: no limit
 			if testing.Short() && bound > 1 {
 				bound--
 			}
@@ -268,13 +269,13 @@ func eachScenario(yield func(s scenario, bound int) bool) {
 }
 
 var (
-	exploreSchedule = flag.String("explore.schedule", "", "follow this schedule of the scenario chosen with -run, step by step")
-	exploreUpdate   = flag.Bool("explore.update", false, "write explored.md anew")
-	exploreChanged  = flag.Bool("explore.changed", false, "the code was changed: neither explored.md nor schedules have to fit")
+	exploreSchedule = flag.String("explore.schedule", "", "follow this schedule of the scenario selected with -run, step by step")
+	exploreUpdate   = flag.Bool("explore.update", false, "update explored.md")
+	exploreChanged  = flag.Bool("explore.changed", false, "the code was changed: ignore explored.md and schedules that do not fit")
 	exploreFor      = flag.Duration("explore.for", 0, "explore random scenarios for this long")
 )
 
-// Each execution of each scenario ends as a sequential diode can, whichever thread is never scheduled again.
+// Each execution of each scenario has the results of a sequential diode, even if some thread is never scheduled again.
 func TestExplore(t *testing.T) {
 	var table strings.Builder
 	table.WriteString(exploredHead)
@@ -300,15 +301,15 @@ func TestExplore(t *testing.T) {
 	}
 	written, err := os.ReadFile(file)
 	if err != nil || string(written) != table.String() {
-		t.Errorf("%s is not what was explored now: run go test -tags explore -run Explore ./diodes -explore.update", file)
+		t.Errorf("%s is out of date: run go test -tags explore -run Explore ./diodes -explore.update", file)
 	}
 }
 
-const exploredHead = `# What is explored
+const exploredHead = `# Explored scenarios
 
-Written by ` + "`go test -tags explore -run Explore ./diodes -explore.update`" + `. A word of the calls is a goroutine; ` +
-	"`model_test.go`" + ` says what the
-letters mean. "all" is every interleaving, "≤ 3" every one with at most three preemptions.
+Written by ` + "`go test -tags explore -run Explore ./diodes -explore.update`" + `. Each word of the calls is a goroutine; ` +
+	"`model_test.go`" + ` explains
+the letters. "all" means every interleaving, "≤ 3" every interleaving with at most three preemptions.
 
 | diode | size | policy | calls | interleavings | states | executions | longest Set, in steps |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -343,7 +344,7 @@ func (x *explorer) interleavings() string {
 	return "all"
 }
 
-// A schedule is written as the thread of each step, with the number of steps that it takes: 0*12,1*3,0.
+// formatSchedule writes the thread of each run of steps, with the number of steps: 0*12,1*3,0.
 func formatSchedule(schedule []choice) string {
 	var runs []string
 	for i := 0; i < len(schedule); {
@@ -367,7 +368,7 @@ func parseSchedule(t *testing.T, s string) (schedule []choice) {
 		n := 1
 		if _, err := fmt.Sscanf(run, "%d*%d", &c, &n); err != nil {
 			if _, err := fmt.Sscanf(run, "%d", &c); err != nil {
-				t.Fatalf("%s of the schedule: %v", run, err)
+				t.Fatalf("invalid schedule at %s: %v", run, err)
 			}
 		}
 		for range n {
@@ -377,24 +378,24 @@ func parseSchedule(t *testing.T, s string) (schedule []choice) {
 	return schedule
 }
 
-// Schedules of defects that were found, and of one that takes more preemptions than are explored. A change of the steps makes
-// them unfit: then they have to be found anew, with the defect.
+// These schedules reproduce defects that were found, and one that takes more preemptions than are explored. A change of the steps
+// invalidates them: then find them again by reintroducing the defect.
 func TestExploreSchedules(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		schedule string
 		scenario
 	}{
-		{"a refused Set does not wake the reader", "2*3,0*5,1*4", scenario{"Writer", 1, DropNewest, "s s n"}},
-		{"a Set that Close refuses does not wake the reader", "0*6,1*5,2*3,0*2", scenario{"OneToOne", 1, DropOldest, "ss nn c"}},
-		{"a closed poller is not listed before it is woken", "1*6,0*6,2*6,0", scenario{"OneToMany", 1, DropOldest, "s n Q"}},
-		{"a retired node is free before it is cleared", "0*7,1*4,0*17,1*3,2*6,0*14", scenario{"OneToMany", 1, DropOldest, "ssss t t"}},
+		{"refused Set without wake-up", "2*3,0*5,1*4", scenario{"Writer", 1, DropNewest, "s s n"}},
+		{"Set after Close without wake-up", "0*6,1*5,2*3,0*2", scenario{"OneToOne", 1, DropOldest, "ss nn c"}},
+		{"closed poller unlisted before wake-up", "1*6,0*6,2*6,0", scenario{"OneToMany", 1, DropOldest, "s n Q"}},
+		{"retired node freed before clearing", "0*7,1*4,0*17,1*3,2*6,0*14", scenario{"OneToMany", 1, DropOldest, "ssss t t"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := &explorer{scenario: c.scenario}
 			x.follow(parseSchedule(t, c.schedule))
 			switch {
-			case x.unfit && *exploreChanged:
+			case x.diverged && *exploreChanged:
 				t.Skip(x.failure)
 			case x.failure != "":
 				t.Errorf("%s\n%s", x.failure, strings.Join(x.trace, "\n"))
@@ -403,7 +404,7 @@ func TestExploreSchedules(t *testing.T) {
 	}
 }
 
-// Sleep sets leave out steps, but no state.
+// Sleep sets skip steps but no states.
 func TestExploreSleepSets(t *testing.T) {
 	if *exploreChanged {
 		t.Skip("the exploration may end early")
@@ -425,7 +426,7 @@ func TestExploreSleepSets(t *testing.T) {
 	}
 }
 
-// absence calls during before the first step that changes a location, as if the goroutine had been descheduled there.
+// An absence calls during before the first step that changes a location, as if the goroutine were descheduled there.
 type absence struct {
 	at     *location
 	during func()
@@ -440,10 +441,10 @@ func (a *absence) before(_ context.Context, at *location, kind access) bool {
 }
 
 func (*absence) after(*location, access, uint64, uint64) {}
-func (*absence) anew(uint64)                             {}
+func (*absence) forget(uint64)                           {}
 func (*absence) pointer(any) uint64                      { return 0 }
 
-// TestLateHint, for a writer that was descheduled after it had looked at the slot.
+// Like TestLateHint, for a writer that was descheduled after it had checked the slot.
 func TestExploreLateHint(t *testing.T) {
 	d := NewOneToOne[int](3, nil)
 	for x := range 3 {
@@ -459,7 +460,7 @@ func TestExploreLateHint(t *testing.T) {
 	}
 }
 
-// Random scenarios, for as long as one likes.
+// Random scenarios, for the time given by -explore.for.
 func TestExploreRandom(t *testing.T) {
 	if *exploreFor == 0 {
 		t.Skip("without -explore.for")

@@ -18,46 +18,46 @@ import (
 	"strings"
 )
 
-// An explorer runs a scenario, the calls that a few threads make on a real diode, in every order in which their steps can
-// be taken. A thread is a coroutine that stops before each step. One execution takes steps until the scenario has ended, or
-// until it comes to a state that was visited before; the next one repeats its beginning and then takes another step.
+// An explorer runs a scenario, in which a few threads call a real diode, in every possible order of their steps. A thread is a
+// coroutine that stops before each step. One execution takes steps until the scenario has ended or it reaches a visited state. The next
+// execution repeats the beginning of the previous one and then takes a different step.
 //
-// Two executions are in the same state if memory is the same, each thread has observed the same in the call that it is in,
-// and the judge thinks the same of what has returned. What follows from equal states is equal, so each is explored once: that
-// covers every interleaving. In addition, sleep sets leave out steps that only lead to a state along a second way
-// (Godefroid, Partial-Order Methods for the Verification of Concurrent Systems, 1996, chapter 5).
+// Two executions are in the same state if their memory is equal, each thread has made the same observations in its current call, and
+// the judge has drawn the same conclusions from the returned calls. Equal states have equal continuations, so exploring each state once
+// covers every interleaving. In addition, sleep sets skip steps that only reach a state by a second path (Godefroid, Partial-Order
+// Methods for the Verification of Concurrent Systems, 1996, chapter 5).
 //
-// No step is assumed to come: a call whose steps depend on a thread that is never scheduled again exceeds stepLimit, because
-// the explorer also schedules the caller alone.
+// The explorer assumes no progress of other threads: a call that depends on a thread that is never scheduled again exceeds stepLimit,
+// because the explorer also schedules the caller alone.
 type explorer struct {
 	scenario
-	bound int  // of preemptions; 0: none
+	bound int  // maximum number of preemptions; 0: no limit
 	whole bool // without sleep sets
 	world *world
 
-	threads []*thread
-	current *thread // nil while the scenario is made or checked
-	run     int
-	memory  uint64 // hash of all values at all locations
-	names   map[any]uint64
-	named   uint64
-	alone   int // steps outside of threads
-	failure string
-	unfit   bool     // the schedule that was to be followed
-	trace   []string // in words, if tracing
-	tracing bool
+	threads  []*thread
+	current  *thread // nil while the world is created or checked
+	run      int
+	memory   uint64 // hash of all values at all locations
+	names    map[any]uint64
+	named    uint64
+	alone    int // number of steps outside of threads
+	failure  string
+	diverged bool     // the schedule to follow does not fit
+	trace    []string // the steps in words, if tracing
+	tracing  bool
 
 	stack   []frame
 	visited map[uint64]*visit
 
 	executions int
-	longest    map[byte]int // steps of the longest call of each kind
+	longest    map[byte]int // number of steps of the longest call of each kind
 }
 
-// stepLimit is the number of steps that no call may need. It is far more than any does.
+// stepLimit is the maximum number of steps of a call, far more than any call needs.
 const stepLimit = 150
 
-// A choice is the index of the thread that takes the next step, plus canceled if it receives because its context is done.
+// A choice is the index of the thread that takes the next step, plus canceled if that is a receive that ends with its context.
 type choice uint8
 
 const (
@@ -65,26 +65,26 @@ const (
 	maxChoices = 16
 )
 
-// choices is a set of them, a bit each.
+// choices is a set of choices, one bit each.
 type choices uint16
 
 func (c choice) in(set choices) bool { return set>>c&1 == 1 }
 
-// A step is what a thread did at a location. Steps that commute lead to the same state in either order.
+// A step is a thread's access to a location. Steps that commute lead to the same state in either order.
 type step struct {
 	at    uint64
 	wrote bool
 	kinds uint8
-	plain []step // the plain accesses before it, which end with it, and after it
+	plain []step // the plain accesses before the step, which end with it, and those after it
 }
 
-// What the order of steps is visible by, apart from memory.
+// Apart from memory, these make the order of steps visible.
 const (
 	began    = 1 << iota // a call began with the step
 	returned             // a call returned after it
 	slept                // a thread fell asleep or was woken
 	looked               // the judge looked at memory
-	named                // the thread was the first at a location; in another order the location has another name
+	named                // the thread was the first to access a location, which is named differently in another order
 )
 
 func (a step) conflicts(b step) bool { return a.at == b.at && (a.wrote || b.wrote) }
@@ -101,25 +101,25 @@ func (a step) commutes(b step) bool {
 	return a.kinds == 0 || b.kinds == 0 || bits.OnesCount8(a.kinds|b.kinds) == 1
 }
 
-// A frame is a state on the way to the present one.
+// A frame is a state on the path to the current state.
 type frame struct {
 	visit       *visit
 	judge       judge
 	choice      choice  // the one taken
-	todo        choices // those that remain
-	asleep      choices // those that need not be taken
+	todo        choices // still to be taken
+	asleep      choices // need not be taken
 	steps       [maxChoices]step
-	running     choices // those of the thread that took the last step
-	preemptions int     // steps so far before which the running thread could have gone on
+	running     choices // of the thread that took the last step
+	preemptions int     // number of switches so far from a thread that could have continued
 }
 
-// A visit is what is known of a state.
+// A visit is the record of a visited state.
 type visit struct {
-	asleep choices // at each visit
-	active bool    // it is on the stack
+	asleep choices // asleep at every visit
+	active bool    // on the stack
 }
 
-// A thread runs the calls of its script, one letter each.
+// A thread makes the calls of its script, one per letter.
 type thread struct {
 	index  int
 	script string
@@ -132,21 +132,21 @@ type thread struct {
 	kind access
 	ctx  context.Context
 
-	cancel   bool // the next step is a receive that ends with the context
+	cancel   bool // the next step is a receive that ends with its context
 	step     step
 	begins   bool // the next step is the first of a call
-	began    bool // the last step was
+	began    bool // the last step was the first of a call
 	returned bool // a call returned after the last step
 	done     bool
 	aborted  bool
 
 	call   call
 	result result
-	ended  call // the one that returned last, and its result
-	got    result
-	steps  int // of the call
-	// Hashes of what the call has done so far: all that it has observed; where it has been, which is where it has stored, tried
-	// to swap, or slept; and what it remembers, which is what it has observed since it began anew, and where it had been then.
+	ended  call   // the last call that returned
+	got    result // the result of ended
+	steps  int    // of call
+	// Hashes of the current call. history: everything that it has observed. path: where it has stored, tried to swap, or slept. seen:
+	// what it remembers, which is what it has observed since it last called forget, and the path up to then.
 	history, path, seen uint64
 	open                []step // plain accesses since the last step
 }
@@ -175,8 +175,8 @@ func (t *thread) observe(what uint64) {
 	t.seen = mix(t.seen, what)
 }
 
-// name names a location or a pointer after the thread that met it first, and what that had observed. It is the same in all
-// executions that lead to the same state.
+// name returns a name for a location or a pointer, derived from the first thread to access it and its observations by then. It is
+// the same in all executions that lead to the same state.
 func (x *explorer) name() uint64 {
 	x.named++
 	if t := x.current; t != nil {
@@ -198,7 +198,7 @@ func (x *explorer) before(ctx context.Context, at *location, kind access) bool {
 	t := x.current
 	if t == nil || t.aborted {
 		if x.alone++; x.alone > 10_000 {
-			panic("a call that nobody disturbs does not return")
+			panic("a call without interference does not return")
 		}
 		return false
 	}
@@ -210,7 +210,7 @@ func (x *explorer) before(ctx context.Context, at *location, kind access) bool {
 	t.step = step{plain: t.open}
 	t.open = nil
 	if t.steps++; t.steps > stepLimit {
-		x.fail("%s is not over after %d steps", t.call, t.steps)
+		x.fail("%s has not returned after %d steps", t.call, t.steps)
 		t.aborted = true
 		panic(abort{})
 	}
@@ -241,7 +241,7 @@ func (x *explorer) after(at *location, kind access, was, is uint64) {
 		for _, other := range x.threads {
 			for _, o := range other.open {
 				if other != t && o.conflicts(s) {
-					x.fail("threads %d and %d access the same cell at once", other.index, t.index)
+					x.fail("threads %d and %d access the same cell concurrently", other.index, t.index)
 				}
 			}
 		}
@@ -251,7 +251,7 @@ func (x *explorer) after(at *location, kind access, was, is uint64) {
 		t.observe(mix(at.id, value))
 		return
 	case store:
-		value = 0 // It observes nothing.
+		value = 0 // A store observes nothing.
 	case send, receive:
 		s.kinds |= slept
 	}
@@ -262,12 +262,12 @@ func (x *explorer) after(at *location, kind access, was, is uint64) {
 		t.path = mix(t.path, mix(at.id, what))
 	}
 	if kind == receive {
-		x.anew(0)
+		x.forget(0)
 	}
 	t.observe(mix(mix(at.id, value), what))
 }
 
-func (x *explorer) anew(keep uint64) {
+func (x *explorer) forget(keep uint64) {
 	if t := x.current; t != nil {
 		t.seen = mix(t.path, keep)
 	}
@@ -294,7 +294,7 @@ func (x *explorer) traceStep(t *thread, kind access, was, is uint64) {
 	x.trace = append(x.trace, fmt.Sprintf("%d %v %-8s %-16s %#x → %#x", t.index, t.call, names[kind], where, was, is))
 }
 
-// start makes the diode, and brings each thread to its first step.
+// start creates the world and brings each thread to its first step.
 func (x *explorer) start() {
 	x.executions++
 	x.run++
@@ -309,7 +309,7 @@ func (x *explorer) start() {
 	}
 }
 
-// open makes a thread for each word of the calls. It runs its script in each execution.
+// open creates a thread for each word of the calls. The thread runs its script once per execution.
 func (x *explorer) open() {
 	scheduler = x
 	x.visited = map[uint64]*visit{}
@@ -352,7 +352,7 @@ func (x *explorer) resume(t *thread) {
 	x.current = nil
 }
 
-// finished is the number of threads that have made all their calls.
+// finished returns the number of threads that have made all their calls.
 func (x *explorer) finished() (n int) {
 	for _, t := range x.threads {
 		if t.done {
@@ -362,7 +362,7 @@ func (x *explorer) finished() (n int) {
 	return n
 }
 
-// abort ends the present execution.
+// abort ends the current execution.
 func (x *explorer) abort() {
 	for _, t := range x.threads {
 		if !t.done && !t.aborted {
@@ -379,7 +379,7 @@ func (x *explorer) close() {
 	scheduler = nil
 }
 
-// take lets a thread take its next step.
+// take takes the next step of a thread.
 func (x *explorer) take(c choice) *thread {
 	t := x.threads[c%canceled]
 	t.cancel = c >= canceled
@@ -402,7 +402,7 @@ func (t *thread) asleep() bool {
 	return !t.done && t.kind == receive && t.at.value == 0 && t.ctx.Err() == nil
 }
 
-// enabled is the set of steps that can be taken.
+// enabled returns the set of possible choices.
 func (x *explorer) enabled() (set choices) {
 	for i, t := range x.threads {
 		switch {
@@ -421,7 +421,7 @@ func (x *explorer) enabled() (set choices) {
 	return set
 }
 
-// key is the hash of the present state.
+// key returns the hash of the current state.
 func (x *explorer) key(j judge, preemptions int, last int) uint64 {
 	h := mix(x.memory, j.hash)
 	for _, t := range x.threads {
@@ -438,7 +438,7 @@ func (x *explorer) key(j judge, preemptions int, last int) uint64 {
 	return h
 }
 
-// explore runs all executions, or until one fails: then it returns its schedule.
+// explore runs executions until all are done or one fails. It returns the schedule of the failed one.
 func (x *explorer) explore() []choice {
 	x.open()
 	defer x.close()
@@ -464,7 +464,7 @@ func (x *explorer) explore() []choice {
 	}
 }
 
-// schedule is the one of the present execution.
+// schedule returns the schedule of the current execution.
 func (x *explorer) schedule() []choice {
 	var s []choice
 	for _, f := range x.stack {
@@ -479,8 +479,8 @@ func (f *frame) choose(set choices) {
 	f.todo &^= 1 << f.choice
 }
 
-// execute repeats the steps on the stack, of which the last one is new, and goes on from there. If there is a schedule it follows
-// that instead, as far as it goes.
+// execute repeats the steps on the stack, of which the last one is new, and continues from there. If there is a schedule, it follows
+// that as far as it goes.
 func (x *explorer) execute(schedule []choice) {
 	x.start()
 	defer x.abort()
@@ -524,7 +524,7 @@ func (x *explorer) execute(schedule []choice) {
 	}
 }
 
-// arrive goes on from a new state: it returns false when there is nothing to be done.
+// arrive pushes the current state and chooses its next step. It returns false if there is no step to take.
 func (x *explorer) arrive(f frame, last int, schedule []choice) bool {
 	enabled := x.enabled()
 	for _, t := range x.threads {
@@ -536,8 +536,8 @@ func (x *explorer) arrive(f frame, last int, schedule []choice) bool {
 	if len(schedule) > len(x.stack) {
 		f.choice = schedule[len(x.stack)]
 		if !f.choice.in(enabled) {
-			x.unfit = true
-			x.fail("the schedule does not fit: step %d can't be one of thread %d", len(x.stack), f.choice)
+			x.diverged = true
+			x.fail("the schedule does not fit: choice %d is not possible at step %d", f.choice, len(x.stack))
 			return false
 		}
 		x.stack = append(x.stack, f)
@@ -555,7 +555,7 @@ func (x *explorer) arrive(f frame, last int, schedule []choice) bool {
 			x.visited[key] = f.visit
 		}
 		if f.visit.active {
-			x.fail("%s goes round, and nothing changes", x.threads[last].call)
+			x.fail("%s loops without any change", x.threads[last].call)
 			return false
 		}
 		before = f.visit.asleep
@@ -590,7 +590,7 @@ func (x *explorer) arrive(f frame, last int, schedule []choice) bool {
 	return true
 }
 
-// end checks what is left when nobody can take a step any more.
+// end checks the final state, in which no thread can take another step.
 func (x *explorer) end(j judge) {
 	for _, t := range x.threads {
 		switch {
@@ -598,7 +598,7 @@ func (x *explorer) end(j judge) {
 		case !t.asleep():
 			x.fail("deadlock: thread %d waits for a lock", t.index)
 		case x.world.due(t):
-			x.fail("thread %d sleeps, and nobody will wake it", t.index)
+			x.fail("thread %d sleeps and will not be woken", t.index)
 		}
 	}
 	if x.failure == "" {
@@ -606,21 +606,21 @@ func (x *explorer) end(j judge) {
 	}
 }
 
-// A judge compares what calls return with a sequential diode, the model. A call may take effect at any moment between its
-// first and its last step. The judge keeps every state that the model can be in, given what has returned so far, with the
-// results of calls that have taken effect but not yet returned; if none is left, no order of the calls explains what they have
-// returned (Lowe, Testing for linearizability, 2017: just-in-time linearization).
+// A judge compares the results of calls with those of a sequential diode, the model. A call may take effect at any moment between its
+// first and its last step. The judge keeps every state that the model can be in, given the results so far, along with the results of
+// calls that have taken effect but not yet returned. If no state remains, no order of the calls explains their results (Lowe, Testing
+// for linearizability, 2017: just-in-time linearization).
 type judge struct {
 	configs []config
 	pending uint8
 	calls   [maxThreads]call
-	asleep  [maxThreads]uint8 // threads that have slept since before a call began, a bit each
+	asleep  [maxThreads]uint8 // for each call, the threads that have slept since before it began, one bit each
 	hash    uint64
 }
 
 type config struct {
 	model   model
-	done    uint8 // those of the pending calls that have taken effect
+	done    uint8 // the pending calls that have taken effect, one bit each
 	results [maxThreads]result
 }
 
@@ -644,9 +644,9 @@ func (j *judge) rehash() {
 	}
 }
 
-// watch takes note of the step that t has taken.
+// watch records the step that t has taken.
 func (j *judge) watch(x *explorer, t *thread) {
-	if t.step.kinds&slept != 0 { // Whoever was asleep here is not any more.
+	if t.step.kinds&slept != 0 { // Threads may have been woken.
 		for _, other := range x.threads {
 			if !other.asleep() {
 				for i := range j.asleep {
@@ -658,7 +658,7 @@ func (j *judge) watch(x *explorer, t *thread) {
 	if t.began {
 		j.pending |= 1 << t.index
 		j.calls[t.index] = t.call
-		if t.returned { // t.call may be the next one already.
+		if t.returned { // t.call may already be the next one.
 			j.calls[t.index] = t.ended
 		}
 		j.asleep[t.index] = 0
@@ -676,7 +676,7 @@ func (j *judge) watch(x *explorer, t *thread) {
 	}
 }
 
-// returns drops the configurations in which the call of t can't have had its result.
+// returns drops the configurations that do not explain the result of t's call.
 func (j *judge) returns(x *explorer, t *thread) {
 	var left []config
 	known := map[config]bool{}
@@ -723,7 +723,7 @@ func (j *judge) returns(x *explorer, t *thread) {
 			if wakes && j.asleep[t.index]>>other.index&1 == 1 {
 				t.step.kinds |= looked
 				if x.world.due(other) {
-					x.fail("thread %d sleeps on after %s", other.index, t.ended)
+					x.fail("thread %d still sleeps after %s", other.index, t.ended)
 				}
 			}
 		}
@@ -731,7 +731,7 @@ func (j *judge) returns(x *explorer, t *thread) {
 	j.asleep[t.index] = 0
 }
 
-// follow executes a schedule, and traces it.
+// follow executes and traces a schedule.
 func (x *explorer) follow(schedule []choice) {
 	*x = explorer{scenario: x.scenario, bound: x.bound, tracing: true}
 	x.open()

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// operations is a sequence of operations, a byte each. The first bytes choose the diode.
+// operations is a sequence of operations, one per byte. The first bytes choose the diode.
 type operations []byte
 
 func (ops *operations) next(n int) int {

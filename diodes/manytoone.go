@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-const initialWriters = 4 // Sets and Evicts at the same time before one allocates
+const initialWriters = 4 // concurrent Sets and Evicts before one allocates
 
 // ManyToOne is a diode with many writers and one reader. A ring of size 3:
 //
@@ -18,32 +18,32 @@ const initialWriters = 4 // Sets and Evicts at the same time before one allocate
 // Every element comes out exactly once: from the reader's methods, from Evict, or from the Set that dropped it. The ring
 // then holds no reference to it. The elements of one writer are read in the order of its Sets.
 //
-// One goroutine at a time, the reader, may call TryNext, Next and NextContext. Any number may call the other methods, concurrently. A
-// goroutine descheduled inside a method delays no Set of another, and no read unless it was about to wake the sleeping reader;
-// then the next Set wakes it. The zero value is not usable.
+// Only one goroutine at a time, the reader, may call TryNext, Next and NextContext. Any number of goroutines may call the other
+// methods concurrently. A goroutine descheduled inside a method delays no Set by another goroutine. It delays the reader only if it
+// was about to wake the reader; then the next Set does so. The zero value is not usable.
 type ManyToOne[T any] struct {
 	queue[T]
 
 	current atomicPointer[sharedWriter[T]] // the writer that Set tries first; publishes a writer of the list
 	_       [cacheLine]byte
-	writers sharedWriter[T] // a list that grows at its end only
+	writers sharedWriter[T] // a list that grows only at its end
 
 	handles  mutex    // guards released
 	released []uint32 // nodes of released Writers
 }
 
-// sharedWriter is a writer that goroutines hold in turn, inside Set and Evict.
+// A sharedWriter is a writer that goroutines hold in turn, during Set and Evict.
 type sharedWriter[T any] struct {
 	held      atomicUint32                   // 1 while held; publishes the writer to the next holder
-	writer[T]                                // the holder's
+	writer[T]                                // owned by the holder
 	next      atomicPointer[sharedWriter[T]] // publishes the next writer; set once
 	_         [cacheLine]byte
 }
 
 func (w *sharedWriter[T]) hold() bool { return w.held.Load() == 0 && w.held.CompareAndSwap(0, 1) }
 
-// NewManyToOne returns a diode for exactly size elements. It panics if size is not from 1 to [MaxSize]. The alerter, which may be
-// nil, is told of each dropped element. The policy is [DropOldest] by default.
+// NewManyToOne returns a diode that holds exactly size elements. It panics unless size is between 1 and [MaxSize]. The alerter, which
+// may be nil, is called for each dropped element. The default policy is [DropOldest].
 func NewManyToOne[T any](size int, alerter Alerter, policy ...DropPolicy) *ManyToOne[T] {
 	d := &ManyToOne[T]{}
 	d.init(size, initialWriters, alerter, policy)
@@ -59,12 +59,12 @@ func NewManyToOne[T any](size int, alerter Alerter, policy ...DropPolicy) *ManyT
 	return d
 }
 
-// Set puts x into the ring. If that dropped an element, Set alerts and returns the element and true: the oldest if the ring was
-// full, or x if the ring was full under [DropNewest] or closed.
+// Set puts x into the ring. If that drops an element, Set alerts and returns the element and true: the oldest if the ring was full,
+// or x if the ring was closed, or full under [DropNewest].
 //
-// Set is wait-free, apart from the Alerter, and from the lock of a channel that it takes to wake the reader. After a lost race it
-// backs off for 2–3 µs, once or twice, then for a fraction of that. After 65,536 lost races in a row (some tens of ms), or if hundreds of
-// thousands of Sets run at once, it drops x. It allocates only when more Sets and Evicts than ever before run at once.
+// Set is wait-free, apart from the Alerter and the channel lock that it takes to wake the reader. After a lost race it backs off for
+// 2–3 µs, once or twice, then for a fraction of that. After 65,536 lost races in a row (some tens of ms), or if hundreds of thousands
+// of Sets run at once, it drops x. It allocates only when more Sets and Evicts run at once than ever before.
 func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 	w := d.current.Load()
 	if !w.held.CompareAndSwap(0, 1) {
@@ -83,8 +83,8 @@ func (d *ManyToOne[T]) Set(x T) (dropped T, ok bool) {
 }
 
 // Evict removes the oldest element, alerts, and returns the element and true. It returns false if the ring is empty, or after as many
-// lost races as make Set drop x. It is for a bound in another unit, such as bytes: evict until x fits, then set. Evict is wait-free and
-// allocates as Set does. It takes O(log size) steps.
+// lost races as make Set drop x. Use it to bound the ring in another unit, such as bytes: evict until x fits, then set it. Evict is
+// wait-free and allocates as Set does. It takes O(log size) steps.
 func (d *ManyToOne[T]) Evict() (x T, ok bool) {
 	if w := d.borrow(); w != nil {
 		x, ok = d.evict(&w.writer, nil)
@@ -96,8 +96,8 @@ func (d *ManyToOne[T]) Evict() (x T, ok bool) {
 	return x, ok
 }
 
-// holdSlow is called when the current writer is held. It backs off, so that the holder keeps the cache lines. If the holder
-// still holds it, it may be descheduled: another writer becomes current.
+// holdSlow is called when the current writer is held. It backs off so that the holder keeps the cache lines. If the writer is still
+// held, its holder may be descheduled, so another writer becomes current.
 func (d *ManyToOne[T]) holdSlow() *sharedWriter[T] {
 	spin(maxBackoff)
 	current := d.current.Load()
@@ -111,7 +111,7 @@ func (d *ManyToOne[T]) holdSlow() *sharedWriter[T] {
 	return w
 }
 
-// borrow takes the first free writer of the list, or adds one. It returns nil if no node is left.
+// borrow holds the first free writer in the list, or adds one. It returns nil if no node is left.
 func (d *ManyToOne[T]) borrow() *sharedWriter[T] {
 	for w := &d.writers; ; {
 		if w.hold() {
@@ -134,8 +134,8 @@ func (d *ManyToOne[T]) borrow() *sharedWriter[T] {
 	}
 }
 
-// Writer returns a handle for a goroutine that sets often; it saves two atomic operations a Set. Release it after use. Writer takes a
-// lock that no Set takes. It panics if no memory is left for it: the ring and the writers have room for 8,388,608.
+// Writer returns a handle for a goroutine that sets often. It saves two atomic operations per Set. Release it after use. Writer takes
+// a lock that Set never takes. The ring and its writers share 8,388,608 cells; Writer panics if none is left.
 func (d *ManyToOne[T]) Writer() *Writer[T] {
 	d.handles.Lock()
 	defer d.handles.Unlock()
@@ -150,12 +150,12 @@ func (d *ManyToOne[T]) Writer() *Writer[T] {
 	}
 	var ok bool
 	if w.writer, ok = d.arena.writer(at); !ok {
-		panic(fmt.Sprintf("diodes: no more writers than %d less the size of the ring", maxNodes))
+		panic(fmt.Sprintf("diodes: too many writers: the ring and its writers share %d cells", maxNodes))
 	}
 	return w
 }
 
-// A Writer sets elements of a [ManyToOne] and never allocates. One goroutine at a time may use it. The zero value is not usable.
+// A Writer sets elements in a [ManyToOne] and never allocates. Only one goroutine at a time may use it. The zero value is not usable.
 type Writer[T any] struct {
 	_      [cacheLine]byte
 	writer writer[T]
@@ -163,13 +163,13 @@ type Writer[T any] struct {
 	_      [cacheLine]byte
 }
 
-// Set is [ManyToOne.Set].
+// Set is like [ManyToOne.Set].
 func (w *Writer[T]) Set(x T) (dropped T, ok bool) { return w.d.set(&w.writer, x, w.d.alerter) }
 
-// Evict is [ManyToOne.Evict].
+// Evict is like [ManyToOne.Evict].
 func (w *Writer[T]) Evict() (T, bool) { return w.d.evict(&w.writer, w.d.alerter) }
 
-// Release returns the memory of w to the diode. No other method may be called after it. A second Release does nothing.
+// Release returns the memory of w to the diode. No other method may be called afterwards. A second Release does nothing.
 func (w *Writer[T]) Release() {
 	if w.d == nil {
 		return

@@ -28,7 +28,7 @@ type container interface {
 	Cap() int
 }
 
-// A subject is a diode, a writer and a reader of it, and their insides.
+// A subject is a diode, its writer and reader, and their internals.
 type subject[T any] struct {
 	setter[T]
 	reader[T]
@@ -42,7 +42,7 @@ type subject[T any] struct {
 	many   *OneToMany[T] // nil for others
 }
 
-// queues are the ways to set into a diode with one reader, kinds all ways.
+// queues lists the ways to set into a diode with one reader; kinds lists all ways.
 var (
 	queues = []string{"OneToOne", "ManyToOne", "Writer"}
 	kinds  = append(queues[:3:3], "OneToMany")
@@ -71,7 +71,7 @@ func newKind[T any](kind string, size int, alerter Alerter, policy ...DropPolicy
 	return d
 }
 
-// newMany makes a OneToMany without a reader.
+// newMany returns a OneToMany without a reader.
 func newMany[T any](size int, alerter Alerter) subject[T] {
 	m := NewOneToMany[T](size, alerter)
 	return subject[T]{setter: m, container: m, ring: &m.ring, arena: &m.arena, writer: &m.writer, many: m}
@@ -83,27 +83,27 @@ func forKinds(t *testing.T, kinds []string, test func(t *testing.T, kind string)
 	}
 }
 
-// A scenario is a diode and what its threads call. Their calls are words of letters:
+// A scenario is a diode and the calls of its threads. Each thread is a word, whose letters are its calls:
 //
-//	s  Set, of the thread's next element
+//	s  Set of the thread's next element
 //	e  Evict
 //	t  TryNext
 //	n  Next
-//	x  NextContext, with the context that k cancels
+//	x  NextContext with the context that k cancels
 //	c  Close
 //	l  Len
-//	w  Writer: from then on the thread sets and evicts with it
+//	w  Writer; the thread then sets and evicts with it
 //	r  Release
-//	f  from then on, all shared writers that there are are held, as if their goroutines had been descheduled inside of Set
-//	p  NewPoller; P: from the newest. A thread that reads a OneToMany and does not begin with it has one from the start.
-//	q  Close of the thread's poller; Q: of the second thread's
+//	f  hold all existing shared writers for good, as if their goroutines were descheduled inside Set
+//	p  NewPoller; P: from the newest. A thread that reads a OneToMany without starting with p or P has a poller from the start.
+//	q  Close of the thread's poller; Q: of the second thread's poller
 type scenario struct {
-	// kind is that of the diode, or Writer: a ManyToOne whose writers have handles; Frozen: one whose writers are all held;
-	// Wrapping: a OneToMany in the last lap before places wrap.
+	// kind is the type of the diode, or Writer: a ManyToOne whose writers have handles; Frozen: a ManyToOne whose writers are all
+	// held; Wrapping: a OneToMany in the last lap before places wrap.
 	kind   string
 	size   int
 	policy DropPolicy
-	calls  string // a word for each thread
+	calls  string // one word per thread
 }
 
 func (s scenario) String() string {
@@ -121,19 +121,19 @@ type call struct {
 	arg    uint8
 }
 
-// A result is what a call returned.
+// A result holds the results of a call.
 type result struct {
 	x       int
 	ok      bool
 	alerted int
-	loose   bool // of the model: alerted is an upper bound
+	loose   bool // only in the model: alerted is an upper bound
 }
 
 func (r result) String() string { return fmt.Sprintf("%d, %t, and %d alerted", r.x, r.ok, r.alerted) }
 
 const maxThreads = 6
 
-// A world is the diode of a scenario, and what the threads have of it.
+// A world is the diode of a scenario, with the handles and pollers of its threads.
 type world struct {
 	scenario
 	subject[int]
@@ -141,10 +141,10 @@ type world struct {
 	pollers [maxThreads]*Poller[int]
 	ctx     context.Context
 	cancel  context.CancelFunc
-	frozen  int // writers that are held for good
+	frozen  int // number of writers held for good
 }
 
-// newWorld makes the diode of a scenario, empty in lap.
+// newWorld creates the world of a scenario. Its diode is empty, in lap.
 func newWorld(sc scenario, lap state, alerter Alerter) *world {
 	w := &world{scenario: sc}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -190,7 +190,7 @@ func (w *world) freeze() {
 	}
 }
 
-// call makes a call of thread i.
+// call makes a call for thread i.
 func (w *world) call(i int, c call) (x int, ok bool) {
 	writer, reader := w.setter, w.reader
 	if h := w.handles[i]; h != nil {
@@ -233,15 +233,15 @@ func (w *world) call(i int, c call) (x int, ok bool) {
 	return 0, false
 }
 
-// A model is a sequential diode: the elements that were set, and for each poller the number of the next one.
+// A model is a sequential diode: the elements set so far and, for each poller, the index of the next one.
 type model struct {
-	list     string // a byte each
-	out      int    // the number of the next element to leave
+	list     string // one byte per element
+	out      int    // index of the next element to leave
 	closed   bool
 	canceled bool
 	next     [maxThreads]int
 	pollers  uint8
-	shut     uint8 // pollers that were closed
+	shut     uint8 // closed pollers
 }
 
 func (w *world) model() (m model) {
@@ -255,7 +255,7 @@ func (w *world) model() (m model) {
 
 func (m *model) inside() string { return m.list[m.out:] }
 
-// rest is what poller i has still got to read.
+// rest returns the elements that poller i has yet to read.
 func (m *model) rest(i int) string {
 	if m.shut>>i&1 == 1 {
 		return ""
@@ -263,7 +263,7 @@ func (m *model) rest(i int) string {
 	return m.list[max(m.out, m.next[i]):]
 }
 
-// open is the number of pollers that are not closed.
+// open returns the number of open pollers.
 func (m *model) open() int { return bits.OnesCount8(m.pollers &^ m.shut) }
 
 func (m *model) leave() int {
@@ -271,11 +271,11 @@ func (m *model) leave() int {
 	return int(m.list[m.out-1])
 }
 
-// take lets a call of thread i take effect, if it can now.
+// take applies a call of thread i. It returns false if the call has to wait.
 func (m *model) take(w *world, i int, c call) (r result, ok bool) {
 	one := 1
 	if w.many != nil {
-		one = 0 // There the pollers tell the alerter.
+		one = 0 // Its pollers alert instead.
 	}
 	empty := m.out == len(m.list)
 	switch c.letter {
@@ -299,7 +299,7 @@ func (m *model) take(w *world, i int, c call) (r result, ok bool) {
 			r = result{x: m.leave(), ok: true}
 		}
 		if !r.ok && !r.loose && !m.closed && c.letter != 't' && (c.letter != 'x' || !m.canceled) {
-			return r, false // It waits.
+			return r, false
 		}
 	case 'c':
 		m.closed = true
@@ -320,7 +320,7 @@ func (m *model) take(w *world, i int, c call) (r result, ok bool) {
 	return r, true
 }
 
-// read is a poller's read. One that is closed may have found out what it missed just before.
+// read applies a poller's read. A poller that has been closed may have counted missed elements just before.
 func (m *model) read(i int) (r result) {
 	r.alerted = max(0, m.out-m.next[i])
 	if m.shut>>i&1 == 1 {
@@ -342,14 +342,14 @@ type sequence struct {
 	name   string
 	model  model
 	thread int
-	calls  []byte // so far
-	sets   int    // so far; the number of an element, modulo 256
+	calls  []byte // made
+	sets   int    // made; modulo 256 also the last element
 	got    result
 	alerts int
-	missed [maxThreads]int // by each poller
+	missed [maxThreads]int // per poller
 }
 
-// newSequence makes a sequence that begins with lap. The first thread of a OneToMany has a poller.
+// newSequence returns a sequence that begins in lap. The first thread of a OneToMany has a poller.
 func newSequence(t *testing.T, kind string, size int, policy DropPolicy, lap state) *sequence {
 	s := &sequence{t: t, name: fmt.Sprintf("%s of %d, %v", kind, size, policy)}
 	sc := scenario{kind: kind, size: size, policy: policy, calls: "s"}
@@ -364,7 +364,7 @@ func newSequence(t *testing.T, kind string, size int, policy DropPolicy, lap sta
 	return s
 }
 
-// run makes calls, a letter each. A digit chooses the thread of those that follow. A call that would wait is left out.
+// run makes one call per letter. A digit selects the thread for the following calls. A call that would block is skipped.
 func (s *sequence) run(calls string) {
 	for _, letter := range []byte(calls) {
 		s.calls = append(s.calls, letter)
@@ -408,7 +408,7 @@ func (s *sequence) check() {
 		return
 	}
 	if got := len(*s.many.pollers.Load()); got != s.model.open() {
-		s.t.Fatalf("%s: %s: want %d pollers minded, got %d", s.name, s.calls, s.model.open(), got)
+		s.t.Fatalf("%s: %s: want %d pollers listed, got %d", s.name, s.calls, s.model.open(), got)
 	}
 	for i, p := range s.pollers {
 		if p == nil {
@@ -416,13 +416,13 @@ func (s *sequence) check() {
 		}
 		want := len(s.model.rest(i))
 		if s.model.shut>>i&1 == 0 && p.Len() != want || int(p.Missed()) != s.missed[i] {
-			s.t.Fatalf("%s: %s: poller %d: want %d waiting and %d missed, got %d and %d",
+			s.t.Fatalf("%s: %s: poller %d: want %d unread and %d missed, got %d and %d",
 				s.name, s.calls, i, want, s.missed[i], p.Len(), p.Missed())
 		}
 	}
 }
 
-// sequences makes sequences of calls on diodes of each kind, policy and size.
+// sequences runs sequences of calls on diodes of each kind, policy and size.
 func sequences(t *testing.T, kinds []string, sizes []int, calls func(size int, run func(calls string))) {
 	for _, kind := range kinds {
 		for policy := DropOldest; policy <= DropNewest && (policy == DropOldest || kind != "OneToMany"); policy++ {

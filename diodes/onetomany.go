@@ -8,7 +8,8 @@ import (
 )
 
 // OneToMany is a diode with one writer and many readers: every [Poller] gets every element. The ring keeps the newest elements.
-// A lapped poller misses its oldest, counts them when it reads, and delays no one. A ring of size 3 with pollers p and q:
+// A lapped poller misses its oldest ones, counts them when it reads, and delays neither the writer nor other pollers. A ring of size
+// 3 with pollers p and q:
 //
 //	Set a, b, c     holds a b c
 //	p.TryNext       a
@@ -16,40 +17,40 @@ import (
 //	p.TryNext       c              1 missed: b
 //	q.TryNext       c              2 missed: a and b
 //
-// There is no [DropPolicy]: to keep the oldest elements, one slow or abandoned poller would stop the broadcast to all.
+// There is no [DropPolicy]: if the ring kept the oldest elements, one slow or abandoned poller would stop the broadcast to all.
 //
-// One goroutine at a time, the writer, may call Set and Evict. Any number may call the other methods, concurrently. The zero value is
-// not usable.
+// Only one goroutine at a time, the writer, may call Set and Evict. Any number of goroutines may call the other methods concurrently.
+// The zero value is not usable.
 type OneToMany[T any] struct {
-	// A poller announces its copy, then loads the slot again. The writer replaces the element, then loads the announcements. So
-	// the poller sees that it is late, or the writer retires the node, and the last to read the element clears the cell.
+	// A poller announces its copy, then loads the slot again. The writer replaces the element, then loads the announcements. So the
+	// poller sees that it is late, or the writer retires the node, and the last of them to read the element clears the cell.
 
 	ring
 	arena   arena[T]
 	alerter Alerter
 
 	_       [cacheLine]byte
-	writer  writer[T]     // the writer's; its position is exactly the next to fill
-	retired []*retired    // the writer's: nodes retired so far, reused
-	known   *[]*Poller[T] // the writer's: no poller of this list copies before behind, now or later
-	behind  uint64        // the writer's, a packed place
+	writer  writer[T]     // owned by the writer; its position is exactly the next one to fill
+	retired []*retired    // owned by the writer; all nodes ever retired, for reuse
+	known   *[]*Poller[T] // owned by the writer; no poller in this list copies before behind, now or later
+	behind  uint64        // owned by the writer; a packed place
 
 	_      [cacheLine]byte
-	asleep atomicInt32 // the number of armed pollers; publishes that the writer must wake
+	asleep atomicInt32 // number of armed pollers; publishes that the writer must wake them
 
 	pollers atomicPointer[[]*Poller[T]] // publishes an immutable list
 	changes mutex                       // held to replace pollers
 }
 
-// retired holds a node with an element that left the ring while pollers copied it, or a free node.
+// A retired holds a node whose element left the ring while pollers were copying it, or a free node.
 type retired struct {
-	node cell[uint32] // the writer's; a poller reads it from its mark to its release
-	left atomicInt32  // the writer and marked pollers that still need the element; 0 passes the cell to the last
-	free atomicBool   // publishes, to the writer, that the cell is clear
+	node cell[uint32] // owned by the writer; a poller reads it from being marked until it releases
+	left atomicInt32  // number of users, the writer and marked pollers, that still need the element; the last one gets the cell
+	free atomicBool   // publishes to the writer that the cell is clear
 }
 
-// NewOneToMany returns a diode for exactly size elements. It panics if size is not from 1 to [MaxSize]. The alerter, which may be
-// nil, is told by each poller how many elements it missed, and by Set of an element dropped after Close.
+// NewOneToMany returns a diode that holds exactly size elements. It panics unless size is between 1 and [MaxSize]. The alerter, which
+// may be nil, is called by each poller with the number of elements that it missed, and by Set for each element dropped after Close.
 func NewOneToMany[T any](size int, alerter Alerter) *OneToMany[T] {
 	d := &OneToMany[T]{alerter: alerter}
 	d.init(size, DropOldest)
@@ -59,20 +60,20 @@ func NewOneToMany[T any](size int, alerter Alerter) *OneToMany[T] {
 	return d
 }
 
-// Set puts x into the ring. If an element left the ring, Set returns it and true: the oldest if the ring was full, or x after
-// Close. A poller that is copying the element may still return it, so do not reuse its memory.
+// Set puts x into the ring. If the ring is full, Set removes the oldest element and returns it and true. After Close it returns x and
+// true. A poller that is copying the removed element may still return it, so do not reuse its memory.
 //
-// Set is wait-free, apart from the lock of a channel that it takes to wake a poller. It takes one step, and one for each poller if any
-// sleeps or has not read the element that left. It allocates only when more pollers than ever before copy such elements at once.
-func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
+// Set is wait-free, apart from the channel lock that it takes to wake a poller. It takes one step, plus one per poller if any poller
+// sleeps or has not read the removed element. It allocates only when more pollers copy removed elements at once than ever before.
+func (d *OneToMany[T]) Set(x T) (removed T, ok bool) {
 	w := &d.writer
 	w.cell.set(x)
 	old, filled := d.tryFill(&w.filler)
-	if !filled { // Only Close can be why: it marks the slot.
-		gone = w.cell.take()
+	if !filled { // Only Close makes tryFill fail: it marks the slot.
+		removed = w.cell.take()
 		d.wake() // Close may be descheduled just before its wake-up.
 		alert(d.alerter)
-		return gone, true
+		return removed, true
 	}
 	at := w.at
 	w.at = at.next(d.size())
@@ -83,24 +84,25 @@ func (d *OneToMany[T]) Set(x T) (gone T, ok bool) {
 	w.spare = old.node()
 	if !old.full() {
 		w.cell = d.arena.at(w.spare)
-		return gone, false
+		return removed, false
 	}
-	return d.letGo(at.lapBefore()), true
+	return d.takeRemoved(at.lapBefore()), true
 }
 
 // Evict removes the oldest element, as a Set into a full ring does, and returns it and true. It returns false if the ring is empty. It
 // takes O(log size) steps.
 func (d *OneToMany[T]) Evict() (x T, ok bool) {
 	if at, ok := d.evict(&d.writer.filler); ok {
-		return d.letGo(at), true
+		return d.takeRemoved(at), true
 	}
 	return x, false
 }
 
-// letGo returns the element that left at p, in the spare. If pollers are copying it, they get the node and w another spare.
-func (d *OneToMany[T]) letGo(p position) (x T) {
+// takeRemoved returns the element removed at p, which is in the spare. If pollers are copying it, they get the node, and the writer
+// gets another spare.
+func (d *OneToMany[T]) takeRemoved(p position) (x T) {
 	w := &d.writer
-	if pollers := d.pollers.Load(); pollers != d.known || !ahead61(d.behind, copies(p)) {
+	if pollers := d.pollers.Load(); pollers != d.known || !ahead61(d.behind, placeOf(p)) {
 		if r := d.retire(*pollers, p); r != nil {
 			x = d.arena.at(r.node.get()).get()
 			d.release(r)
@@ -113,14 +115,15 @@ func (d *OneToMany[T]) letGo(p position) (x T) {
 	return w.cell.take()
 }
 
-// retire marks the pollers that copy the element that left at p. If any do, it swaps the spare for a free node and returns it.
+// retire marks the pollers that are copying the element removed at p. If there are any, it retires the spare, which holds the
+// element, takes a free node instead, and returns the retired one.
 func (d *OneToMany[T]) retire(pollers []*Poller[T], p position) *retired {
 	var r *retired
-	at, lag := copies(d.writer.at), uint64(0)
+	at, lag := placeOf(d.writer.at), uint64(0)
 	for _, poller := range pollers {
-		// At most three rounds: a poller ends its copying once, and is closed once.
+		// At most three rounds: a poller stops copying once and is closed once.
 		v := poller.place.Load()
-		for v&^closedPoller == copies(p)|copying {
+		for v&^closedPoller == placeOf(p)|copying {
 			if r == nil {
 				r = d.freeNode()
 				free := r.node.get()
@@ -139,7 +142,7 @@ func (d *OneToMany[T]) retire(pollers []*Poller[T], p position) *retired {
 		}
 		lag = max(lag, at-v&^placeFlags) // No place is after the writer's.
 	}
-	d.behind = at - min(lag, at-copies(p)) // Elements before p are long gone.
+	d.behind = at - min(lag, at-placeOf(p)) // Elements before p are long gone.
 	return r
 }
 
@@ -150,13 +153,13 @@ func (d *OneToMany[T]) freeNode() *retired {
 		}
 	}
 	r := &retired{}
-	node, _ := d.arena.node() // NewPoller has made sure of it.
+	node, _ := d.arena.node() // NewPoller ensures that there is one.
 	r.node.set(node)
 	d.retired = append(d.retired, r)
 	return r
 }
 
-// release is called once for each count in r.left, after the element was read. The last call clears the cell.
+// release is called once for each count in r.left, after the element has been read. The last call clears the cell.
 func (d *OneToMany[T]) release(r *retired) {
 	if node := r.node.get(); r.left.Add(-1) == 0 {
 		d.arena.at(node).take()
@@ -183,8 +186,8 @@ func (d *OneToMany[T]) Close() {
 }
 
 // NewPoller returns a poller that starts with the oldest element in the ring, or with the newest if from is [FromNewest]. If the ring is
-// empty it starts with the next Set. Close it after use: until then it costs the writer time. NewPoller panics if more than [MaxSize]
-// less the size of the ring are open.
+// empty, it starts with the next Set. Close it after use: until then it costs the writer time. NewPoller panics if the size of the ring
+// plus the number of open pollers would exceed 8,388,607.
 func (d *OneToMany[T]) NewPoller(from ...StartFrom) *Poller[T] {
 	start := option(from, FromNewest)
 	p := &Poller[T]{d: d, ready: newEventcount(&d.asleep)}
@@ -195,7 +198,7 @@ func (d *OneToMany[T]) NewPoller(from ...StartFrom) *Poller[T] {
 		panic("diodes: too many pollers")
 	}
 	p.next = d.start(start)
-	p.place.Store(copies(p.next))
+	p.place.Store(placeOf(p.next))
 	with := slices.Concat(pollers, []*Poller[T]{p})
 	d.pollers.Store(&with)
 	return p
@@ -216,7 +219,7 @@ func (d *OneToMany[T]) start(from StartFrom) position {
 	return head
 }
 
-// remove takes a poller that is closed and not copying off the list.
+// remove removes a poller that is closed and not copying from the list.
 func (d *OneToMany[T]) remove(p *Poller[T]) {
 	d.changes.Lock()
 	defer d.changes.Unlock()

@@ -10,7 +10,7 @@ import (
 
 var oneToMany = []string{"OneToMany"}
 
-// Without a poller until then.
+// The pollers are created only after the Sets and Evicts.
 func TestOneToManyStartFrom(t *testing.T) {
 	sequences(t, oneToMany, []int{1, 2, 3, 7}, func(size int, run func(calls string)) {
 		for set := range 3 * size {
@@ -21,7 +21,7 @@ func TestOneToManyStartFrom(t *testing.T) {
 	})
 }
 
-// A slow poller is told how many elements it missed, once it reads; a quick one misses none.
+// A slow poller learns at its next read how many elements it missed; a fast one misses none.
 func TestOneToManyMissed(t *testing.T) {
 	sequences(t, oneToMany, []int{1, 2, 3, 7}, func(size int, run func(calls string)) {
 		for read := range 2*size + 1 {
@@ -32,7 +32,7 @@ func TestOneToManyMissed(t *testing.T) {
 	})
 }
 
-// Pollers are made before each Set, and after Close. Each gets all.
+// Pollers are created before each Set and after Close. Each gets the whole ring.
 func TestOneToManyPollers(t *testing.T) {
 	sequences(t, oneToMany, []int{1, 2, 3, 10}, func(size int, run func(calls string)) {
 		for set := range 2*size + 1 {
@@ -54,8 +54,8 @@ func TestPollerClose(t *testing.T) {
 	newSequence(t, "OneToMany", 3, DropOldest, 0).run("1ps0qq" + "ntnt" + times(10, "s") + "1tttt" + "0nt")
 }
 
-// An element that leaves the ring while pollers copy it stays whole until the last of them is done, and is cleared then.
-func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
+// An element removed while pollers copy it stays intact until the last of them is done, and is then cleared.
+func TestOneToManyRemoveDuringCopy(t *testing.T) {
 	for _, order := range [][]int{{0, 1}, {1, 0}} {
 		for _, evict := range []bool{false, true} {
 			for _, closed := range []bool{false, true} {
@@ -64,9 +64,9 @@ func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
 				d.Set(1)
 				d.Set(2)
 				node := state(d.slots[0].Load()).node()
-				// As if two of them had been descheduled in the middle of tryNext.
+				// As if two of them had been descheduled inside tryNext.
 				for _, i := range order {
-					pollers[i].place.Swap(copies(position{}) | copying)
+					pollers[i].place.Swap(placeOf(position{}) | copying)
 				}
 				if closed {
 					pollers[order[1]].Close()
@@ -76,27 +76,27 @@ func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
 					leave = d.Evict
 				}
 				if x, ok := leave(); !ok || x != 1 {
-					t.Fatalf("want 1 to leave, got %d, %t", x, ok)
+					t.Fatalf("want 1 removed, got %d, %t", x, ok)
 				}
 				for x := range 10 {
 					d.Set(4 + x)
 				}
 				for _, i := range order {
 					if got := d.arena.at(node).get(); got != 1 {
-						t.Fatalf("the element became %d while it was copied", got)
+						t.Fatalf("the element became %d during the copy", got)
 					}
 					pollers[i].next = position{slot: 1}
 					pollers[i].leave()
 				}
 				if got := d.arena.at(node).get(); got != 0 {
-					t.Errorf("the element stayed, %d", got)
+					t.Errorf("element %d was not cleared", got)
 				}
 				equal(t, "the third poller", []int{12, 13}, drain(pollers[2]))
 				if n := len(*d.pollers.Load()); closed && n != 2 {
-					t.Errorf("want 2 pollers minded, got %d", n)
+					t.Errorf("want 2 pollers listed, got %d", n)
 				}
-				// The node is used again.
-				pollers[2].place.Store(copies(pollers[2].next) | copying)
+				// The node is reused.
+				pollers[2].place.Store(placeOf(pollers[2].next) | copying)
 				if n := len(d.retired); n != 1 || !d.retired[0].free.Load() {
 					t.Errorf("%d retired nodes", n)
 				}
@@ -105,9 +105,9 @@ func TestOneToManyElementLeavesWhileItIsCopied(t *testing.T) {
 	}
 }
 
-// Elements that leave the ring one after the other, while each is copied by another poller, have retired nodes of their own,
-// also when these have been used before.
-func TestOneToManyElementsLeaveWhileTheyAreCopied(t *testing.T) {
+// Elements removed one after the other, each while a different poller copies it, have separate retired nodes, even when the nodes
+// are reused.
+func TestOneToManyRemovesDuringCopies(t *testing.T) {
 	d := NewOneToMany[int](1, nil)
 	pollers := []*Poller[int]{d.NewPoller(), d.NewPoller()}
 	next := 1
@@ -115,21 +115,21 @@ func TestOneToManyElementsLeaveWhileTheyAreCopied(t *testing.T) {
 		var nodes []uint32
 		for _, p := range pollers {
 			d.Set(next)
-			// As if it had been descheduled in the middle of tryNext.
+			// As if it had been descheduled inside tryNext.
 			head, _ := d.head()
 			p.next = head.lapBefore()
-			p.place.Store(copies(p.next) | copying)
+			p.place.Store(placeOf(p.next) | copying)
 			nodes = append(nodes, state(d.slots[0].Load()).node())
 			next++
 		}
 		d.Set(next)
 		for i, p := range pollers {
 			if got, want := d.arena.at(nodes[i]).get(), next-2+i; got != want {
-				t.Fatalf("round %d: element %d became %d while it was copied", round, want, got)
+				t.Fatalf("round %d: element %d became %d during the copy", round, want, got)
 			}
 			p.leave()
 			if got := d.arena.at(nodes[i]).get(); got != 0 {
-				t.Fatalf("round %d: the element stayed, %d", round, got)
+				t.Fatalf("round %d: element %d was not cleared", round, got)
 			}
 		}
 		next++
@@ -139,7 +139,7 @@ func TestOneToManyElementsLeaveWhileTheyAreCopied(t *testing.T) {
 	}
 }
 
-// A poller that nobody has read from for some laps, or for 2^37 and more, is minded as well.
+// The writer also respects the copy of a poller that has not read for some laps, or for 2^37 laps or more.
 func TestOneToManyPollerFarBehind(t *testing.T) {
 	const size = 2
 	for _, laps := range []state{1, 1 << 36, 1<<37 - 2, 1 << 37, 1<<37 + 5, 1<<38 - 50} {
@@ -152,15 +152,15 @@ func TestOneToManyPollerFarBehind(t *testing.T) {
 				for x := range set {
 					d.Set(x)
 				}
-				// It has gone on to the oldest element and is copying it.
+				// It has moved to the oldest element and is copying it.
 				oldest := set - size
 				p.next = position{lap: (laps + state(oldest/size)) * lapUnit, slot: oldest % size}
-				p.place.Store(copies(p.next) | copying)
+				p.place.Store(placeOf(p.next) | copying)
 				p.next = p.next.next(size)
 				d.Set(set)
-				name := fmt.Sprintf("a poller of lap %d, %d set in lap %d", made, set, laps)
+				name := fmt.Sprintf("poller created in lap %d, %d set in lap %d", made, set, laps)
 				if len(d.retired) != 1 {
-					t.Errorf("%s: the element is not retired while it is copied", name)
+					t.Errorf("%s: the element is not retired during the copy", name)
 				}
 				p.leave()
 				if x, ok := p.TryNext(); !ok || x != oldest+1 {
@@ -171,14 +171,14 @@ func TestOneToManyPollerFarBehind(t *testing.T) {
 	}
 }
 
-// The place of a poller has a bit less than a position.
+// The place of a poller has one bit less than a position.
 func TestPollerLenAfterManyLaps(t *testing.T) {
 	for _, laps := range []state{1, 1<<38 - 1, 1 << 38, 1<<39 - 1} {
 		newSequence(t, "OneToMany", 3, DropOldest, laps*lapUnit).run("sst")
 	}
 }
 
-// Each poller may need a node, in addition to those of the slots and the writer.
+// Each poller may need a node in addition to those of the slots and the writer.
 func TestTooManyPollers(t *testing.T) {
 	d := NewOneToMany[int](3, nil)
 	open := make([]*Poller[int], maxNodes-3-1)

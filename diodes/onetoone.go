@@ -5,15 +5,15 @@ package diodes
 
 // OneToOne is a [ManyToOne] with one writer, and the fastest diode. The reader gets the elements in the order of the Sets.
 //
-// One goroutine at a time, the writer, may call Set and Evict, and one, the reader, may call TryNext, Next and NextContext. Any number
-// may call the other methods, concurrently. The zero value is not usable.
+// Only one goroutine at a time, the writer, may call Set and Evict, and only one, the reader, may call TryNext, Next and NextContext.
+// Any number of goroutines may call the other methods concurrently. The zero value is not usable.
 type OneToOne[T any] struct {
 	queue[T]
-	writer writer[T] // the writer's
+	writer writer[T] // owned by the writer
 	_      [cacheLine]byte
 }
 
-// NewOneToOne returns a diode as [NewManyToOne] does.
+// NewOneToOne is like [NewManyToOne], but for one writer.
 func NewOneToOne[T any](size int, alerter Alerter, policy ...DropPolicy) *OneToOne[T] {
 	d := &OneToOne[T]{}
 	d.init(size, 1, alerter, policy)
@@ -21,8 +21,8 @@ func NewOneToOne[T any](size int, alerter Alerter, policy ...DropPolicy) *OneToO
 	return d
 }
 
-// Set is [ManyToOne.Set], but never allocates, and repeats a step only after a race with the reader or Close.
+// Set is like [ManyToOne.Set] but never allocates, and retries only after a race with the reader or Close.
 func (d *OneToOne[T]) Set(x T) (dropped T, ok bool) { return d.set(&d.writer, x, d.alerter) }
 
-// Evict is [ManyToOne.Evict], but never allocates.
+// Evict is like [ManyToOne.Evict] but never allocates.
 func (d *OneToOne[T]) Evict() (T, bool) { return d.evict(&d.writer, d.alerter) }

@@ -5,22 +5,22 @@ package diodes
 
 import "fmt"
 
-// GenericDataType is the element type of a diode of mixed types. As in Cloud Foundry's go-diodes:
+// GenericDataType is the element type of a diode for mixed types, as in Cloud Foundry's go-diodes:
 //
 //	d.Set(diodes.GenericDataType(&metric))
 //	x, _ := d.TryNext()
 //	metric, ok := x.(*Metric)
 //
-// There it is an unsafe.Pointer that the reader converts unchecked; here a wrong type is a failed assertion.
+// In go-diodes it is an unsafe.Pointer, which the reader converts unchecked. Here a wrong type fails the assertion.
 type GenericDataType = any
 
-// A DropPolicy says which element a full diode drops.
+// A DropPolicy selects the element that a full diode drops.
 type DropPolicy uint8
 
 const (
 	// DropOldest drops the oldest element in the ring. It is the default.
 	DropOldest DropPolicy = iota
-	// DropNewest drops the element that is being set.
+	// DropNewest drops the element being set.
 	DropNewest
 )
 
@@ -35,7 +35,7 @@ func (p DropPolicy) String() string {
 	}
 }
 
-// option returns the last of the options given, or the default, which is zero. It panics at one above most.
+// option returns the last given option, or the default, which is zero. It panics if an option is greater than most.
 func option[O ~uint8](given []O, most O) (o O) {
 	for _, o = range given {
 		if o > most {

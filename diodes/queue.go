@@ -15,8 +15,8 @@ type queue[T any] struct {
 	ready eventcount
 
 	_     [cacheLine]byte
-	at    position // the reader's: not after the oldest element
-	spare uint32   // the reader's: the node to exchange for the one in a slot
+	at    position // owned by the reader; at or before the oldest element
+	spare uint32   // owned by the reader; the node to exchange for the one in a slot
 	_     [cacheLine]byte
 }
 
@@ -28,7 +28,7 @@ func (q *queue[T]) init(size, writers int, alerter Alerter, policy []DropPolicy)
 	q.spare, _ = q.arena.node()
 }
 
-// set puts x into the ring and returns the dropped element. It alerts first; alerter is nil if the caller does.
+// set puts x into the ring, alerts if that drops an element, and returns the element. alerter is nil if the caller alerts.
 func (q *queue[T]) set(w *writer[T], x T, alerter Alerter) (dropped T, ok bool) {
 	w.cell.set(x)
 	old, filled := q.tryFill(&w.filler)
@@ -51,7 +51,7 @@ func (q *queue[T]) set(w *writer[T], x T, alerter Alerter) (dropped T, ok bool) 
 	} else { // The writer that filled the ring may be descheduled just before its wake-up.
 		q.ready.wake()
 	}
-	// The writer's cell holds the dropped element: the slot's, or x.
+	// The writer's cell now holds the dropped element: the slot's old one, or x.
 	dropped = w.cell.take()
 	alert(alerter)
 	return dropped, true
@@ -69,7 +69,7 @@ func (q *queue[T]) evict(w *writer[T], alerter Alerter) (x T, ok bool) {
 // tryNext takes the oldest element. If there is none, ended reports whether the queue is closed.
 func (q *queue[T]) tryNext() (x T, ok, ended bool) {
 	for {
-		anew(0)
+		forget(0)
 		slot := &q.slots[q.at.slot]
 		old := state(slot.Load())
 		switch {
@@ -86,17 +86,17 @@ func (q *queue[T]) tryNext() (x T, ok, ended bool) {
 	}
 }
 
-// TryNext removes the oldest element and returns it and true. It returns false if the ring is empty. It is lock-free: it repeats a
-// step only after a drop, an Evict or a Close. It never allocates.
+// TryNext removes the oldest element and returns it and true. It returns false if the ring is empty. It is lock-free, retrying only
+// after a drop, an Evict or a Close, and never allocates.
 func (q *queue[T]) TryNext() (T, bool) {
 	x, ok, _ := q.tryNext()
 	return x, ok
 }
 
-// Next is TryNext, but blocks while the ring is empty. It returns false when the diode is closed and empty.
+// Next is like TryNext but blocks while the ring is empty. It returns false once the diode is closed and empty.
 func (q *queue[T]) Next() (T, bool) { return q.NextContext(context.Background()) }
 
-// NextContext is Next, but also returns false when the ring is empty and ctx is done.
+// NextContext is like Next but also returns false when the ring is empty and ctx is done.
 func (q *queue[T]) NextContext(ctx context.Context) (T, bool) {
 	if x, ok, ended := q.tryNext(); ok || ended {
 		return x, ok

@@ -16,7 +16,7 @@ import (
 	"weak"
 )
 
-// drain reads until nothing is there.
+// drain reads until the diode is empty.
 func drain[T any](d interface{ TryNext() (T, bool) }) []T {
 	var got []T
 	for {
@@ -51,8 +51,8 @@ func TestExactCapacity(t *testing.T) {
 	})
 }
 
-// The reader, or who evicts, may have been anywhere when the writer laps it.
-func TestOldestAfterEachOverflow(t *testing.T) {
+// The reader or the evicting writer may be at any position when the writer laps it.
+func TestOldestAfterOverflow(t *testing.T) {
 	sequences(t, kinds, []int{5}, func(size int, run func(calls string)) {
 		for first := range 2 * size {
 			for burst := range 4 * size {
@@ -72,10 +72,10 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// lastLap is the lap after which laps begin anew.
+// lastLap is the last lap before laps wrap to 0.
 const lastLap = ^state(0) - (lapUnit - 1)
 
-// skipTo makes an empty ring as if it had gone round until lap.
+// skipTo puts an empty ring into the state that it reaches in lap.
 func (r *ring) skipTo(lap state) (start position) {
 	start.lap = lap
 	for i := range r.slots {
@@ -85,13 +85,13 @@ func (r *ring) skipTo(lap state) (start position) {
 	return start
 }
 
-func TestLapsWrap(t *testing.T) {
+func TestLapWraparound(t *testing.T) {
 	forKinds(t, kinds, func(t *testing.T, kind string) {
 		newSequence(t, kind, 3, DropOldest, lastLap-lapUnit).run(times(5, "sssstttt"))
 	})
 }
 
-func TestPositionsWrap(t *testing.T) {
+func TestPositionWraparound(t *testing.T) {
 	const lap = lapUnit
 	for _, positions := range [][2]position{
 		{{0, 0}, {0, 1}}, {{0, 5}, {lap, 0}}, {{7 * lap, 3}, {9 * lap, 2}}, {{lastLap, 9}, {0, 0}}, {{lastLap - lap, 0}, {3 * lap, 0}},
@@ -103,7 +103,7 @@ func TestPositionsWrap(t *testing.T) {
 		if got := unpackPosition(later); got != positions[1] {
 			t.Errorf("want %v, got %v", positions[1], got)
 		}
-		if earlier, later := copies(positions[0]), copies(positions[1]); !ahead61(later, earlier) || ahead61(earlier, later) {
+		if earlier, later := placeOf(positions[0]), placeOf(positions[1]); !ahead61(later, earlier) || ahead61(earlier, later) {
 			t.Errorf("place %v is not ahead of %v", positions[1], positions[0])
 		}
 	}
@@ -116,7 +116,7 @@ func TestSizes(t *testing.T) {
 		panics(t, want, func() { NewManyToOne[int](size, nil) })
 		panics(t, want, func() { NewOneToMany[int](size, nil) })
 	}
-	new(ring).init(MaxSize, DropOldest) // Which is not too large.
+	new(ring).init(MaxSize, DropOldest) // does not panic
 	panics(t, "diodes.DropPolicy(7) is unknown", func() { NewManyToOne[int](1, nil, DropPolicy(7)) })
 	panics(t, "diodes.StartFrom(7) is unknown", func() { NewOneToMany[int](1, nil).NewPoller(StartFrom(7)) })
 }
@@ -132,7 +132,7 @@ func panics(t *testing.T, want string, f func()) {
 	f()
 }
 
-// Set ends although it finds, again and again, that others were faster, and then hands its element out.
+// A Set that keeps finding slots filled by others gives up and returns its element.
 func TestSetGivesUp(t *testing.T) {
 	forKinds(t, queues, func(t *testing.T, kind string) {
 		alerted := 0
@@ -140,7 +140,7 @@ func TestSetGivesUp(t *testing.T) {
 		for x := range attempts {
 			d.Set(x)
 		}
-		// As if this writer had stopped long ago, and others before they could move the hint.
+		// As if this writer had stopped long ago, and others before moving the hint.
 		w := d.writer
 		w.at = position{}
 		d.ring.hint.Store(0)
@@ -149,18 +149,17 @@ func TestSetGivesUp(t *testing.T) {
 		}
 		w.at = position{}
 		if x, ok := d.Evict(); ok {
-			t.Errorf("Evict: got %d after too many attempts", x)
+			t.Errorf("Evict returned %d after too many attempts", x)
 		}
 		w.at = position{slot: 1}
 		if dropped, ok := d.Set(attempts); ok {
-			t.Errorf("%d was dropped although there is room", dropped)
+			t.Errorf("%d was dropped despite free slots", dropped)
 		}
 		equal(t, "read", numbers(0, attempts+1), drain(d))
 	})
 }
 
-// A writer that was away, or is new, finds its place by the hint: it does not give up although more slots are filled than it has
-// attempts.
+// A new or long idle writer finds its position by the hint: it does not give up although more slots are filled than it has attempts.
 func TestHint(t *testing.T) {
 	d := NewManyToOne[int](attempts+100, nil)
 	w := d.Writer()
@@ -168,17 +167,17 @@ func TestHint(t *testing.T) {
 		w.Set(x)
 	}
 	if dropped, ok := d.Set(1); ok {
-		t.Errorf("%d was dropped by a writer that was away", dropped)
+		t.Errorf("an idle writer dropped %d", dropped)
 	}
 	if dropped, ok := d.Writer().Set(2); ok {
-		t.Errorf("%d was dropped by a new writer", dropped)
+		t.Errorf("a new writer dropped %d", dropped)
 	}
 	if want := attempts + 12; d.Len() != want {
 		t.Errorf("want %d elements, got %d", want, d.Len())
 	}
 }
 
-// A Set that makes a slot divisible by hintEvery the next to fill moves the hint there.
+// A Set after which the next slot to fill is divisible by hintEvery moves the hint to it.
 func TestHintMoves(t *testing.T) {
 	forKinds(t, kinds, func(t *testing.T, kind string) {
 		for _, size := range []int{1, 3, hintEvery, 2*hintEvery + 1} {
@@ -195,19 +194,19 @@ func TestHintMoves(t *testing.T) {
 	})
 }
 
-// New writers start at the hint. In the last lap before laps wrap, the very first position is ahead of the next one to fill. In the
-// first lap, elements wait before it.
-func TestNewWriterInTheLastLap(t *testing.T) {
+// New writers start at the hint. In the last lap before laps wrap, the very first position is ahead of the next one to fill, and in
+// the lap after it, unread elements are before that position.
+func TestNewWriterInLastLap(t *testing.T) {
 	for name, calls := range map[string]string{
-		"a shared writer":               "sfsssfett",
-		"a handle":                      "swssswett",
-		"the handle of a released node": "swrwsssrwett",
+		"shared writer": "sfsssfett",
+		"handle":        "swssswett",
+		"reused handle": "swrwsssrwett",
 	} {
 		t.Run(name, func(t *testing.T) { newSequence(t, "ManyToOne", 3, DropOldest, lastLap).run(calls) })
 	}
 }
 
-func TestNextParks(t *testing.T) {
+func TestNextBlocks(t *testing.T) {
 	forKinds(t, kinds, func(t *testing.T, kind string) {
 		synctest.Test(t, func(t *testing.T) {
 			d := newKind[int](kind, 3, nil)
@@ -219,7 +218,7 @@ func TestNextParks(t *testing.T) {
 			var ended atomic.Int32
 			check := func(wantEnded int) {
 				t.Helper()
-				// Wait returns only when the readers block on their channels: they neither poll nor sleep.
+				// Wait returns only once the readers block on their channels: they neither poll nor use timers.
 				synctest.Wait()
 				if n := int(ended.Load()); n != wantEnded {
 					t.Fatalf("want %d readers ended, got %d", wantEnded, n)
@@ -279,12 +278,12 @@ func TestNextContext(t *testing.T) {
 			}
 			next(ctx, 0, false) // The diode is empty.
 			if ctx.Err() == nil {
-				t.Error("the reader did not wait for the end of the context")
+				t.Error("the reader returned before the context was done")
 			}
 			d.Set(3)
-			next(ctx, 3, true) // An element that is there.
+			next(ctx, 3, true) // Although ctx is done.
 			go d.Set(4)
-			next(t.Context(), 4, true) // What the wait that ended early left behind does no harm.
+			next(t.Context(), 4, true) // The canceled wait has no effect on this one.
 			if p, ok := d.reader.(*Poller[int]); ok {
 				go p.Close()
 			} else {
@@ -295,15 +294,15 @@ func TestNextContext(t *testing.T) {
 	})
 }
 
-// An element that was set before the context ended is returned.
-func TestNextContextPrefersAnElement(t *testing.T) {
+// An element set before the context is canceled is returned.
+func TestNextContextPrefersElement(t *testing.T) {
 	forKinds(t, kinds, func(t *testing.T, kind string) {
 		for round := range 3000 {
 			d := newKind[int](kind, 2, nil)
 			ctx, cancel := context.WithCancel(t.Context())
 			var writing sync.WaitGroup
 			writing.Go(func() {
-				for range round % 50 { // to meet the reader at another place each time
+				for range round % 50 { // so that each round meets the reader at a different step
 					runtime.Gosched()
 				}
 				d.Set(1)
@@ -317,8 +316,8 @@ func TestNextContextPrefersAnElement(t *testing.T) {
 	})
 }
 
-// A writer pays for waking only when the reader sleeps.
-func TestSetWakesOnlyASleeper(t *testing.T) {
+// A writer pays for a wake-up only if the reader sleeps.
+func TestSetWithoutSleeper(t *testing.T) {
 	forKinds(t, kinds, func(t *testing.T, kind string) {
 		d := newKind[int](kind, 3, nil)
 		for x := range 10 {
@@ -331,9 +330,9 @@ func TestSetWakesOnlyASleeper(t *testing.T) {
 	})
 }
 
-// Of two writers that found the reader armed, neither waits for it.
+// If two writers find the reader armed, neither blocks.
 func TestEventcountSecondWakeUp(t *testing.T) {
-	synctest.Test(t, func(*testing.T) { // It fails if all wait.
+	synctest.Test(t, func(*testing.T) { // It fails on a deadlock.
 		p := newEventcount(nil)
 		p.arm()
 		epoch := p.epoch.Load()
@@ -342,20 +341,20 @@ func TestEventcountSecondWakeUp(t *testing.T) {
 	})
 }
 
-func TestAllocatesNothing(t *testing.T) {
+func TestAllocs(t *testing.T) {
 	forKinds(t, kinds, func(t *testing.T, kind string) {
 		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 			d := newKind[[3]uint64](kind, 100, AlertFunc(func(int) {}), policy)
 			first := newKind[[3]uint64](kind, 1000, nil, policy)
 			for _, c := range []struct {
 				what string
-				runs int // AllocsPerRun makes one more.
+				runs int // AllocsPerRun adds one.
 				f    func()
 			}{
-				{"Set into a full ring", 1000, func() { d.Set([3]uint64{1, 2, 3}) }},
+				{"Set into full ring", 1000, func() { d.Set([3]uint64{1, 2, 3}) }},
 				{"Set and TryNext", 1000, func() { d.Set([3]uint64{1, 2, 3}); d.TryNext() }},
 				{"Set and Evict", 1000, func() { d.Set([3]uint64{1, 2, 3}); d.Evict() }},
-				{"the first Sets", 1, func() {
+				{"first Sets", 1, func() {
 					for range 400 {
 						first.Set([3]uint64{1, 2, 3})
 					}
@@ -369,7 +368,7 @@ func TestAllocatesNothing(t *testing.T) {
 	})
 }
 
-func TestNextAllocatesNothing(t *testing.T) {
+func TestNextAllocs(t *testing.T) {
 	forKinds(t, kinds, func(t *testing.T, kind string) {
 		d := newKind[int](kind, 3, nil)
 		read := make(chan struct{})
@@ -390,7 +389,7 @@ func TestNextAllocatesNothing(t *testing.T) {
 	})
 }
 
-func TestReleasesValues(t *testing.T) {
+func TestReferencesCleared(t *testing.T) {
 	type payload [64]byte
 	forKinds(t, kinds, func(t *testing.T, kind string) {
 		for _, policy := range []DropPolicy{DropOldest, DropNewest} {
@@ -407,7 +406,7 @@ func TestReleasesValues(t *testing.T) {
 				}
 				d.Evict()
 				drain(d.reader)
-				for ok := true; ok; { // Those that a poller has read are still there.
+				for ok := true; ok; { // The elements that a poller has read are still in the ring.
 					_, ok = d.Evict()
 				}
 				d.Set(new(payload))
@@ -421,7 +420,7 @@ func TestReleasesValues(t *testing.T) {
 				}
 			}
 			if x, ok := d.TryNext(); !ok || x == nil {
-				t.Error("the element inside was lost")
+				t.Error("the element in the ring was lost")
 			}
 		}
 	})
@@ -436,7 +435,7 @@ func (d *ManyToOne[T]) countWriters() (all, held int) {
 	return all, held
 }
 
-// With all its writers held, as if their goroutines had been descheduled in the middle of a Set, the diode adds more.
+// When all writers are held, as if their goroutines had been descheduled inside Set, the diode adds more.
 func TestWritersGrow(t *testing.T) {
 	const size, frozen = 3, 1000
 	d := NewManyToOne[int](size, nil)
@@ -463,7 +462,7 @@ func TestWritersGrow(t *testing.T) {
 	}
 }
 
-// There is a cell for each node, however many of them were there at the beginning: at does not panic.
+// Every node has a cell, whatever the initial number of cells: at does not panic.
 func TestLastCell(*testing.T) {
 	for _, first := range []int{1, MaxSize, maxNodes - 1} {
 		var c arena[struct{}]
@@ -472,24 +471,24 @@ func TestLastCell(*testing.T) {
 	}
 }
 
-// A goroutine that was descheduled inside Set holds the current writer. The next Set goes on with another one, which is the
-// current one then, so that only this Set had to wait.
-func TestCurrentWriterIsReplaced(t *testing.T) {
+// A goroutine that was descheduled inside Set holds the current writer. The next Set makes another writer the current one, so that
+// only this Set has to wait.
+func TestCurrentWriterReplaced(t *testing.T) {
 	d := NewManyToOne[int](3, nil)
 	absent := d.current.Load()
 	if !absent.hold() {
-		t.Fatal("the first writer is held by nobody, and can't be taken")
+		t.Fatal("holding the first writer failed although it is free")
 	}
 	for x := range 5 {
 		d.Set(x)
 		if w := d.current.Load(); w == absent || w.held.Load() != 0 {
-			t.Errorf("after Set %d the current writer is held", x)
+			t.Errorf("the current writer is held after Set(%d)", x)
 		}
 	}
 	equal(t, "read", []int{2, 3, 4}, drain(d))
 }
 
-// Without nodes for another writer, Set hands its element out.
+// Without a node for another writer, Set returns its element.
 func TestWritersRunOut(t *testing.T) {
 	alerted := 0
 	d := NewManyToOne[int](3, AlertFunc(func(n int) { alerted += n }))
@@ -507,9 +506,9 @@ func TestWritersRunOut(t *testing.T) {
 		t.Error("the reader was not woken")
 	}
 	if x, ok := d.Evict(); ok {
-		t.Errorf("Evict got %d", x)
+		t.Errorf("Evict returned %d", x)
 	}
-	panics(t, "diodes: no more writers than 8388608 less the size of the ring", func() { d.Writer() })
+	panics(t, "diodes: too many writers: the ring and its writers share 8388608 cells", func() { d.Writer() })
 	if n := d.arena.handed.Load(); n != maxNodes {
 		t.Errorf("%d nodes were handed out", n)
 	}
@@ -533,9 +532,8 @@ func TestWriterRelease(t *testing.T) {
 	equal(t, "read", []int{1, 2, 3}, drain(d))
 }
 
-// The hint, and where a writer filled last, may be behind. Here they are at every place that they could have been at before,
-// with the ring in every state.
-func TestStalePlaces(t *testing.T) {
+// The hint and the position of a writer may lag. This test puts them at each of their earlier positions, with the ring in every state.
+func TestStalePositions(t *testing.T) {
 	const size = 4
 	forKinds(t, queues, func(t *testing.T, kind string) {
 		for stale := range 3 * size {
@@ -544,7 +542,7 @@ func TestStalePlaces(t *testing.T) {
 					for _, closing := range []string{"", "c"} {
 						s := newSequence(t, kind, size, DropOldest, 0)
 						behind := position{lap: state(stale/size) * lapUnit, slot: stale % size}
-						s.name += fmt.Sprintf(", hint and writer at %v before each of the last Sets and Evicts", behind)
+						s.name += fmt.Sprintf(", hint and writer at %v before the last calls", behind)
 						s.run(times(set, "s") + times(read, "t"))
 						for _, calls := range []string{closing, "s", "e", times(size+1, "t")} {
 							s.ring.hint.Store(behind.pack())
@@ -559,13 +557,13 @@ func TestStalePlaces(t *testing.T) {
 	})
 }
 
-// Readers that sleep and writers that wake them, one element at a time.
+// The reader sleeps and a writer wakes it, one element at a time.
 func TestNoLostWakeUp(t *testing.T) {
 	rounds := 50_000
 	if testing.Short() {
 		rounds = 5_000
 	}
-	synctest.Test(t, func(t *testing.T) { // It fails if all wait.
+	synctest.Test(t, func(t *testing.T) { // It fails on a deadlock.
 		d := NewManyToOne[int](4, nil)
 		for round := range rounds {
 			go d.Set(round)
@@ -576,7 +574,7 @@ func TestNoLostWakeUp(t *testing.T) {
 	})
 }
 
-// The alerter runs while no shared writer is held, so one that is slow, or panics, keeps none.
+// No shared writer is held while the alerter runs, so an alerter that is slow or panics does not keep one.
 func TestAlerterHoldsNoWriter(t *testing.T) {
 	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 		var d *ManyToOne[int]
@@ -603,7 +601,7 @@ func TestAlerterHoldsNoWriter(t *testing.T) {
 	}
 }
 
-// A writer that was descheduled for 2^38 laps or more, in the middle of moving the hint, does not move it into the future.
+// A writer that was descheduled for 2^38 laps or more while moving the hint does not move it into the future.
 func TestLateHint(t *testing.T) {
 	forKinds(t, queues, func(t *testing.T, kind string) {
 		for _, laps := range []state{1, 1<<38 - 1, 1 << 38, 1<<38 + 1, 1<<39 - 1} {
@@ -616,7 +614,7 @@ func TestLateHint(t *testing.T) {
 			q.moveHint(position{slot: 2}, position{lap: lapUnit}) // By the writer that filled the last slot of the first lap.
 			if got := q.hint.Load(); got != start.pack() {
 				t.Errorf("%d laps later: the hint is %v, want %v", laps, unpackPosition(got), start)
-				q.hint.Store(start.pack()) // Len would not return.
+				q.hint.Store(start.pack()) // Otherwise Len would not return.
 			}
 			if n := d.Len(); n != 1 {
 				t.Errorf("%d laps later: want 1 element, got %d", laps, n)

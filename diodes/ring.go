@@ -10,28 +10,28 @@ import (
 // MaxSize is the largest capacity of a diode, in elements.
 const MaxSize = 8_000_000
 
-// attempts bounds the slots found filled and the swaps lost in one Set. Four writers that do nothing but set, on two
-// processors, make one of them lose up to 2000 times in a row.
+// attempts bounds the slots found filled plus the swaps lost in one Set. Of four writers that only set, on two processors, one loses
+// up to 2000 times in a row.
 const attempts = 1 << 16
 
-const hintEvery = 8 // positions between two moves of the hint: the states in a cache line
+const hintEvery = 8 // positions between moves of the hint: the number of states in a cache line
 
 const cacheLine = 128 // bytes: two lines, because processors fetch them in pairs
 
-// A ring is the slots of a diode. Position p is slot p mod size in lap p / size. A slot has two transitions:
+// A ring holds the slots of a diode. Position p is slot p mod size in lap p / size. A slot has two transitions:
 //
 //	empty, waits for lap L ──set──▶ full, lap L ──take──▶ empty, waits for lap L+1
 //	                                full, lap L ──set───▶ full, lap L+1              drops the element of lap L
 //
-// A writer fills position p+1 only after it saw p filled, and elements leave in order. So a slot filled in lap L proves that
-// all positions before are filled, and that all elements up to its lap L-1 are gone.
+// A writer fills position p+1 only after it has seen p filled, and elements leave in order. So a slot filled in lap L proves that
+// all previous positions are filled, and that all elements up to and including the slot's lap L-1 are gone.
 type ring struct {
 	slots  []atomicUint64 // states; each publishes the cell of its node
 	policy DropPolicy     // immutable after init
 
 	_ [cacheLine]byte
-	// hint is a packed position, not after the next one to fill. The writer that fills the last of hintEvery positions moves it,
-	// only forward. It lags by hintEvery, and again by that for each writer about to move it, beaten to it, or lapped before.
+	// hint is a packed position, at or before the next one to fill. The writer that fills the last of hintEvery positions moves it,
+	// only forward. It lags by hintEvery, plus hintEvery for each writer that is about to move it, lost that race, or was lapped first.
 	hint atomicUint64
 	_    [cacheLine]byte
 }
@@ -52,18 +52,18 @@ func (r *ring) size() int { return len(r.slots) }
 // A writer fills a ring. One goroutine at a time owns it. Its filler does not depend on the element type.
 type writer[T any] struct {
 	filler
-	cell *cell[T] // of the spare
+	cell *cell[T] // the spare's
 }
 
 type filler struct {
-	at      position // not after the next position to fill
+	at      position // at or before the next position to fill
 	gone    position // all elements before it are gone
 	spare   uint32   // the node to exchange for the one in a slot
 	backoff backoff
 }
 
-// tryFill exchanges the spare of w for the node at w.at, if that position is next and may be filled, which publishes the
-// spare's element. If old, the slot's previous state, is full, its element was dropped. tryFill is small enough to inline.
+// tryFill exchanges the spare of w for the node at w.at if that position is next and may be filled. This publishes the spare's
+// element. If the slot's previous state, old, is full, its element was dropped. tryFill is small enough to inline.
 func (r *ring) tryFill(w *filler) (old state, filled bool) {
 	slot := &r.slots[w.at.slot]
 	old = state(slot.Load())
@@ -72,7 +72,7 @@ func (r *ring) tryFill(w *filler) (old state, filled bool) {
 		slot.CompareAndSwap(uint64(old), uint64(fullState(w.at.lap, w.spare)))
 }
 
-// fill continues after a failed tryFill. It fails if the ring is closed, full under DropNewest, or after attempts.
+// fill continues after a failed tryFill. It fails if the ring is closed or full under DropNewest, or after attempts tries.
 func (r *ring) fill(w *filler, old state) (state, bool) {
 	lost := 0
 	for range attempts - 1 {
@@ -85,7 +85,7 @@ func (r *ring) fill(w *filler, old state) (state, bool) {
 			lost++
 			w.backoff.lost(lost)
 		}
-		anew(0)
+		forget(0)
 		var filled bool
 		if old, filled = r.tryFill(w); filled {
 			return old, true
@@ -94,7 +94,7 @@ func (r *ring) fill(w *filler, old state) (state, bool) {
 	return old, false
 }
 
-// past returns where to look next when the slot at p is filled: after it, or at the hint if that is further.
+// past returns the position to try after finding the slot at p filled: the one after the slot's last, or the hint if further ahead.
 func (r *ring) past(p position, old state) position {
 	next := old.lastFilled(p.slot).next(r.size())
 	if hint := r.hint.Load(); ahead(hint, next.pack()) {
@@ -103,8 +103,8 @@ func (r *ring) past(p position, old state) position {
 	return next
 }
 
-// moveHint moves the hint to p, after the caller filled the position before p. Positions wrap, so to a writer that was
-// descheduled for 2^38 laps an old p looks like a later one: the lap in the slot, or the compare-and-swap, stops it.
+// moveHint moves the hint to p after the caller has filled the position before p. Positions wrap, so if a writer was descheduled
+// for 2^38 laps, its old p looks like a later one. Then the check of the slot's lap, or the compare-and-swap, fails.
 func (r *ring) moveHint(filled, p position) {
 	hint := r.hint.Load()
 	if ahead(p.pack(), hint) && state(r.slots[filled.slot].Load()).awaits(filled.lap+lapUnit) {
@@ -112,11 +112,11 @@ func (r *ring) moveHint(filled, p position) {
 	}
 }
 
-// head returns the next position to fill, and its state.
+// head returns the next position to fill and its state.
 func (r *ring) head() (position, state) {
 	p := unpackPosition(r.hint.Load())
 	for {
-		anew(p.pack())
+		forget(p.pack())
 		old := state(r.slots[p.slot].Load())
 		if old.awaits(p.lap) {
 			return p, old
@@ -126,9 +126,9 @@ func (r *ring) head() (position, state) {
 }
 
 // oldest finds the oldest element, given the next position to fill and a position before which all elements are gone. Elements leave in
-// order, so a search finds it: with steps that double from there, then by halves.
+// order, so it searches from there in doubling steps, then by bisection.
 func (r *ring) oldest(head, from position) (at position, old state, ok bool) {
-	// Of the size positions before the head, those before gone are gone, and the one at inside is full.
+	// Of the size positions before the head, those below index gone are gone, and the one at index inside, once found, is full.
 	gone, inside := 0, r.size()
 	if left := from.distance(head, r.size()); left < uint64(r.size()) {
 		gone = r.size() - int(left)
@@ -145,12 +145,12 @@ func (r *ring) oldest(head, from position) (at position, old state, ok bool) {
 	return at, old, ok
 }
 
-// evict exchanges the spare of w for the node of the oldest element, and returns its position. It fails if the ring is empty or after
-// attempts.
+// evict exchanges the spare of w for the node of the oldest element and returns the element's position. It fails if the ring is
+// empty, or after attempts tries.
 func (r *ring) evict(w *filler) (at position, ok bool) {
 	lost := 0
 	for range attempts {
-		anew(0)
+		forget(0)
 		next := &r.slots[w.at.slot]
 		head := state(next.Load())
 		if !head.awaits(w.at.lap) {
@@ -160,7 +160,7 @@ func (r *ring) evict(w *filler) (at position, ok bool) {
 		at, old, found := r.oldest(w.at, w.gone)
 		if !found {
 			if state(next.Load()) == head {
-				return at, false // Nothing is before the head, and the head has not moved: the ring is empty.
+				return at, false // No element is before the head, which has not moved: the ring is empty.
 			}
 			continue
 		}
@@ -176,7 +176,7 @@ func (r *ring) evict(w *filler) (at position, ok bool) {
 	return at, false
 }
 
-// close marks the next position to fill. No writer fills it or passes it, so no element follows the end that a reader saw.
+// close marks the next position to fill. No writer fills or passes it, so no element follows the end that a reader has seen.
 func (r *ring) close() {
 	for {
 		p, old := r.head()
@@ -186,7 +186,8 @@ func (r *ring) close() {
 	}
 }
 
-// Len returns the number of elements in the ring: exact while the diode is idle, otherwise from 0 to Cap. It takes O(log size) steps.
+// Len returns the number of elements in the ring. It is exact while the diode is idle; otherwise it is between 0 and Cap. It takes
+// O(log size) steps.
 func (r *ring) Len() int {
 	head, _ := r.head()
 	at, _, ok := r.oldest(head, head.lapBefore())

@@ -3,16 +3,17 @@
 
 package diodes
 
-// state is the lap of a slot's element and the node that holds it. A compare-and-swap of the state, the only transition of a
-// slot, also exchanges the node: there is no slot that is claimed and not yet readable.
+// A state packs the lap of a slot's element and the node that holds it. A slot is filled or emptied by one compare-and-swap of its
+// state, which also exchanges the node: no slot is ever claimed but not yet readable.
 //
 //	bits 63–24   version   2L: empty, waits for lap L; 2L+1: full, holds lap L
 //	bit 23       closed    the diode was closed when this slot was next to fill; it is never filled again
 //	bits 22–0    node      the index of a cell; the owner of the node (slot, writer or reader) owns the cell
 //
-// Versions grow, so a late swap fails. But they wrap after 2^39 laps: a goroutine descheduled or a writer idle for that long, to
-// within one lap, takes old for new, and so does a writer whose last Evict was that long ago in its next. At 20 ns a Set that is 3 hours for
-// size 1 and 120 days for size 1000. The hint wraps alike, the place of a poller after 2^38 laps.
+// Versions only grow, so a late swap fails. But they wrap after 2^39 laps: a goroutine that was descheduled for that long, to within
+// one lap, can't tell old from new. Nor can a writer that was idle for that long, or that last called Evict that long ago, in its next
+// Evict. At 20 ns per Set, this takes 3 hours for size 1 and 120 days for size 1000. The hint wraps likewise, and the place of a poller
+// wraps after 2^38 laps.
 type state uint64
 
 const (
@@ -34,18 +35,18 @@ func (s state) closed() bool { return s&closedFlag != 0 }
 
 func (s state) full() bool { return s&versionUnit != 0 }
 
-// lap returns the lap that the slot holds or waits for, as in a position.
+// lap returns the lap that the slot holds or waits for, encoded as in a position.
 func (s state) lap() state { return s &^ (lapUnit - 1) }
 
 func (s state) holds(lap state) bool { return s&^(nodeMask|closedFlag) == lap|versionUnit }
 
-// awaits reports whether lap is next to fill the slot: it is empty and waits for lap, or holds the lap before.
+// awaits reports whether lap is the next to fill the slot: the slot is empty and waits for lap, or holds the previous lap.
 func (s state) awaits(lap state) bool {
 	before := lap - s&^(nodeMask|closedFlag)
 	return before == 0 || before == versionUnit
 }
 
-// emptied returns the state after the element of a full slot was exchanged for node.
+// emptied returns the state of a full slot after its node is exchanged for node, which is empty.
 func (s state) emptied(node uint32) state {
 	return (s+versionUnit)&^nodeMask | state(node)
 }
@@ -58,7 +59,7 @@ type position struct {
 
 func (p position) next(size int) position { return p.plus(1, size) }
 
-// plus returns the position n after p. n is at most size.
+// plus returns the position n after p. n must be at most size.
 func (p position) plus(n, size int) position {
 	if p.slot += n; p.slot >= size {
 		p.slot -= size
@@ -74,7 +75,7 @@ func (p position) lapBefore() position {
 	return p
 }
 
-// distance returns the number of positions from p to q. q is not before p.
+// distance returns the number of positions from p to q. q must not be before p.
 func (p position) distance(q position, size int) uint64 {
 	return uint64((q.lap-p.lap)/lapUnit)*uint64(size) + uint64(q.slot) - uint64(p.slot)
 }
@@ -87,7 +88,7 @@ func (s state) lastFilled(slot int) position {
 	return p.lapBefore()
 }
 
-// oldestLeft returns the first position that may still hold its element: the slot's previous lap, and all before, is gone.
+// oldestLeft returns the first position that may still hold its element: the slot's previous lap and everything before it are gone.
 func (s state) oldestLeft(slot, size int) position {
 	return position{lap: s.lap(), slot: slot}.lapBefore().next(size)
 }
@@ -98,5 +99,5 @@ func unpackPosition(v uint64) position {
 	return position{lap: state(v) << 2 &^ (lapUnit - 1), slot: int(v & (maxNodes - 1))}
 }
 
-// ahead reports whether a is after b. They are packed, into 62 bits, and wrap.
+// ahead reports whether a is after b. Both are packed positions, which have 62 bits and wrap.
 func ahead(a, b uint64) bool { return int64((a-b)<<2) > 0 }

@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-var stressTime = flag.Duration("stress", 0, "go on with each stress test for this long, instead of a few rounds")
+var stressTime = flag.Duration("stress", 0, "run each stress test for this long instead of one round")
 
 var stressSizes = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 64, 1000}
 
-// stress runs all rounds once, or again and again until the time of the flag is over.
+// stress runs rounds once, or repeatedly until the time of the flag has elapsed.
 func stress(t *testing.T, rounds func()) {
 	for begin := time.Now(); ; {
 		if rounds(); t.Failed() || time.Since(begin) >= *stressTime {
@@ -36,8 +36,8 @@ func perGoroutine() int {
 
 type element struct{ writer, n int }
 
-// Many writers, some with handles, or one; some evict now and then. A reader of varying speed, a Close at the end or in the
-// middle: each element comes out exactly once, and those of a writer are read in order.
+// One writer or many, some with handles, set and sometimes evict. The speed of the reader varies, and Close comes early or at the end.
+// Each element comes out exactly once, and the elements of a writer are read in order.
 func TestQueueStress(t *testing.T) {
 	stress(t, func() {
 		for _, size := range stressSizes {
@@ -80,7 +80,7 @@ func stressQueue(t *testing.T, kind string, size int, policy DropPolicy, closing
 					case policy == DropOldest && out == x:
 						t.Errorf("an open diode refused %v", x)
 					case policy == DropNewest && out != x:
-						t.Errorf("the oldest, %v, was dropped", out)
+						t.Errorf("the oldest element, %v, was dropped", out)
 					}
 				}
 				if w < 2 && n%8 == 0 {
@@ -89,7 +89,7 @@ func stressQueue(t *testing.T, kind string, size int, policy DropPolicy, closing
 					}
 				}
 				if n := d.Len(); n < 0 || n > size {
-					t.Errorf("%d of %d elements inside", n, size)
+					t.Errorf("Len returned %d, with a size of %d", n, size)
 				}
 				if writers == 1 && n%500 < 250 {
 					runtime.Gosched()
@@ -102,14 +102,14 @@ func stressQueue(t *testing.T, kind string, size int, policy DropPolicy, closing
 	go func() {
 		var got []element
 		for x, ok := d.Next(); ok; x, ok = d.Next() {
-			for burst := 0; ok && burst < len(got)%7; burst++ { // Some of the time it does not sleep.
+			for burst := 0; ok && burst < len(got)%7; burst++ { // TryNext does not sleep.
 				got = append(got, x)
 				x, ok = d.TryNext()
 			}
 			if ok {
 				got = append(got, x)
 			}
-			if len(got)%1000 < 500 { // Half of the time it dawdles.
+			if len(got)%1000 < 500 { // Half of the time the reader is slow.
 				runtime.Gosched()
 			}
 		}
@@ -130,12 +130,11 @@ func stressQueue(t *testing.T, kind string, size int, policy DropPolicy, closing
 		t.Errorf("want %d alerted, got %d", drops, alerts.Load())
 	}
 	if d.Len() != 0 {
-		t.Errorf("%d elements stayed inside", d.Len())
+		t.Errorf("%d elements are left in the ring", d.Len())
 	}
 }
 
-// checkOnce checks that what was read and what was dropped is what was set, each once, and that reading kept each writer's
-// order.
+// checkOnce checks that each element set was read or dropped exactly once, and that each writer's elements were read in order.
 func checkOnce(t *testing.T, writers, perWriter int, read []element, dropped [][]element) {
 	t.Helper()
 	seen := map[element]int{}
@@ -159,8 +158,8 @@ func checkOnce(t *testing.T, writers, perWriter int, read []element, dropped [][
 	}
 }
 
-// One writer that also evicts, and pollers that come and go: each gets what was set, in order, but for what it missed, of
-// which it was told the exact number.
+// One writer sets and evicts while pollers come and go. Each poller gets the elements in order, except for those that it missed, and
+// is told their exact number.
 func TestOneToManyStress(t *testing.T) {
 	stress(t, func() {
 		for _, size := range stressSizes {
@@ -184,7 +183,7 @@ func stressOneToMany(t *testing.T, size int) {
 				missed.Add(int64(p.Missed()))
 				p.Close()
 				if first >= 0 && first < int(before)-size {
-					t.Errorf("a poller of %d elements made after %d sets began with %d", size, before, first)
+					t.Errorf("a poller of a ring of %d, created after %d Sets, began with %d", size, before, first)
 				}
 				if ended {
 					return
@@ -197,7 +196,7 @@ func stressOneToMany(t *testing.T, size int) {
 		begun.Store(int64(i))
 		if x, ok := d.Set(i); ok {
 			if x != out {
-				t.Errorf("want %d to leave, got %d", out, x)
+				t.Errorf("want %d removed, got %d", out, x)
 			}
 			out = x + 1
 		}
@@ -216,14 +215,13 @@ func stressOneToMany(t *testing.T, size int) {
 	d.Close()
 	reading.Wait()
 	if out+d.Len() != n {
-		t.Errorf("%d left and %d are inside, of %d", out, d.Len(), n)
+		t.Errorf("want %d elements, got %d removed and %d in the ring", n, out, d.Len())
 	}
 	if alerts.Load() != missed.Load() {
 		t.Errorf("want %d alerted, got %d", missed.Load(), alerts.Load())
 	}
-	// Every node is in a slot, or the writer's.
 	if len(*d.pollers.Load()) != 0 {
-		t.Error("closed pollers are still minded")
+		t.Error("closed pollers are still listed")
 	}
 	for _, r := range d.retired {
 		if !r.free.Load() || d.arena.at(r.node.get()).get() != 0 {
@@ -232,7 +230,7 @@ func stressOneToMany(t *testing.T, size int) {
 	}
 }
 
-// readPoller reads until the diode has ended or, in most of its lives, for a while. It returns the first element.
+// readPoller reads for a while or, in every fourth life, until the diode has ended. It returns the first element.
 func readPoller(t *testing.T, p *Poller[int], life, reader int) (first int, ended bool) {
 	first = -1
 	next, missed := 0, 0

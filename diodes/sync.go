@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 )
 
-// Goroutines share state only through the types of this file, which are aliases or inlined. The build tag explore replaces them
-// by those of sync_explore_test.go, where a test orders the steps of goroutines.
+// Goroutines share state only through the types in this file, which are aliases or inlined. The build tag explore replaces them with
+// those in sync_explore_test.go, where a test orders the steps of the goroutines.
 type (
 	atomicBool           = atomic.Bool
 	atomicInt32          = atomic.Int32
@@ -26,7 +26,7 @@ type (
 // newSignal returns a signal, which holds at most one wake-up for one sleeper.
 func newSignal() signal { return make(signal, 1) }
 
-// send leaves a wake-up, unless one is left. It never blocks.
+// send stores a wake-up unless one is already stored. It never blocks.
 func (s signal) send() {
 	select {
 	case s <- struct{}{}:
@@ -57,11 +57,11 @@ func (c *cell[T]) take() T {
 	return x
 }
 
-// anew marks where a loop starts over and depends on no load so far but keep, so that the explorer finds equal states.
-func anew(uint64) {}
+// forget marks where a loop starts over and depends on no previous load, only on the argument, so that the explorer finds equal states.
+func forget(uint64) {}
 
 //go:noinline
 func spin(turns int) {
-	for range turns { // Not inlined, so that a turn always takes as long.
+	for range turns { // Not inlined, so that every turn takes the same time.
 	}
 }

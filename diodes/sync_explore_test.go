@@ -10,15 +10,15 @@ import (
 	"sync"
 )
 
-// scheduler orders the steps. Without one, each step is taken at once.
+// scheduler orders the steps. If it is nil, each step is taken immediately.
 var scheduler interface {
-	// before returns when the step may be taken. canceled reports whether a receive ends because ctx is done.
+	// before returns once the step may be taken. canceled reports whether a receive ends because ctx is done.
 	before(ctx context.Context, at *location, kind access) (canceled bool)
 	// after records the values before and after the step.
 	after(at *location, kind access, was, is uint64)
-	// anew records that the rest of a call depends on keep only, of all that it observed.
-	anew(keep uint64)
-	// pointer numbers a pointer.
+	// forget records that the rest of a call depends only on keep, and on nothing else that it has observed.
+	forget(keep uint64)
+	// pointer returns the number of a pointer.
 	pointer(p any) uint64
 }
 
@@ -54,21 +54,21 @@ const (
 	plainWrite
 )
 
-// A location is what a step accesses. The scheduler owns it.
+// A location is accessed by steps. The scheduler owns it.
 type location struct {
 	run   int
 	id    uint64
 	value uint64
 }
 
-// shared is a location with atomic steps, also without a scheduler.
+// shared is a location with atomic steps, even without a scheduler.
 type shared[T comparable] struct {
 	location
 	mu sync.Mutex
 	x  T
 }
 
-var always = context.Background() // of a step that is not a receive
+var always = context.Background() // the context of steps other than receives
 
 func (s *shared[T]) step(ctx context.Context, kind access, change func(x T) T) (was T, canceled bool) {
 	if scheduler == nil {
@@ -128,7 +128,7 @@ type (
 	atomicPointer[T any] = shared[*T]
 )
 
-// mutex is locked by a step that the scheduler enables while it is unlocked.
+// Locking a mutex is a step, which the scheduler enables while the mutex is unlocked.
 type mutex struct {
 	held shared[bool]
 	mu   sync.Mutex
@@ -144,7 +144,7 @@ func (m *mutex) Unlock() {
 	m.held.Store(false)
 }
 
-// signal is a channel without a scheduler.
+// signal is a real channel if there is no scheduler.
 type signal struct {
 	sent *shared[bool]
 	real chan struct{}
@@ -206,9 +206,9 @@ func (c *cell[T]) take() T {
 	return x
 }
 
-func anew(keep uint64) {
+func forget(keep uint64) {
 	if scheduler != nil {
-		scheduler.anew(keep)
+		scheduler.forget(keep)
 	}
 }
 

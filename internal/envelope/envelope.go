@@ -1,11 +1,10 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package envelope writes Loggregator v2 envelopes in protobuf's wire format, straight into a byte slice of the caller.
+// Package envelope writes Loggregator v2 envelopes in protobuf's wire format, straight into the caller's byte slice.
 //
-// Each function appends one field of an Envelope and returns the extended slice, like those of protowire. An envelope is
-// the fields that were appended to an empty slice, in any order; [Append] puts it into an EnvelopeBatch, which is the
-// envelopes that were appended to an empty slice:
+// Each function appends one field of an Envelope and returns the extended slice, like those of protowire. Fields appended to an empty
+// slice, in any order, form an envelope. Envelopes that [Append] appends to an empty slice form an EnvelopeBatch:
 //
 //	sourceType := envelope.AppendKey(nil, "source_type") // once, for many envelopes
 //
@@ -15,8 +14,8 @@
 //	e = envelope.AppendLog(e, "hello", envelope.Out)
 //	batch = envelope.Append(batch, e)
 //
-// A receiver refuses the whole batch for one string that is not UTF-8. So every string is made valid here:
-// each run of invalid bytes becomes one U+FFFD. A log payload is bytes and stays as it is.
+// A receiver refuses a whole batch if a single string in it is not UTF-8. So every string is made valid here: each run of invalid bytes
+// becomes one U+FFFD. A log payload is bytes and stays unchanged.
 package envelope
 
 import (
@@ -81,7 +80,7 @@ func Append(batch, envelope []byte) []byte {
 	return protowire.AppendBytes(batch, envelope)
 }
 
-// Size is how many bytes an envelope of n bytes adds to an EnvelopeBatch.
+// Size returns the number of bytes that an envelope of n bytes adds to an EnvelopeBatch.
 func Size(n int) int {
 	return protowire.SizeTag(batchBatch) + protowire.SizeBytes(n)
 }
@@ -91,7 +90,7 @@ func AppendTimestamp(b []byte, ns int64) []byte {
 	return appendVarint(b, envelopeTimestamp, uint64(ns))
 }
 
-// AppendSourceID appends the source ID, which decides who may read the envelope.
+// AppendSourceID appends the source ID, which determines who may read the envelope.
 func AppendSourceID(b []byte, id string) []byte {
 	return appendString(b, envelopeSourceID, id)
 }
@@ -101,15 +100,15 @@ func AppendInstanceID(b []byte, id string) []byte {
 	return appendString(b, envelopeInstanceID, id)
 }
 
-// AppendKey appends what all tags with this key have in common: the tag up to its value, with zeros for the lengths of tag and value.
-// Appended to nothing it is a key as [AppendTag] takes it.
+// AppendKey appends the part that all tags with this key share: the tag up to its value, with zeros as the lengths of tag and value.
+// Appended to nothing, it is a key for [AppendTag].
 func AppendKey(b []byte, key string) []byte {
 	b = appendMessage(b, envelopeTags, 0)
 	b = appendMapString(b, mapKey, ValidUTF8(key))
 	return appendMessage(b, mapValue, 0)
 }
 
-// AppendTag appends one tag with a key of [AppendKey]. Of two tags with the same key a receiver keeps the later one.
+// AppendTag appends one tag. key must come from [AppendKey]. If two tags have the same key, a receiver keeps the later one.
 func AppendTag(b, key []byte, value string) []byte {
 	value = ValidUTF8(value)
 	n := len(value)
@@ -122,33 +121,33 @@ func AppendTag(b, key []byte, value string) []byte {
 	return append(b, value...)
 }
 
-// AppendIntTag appends one tag with a key of [AppendKey] and a number in decimal digits.
+// AppendIntTag is like [AppendTag], but writes value in decimal digits.
 func AppendIntTag(b, key []byte, value int64) []byte {
 	var digits [20]byte
 	return AppendTag(b, key, string(strconv.AppendInt(digits[:0], value, 10)))
 }
 
-// AppendHexTag appends one tag with a key of [AppendKey] and bytes in hexadecimal digits. The key and the digits have to be shorter than 128
-// bytes together, or the tag is corrupt.
+// AppendHexTag is like [AppendTag], but writes value in hexadecimal digits. key and the digits together must be shorter than 128 bytes, or
+// the tag is corrupt.
 func AppendHexTag(b, key, value []byte) []byte {
 	return setLengths(hex.AppendEncode(append(b, key...), value), len(key), hex.EncodedLen(len(value)))
 }
 
-// setLengths sets the lengths that AppendKey left open, of a tag at the end of b with a key and a value of these lengths.
+// setLengths sets the lengths that AppendKey left zero, in the tag at the end of b. key and value are the lengths of its key and value.
 func setLengths(b []byte, key, value int) []byte {
 	tag := b[len(b)-key-value:]
 	tag[1], tag[key-1] = byte(len(tag)-2), byte(value)
 	return b
 }
 
-// Field is a field of an encoded envelope, and key and value if it is a tag.
+// Field is a field of an encoded envelope, with its key and value if it is a tag.
 type Field struct {
 	Encoded    []byte
 	IsTag      bool
 	Key, Value string
 }
 
-// Fields yields the fields of an envelope that this package has encoded, up to the first that it can't have.
+// Fields yields the fields of an envelope encoded by this package. It stops at the first malformed field.
 func Fields(encoded []byte) iter.Seq[Field] {
 	return func(yield func(Field) bool) {
 		for len(encoded) > 0 {
@@ -168,7 +167,7 @@ func Fields(encoded []byte) iter.Seq[Field] {
 	}
 }
 
-// tagStrings returns key and value of an encoded tag.
+// tagStrings returns the key and value of an encoded tag.
 func tagStrings(field []byte) (key, value string) {
 	entry, _ := consumeBytes(field)
 	k, entry := consumeBytes(entry)
@@ -176,7 +175,7 @@ func tagStrings(field []byte) (key, value string) {
 	return string(k), string(v)
 }
 
-// consumeBytes returns the content of the first field of a message, which has to be bytes, and the rest of the message.
+// consumeBytes returns the content of the first field of a message, which must be bytes, and the rest of the message.
 func consumeBytes(message []byte) (content, rest []byte) {
 	_, _, n := protowire.ConsumeTag(message)
 	content, size := protowire.ConsumeBytes(message[n:])
@@ -198,8 +197,8 @@ func AppendLog[P string | []byte](b []byte, payload P, stream LogType) []byte {
 	return appendVarint(b, logType, uint64(stream))
 }
 
-// AppendCounter appends the message of a Counter envelope. The agent adds delta to its own total when total is 0 and delta
-// is not; in every other case it takes total for the new total.
+// AppendCounter appends the message of a Counter envelope. If total is 0 and delta is not, the agent adds delta to its own total; otherwise
+// total becomes its new total.
 func AppendCounter(b []byte, name string, delta, total uint64) []byte {
 	name = ValidUTF8(name)
 	b = appendMessage(b, envelopeCounter, sizeNonEmpty(name)+sizeVarint(delta)+sizeVarint(total))
@@ -208,8 +207,8 @@ func AppendCounter(b []byte, name string, delta, total uint64) []byte {
 	return appendVarint(b, counterTotal, total)
 }
 
-// AppendGaugeMetric appends one metric to the metrics of a Gauge, which [AppendGauge] takes when they are complete. Of two
-// metrics with the same name a receiver keeps the later one.
+// AppendGaugeMetric appends one metric to the metrics of a Gauge, which are then passed to [AppendGauge]. If two metrics have the same
+// name, a receiver keeps the later one.
 func AppendGaugeMetric(metrics []byte, name, unit string, value float64) []byte {
 	name, unit = ValidUTF8(name), ValidUTF8(unit)
 	double := 0
@@ -229,7 +228,7 @@ func AppendGaugeMetric(metrics []byte, name, unit string, value float64) []byte 
 	return metrics
 }
 
-// AppendGauge appends the message of a Gauge envelope with the metrics that [AppendGaugeMetric] made.
+// AppendGauge appends the message of a Gauge envelope with metrics from [AppendGaugeMetric].
 func AppendGauge(b, metrics []byte) []byte {
 	b = appendMessage(b, envelopeGauge, len(metrics))
 	return append(b, metrics...)
@@ -252,7 +251,7 @@ func AppendEvent(b []byte, title, body string) []byte {
 	return appendString(b, eventBody, body)
 }
 
-// ValidUTF8 is s with each run of bytes that is not UTF-8 replaced by U+FFFD, as the functions that append strings write it.
+// ValidUTF8 returns s with each run of invalid UTF-8 replaced with U+FFFD, as the functions that append strings write it.
 func ValidUTF8(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -260,7 +259,7 @@ func ValidUTF8(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// In proto3 a field with its zero value is left out, but for the key and value of a map and the members of a oneof.
+// Proto3 omits fields with their zero value, except for the key and value of a map and the members of a oneof.
 
 func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
 	if v == 0 {
@@ -270,7 +269,7 @@ func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(b, v)
 }
 
-// sizeVarint is what appendVarint appends for a field number up to 15.
+// sizeVarint returns the number of bytes that appendVarint appends for a field number up to 15.
 func sizeVarint(v uint64) int {
 	if v == 0 {
 		return 0
@@ -285,16 +284,16 @@ func appendString(b []byte, num protowire.Number, s string) []byte {
 	return appendMapString(b, num, ValidUTF8(s))
 }
 
-// appendMapString appends s, which is valid, even when it is empty.
+// appendMapString appends s, which must be valid UTF-8, even if it is empty.
 func appendMapString(b []byte, num protowire.Number, s string) []byte {
 	b = appendMessage(b, num, len(s))
 	return append(b, s...)
 }
 
-// sizeString is what appendMapString appends for a field number up to 15.
+// sizeString returns the number of bytes that appendMapString appends for a field number up to 15.
 func sizeString(s string) int { return 1 + protowire.SizeBytes(len(s)) }
 
-// sizeNonEmpty is what appendString appends for a field number up to 15.
+// sizeNonEmpty returns the number of bytes that appendString appends for a field number up to 15.
 func sizeNonEmpty(s string) int {
 	if s == "" {
 		return 0
@@ -302,10 +301,10 @@ func sizeNonEmpty(s string) int {
 	return sizeString(s)
 }
 
-// appendMessage appends the head of an embedded message, or of bytes, of the given size.
+// appendMessage appends the header of an embedded message, or of bytes, of the given size.
 func appendMessage(b []byte, num protowire.Number, size int) []byte {
 	if num < 16 && size < 0x80 {
-		return append(b, byte(num)<<3|byte(protowire.BytesType), byte(size)) // As appendLarge, for what is small.
+		return append(b, byte(num)<<3|byte(protowire.BytesType), byte(size)) // Same as appendLarge, for small sizes.
 	}
 	return appendLarge(b, num, size)
 }

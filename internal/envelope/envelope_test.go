@@ -41,7 +41,7 @@ func encode(e *loggregator_v2.Envelope) []byte {
 	return b
 }
 
-// requireBatch checks what a receiver reads of a batch.
+// requireBatch checks that a receiver decodes batch as want.
 func requireBatch(t *testing.T, want []*loggregator_v2.Envelope, batch []byte) {
 	t.Helper()
 	var got loggregator_v2.EnvelopeBatch
@@ -65,7 +65,7 @@ func TestRandomEnvelopes(t *testing.T) {
 			before := len(batch)
 			batch = Append(batch, encoded)
 			require.Equal(t, Size(len(encoded)), len(batch)-before)
-			require.Equal(t, proto.Size(e), len(encoded), "as compact as the generated code")
+			require.Equal(t, proto.Size(e), len(encoded), "size of the generated encoding")
 		}
 		requireBatch(t, want, batch)
 	}
@@ -123,16 +123,16 @@ func randomString(rnd *rand.Rand) string {
 	return s.String()
 }
 
-// Strings that are not UTF-8 are mended. A payload is bytes and stays as it is.
+// Invalid UTF-8 in strings is replaced. A payload is bytes and stays unchanged.
 func FuzzEnvelope(f *testing.F) {
 	f.Add("source", "0", "key", "value", "text", int64(1), uint64(2), 3.5)
 	f.Add("\xff", "", "k\xc3", "\xe4\xb8", "a\x00b", int64(-1), uint64(math.MaxUint64), math.Inf(-1))
 	const bad = "a\xff\xfeb\xc3"
 	f.Add(bad, bad, bad, bad, bad, int64(1), uint64(1), 1.0)
 	f.Fuzz(func(t *testing.T, source, instance, key, value, text string, i int64, u uint64, d float64) {
-		// all returns an envelope of each kind, with its strings after mend.
-		all := func(mend func(string) string) []*loggregator_v2.Envelope {
-			name, other := mend(text), mend(value)
+		// all returns an envelope of each kind, with its strings passed through fix.
+		all := func(fix func(string) string) []*loggregator_v2.Envelope {
+			name, other := fix(text), fix(value)
 			metrics := map[string]*loggregator_v2.GaugeValue{name: {Unit: other, Value: d}}
 			envelopes := []*loggregator_v2.Envelope{
 				{Message: &loggregator_v2.Envelope_Log{Log: &loggregator_v2.Log{Payload: []byte(text), Type: loggregator_v2.Log_ERR}}},
@@ -142,8 +142,8 @@ func FuzzEnvelope(f *testing.F) {
 				{Message: &loggregator_v2.Envelope_Event{Event: &loggregator_v2.Event{Title: name, Body: other}}},
 			}
 			for _, e := range envelopes {
-				e.Timestamp, e.SourceId, e.InstanceId = i, mend(source), mend(instance)
-				e.Tags = map[string]string{mend(key): other}
+				e.Timestamp, e.SourceId, e.InstanceId = i, fix(source), fix(instance)
+				e.Tags = map[string]string{fix(key): other}
 			}
 			return envelopes
 		}

@@ -252,25 +252,25 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	var err, errs error
 	builder.ExporterEnqueueFailedLogRecords, err = builder.meter.Int64ObservableCounter(
 		"otelcol_exporter_enqueue_failed_log_records",
-		metric.WithDescription("Number of log records that the diode dropped. [Alpha]"),
+		metric.WithDescription("Number of log records dropped by the diode. [Alpha]"),
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterEnqueueFailedMetricPoints, err = builder.meter.Int64ObservableCounter(
 		"otelcol_exporter_enqueue_failed_metric_points",
-		metric.WithDescription("Number of metric points that the diode dropped. [Alpha]"),
+		metric.WithDescription("Number of metric points dropped by the diode. [Alpha]"),
 		metric.WithUnit("{datapoint}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterEnqueueFailedSpans, err = builder.meter.Int64ObservableCounter(
 		"otelcol_exporter_enqueue_failed_spans",
-		metric.WithDescription("Number of spans that the diode dropped. [Alpha]"),
+		metric.WithDescription("Number of spans dropped by the diode. [Alpha]"),
 		metric.WithUnit("{span}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorAcceptedItems, err = builder.meter.Int64ObservableCounter(
 		"otelcol_exporter_loggregator_accepted_items",
-		metric.WithDescription("Number of items (log records, metric points, spans) that the pipeline pushed. Each is sent, failed, dropped or rejected, or waits. [Alpha]"),
+		metric.WithDescription("Number of items (log records, metric points, spans) pushed by the pipeline. Each is either sent, failed, dropped, rejected or waiting. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
@@ -282,7 +282,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorDroppedItems, err = builder.meter.Int64ObservableCounter(
 		"otelcol_exporter_loggregator_dropped_items",
-		metric.WithDescription("Number of items (log records, metric points, spans) that were given up before they were sent. [Alpha]"),
+		metric.WithDescription("Number of items (log records, metric points, spans) dropped before they were sent. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
@@ -294,68 +294,68 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorMaxItems, err = builder.meter.Int64ObservableGauge(
 		"otelcol_exporter_loggregator_max_items",
-		metric.WithDescription("The setting diode.max_items, which bounds the items that wait, for each signal. 0 means no limit. [Alpha]"),
+		metric.WithDescription("The setting diode.max_items, the limit of waiting items for each signal. 0 means no limit. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorRateLimit, err = builder.meter.Float64ObservableGauge(
 		"otelcol_exporter_loggregator_rate_limit",
-		metric.WithDescription("The setting rate_limit.envelopes_per_second, for all signals together. 0 is no limit. [Alpha]"),
+		metric.WithDescription("The setting rate_limit.envelopes_per_second, for all signals together. 0 means no limit. [Alpha]"),
 		metric.WithUnit("{envelope}/s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorRejectedItems, err = builder.meter.Int64Counter(
 		"otelcol_exporter_loggregator_rejected_items",
-		metric.WithDescription("Number of items (log records, metric points, spans) that can't be translated to envelopes. [Alpha]"),
+		metric.WithDescription("Number of items (log records, metric points, spans) that could not be translated to envelopes. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorSendDuration, err = builder.meter.Float64Histogram(
 		"otelcol_exporter_loggregator_send_duration",
-		metric.WithDescription("Time from the start of an attempt to send a message to its response, without waiting for the rate limit. [Alpha]"),
+		metric.WithDescription("Time from the start of an attempt to send a message to its response, excluding the wait for the rate limit. [Alpha]"),
 		metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries([]float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}...),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorTruncatedItems, err = builder.meter.Int64Counter(
 		"otelcol_exporter_loggregator_truncated_items",
-		metric.WithDescription("Number of items that were shortened. The longest tag values are truncated where an envelope is above 64 KiB with what syslog escapes in it, a source type is truncated to 89 bytes, a span event that does not fit is left out, and maps and lists are written down to a depth of 64. [Alpha]"),
+		metric.WithDescription("Number of items that were shortened. If an envelope is above 64 KiB, including syslog's escapes, its longest tag values are truncated. A source type is truncated to 89 bytes, a span event that does not fit is left out, and maps and lists are written only to a depth of 64. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterLoggregatorWaitingItems, err = builder.meter.Int64ObservableGauge(
 		"otelcol_exporter_loggregator_waiting_items",
-		metric.WithDescription("Number of items (log records, metric points, spans) that are inside the exporter, in the diode or on their way out of it. [Alpha]"),
+		metric.WithDescription("Number of items (log records, metric points, spans) waiting in the diode, being translated or being sent. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterQueueCapacity, err = builder.meter.Int64ObservableGauge(
 		"otelcol_exporter_queue_capacity",
-		metric.WithDescription("Number of batches that the diode has room for. [Alpha]"),
+		metric.WithDescription("Capacity of the diode in batches. [Alpha]"),
 		metric.WithUnit("{batch}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterQueueSize, err = builder.meter.Int64ObservableGauge(
 		"otelcol_exporter_queue_size",
-		metric.WithDescription("Number of batches that wait in the diode. [Alpha]"),
+		metric.WithDescription("Number of batches waiting in the diode. [Alpha]"),
 		metric.WithUnit("{batch}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterSendFailedLogRecords, err = builder.meter.Int64Counter(
 		"otelcol_exporter_send_failed_log_records",
-		metric.WithDescription("Number of log records that were given up after the last attempt to send them failed. [Alpha]"),
+		metric.WithDescription("Number of log records given up after the last attempt to send them failed. [Alpha]"),
 		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterSendFailedMetricPoints, err = builder.meter.Int64Counter(
 		"otelcol_exporter_send_failed_metric_points",
-		metric.WithDescription("Number of metric points that were given up after the last attempt to send them failed. [Alpha]"),
+		metric.WithDescription("Number of metric points given up after the last attempt to send them failed. [Alpha]"),
 		metric.WithUnit("{datapoint}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterSendFailedSpans, err = builder.meter.Int64Counter(
 		"otelcol_exporter_send_failed_spans",
-		metric.WithDescription("Number of spans that were given up after the last attempt to send them failed. [Alpha]"),
+		metric.WithDescription("Number of spans given up after the last attempt to send them failed. [Alpha]"),
 		metric.WithUnit("{span}"),
 	)
 	errs = errors.Join(errs, err)

@@ -24,7 +24,7 @@ func NewSettings(tt *componenttest.Telemetry) exporter.Settings {
 func AssertEqualExporterEnqueueFailedLogRecords(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_enqueue_failed_log_records",
-		Description: "Number of log records that the diode dropped. [Alpha]",
+		Description: "Number of log records dropped by the diode. [Alpha]",
 		Unit:        "{record}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -40,7 +40,7 @@ func AssertEqualExporterEnqueueFailedLogRecords(t *testing.T, tt *componenttest.
 func AssertEqualExporterEnqueueFailedMetricPoints(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_enqueue_failed_metric_points",
-		Description: "Number of metric points that the diode dropped. [Alpha]",
+		Description: "Number of metric points dropped by the diode. [Alpha]",
 		Unit:        "{datapoint}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -56,7 +56,7 @@ func AssertEqualExporterEnqueueFailedMetricPoints(t *testing.T, tt *componenttes
 func AssertEqualExporterEnqueueFailedSpans(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_enqueue_failed_spans",
-		Description: "Number of spans that the diode dropped. [Alpha]",
+		Description: "Number of spans dropped by the diode. [Alpha]",
 		Unit:        "{span}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -72,7 +72,7 @@ func AssertEqualExporterEnqueueFailedSpans(t *testing.T, tt *componenttest.Telem
 func AssertEqualExporterLoggregatorAcceptedItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_loggregator_accepted_items",
-		Description: "Number of items (log records, metric points, spans) that the pipeline pushed. Each is sent, failed, dropped or rejected, or waits. [Alpha]",
+		Description: "Number of items (log records, metric points, spans) pushed by the pipeline. Each is either sent, failed, dropped, rejected or waiting. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -104,7 +104,7 @@ func AssertEqualExporterLoggregatorBytes(t *testing.T, tt *componenttest.Telemet
 func AssertEqualExporterLoggregatorDroppedItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_loggregator_dropped_items",
-		Description: "Number of items (log records, metric points, spans) that were given up before they were sent. [Alpha]",
+		Description: "Number of items (log records, metric points, spans) dropped before they were sent. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -136,7 +136,7 @@ func AssertEqualExporterLoggregatorEnvelopes(t *testing.T, tt *componenttest.Tel
 func AssertEqualExporterLoggregatorMaxItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_loggregator_max_items",
-		Description: "The setting diode.max_items, which bounds the items that wait, for each signal. 0 means no limit. [Alpha]",
+		Description: "The setting diode.max_items, the limit of waiting items for each signal. 0 means no limit. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -150,7 +150,7 @@ func AssertEqualExporterLoggregatorMaxItems(t *testing.T, tt *componenttest.Tele
 func AssertEqualExporterLoggregatorRateLimit(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_loggregator_rate_limit",
-		Description: "The setting rate_limit.envelopes_per_second, for all signals together. 0 is no limit. [Alpha]",
+		Description: "The setting rate_limit.envelopes_per_second, for all signals together. 0 means no limit. [Alpha]",
 		Unit:        "{envelope}/s",
 		Data: metricdata.Gauge[float64]{
 			DataPoints: dps,
@@ -164,7 +164,7 @@ func AssertEqualExporterLoggregatorRateLimit(t *testing.T, tt *componenttest.Tel
 func AssertEqualExporterLoggregatorRejectedItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_loggregator_rejected_items",
-		Description: "Number of items (log records, metric points, spans) that can't be translated to envelopes. [Alpha]",
+		Description: "Number of items (log records, metric points, spans) that could not be translated to envelopes. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -180,7 +180,7 @@ func AssertEqualExporterLoggregatorRejectedItems(t *testing.T, tt *componenttest
 func AssertEqualExporterLoggregatorSendDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.HistogramDataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_loggregator_send_duration",
-		Description: "Time from the start of an attempt to send a message to its response, without waiting for the rate limit. [Alpha]",
+		Description: "Time from the start of an attempt to send a message to its response, excluding the wait for the rate limit. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Histogram[float64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -195,7 +195,7 @@ func AssertEqualExporterLoggregatorSendDuration(t *testing.T, tt *componenttest.
 func AssertEqualExporterLoggregatorTruncatedItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_loggregator_truncated_items",
-		Description: "Number of items that were shortened. The longest tag values are truncated where an envelope is above 64 KiB with what syslog escapes in it, a source type is truncated to 89 bytes, a span event that does not fit is left out, and maps and lists are written down to a depth of 64. [Alpha]",
+		Description: "Number of items that were shortened. If an envelope is above 64 KiB, including syslog's escapes, its longest tag values are truncated. A source type is truncated to 89 bytes, a span event that does not fit is left out, and maps and lists are written only to a depth of 64. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -211,7 +211,7 @@ func AssertEqualExporterLoggregatorTruncatedItems(t *testing.T, tt *componenttes
 func AssertEqualExporterLoggregatorWaitingItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_loggregator_waiting_items",
-		Description: "Number of items (log records, metric points, spans) that are inside the exporter, in the diode or on their way out of it. [Alpha]",
+		Description: "Number of items (log records, metric points, spans) waiting in the diode, being translated or being sent. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -225,7 +225,7 @@ func AssertEqualExporterLoggregatorWaitingItems(t *testing.T, tt *componenttest.
 func AssertEqualExporterQueueCapacity(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_queue_capacity",
-		Description: "Number of batches that the diode has room for. [Alpha]",
+		Description: "Capacity of the diode in batches. [Alpha]",
 		Unit:        "{batch}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -239,7 +239,7 @@ func AssertEqualExporterQueueCapacity(t *testing.T, tt *componenttest.Telemetry,
 func AssertEqualExporterQueueSize(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_queue_size",
-		Description: "Number of batches that wait in the diode. [Alpha]",
+		Description: "Number of batches waiting in the diode. [Alpha]",
 		Unit:        "{batch}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -253,7 +253,7 @@ func AssertEqualExporterQueueSize(t *testing.T, tt *componenttest.Telemetry, dps
 func AssertEqualExporterSendFailedLogRecords(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_send_failed_log_records",
-		Description: "Number of log records that were given up after the last attempt to send them failed. [Alpha]",
+		Description: "Number of log records given up after the last attempt to send them failed. [Alpha]",
 		Unit:        "{record}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -269,7 +269,7 @@ func AssertEqualExporterSendFailedLogRecords(t *testing.T, tt *componenttest.Tel
 func AssertEqualExporterSendFailedMetricPoints(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_send_failed_metric_points",
-		Description: "Number of metric points that were given up after the last attempt to send them failed. [Alpha]",
+		Description: "Number of metric points given up after the last attempt to send them failed. [Alpha]",
 		Unit:        "{datapoint}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -285,7 +285,7 @@ func AssertEqualExporterSendFailedMetricPoints(t *testing.T, tt *componenttest.T
 func AssertEqualExporterSendFailedSpans(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_send_failed_spans",
-		Description: "Number of spans that were given up after the last attempt to send them failed. [Alpha]",
+		Description: "Number of spans given up after the last attempt to send them failed. [Alpha]",
 		Unit:        "{span}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,

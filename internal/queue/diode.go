@@ -10,18 +10,17 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/diodes"
 )
 
-// diode is a diode of batches that bounds their items and bytes too. A batch that alone is above a bound takes all of it, so it waits
-// alone.
+// A diode holds batches and also bounds their items and bytes. A batch that alone exceeds a bound takes up all of it, so it waits alone.
 //
-// Any goroutine may call push and close at any time. all and tryNext belong to one goroutine at a time, the reader.
+// Any goroutine may call push and close at any time. Only one goroutine at a time, the reader, may call all and tryNext.
 type diode[D comparable] struct {
 	ring   *diodes.ManyToOne[Batch[D]]
 	policy diodes.DropPolicy
 
 	_ [cacheLine]byte
-	// A push reserves room before it sets, and whoever takes a batch out frees its room after that. So what is reserved is never
-	// less than what is in the diode, with a batch above a bound counted as the bound. Both accounts share one cache line: each
-	// push writes it.
+	// A push reserves room before it sets a batch, and room is freed after the batch has been taken out. So the reserved room is never
+	// less than the room of the batches in the diode, where a batch above a bound counts as the bound. Both accounts share one cache
+	// line, which each push writes.
 	items, bytes account
 	_            [cacheLine]byte
 }
@@ -29,7 +28,7 @@ type diode[D comparable] struct {
 // cacheLine is twice the line of common processors, because they fetch lines in pairs.
 const cacheLine = 128
 
-// account is the room for items or bytes. Without a limit it counts nothing.
+// An account bounds items or bytes. Without a limit it counts nothing.
 type account struct {
 	limit    int64 // 0: none
 	reserved atomic.Int64
@@ -45,17 +44,15 @@ func newDiode[D comparable](cfg Config) *diode[D] {
 	return d
 }
 
-// push puts b into the queue, and calls drop with each batch that it drops: the oldest ones until the bounds are kept, or
-// b itself, if the policy is [diodes.DropNewest] and there is no room, or after close. It never waits, allocates nothing, and evicts
-// no more batches than b has items or bytes.
+// push puts b into the queue and calls drop with each dropped batch: the oldest ones until the bounds are met, or b itself after close,
+// or if there is no room and the policy is [diodes.DropNewest]. It never waits, allocates nothing, and evicts no more batches than b has
+// items or bytes.
 //
-// The bounds may be exceeded only by pushes in progress. Each push makes up for the part by which it exceeds them: of batches above
-// a bound that are pushed at the same time, exactly one stays. When several pushes evict at the same time, each may evict one batch
-// more than needed.
+// The bounds may be exceeded only by pushes in progress. Each push makes up for its own part of the excess: of several batches above a
+// bound that are pushed concurrently, exactly one stays. Concurrent evicting pushes may each evict one batch more than needed.
 //
-// Against a swarm of pushers it gives up, as the diode does: [diodes.ManyToOne.Set] hands b out after it has lost 65,536 races in a
-// row, and b is dropped although there is room. An eviction that loses as many leaves the bounds exceeded until the reader takes
-// batches out.
+// Against too many concurrent pushers it gives up, as the diode does: [diodes.ManyToOne.Set] returns b after 65,536 lost races in a row,
+// and b is dropped although there is room. An eviction that loses as many leaves the bounds exceeded until the reader takes batches out.
 func (d *diode[D]) push(b Batch[D], drop func(Batch[D])) {
 	items, bytes, ok := d.reserve(b)
 	if !ok {
@@ -77,14 +74,14 @@ func (d *diode[D]) push(b Batch[D], drop func(Batch[D])) {
 	for items > 0 && d.items.exceeded() || bytes > 0 && d.bytes.exceeded() {
 		evicted, ok := d.ring.Evict()
 		if !ok {
-			return // What is reserved is not in yet, or out already: the goroutine that reserved it makes up for it.
+			return // The excess belongs to batches not yet set or already removed: their goroutines make up for it.
 		}
 		out(evicted)
 	}
 }
 
-// all yields the batches in the order in which they were pushed. Each time that none is left it yields false, and then waits for the next
-// one. It ends when the queue is closed and empty.
+// all yields the batches in the order of their pushes. Whenever the queue is empty it yields false, then waits for the next batch. It
+// ends when the queue is closed and empty.
 func (d *diode[D]) all() iter.Seq2[Batch[D], bool] {
 	return func(yield func(Batch[D], bool) bool) {
 		for {
@@ -105,7 +102,7 @@ func (d *diode[D]) all() iter.Seq2[Batch[D], bool] {
 	}
 }
 
-// tryNext takes the oldest batch out. It returns false when the queue is empty.
+// tryNext takes out the oldest batch. It returns false if the queue is empty.
 func (d *diode[D]) tryNext() (Batch[D], bool) {
 	b, ok := d.ring.TryNext()
 	if ok {
@@ -114,11 +111,11 @@ func (d *diode[D]) tryNext() (Batch[D], bool) {
 	return b, ok
 }
 
-// close makes each later push drop its batch. The reader still gets what waits.
+// close makes later pushes drop their batches. The reader still gets the waiting ones.
 func (d *diode[D]) close() { d.ring.Close() }
 
-// reserve makes room for b, and returns by how many items and bytes that exceeds the bounds. It returns false when there is no room and
-// the policy is to keep what waits.
+// reserve reserves room for b and returns by how many items and bytes this exceeds the bounds. It returns false if there is no room and
+// the policy is [diodes.DropNewest].
 func (d *diode[D]) reserve(b Batch[D]) (items, bytes int64, ok bool) {
 	if d.policy == diodes.DropOldest {
 		return d.items.add(b.Items), d.bytes.add(b.Bytes), true
@@ -133,13 +130,13 @@ func (d *diode[D]) reserve(b Batch[D]) (items, bytes int64, ok bool) {
 	return 0, 0, true
 }
 
-// free gives back the room of a batch that is out.
+// free frees the room of a batch that has been taken out.
 func (d *diode[D]) free(b Batch[D]) {
 	d.items.sub(b.Items)
 	d.bytes.sub(b.Bytes)
 }
 
-// share is how much of the room n takes.
+// share returns how much of the limit n takes up.
 func (a *account) share(n int) int64 { return min(int64(n), a.limit) }
 
 func (a *account) exceeded() bool { return a.reserved.Load() > a.limit }
@@ -148,7 +145,7 @@ func (a *account) exceeded() bool { return a.reserved.Load() > a.limit }
 func (a *account) add(n int) int64 {
 	share := a.share(n)
 	if share == 0 {
-		return 0 // Without a limit pushers share no memory here.
+		return 0 // Without a limit, pushers share no memory here.
 	}
 	return min(share, a.reserved.Add(share)-a.limit)
 }
@@ -159,7 +156,7 @@ func (a *account) sub(n int) {
 	}
 }
 
-// tryAdd reserves room for n if there is any. Of concurrent calls at least one gets through, if it fits.
+// tryAdd reserves room for n if there is enough. At least one of several concurrent calls succeeds, if it fits.
 func (a *account) tryAdd(n int) bool {
 	share := a.share(n)
 	for {

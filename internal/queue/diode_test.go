@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A bounded diode of numbers: what is dropped for what, with small sizes.
+// The batches dropped by each push, with small bounds.
 func TestPush(t *testing.T) {
 	type step struct {
 		push  Batch[int]
-		drops []int // of the dropped batches
+		drops []int // data of the dropped batches
 	}
 	b := func(data, items, bytes int) Batch[int] { return Batch[int]{Data: data, Items: items, Bytes: bytes} }
 	for name, tt := range map[string]struct {
@@ -33,7 +33,7 @@ func TestPush(t *testing.T) {
 		"items, oldest": {Config{Capacity: 10, MaxItems: 10, DropPolicy: DropOldest}, []step{
 			{b(1, 4, 0), nil}, {b(2, 3, 0), nil}, {b(3, 3, 0), nil}, // Just full.
 			{b(4, 1, 0), []int{1}},
-			{b(5, 8, 0), []int{2, 3}}, // As many as it takes.
+			{b(5, 8, 0), []int{2, 3}}, // As many as needed.
 			{b(6, 10, 0), []int{4, 5}},
 		}, []int{6}},
 		"items, newest": {Config{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
@@ -45,22 +45,22 @@ func TestPush(t *testing.T) {
 		"bytes, newest": {Config{Capacity: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
 			{b(1, 1, 600), nil}, {b(2, 1, 401), []int{2}}, {b(3, 1, 400), nil},
 		}, []int{1, 3}},
-		"both, newest: what the second refuses does not count in the first": {
+		"both, newest, refused by bytes": {
 			Config{Capacity: 10, MaxItems: 10, MaxBytes: 1000, DropPolicy: DropNewest}, []step{
 				{b(1, 5, 900), nil}, {b(2, 5, 200), []int{2}}, {b(3, 5, 100), nil},
 			}, []int{1, 3}},
 		"capacity and items": {Config{Capacity: 2, MaxItems: 10, DropPolicy: DropOldest}, []step{
 			{b(1, 1, 0), nil}, {b(2, 1, 0), nil}, {b(3, 10, 0), []int{1, 2}},
 		}, []int{3}},
-		"above items, oldest: all is dropped for it, and it for the next": {
+		"above items, oldest": {
 			Config{Capacity: 10, MaxItems: 10, DropPolicy: DropOldest}, []step{
 				{b(1, 4, 0), nil}, {b(2, 6, 0), nil}, {b(3, 11, 0), []int{1, 2}}, {b(4, 1, 0), []int{3}}, {b(5, 1000, 0), []int{4}}, {b(6, 1000, 0), []int{5}},
 			}, []int{6}},
-		"above items, newest: taken when nothing waits": {
+		"above items, newest, empty queue": {
 			Config{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
 				{b(1, 11, 0), nil}, {b(2, 1, 0), []int{2}}, {b(3, 1000, 0), []int{3}},
 			}, []int{1}},
-		"above items, newest: refused when something waits": {
+		"above items, newest, waiting batch": {
 			Config{Capacity: 10, MaxItems: 10, DropPolicy: DropNewest}, []step{
 				{b(1, 1, 0), nil}, {b(2, 11, 0), []int{2}}, {b(3, 9, 0), nil},
 			}, []int{1, 3}},
@@ -95,23 +95,23 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// However pushes and the reader meet: every batch comes out once, the bounds are exceeded by no more than what is being pushed and
-// kept when all is quiet, no push works for long for others, and the diode is not emptied further than by a batch a pusher.
-func TestPushUnderStress(t *testing.T) {
+// However pushes and the reader interleave, every batch comes out exactly once, the bounds are exceeded by at most the pushes in progress
+// and met once all have returned, no push does much work for others, and evictions overshoot by at most one batch per pusher.
+func TestPushStress(t *testing.T) {
 	const pushers, pushes, maxItems, maxBytes, largest = 8, 5000, 1000, 10_000, 20
 	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 		for _, tt := range []struct {
 			reading    bool
-			aboveBound int // one batch of so many is above a bound; 0: none
+			aboveBound int // one in this many batches is above a bound; 0: none
 		}{{true, 0}, {false, 0}, {true, 10}, {false, 10}, {true, 1}, {false, 1}} {
 			t.Run(fmt.Sprintf("%v/reading=%v/above=%d", policy, tt.reading, tt.aboveBound), func(t *testing.T) {
-				room := int64(maxItems + pushers*largest) // that may be reserved
+				room := int64(maxItems + pushers*largest) // maximum reservation
 				if tt.aboveBound > 0 {
 					room = maxItems * (pushers + 1)
 				}
 				q := newDiode[int](Config{Capacity: 500, MaxItems: maxItems, MaxBytes: maxBytes, DropPolicy: policy})
 				out := make([]atomic.Int32, pushers*pushes)
-				var pushed, items atomic.Int64 // the items that were pushed, and that are out
+				var pushed, items atomic.Int64 // items pushed and items out
 				take := func(b Batch[int]) {
 					out[b.Data].Add(1)
 					items.Add(int64(b.Items))
@@ -152,14 +152,14 @@ func TestPushUnderStress(t *testing.T) {
 					})
 				}
 				wg.Wait()
-				if !tt.reading { // All is quiet, and the diode as full as it gets.
+				if !tt.reading { // All pushes have returned and the diode is full.
 					inside := q.items.reserved.Load()
 					assert.LessOrEqual(t, inside, int64(maxItems))
 					assert.LessOrEqual(t, q.bytes.reserved.Load(), int64(maxBytes))
 					if tt.aboveBound == 0 {
 						assert.Equal(t, pushed.Load(), items.Load()+inside)
 					}
-					assert.Positive(t, q.ring.Len(), "not all has to be dropped")
+					assert.Positive(t, q.ring.Len(), "not everything is dropped")
 					if policy == DropOldest && tt.aboveBound == 0 {
 						assert.True(t, inside > maxItems-(pushers+1)*largest || q.bytes.reserved.Load() > maxBytes-(pushers+1)*10*largest,
 							"%d items and %d bytes in %d batches are left", inside, q.bytes.reserved.Load(), q.ring.Len())
@@ -181,8 +181,8 @@ func TestPushUnderStress(t *testing.T) {
 	}
 }
 
-// Of batches above a bound that are pushed at the same time, exactly one stays, whatever was there before.
-func TestConcurrentPushesAboveABound(t *testing.T) {
+// Of batches above a bound that are pushed concurrently, exactly one stays, whatever was in the diode before.
+func TestConcurrentPushesAboveBound(t *testing.T) {
 	const pushers, rounds = 8, 2000
 	for _, policy := range []DropPolicy{DropOldest, DropNewest} {
 		t.Run(string(policy), func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestConcurrentPushesAboveABound(t *testing.T) {
 	}
 }
 
-// What is pushed after Close takes nothing away from what waits.
+// Pushes after close drop no waiting batch.
 func TestPushAfterClose(t *testing.T) {
 	const pushers, pushes, perBatch = 8, 1000, 10
 	q := newDiode[int](Config{Capacity: 1000, MaxItems: 100 * perBatch, DropPolicy: DropOldest})
@@ -234,7 +234,7 @@ func TestPushAfterClose(t *testing.T) {
 	assert.EqualValues(t, 100*perBatch, q.items.reserved.Load())
 }
 
-// All says each time that nothing is left, once, and before it waits or ends.
+// Whenever the queue is empty, all yields false once, before it waits or ends.
 func TestAll(t *testing.T) {
 	q := newDiode[int](Config{Capacity: 10, MaxItems: 10})
 	push := func(data int) {
@@ -242,13 +242,13 @@ func TestAll(t *testing.T) {
 	}
 	push(1)
 	push(2)
-	var got []int // 0: nothing is left
+	var got []int // 0: the queue is empty
 	for b, ok := range q.all() {
 		got = append(got, b.Data)
 		assert.Equal(t, b.Data != 0, ok)
 		switch len(got) {
 		case 3:
-			go push(3) // It waits for this one.
+			go push(3) // all waits for this batch.
 		case 5:
 			push(4)
 			q.close()
@@ -265,14 +265,14 @@ func TestAccount(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reserved int64
 		add      int
-		over     int64 // by how much add exceeds the limit of 10
+		over     int64 // the excess of add over the limit of 10
 		exceeded bool
 	}{
-		"room":                      {5, 4, -1, false},
-		"just full":                 {5, 5, 0, false},
-		"above":                     {5, 7, 2, true},
-		"above by others, not more": {15, 2, 2, true},
-		"above alone":               {0, 100, 0, false},
+		"room left":         {5, 4, -1, false},
+		"just full":         {5, 5, 0, false},
+		"exceeded":          {5, 7, 2, true},
+		"already exceeded":  {15, 2, 2, true},
+		"larger than limit": {0, 100, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := account{limit: 10}
@@ -283,24 +283,24 @@ func TestAccount(t *testing.T) {
 	}
 }
 
-// Of concurrent calls of tryAdd, each that returns true has reserved room of its own. The calls go on until enough of them have met,
-// however busy the machine is, or the room is used up. Each has a thread, so that on one processor the system preempts them.
-func TestTryAddAtOnce(t *testing.T) {
-	const callers, meetings = 4, 100_000
+// Each tryAdd that returns true has reserved separate room, even with concurrent calls. The callers continue until enough calls have
+// collided, however busy the machine is, or the room is used up. Each caller has a thread, so that a single processor preempts them.
+func TestTryAddConcurrent(t *testing.T) {
+	const callers, collisions = 4, 100_000
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(callers, runtime.NumCPU())))
 	a := account{limit: 50_000_000}
-	var added, met atomic.Int64
+	var added, collided atomic.Int64
 	start := make(chan struct{})
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
 			<-start
 			n := int64(0)
-			for before := a.reserved.Load(); met.Load() < meetings && a.tryAdd(1); {
+			for before := a.reserved.Load(); collided.Load() < collisions && a.tryAdd(1); {
 				n++
 				after := a.reserved.Load()
 				if after != before+1 {
-					met.Add(1)
+					collided.Add(1)
 				}
 				before = after
 			}
@@ -312,8 +312,8 @@ func TestTryAddAtOnce(t *testing.T) {
 	require.Equal(t, added.Load(), a.reserved.Load())
 }
 
-// A push evicts what it exceeds a bound by itself, and leaves the rest to the push in progress that reserved it.
-func TestPushEvictsItsOwnPart(t *testing.T) {
+// A push evicts its own part of the excess over a bound and leaves the rest to the push in progress that reserved it.
+func TestPushEvictsOwnPart(t *testing.T) {
 	for name, tt := range map[string]struct {
 		bounds Config
 		bound  func(*diode[int]) *account
@@ -325,9 +325,9 @@ func TestPushEvictsItsOwnPart(t *testing.T) {
 			tt.bounds.Capacity, tt.bounds.DropPolicy = 10, DropOldest
 			q := newDiode[int](tt.bounds)
 			for i := range 3 {
-				q.push(Batch[int]{Data: i, Items: 3, Bytes: 3}, func(b Batch[int]) { t.Errorf("%d was dropped", b.Data) })
+				q.push(Batch[int]{Data: i, Items: 3, Bytes: 3}, func(b Batch[int]) { t.Errorf("dropped %d", b.Data) })
 			}
-			tt.bound(q).reserved.Add(10) // By a push that has not set its batch yet.
+			tt.bound(q).reserved.Add(10) // Reserved by a push that has not yet set its batch.
 			var drops []int
 			q.push(Batch[int]{Data: 3, Items: 2, Bytes: 2}, func(b Batch[int]) { drops = append(drops, b.Data) })
 			require.Equal(t, []int{0}, drops)

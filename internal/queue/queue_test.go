@@ -13,7 +13,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 )
 
-// numbers is a signal whose data are numbers: their items, and a tenth of their bytes. It keeps which are referenced.
+// numbers counts the references to the data of a signal. A datum is its number of items and has ten times as many bytes.
 type numbers map[*int]int
 
 func (n numbers) signal() Signal[*int] {
@@ -41,19 +41,19 @@ func TestQueueCounts(t *testing.T) {
 		accepted, held     int
 		overflow, shutdown int64
 	}{
-		"a batch waits": {Config{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)) }, 3, 3, 0, 0},
-		"nothing":       {Config{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(0)) }, 0, 0, 0, 0},
+		"waiting batch": {Config{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)) }, 3, 3, 0, 0},
+		"no items":      {Config{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(0)) }, 0, 0, 0, 0},
 		"drop-oldest":   {Config{Capacity: 1}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 4, 3, 0},
 		"drop-newest":   {Config{Capacity: 1, DropPolicy: DropNewest}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 3, 4, 0},
 		"bytes":         {Config{Capacity: 9, MaxBytes: 60}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)) }, 7, 4, 3, 0},
 		"after Close":   {Config{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)); q.Close(); q.Push(number(4)) }, 7, 3, 0, 4},
-		"until the diode is closed, a full one drops because it is full": {Config{Capacity: 1}, func(q *Queue[*int]) {
+		"full while closing": {Config{Capacity: 1}, func(q *Queue[*int]) {
 			q.Push(number(3))
 			q.closing.Store(true)
 			q.Push(number(4))
 		}, 7, 4, 3, 0},
 		"DropAll": {Config{Capacity: 2}, func(q *Queue[*int]) { q.Push(number(3)); q.Push(number(4)); q.DropAll() }, 7, 0, 0, 7},
-		"All until its context is done": {Config{Capacity: 3}, func(q *Queue[*int]) {
+		"All with canceled context": {Config{Capacity: 3}, func(q *Queue[*int]) {
 			q.Push(number(3))
 			q.Push(number(4))
 			q.Push(number(5))
@@ -75,7 +75,7 @@ func TestQueueCounts(t *testing.T) {
 			tt.use(q)
 			assert.EqualValues(t, tt.accepted, r.AcceptedItems(), "accepted")
 			assert.Equal(t, tt.held, n.held(), "referenced")
-			assert.Equal(t, tt.held > 0, q.Len() > 0, "a batch waits")
+			assert.Equal(t, tt.held > 0, q.Len() > 0, "waiting")
 			assert.Equal(t, tt.overflow, r.DroppedItems(report.DropOverflow), "overflow")
 			assert.Equal(t, tt.shutdown, r.DroppedItems(report.DropShutdown), "shutdown")
 		})

@@ -11,12 +11,12 @@ import (
 	"go.opentelemetry.io/collector/pipeline"
 )
 
-// Signal is what differs between logs, metrics and traces.
+// A Signal defines the differences between logs, metrics and traces.
 type Signal[D comparable] struct {
 	Name  pipeline.Signal
 	Items func(D) int // log records, data points, spans
 	Bytes func(D) int // as encoded in OTLP
-	// Ref keeps pdata from being reused after the push, until Unref.
+	// Ref keeps pdata from being reused after the push until Unref.
 	Ref, Unref func(D)
 }
 

@@ -9,17 +9,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// logInterval is the least time between two lines that say the same with other numbers.
+// logInterval is the minimum time between two log lines that differ only in their numbers.
 const logInterval = 10 * time.Second
 
-// losses are what the drain has lost since the last log of losses.
+// losses holds the failed items since losses were last logged.
 type losses struct {
 	failed    int
 	failure   error // the latest
 	permanent bool  // reports whether another attempt could not have helped
 }
 
-// logLossesAt logs losses: at once, and then at most every logInterval. It returns the time until the next log.
+// logLossesAt logs new losses unless others were logged less than logInterval ago. It returns the time until the next log is due.
 func (r *Report) logLossesAt(now time.Time) time.Duration {
 	if !r.news.Load() {
 		return never
@@ -33,7 +33,7 @@ func (r *Report) logLossesAt(now time.Time) time.Duration {
 }
 
 func (r *Report) logLosses() {
-	r.news.Store(false) // What is lost from here on sets it again.
+	r.news.Store(false) // Later losses set it again.
 	r.logDrops(DropOverflow, r.messages.Overflow)
 	r.logDrops(DropShutdown, r.messages.Shutdown)
 	if r.others != nil {

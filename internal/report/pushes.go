@@ -10,17 +10,17 @@ import (
 	"unsafe"
 )
 
-// pushes counts what pushes do. A push writes one stripe, which hardly any other goroutine writes, so that pushes on several processors
-// do not pass a cache line around. A reader adds the stripes up.
-type pushes []stripe // a power of two of them
+// pushes holds the counts from pushes. A push writes one stripe, which hardly any other goroutine writes, so that pushes on several
+// processors do not contend for a cache line. A reader sums the stripes. The number of stripes is a power of two.
+type pushes []stripe
 
-// stripe has the counts of some goroutines.
+// stripe holds the counts of some goroutines.
 type stripe struct {
 	counts [pushCounters]atomic.Int64
 	_      [cacheLine - 8*pushCounters]byte
 }
 
-// pushCounter is one of the counts of a stripe.
+// pushCounter is an index of stripe.counts.
 type pushCounter int
 
 const (
@@ -30,7 +30,7 @@ const (
 	pushCounters
 )
 
-// cacheLine is twice the line of common processors, because they fetch lines in pairs.
+// cacheLine is twice the cache line size of common processors, in bytes, because they fetch lines in pairs.
 const cacheLine = 128
 
 // stripesPerProcessor keeps collisions of pushers rare.
@@ -40,11 +40,11 @@ func newPushes() pushes {
 	return make(pushes, 1<<bits.Len(uint(stripesPerProcessor*runtime.GOMAXPROCS(0)-1)))
 }
 
-// stripe returns the stripe of the calling goroutine. It is chosen by the address of the stack, which no two goroutines share, and
-// which new goroutines get from a cache of their processor. That costs a nanosecond; the runtime gives out no number of the processor.
+// stripe returns the stripe of the calling goroutine, chosen by the address of its stack. No two goroutines share a stack, and new ones
+// get theirs from a cache of their processor. This costs a nanosecond. The runtime does not expose the number of the processor.
 func (p pushes) stripe() *stripe {
 	var local byte
-	stack := uint64(uintptr(unsafe.Pointer(&local))) / minStack // Only the number is used.
+	stack := uint64(uintptr(unsafe.Pointer(&local))) / minStack // Used only as a number.
 	return &p[stack*0x9e3779b97f4a7c15>>32&uint64(len(p)-1)]
 }
 

@@ -1,8 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report counts the items of a queue from the push until they are out, logs losses and outages, and reports the status of
-// the component. The exporter and the connector have it in common.
+// Package report counts the items of a queue from the push to their outcome, logs losses and outages, and reports the status of the
+// component. The exporter and the connector share it.
 package report
 
 import (
@@ -18,16 +18,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// DropReason says why items were dropped. Its values are those of the attribute reason.
+// DropReason is the reason for a drop, as in the metric attribute reason.
 type DropReason string
 
-// Why items are dropped.
+// The reasons to drop items.
 const (
 	DropOverflow DropReason = "overflow" // the queue was full
 	DropShutdown DropReason = "shutdown" // the component was shut down
 )
 
-// Messages are the lines of the log. The peer is what data is passed on to.
+// Messages holds the log messages. The peer is the receiver of the data.
 type Messages struct {
 	Overflow    string // the queue dropped items
 	Shutdown    string // the shutdown dropped items
@@ -37,39 +37,39 @@ type Messages struct {
 	Recovered   string // the peer is reachable again
 }
 
-// Report is the report of a queue and its drain. Any goroutine may call Accepted, Dropped and the methods that return numbers at any
-// time. The other methods that count belong to one goroutine at a time, the drain's.
+// A Report reports on a queue and its drain. Any goroutine may call Accepted, Dropped and the methods that return numbers at any time.
+// The other counting methods may be called by one goroutine at a time, the drain.
 type Report struct {
 	logger   *zap.Logger
 	messages Messages
-	others   func() // logs further losses
+	others   func() // logs other losses
 	pushes   pushes
 
 	_ [cacheLine]byte
-	// news reports whether there are losses that were not logged. A push reads it, and writes it at most once an interval.
+	// news reports whether there are unlogged losses. Pushes read it, and write it at most once per logInterval.
 	news atomic.Bool
-	wake chan struct{} // of one
+	wake chan struct{} // with a buffer of one
 	_    [cacheLine]byte
 
-	// countedOut is how many items the drain has counted out, other than as dropped.
+	// countedOut is the number of items counted by Out.
 	countedOut atomic.Int64
 
-	// Since Start:
+	// Set by Start:
 	host  component.Host
 	quit  chan struct{}
 	ended chan struct{}
 
-	// run's alone, and after it Shutdown's:
-	logged      time.Time           // when losses were logged last
-	loggedDrops [pushCounters]int64 // the items that had been dropped until then
+	// Used only by run, and by Shutdown after run has ended:
+	logged      time.Time           // when losses were last logged
+	loggedDrops [pushCounters]int64 // the items dropped before that
 
 	mu     sync.Mutex
 	losses losses
 	outage outage
 }
 
-// New makes a report. It counts from then on, and logs and reports a status after Start. others, which may be nil, logs the losses
-// that [Report.Lost] announced.
+// New returns a report. It counts immediately, and logs losses and reports the status after Start. others, which may be nil, logs the losses
+// announced by [Report.Lost].
 func New(logger *zap.Logger, messages Messages, others func()) *Report {
 	return &Report{
 		logger: logger, messages: messages, others: others,
@@ -78,21 +78,21 @@ func New(logger *zap.Logger, messages Messages, others func()) *Report {
 	}
 }
 
-// Start starts the goroutine that logs losses and reports the status: no push waits for a log or for the collector.
+// Start starts the goroutine that logs losses and reports the status, so that no push waits for the log or for the collector.
 func (r *Report) Start(host component.Host) {
 	r.host = host
 	r.quit, r.ended = make(chan struct{}), make(chan struct{})
 	go r.run()
 }
 
-// StopStatus ends the reports of the status: the collector accepts none from a component that it stops.
+// StopStatus stops reporting the status: the collector accepts none from a component that it is stopping.
 func (r *Report) StopStatus() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.outage.ended = true
 }
 
-// Shutdown ends the goroutine, and logs the losses that were not logged yet.
+// Shutdown ends the goroutine and logs the remaining losses.
 func (r *Report) Shutdown() {
 	if r.quit != nil {
 		close(r.quit)
@@ -101,7 +101,7 @@ func (r *Report) Shutdown() {
 	r.logLosses()
 }
 
-// run logs losses and reports the status when they are due. It sleeps until something happens or a wait is over.
+// run logs losses and reports the status when they are due. It sleeps until it is woken or one of them is due.
 func (r *Report) run() {
 	defer close(r.ended)
 	timer := time.NewTimer(0)
@@ -118,28 +118,28 @@ func (r *Report) run() {
 	}
 }
 
-// never says that nothing is due.
+// never is the time until the next log or status if none is due.
 const never time.Duration = math.MaxInt64
 
 // wakeUp wakes run. It never blocks.
 func (r *Report) wakeUp() {
 	select {
 	case r.wake <- struct{}{}:
-	default: // It will wake anyway.
+	default: // It is about to wake anyway.
 	}
 }
 
-// Lost schedules the log of losses. The losses have to be counted before the call.
+// Lost schedules a log of losses. They must be counted before the call.
 func (r *Report) Lost() {
 	if !r.news.Load() && r.news.CompareAndSwap(false, true) {
 		r.wakeUp()
 	}
 }
 
-// AcceptedItems returns the number of items that were accepted.
+// AcceptedItems returns the number of accepted items.
 func (r *Report) AcceptedItems() int64 { return r.pushes.sum(acceptedItems) }
 
-// DroppedItems returns the number of items that were dropped for a reason.
+// DroppedItems returns the number of items dropped for a reason.
 func (r *Report) DroppedItems(reason DropReason) int64 { return r.pushes.sum(reason.counter()) }
 
 func (reason DropReason) counter() pushCounter {
@@ -149,25 +149,25 @@ func (reason DropReason) counter() pushCounter {
 	return shutdownItems
 }
 
-// Waiting returns the number of items that were accepted and not counted out yet.
+// Waiting returns the number of accepted items that have no outcome yet.
 func (r *Report) Waiting() int64 {
 	out := r.countedOut.Load() + r.DroppedItems(DropOverflow) + r.DroppedItems(DropShutdown)
-	return r.pushes.sum(acceptedItems) - out // In this order: an item is accepted before it is counted out.
+	return r.pushes.sum(acceptedItems) - out // Read last: an item is accepted before it is counted out.
 }
 
-// Accepted counts items in, before they are in the queue.
+// Accepted counts items before they enter the queue.
 func (r *Report) Accepted(items int) { r.pushes.add(acceptedItems, items) }
 
-// Dropped counts items out that were dropped: a batch of the queue, or items that have left it.
+// Dropped counts dropped items: those of a batch in the queue, or items that have left it.
 func (r *Report) Dropped(reason DropReason, items int) {
 	r.pushes.add(reason.counter(), items)
 	r.Lost()
 }
 
-// Out counts items out that were not dropped.
+// Out counts items that have an outcome other than a drop.
 func (r *Report) Out(items int) { r.countedOut.Add(int64(items)) }
 
-// Failed counts items out after their last attempt failed.
+// Failed counts items whose last attempt failed. It includes Out.
 func (r *Report) Failed(err error, permanent bool, items int) {
 	r.Out(items)
 	r.mu.Lock()
@@ -177,7 +177,7 @@ func (r *Report) Failed(err error, permanent bool, items int) {
 	r.Lost()
 }
 
-// Attempted records whether an attempt reached the peer.
+// Attempted records the result of an attempt.
 func (r *Report) Attempted(a Attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -186,7 +186,7 @@ func (r *Report) Attempted(a Attempt) {
 	}
 }
 
-// reportStatus reports a change of the status that is due, and returns the time until the next one may be.
+// reportStatus reports the changes of the status that are due, and returns the time until the next may be due.
 func (r *Report) reportStatus(now time.Time) time.Duration {
 	for {
 		r.mu.Lock()
@@ -199,7 +199,7 @@ func (r *Report) reportStatus(now time.Time) time.Duration {
 	}
 }
 
-// Observe registers a metric that observe reads when it is exported.
+// Observe registers observe as the callback of a metric.
 func Observe(register func(metric.Int64Callback) error, observe func(metric.Int64Observer)) error {
 	return register(func(_ context.Context, o metric.Int64Observer) error {
 		observe(o)

@@ -15,7 +15,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/reporttest"
 )
 
-// However counts meet: in the end all of them add up.
+// Concurrent counts add up.
 func TestCounts(t *testing.T) {
 	const pushers, pushes = 16, 1000
 	r, logs := newReport()
@@ -45,12 +45,12 @@ func TestCounts(t *testing.T) {
 	for _, line := range logs.FilterMessage("overflow").All() {
 		dropped += line.ContextMap()["dropped_items"].(int64)
 	}
-	assert.EqualValues(t, 3*pushers*pushes, dropped, "the log says it to the item")
+	assert.EqualValues(t, 3*pushers*pushes, dropped, "the log counts every dropped item")
 }
 
-// An item is accepted before it is counted out, and Waiting looks in the other order. So many stripes take it so long that pushes meet
-// most calls; where there is one processor, enough of them.
-func TestWaitingIsNotNegative(t *testing.T) {
+// An item is accepted before it is counted out, and Waiting reads the counts in the opposite order. Reading so many stripes takes so long
+// that pushes interleave with most calls, or with enough of them on a single processor.
+func TestWaitingNotNegative(t *testing.T) {
 	r, _ := newReport()
 	r.pushes = make(pushes, 1<<16)
 	var stop atomic.Bool
@@ -63,27 +63,27 @@ func TestWaitingIsNotNegative(t *testing.T) {
 			}
 		})
 	}
-	for met := 0; met < 30; {
+	for interleaved := 0; interleaved < 30; {
 		before := r.pushes.sum(acceptedItems)
 		if waiting := r.Waiting(); waiting < 0 {
-			t.Errorf("%d items wait", waiting)
+			t.Errorf("%d waiting items", waiting)
 			break
 		}
 		if r.pushes.sum(acceptedItems) != before {
-			met++
+			interleaved++
 		}
 	}
 	stop.Store(true)
 	wg.Wait()
 }
 
-// A goroutine stays with few stripes, however its stack moves, and many goroutines have many.
+// A goroutine uses few stripes even if its stack moves. Many goroutines use many.
 func TestStripes(t *testing.T) {
 	p := newPushes()
 	require.GreaterOrEqual(t, len(p), stripesPerProcessor)
 	require.Zero(t, len(p)&(len(p)-1), "a power of two")
 	used := make([]map[*stripe]bool, 8*len(p))
-	var all sync.WaitGroup // One that ends would leave its stack to the next.
+	var all sync.WaitGroup // No goroutine ends before the others: it would leave its stack to the next.
 	all.Add(len(used))
 	var wg sync.WaitGroup
 	for g := range used {
@@ -97,10 +97,10 @@ func TestStripes(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	together := map[*stripe]bool{}
-	for _, of := range used {
-		assert.LessOrEqual(t, len(of), 4)
-		maps.Copy(together, of)
+	total := map[*stripe]bool{}
+	for _, stripes := range used {
+		assert.LessOrEqual(t, len(stripes), 4)
+		maps.Copy(total, stripes)
 	}
-	assert.Greater(t, len(together), len(p)/2)
+	assert.Greater(t, len(total), len(p)/2)
 }

@@ -11,35 +11,35 @@ import (
 	"go.uber.org/zap"
 )
 
-// outageGrace is how long the peer has to be unreachable before the status is an error: connections break and come back.
+// outageGrace is how long the peer must be unreachable before the status is an error: connections break and come back.
 const outageGrace = time.Second
 
 // Attempt is an attempt to pass data on.
 type Attempt struct {
-	Err     error         // nil: the data was taken
-	Outage  bool          // reports whether any other data would have had the same error
-	Kind    string        // of Err: each is logged once an outage
-	RetryIn time.Duration // the next attempt follows at the latest then; 0: none follows
+	Err     error         // nil: the data was accepted
+	Outage  bool          // reports whether any other data would have failed with the same error
+	Kind    string        // of Err: each kind is logged once per outage
+	RetryIn time.Duration // at most this long until the next attempt; 0: none follows
 }
 
-// outage follows the attempts. An outage begins with an attempt that failed as any other would have, and ends when the server responds,
-// even if it refuses the message: data that is refused is no status. The status is OK with the next success.
+// outage tracks outages. An outage begins with an attempt that would have failed with any data, and ends when the server responds, even
+// if it refuses the message: refused data does not change the status. The next success sets the status to OK.
 type outage struct {
 	logger   *zap.Logger
 	messages *Messages
 
 	since    time.Time // when the outage began; zero: there is none
-	attempts int       // that failed in it
+	attempts int       // failed in the outage
 	err      error
-	warned   []string // what was logged of it
+	warned   []string // the kinds of errors logged in the outage
 	lastWarn time.Time
 
 	reported bool // the status is an error
-	ok       bool // an attempt has succeeded since then
-	ended    bool // no status is reported any more
+	ok       bool // an attempt has succeeded since it was reported
+	ended    bool // no more status is reported
 }
 
-// attempted records an attempt, and logs the beginning and the end of an outage. It reports whether the status may have to change.
+// attempted records an attempt, and logs the beginning and the end of an outage. It reports whether a status may be due.
 func (o *outage) attempted(a Attempt, now time.Time) bool {
 	if a.Outage {
 		began := o.since.IsZero()
@@ -65,7 +65,7 @@ func (o *outage) reached(now time.Time) {
 	o.since, o.attempts, o.warned = time.Time{}, 0, nil
 }
 
-// due returns a status that has to be reported, or nil and the time until there may be one.
+// due returns the status to report, or nil and the time until one may be due.
 func (o *outage) due(now time.Time) (*componentstatus.Event, time.Duration) {
 	switch {
 	case o.ended:
@@ -83,7 +83,7 @@ func (o *outage) due(now time.Time) (*componentstatus.Event, time.Duration) {
 	return componentstatus.NewRecoverableErrorEvent(o.err), 0
 }
 
-// warn logs an outage when it begins, and each further reason for it, at most every logInterval.
+// warn logs the beginning of an outage, and each further kind of error in it, at most once per logInterval.
 func (o *outage) warn(a Attempt, now time.Time) {
 	if slices.Contains(o.warned, a.Kind) || now.Sub(o.lastWarn) < logInterval {
 		return
@@ -97,7 +97,7 @@ func (o *outage) warn(a Attempt, now time.Time) {
 	o.logger.Warn(o.messages.Outage, append(fields, duration("retry_in", a.RetryIn))...)
 }
 
-// duration is a field such as 1.5s, to the millisecond. The collector's log has a zap.Duration as a number without a unit.
+// duration returns a field such as 1.5s, to the millisecond. The collector's log shows a zap.Duration as a number without a unit.
 func duration(key string, d time.Duration) zap.Field {
 	return zap.Stringer(key, d.Round(time.Millisecond))
 }

@@ -23,13 +23,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newReport makes a report with a log of its own.
+// newReport returns a report with its own log.
 func newReport(others ...func()) (*Report, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.DebugLevel)
 	return New(zap.New(core), Messages{"overflow", "shutdown", "failed", "outage", "outage loses", "recovered"}, append(others, nil)[0]), logs
 }
 
-// Attempts, as the rows of TestStatus have them.
+// The attempts in the rows of TestStatus.
 var (
 	unreached = Attempt{Err: errors.New("unreached"), Outage: true, RetryIn: time.Second}
 	denied    = Attempt{Err: errors.New("denied"), Outage: true}
@@ -42,7 +42,7 @@ const (
 	ok          = componentstatus.StatusOK
 )
 
-// TestStatus drives a report through time without an ingress. The time is synctest's: it takes none.
+// TestStatus drives a report through fake time without an ingress.
 func TestStatus(t *testing.T) {
 	type step struct {
 		after   time.Duration
@@ -51,27 +51,27 @@ func TestStatus(t *testing.T) {
 	const moment = 10 * time.Millisecond
 	for name, tt := range map[string]struct {
 		steps []step
-		then  time.Duration // how long nothing happens after the last
+		then  time.Duration // how long nothing happens after the last step
 		want  []componentstatus.Status
 	}{
-		"a failure that passes":                    {[]step{{0, unreached}, {moment, success}}, time.Minute, nil},
-		"a failure that stays":                     {[]step{{0, unreached}}, outageGrace, []componentstatus.Status{recoverable}},
-		"a failure that stayed":                    {[]step{{0, unreached}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok}},
-		"just before the grace is over":            {[]step{{0, unreached}}, outageGrace - 1, nil},
-		"a message is refused":                     {[]step{{0, refused}}, time.Hour, nil},
-		"two are, at once":                         {[]step{{0, refused}, {moment, refused}}, time.Hour, nil},
-		"all are":                                  {slices.Repeat([]step{{outageGrace / 2, refused}}, 5), time.Hour, nil},
-		"all are, each after a while":              {slices.Repeat([]step{{time.Minute, refused}}, 2), 0, nil},
-		"every second one is":                      {slices.Concat(slices.Repeat([]step{{0, refused}}, 1), []step{{time.Second, success}, {time.Second, refused}, {time.Second, success}}), 0, nil},
-		"a moment's failure, long after a refusal": {[]step{{0, refused}, {time.Hour, unreached}, {moment, success}}, time.Minute, nil},
-		"a failure, and then a refusal":            {[]step{{0, unreached}, {moment, refused}}, time.Hour, nil},
-		"a refusal after an outage":                {[]step{{0, unreached}, {time.Minute, refused}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok}},
-		"only refusals after an outage":            {[]step{{0, unreached}, {time.Minute, refused}, {time.Minute, refused}}, time.Hour, []componentstatus.Status{recoverable}},
-		"denied":                                   {slices.Repeat([]step{{time.Second, denied}}, 3), 0, []componentstatus.Status{recoverable}},
-		"denied, for long":                         {slices.Repeat([]step{{time.Second, denied}}, 40), time.Hour, []componentstatus.Status{recoverable}},
-		"denied, and then let in":                  {slices.Concat(slices.Repeat([]step{{time.Second, denied}}, 40), []step{{0, success}}), 0, []componentstatus.Status{recoverable, ok}},
-		"a success, and at once a failure":         {[]step{{0, unreached}, {time.Minute, success}, {0, unreached}, {moment, success}}, time.Minute, []componentstatus.Status{recoverable, ok}},
-		"a second outage is one":                   {[]step{{0, unreached}, {time.Minute, success}, {0, unreached}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok, recoverable, ok}},
+		"short failure":                      {[]step{{0, unreached}, {moment, success}}, time.Minute, nil},
+		"lasting failure":                    {[]step{{0, unreached}}, outageGrace, []componentstatus.Status{recoverable}},
+		"outage":                             {[]step{{0, unreached}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok}},
+		"just before the end of the grace":   {[]step{{0, unreached}}, outageGrace - 1, nil},
+		"refusal":                            {[]step{{0, refused}}, time.Hour, nil},
+		"two refusals at once":               {[]step{{0, refused}, {moment, refused}}, time.Hour, nil},
+		"only refusals":                      {slices.Repeat([]step{{outageGrace / 2, refused}}, 5), time.Hour, nil},
+		"only refusals, far apart":           {slices.Repeat([]step{{time.Minute, refused}}, 2), 0, nil},
+		"every second message refused":       {slices.Concat(slices.Repeat([]step{{0, refused}}, 1), []step{{time.Second, success}, {time.Second, refused}, {time.Second, success}}), 0, nil},
+		"short failure long after a refusal": {[]step{{0, refused}, {time.Hour, unreached}, {moment, success}}, time.Minute, nil},
+		"failure, then refusal":              {[]step{{0, unreached}, {moment, refused}}, time.Hour, nil},
+		"refusal after an outage":            {[]step{{0, unreached}, {time.Minute, refused}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok}},
+		"only refusals after an outage":      {[]step{{0, unreached}, {time.Minute, refused}, {time.Minute, refused}}, time.Hour, []componentstatus.Status{recoverable}},
+		"denied":                             {slices.Repeat([]step{{time.Second, denied}}, 3), 0, []componentstatus.Status{recoverable}},
+		"denied for long":                    {slices.Repeat([]step{{time.Second, denied}}, 40), time.Hour, []componentstatus.Status{recoverable}},
+		"denied, then accepted":              {slices.Concat(slices.Repeat([]step{{time.Second, denied}}, 40), []step{{0, success}}), 0, []componentstatus.Status{recoverable, ok}},
+		"success, then failure at once":      {[]step{{0, unreached}, {time.Minute, success}, {0, unreached}, {moment, success}}, time.Minute, []componentstatus.Status{recoverable, ok}},
+		"second outage":                      {[]step{{0, unreached}, {time.Minute, success}, {0, unreached}, {time.Minute, success}}, 0, []componentstatus.Status{recoverable, ok, recoverable, ok}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -91,8 +91,8 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// The status is reported in time although losses are logged later, and losses although nothing is due of the status.
-func TestOneClock(t *testing.T) {
+// The status is reported in time although losses are logged later, and losses are logged although no status is due.
+func TestSharedTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := reporttest.NewHost()
 		r, logs := newReport()
@@ -100,7 +100,7 @@ func TestOneClock(t *testing.T) {
 		lines := func() int { return logs.FilterMessage("overflow").Len() }
 		r.Dropped(DropOverflow, 1)
 		synctest.Wait()
-		assert.Equal(t, 1, lines(), "at once")
+		assert.Equal(t, 1, lines(), "the first loss is logged at once")
 		r.Dropped(DropOverflow, 2)
 		r.Attempted(unreached)
 		synctest.Wait()
@@ -124,7 +124,7 @@ func TestOneClock(t *testing.T) {
 		for _, line := range logs.FilterMessage("overflow").All() {
 			dropped = append(dropped, line.ContextMap())
 		}
-		assert.Equal(t, []map[string]any{ // Each since the line before.
+		assert.Equal(t, []map[string]any{ // Each since the previous line.
 			{"dropped_items": int64(1)},
 			{"dropped_items": int64(2)},
 			{"dropped_items": int64(4)},
@@ -133,21 +133,21 @@ func TestOneClock(t *testing.T) {
 	})
 }
 
-// Each loss alone is logged at once, with what it was, and once.
-func TestEachLossIsLogged(t *testing.T) {
+// A single loss is logged once, at once, and with its details.
+func TestLossLines(t *testing.T) {
 	gaveUp := errors.New("gave up")
 	for name, tt := range map[string]struct {
 		lose func(*Report)
 		line string
 		want map[string]any
 	}{
-		"a batch of the diode": {func(r *Report) { r.Dropped(DropOverflow, 3) }, "overflow",
+		"overflow": {func(r *Report) { r.Dropped(DropOverflow, 3) }, "overflow",
 			map[string]any{"dropped_items": int64(3)}},
-		"at the shutdown": {func(r *Report) { r.Dropped(DropShutdown, 3) }, "shutdown",
+		"shutdown": {func(r *Report) { r.Dropped(DropShutdown, 3) }, "shutdown",
 			map[string]any{"dropped_items": int64(3)}},
-		"items that failed": {func(r *Report) { r.Failed(gaveUp, false, 3) }, "failed",
+		"failed": {func(r *Report) { r.Failed(gaveUp, false, 3) }, "failed",
 			map[string]any{"failed_items": int64(3), "error": "gave up", "permanent": false}},
-		"items that failed for good": {func(r *Report) { r.Failed(gaveUp, true, 3) }, "failed",
+		"failed permanently": {func(r *Report) { r.Failed(gaveUp, true, 3) }, "failed",
 			map[string]any{"failed_items": int64(3), "error": "gave up", "permanent": true}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -166,22 +166,22 @@ func TestEachLossIsLogged(t *testing.T) {
 				for i, line := range lines {
 					assert.Equal(t, tt.line, line.Message)
 					assert.Equal(t, tt.want, line.ContextMap())
-					assert.Equal(t, 2*logInterval, lines[1].Time.Sub(lines[0].Time), "at once, line %d", i)
+					assert.Equal(t, 2*logInterval, lines[1].Time.Sub(lines[0].Time), "line %d is logged at once", i)
 				}
 			})
 		})
 	}
 }
 
-// What is lost between two lines adds up. Of errors the latest counts. Other losses are logged with them.
-func TestLossesAddUp(t *testing.T) {
+// Losses between two lines add up, with the latest error. Other losses are logged at the same time.
+func TestLossSum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		others := 0
 		r, logs := newReport(func() { others++ })
 		r.Start(reporttest.NewHost())
 		r.Dropped(DropShutdown, 1)
 		synctest.Wait()
-		logs.TakeAll() // The next lines come after an interval.
+		logs.TakeAll() // The next lines follow after an interval.
 		r.Failed(errors.New("one"), true, 3)
 		r.Failed(errors.New("another"), false, 4)
 		r.Lost()
@@ -195,12 +195,12 @@ func TestLossesAddUp(t *testing.T) {
 	})
 }
 
-// What is lost while losses are logged is logged an interval later. Shutdown waits for the line that is being logged.
+// Losses during a log of losses are logged an interval later. Shutdown waits for a line that is being logged.
 func TestSlowLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, logs := newReport()
 		lines := func() int { return logs.FilterMessage("overflow").Len() }
-		during := func() {} // the next line
+		during := func() {} // called during the next line
 		r.logger = r.logger.WithOptions(zap.Hooks(func(zapcore.Entry) error {
 			f := during
 			during = func() {}
@@ -226,7 +226,7 @@ func TestSlowLog(t *testing.T) {
 		synctest.Wait()
 		select {
 		case <-ended:
-			t.Error("it has not waited")
+			t.Error("Shutdown has not waited for the line")
 		default:
 		}
 		close(release)
@@ -235,8 +235,8 @@ func TestSlowLog(t *testing.T) {
 	})
 }
 
-// What was reached counts, whatever follows before the status is reported.
-func TestRefusalAfterASuccess(t *testing.T) {
+// A success ends the error status, even if a refusal follows before the status is reported.
+func TestRefusalAfterSuccess(t *testing.T) {
 	now := time.Now()
 	o := outage{logger: zap.NewNop(), messages: &Messages{}}
 	o.attempted(unreached, now)
@@ -251,8 +251,8 @@ func TestRefusalAfterASuccess(t *testing.T) {
 	assert.Equal(t, ok, event.Status())
 }
 
-// What the log says of an outage is about the outage.
-func TestOutageInTheLog(t *testing.T) {
+// Log lines about an outage count only its own attempts and time.
+func TestOutageLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, logs := newReport()
 		r.Start(reporttest.NewHost())
@@ -283,8 +283,8 @@ func TestOutageInTheLog(t *testing.T) {
 	})
 }
 
-// An outage is logged once for each reason, at most every interval.
-func TestOutageReasonsInTheLog(t *testing.T) {
+// An outage is logged once per kind of error, at most once per interval.
+func TestOutageKindLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, logs := newReport()
 		kind := func(kind string) Attempt {
@@ -302,7 +302,7 @@ func TestOutageReasonsInTheLog(t *testing.T) {
 	})
 }
 
-func TestNoStatusAfterStopStatus(t *testing.T) {
+func TestStopStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := reporttest.NewHost()
 		r, logs := newReport()
@@ -316,7 +316,7 @@ func TestNoStatusAfterStopStatus(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		assert.Equal(t, []componentstatus.Status{recoverable}, host.Statuses())
-		assert.Equal(t, 1, logs.FilterMessage("recovered").Len(), "the log goes on")
+		assert.Equal(t, 1, logs.FilterMessage("recovered").Len(), "recoveries are still logged")
 		r.Shutdown()
 	})
 }

@@ -27,8 +27,8 @@ type Consumer interface {
 	consumer.Traces
 }
 
-// CheckConsumeContract checks the collector's contract of exporters: each item arrives once; retryable errors are retried, permanent ones
-// are not. create makes the component of a signal, from which next gets a call for each item, and returns how many items wait in it.
+// CheckConsumeContract checks the collector's contract for exporters: each item arrives once; retryable errors are retried, permanent ones
+// are not. create returns a component of a signal that calls next for each item, and a function that returns its number of waiting items.
 func CheckConsumeContract(
 	t *testing.T, cfg component.Config, create func(signal pipeline.Signal, next Consumer) (c component.Component, waiting func() int64),
 ) {
@@ -43,25 +43,26 @@ func CheckConsumeContract(
 			exportertest.CheckConsumeContract(exportertest.CheckConsumeContractParams{
 				T: t, NumberOfTestElements: 10, Signal: signal, ExporterConfig: cfg,
 				ExporterFactory: exporter.NewFactory(component.MustNewType("patient"), func() component.Config { return cfg },
-					exporter.WithLogs(makes[exporter.Logs](newPatient), stability),
-					exporter.WithMetrics(makes[exporter.Metrics](newPatient), stability),
-					exporter.WithTraces(makes[exporter.Traces](newPatient), stability)),
+					exporter.WithLogs(createExporter[exporter.Logs](newPatient), stability),
+					exporter.WithMetrics(createExporter[exporter.Metrics](newPatient), stability),
+					exporter.WithTraces(createExporter[exporter.Traces](newPatient), stability)),
 				ReceiverFactory: receiver.NewFactory(component.MustNewType("mock"), func() component.Config { return &struct{}{} },
-					receiver.WithLogs(keeps[consumer.Logs, receiver.Logs](&next), stability),
-					receiver.WithMetrics(keeps[consumer.Metrics, receiver.Metrics](&next), stability),
-					receiver.WithTraces(keeps[consumer.Traces, receiver.Traces](&next), stability)),
+					receiver.WithLogs(createReceiver[consumer.Logs, receiver.Logs](&next), stability),
+					receiver.WithMetrics(createReceiver[consumer.Metrics, receiver.Metrics](&next), stability),
+					receiver.WithTraces(createReceiver[consumer.Traces, receiver.Traces](&next), stability)),
 			})
 		})
 	}
 }
 
-// makes makes exporters of a signal.
-func makes[E any](create func() patient) func(context.Context, exporter.Settings, component.Config) (E, error) {
+// createExporter returns a function that creates exporters of a signal.
+func createExporter[E any](create func() patient) func(context.Context, exporter.Settings, component.Config) (E, error) {
 	return func(context.Context, exporter.Settings, component.Config) (E, error) { return any(create()).(E), nil }
 }
 
-// keeps makes receivers of a signal that do nothing. It keeps their consumer, which takes every signal and only counts.
-func keeps[C, R any](next *Consumer) func(context.Context, receiver.Settings, component.Config, C) (R, error) {
+// createReceiver returns a function that creates receivers of a signal. They do nothing. It stores their consumer, which accepts every
+// signal and only counts, in next.
+func createReceiver[C, R any](next *Consumer) func(context.Context, receiver.Settings, component.Config, C) (R, error) {
 	return func(_ context.Context, _ receiver.Settings, _ component.Config, c C) (R, error) {
 		*next = any(c).(Consumer)
 		return any(struct {
@@ -71,8 +72,8 @@ func keeps[C, R any](next *Consumer) func(context.Context, receiver.Settings, co
 	}
 }
 
-// patient is a component with a Consume that returns when nothing waits any more. The contract checks what has arrived at a fixed time
-// after the last push, which may be too early.
+// patient is a component whose Consume methods return when it is empty. The contract checks the arrived items at a fixed time after the
+// last push, which may be too early.
 type patient struct {
 	component.Component
 	t       *testing.T

@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reporttest has what tests of the exporter and of the connector look at: status, metrics, and the contract of exporters.
+// Package reporttest helps tests of the exporter and the connector check the status, the metrics, and the contract of exporters.
 package reporttest
 
 import (
@@ -18,7 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
-// Host keeps the status events of a component. Any goroutine may use it at any time.
+// Host records the status events of a component. Any goroutine may use it at any time.
 type Host struct {
 	Extensions map[component.ID]component.Component
 	mu         sync.Mutex
@@ -38,14 +38,14 @@ func (h *Host) Report(e *componentstatus.Event) {
 	h.events = append(h.events, e)
 }
 
-// Events returns the events so far.
+// Events returns the recorded events.
 func (h *Host) Events() []*componentstatus.Event {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.events)
 }
 
-// Statuses returns the statuses of the events so far.
+// Statuses returns the statuses of the recorded events.
 func (h *Host) Statuses() (statuses []componentstatus.Status) {
 	for _, e := range h.Events() {
 		statuses = append(statuses, e.Status())
@@ -53,8 +53,8 @@ func (h *Host) Statuses() (statuses []componentstatus.Status) {
 	return statuses
 }
 
-// Sum adds up the points of a metric that have all of these attributes, such as reason=overflow; of a histogram, their counts. Every point
-// must be the owner's. name is without the prefix otelcol_. ok reports whether there is such a metric.
+// Sum returns the sum of a metric's points with all of the given attributes, such as reason=overflow. For a histogram it sums the counts.
+// Every point must have the attribute owner. name does not include the prefix otelcol_. ok reports whether the metric exists.
 func Sum(tb testing.TB, t *componenttest.Telemetry, name, owner string, having ...string) (sum int, ok bool) {
 	tb.Helper()
 	add := func(set attribute.Set, value int) {

@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package retry has the pauses of the collector's retry_on_failure.
+// Package retry computes the pauses of the collector's retry_on_failure.
 package retry
 
 import (
@@ -11,14 +11,14 @@ import (
 	"go.opentelemetry.io/collector/config/configretry"
 )
 
-// Pauses are those between the attempts at one thing. They begin with New. One goroutine at a time may use them.
+// Pauses computes the pauses between the attempts at one message or batch, which begin with New. One goroutine at a time may use it.
 type Pauses struct {
 	cfg     configretry.BackOffConfig
 	start   time.Time
 	backoff backoff.ExponentialBackOff
 }
 
-// New returns the pauses of cfg.
+// New returns the pauses configured by cfg.
 func New(cfg configretry.BackOffConfig) Pauses {
 	return Pauses{cfg: cfg, start: time.Now(), backoff: backoff.ExponentialBackOff{
 		InitialInterval:     cfg.InitialInterval,
@@ -28,12 +28,12 @@ func New(cfg configretry.BackOffConfig) Pauses {
 	}}
 }
 
-// Next returns the next pause, at least 1 ns and at least. It returns false if no attempt should follow: retry_on_failure is off, or
-// max_elapsed_time would be over.
-func (p *Pauses) Next(least time.Duration) (time.Duration, bool) {
+// Next returns the next pause, at least minimum and at least 1 ns. It returns false if retries are disabled or the pause would exceed
+// max_elapsed_time.
+func (p *Pauses) Next(minimum time.Duration) (time.Duration, bool) {
 	if !p.cfg.Enabled {
 		return 0, false
 	}
-	pause := max(p.backoff.NextBackOff(), least, 1)
+	pause := max(p.backoff.NextBackOff(), minimum, 1)
 	return pause, p.cfg.MaxElapsedTime == 0 || pause <= p.cfg.MaxElapsedTime-time.Since(p.start)
 }

@@ -14,15 +14,15 @@ import (
 
 func TestNext(t *testing.T) {
 	for name, tt := range map[string]struct {
-		change func(*configretry.BackOffConfig)
-		least  time.Duration
-		want   []time.Duration // each follows at once after the one before
+		change  func(*configretry.BackOffConfig)
+		minimum time.Duration
+		want    []time.Duration // each after the previous one has passed
 	}{
-		"grows up to the longest": {func(*configretry.BackOffConfig) {}, 0, []time.Duration{1 * time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}},
-		"at least":                {func(*configretry.BackOffConfig) {}, 2500 * time.Millisecond, []time.Duration{2500 * time.Millisecond, 2500 * time.Millisecond, 3 * time.Second}},
-		"no pause is a retry":     {func(c *configretry.BackOffConfig) { c.InitialInterval = 0 }, 0, []time.Duration{1, 1}},
-		"disabled":                {func(c *configretry.BackOffConfig) { c.Enabled = false }, time.Second, nil},
-		"until the time is over":  {func(c *configretry.BackOffConfig) { c.MaxElapsedTime = 6 * time.Second }, 0, []time.Duration{1 * time.Second, 2 * time.Second, 3 * time.Second}},
+		"growth to max_interval": {func(*configretry.BackOffConfig) {}, 0, []time.Duration{1 * time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}},
+		"minimum":                {func(*configretry.BackOffConfig) {}, 2500 * time.Millisecond, []time.Duration{2500 * time.Millisecond, 2500 * time.Millisecond, 3 * time.Second}},
+		"zero interval":          {func(c *configretry.BackOffConfig) { c.InitialInterval = 0 }, 0, []time.Duration{1, 1}},
+		"disabled":               {func(c *configretry.BackOffConfig) { c.Enabled = false }, time.Second, nil},
+		"max_elapsed_time":       {func(c *configretry.BackOffConfig) { c.MaxElapsedTime = 6 * time.Second }, 0, []time.Duration{1 * time.Second, 2 * time.Second, 3 * time.Second}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -30,12 +30,12 @@ func TestNext(t *testing.T) {
 				tt.change(&cfg)
 				pauses := New(cfg)
 				var got []time.Duration
-				for pause, ok := pauses.Next(tt.least); ok && len(got) < max(len(tt.want), 1); pause, ok = pauses.Next(tt.least) {
+				for pause, ok := pauses.Next(tt.minimum); ok && len(got) < max(len(tt.want), 1); pause, ok = pauses.Next(tt.minimum) {
 					got = append(got, pause)
 					time.Sleep(pause)
 				}
 				assert.Equal(t, tt.want, got)
-				_, again := pauses.Next(tt.least)
+				_, again := pauses.Next(tt.minimum)
 				assert.Equal(t, cfg.Enabled && cfg.MaxElapsedTime == 0, again)
 			})
 		})

@@ -17,10 +17,10 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/report"
 )
 
-// background is the context of what is counted.
+// background is the context for recording metrics.
 var background = context.Background()
 
-// metrics are the instruments of metadata.yaml. What a push counts is read when the metrics are; the drain counts the rest as it happens.
+// metrics holds the instruments of metadata.yaml. Counts from pushes are read at each export; the drain records the others directly.
 type metrics struct {
 	*metadata.TelemetryBuilder
 	sentItems, failedItems metric.Int64Counter
@@ -88,7 +88,7 @@ func (m *metrics) start() {
 	}
 }
 
-// with returns the exporter's ID and further attributes.
+// with returns attrs and the exporter's ID.
 func (m *metrics) with(attrs ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(append(attrs, m.exporter)...))
 }

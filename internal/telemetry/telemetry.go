@@ -1,9 +1,9 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package telemetry has what the exporter reports beside what [report.Report] does: its metrics, and what happens to envelopes and messages.
+// Package telemetry extends [report.Report] for the exporter, with its metrics and with the outcomes of envelopes and messages.
 //
-// At every quiet moment
+// When no update is in progress,
 //
 //	accepted = sent + send_failed + dropped + rejected + waiting
 package telemetry
@@ -20,7 +20,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/translate"
 )
 
-// messages are the lines that every report logs, in the words of this one.
+// messages holds the exporter's messages of the log lines of [report.Report].
 var messages = report.Messages{
 	Overflow:    "The diode is full: dropped items. Loggregator or rate_limit is slower than the pipeline.",
 	Shutdown:    "Dropped items that could not be sent before shutdown. All signals of an exporter share 10 s.",
@@ -30,7 +30,7 @@ var messages = report.Messages{
 	Recovered:   "Loggregator accepts envelopes again.",
 }
 
-// Settings are the signal of an exporter, and those of its settings that are metrics.
+// Settings holds the signal of an exporter and the settings that are exposed as metrics.
 type Settings struct {
 	Signal             pipeline.Signal
 	MaxItems           int
@@ -43,7 +43,7 @@ type Queue interface {
 	Cap() int
 }
 
-// Exporter is the report of an exporter of one signal. Its own methods belong to one goroutine at a time, the drain's.
+// An Exporter reports on an exporter of one signal. Its own methods may be called by one goroutine at a time, the drain.
 type Exporter struct {
 	*report.Report
 	logger  *zap.Logger
@@ -53,28 +53,27 @@ type Exporter struct {
 	losses losses
 }
 
-// losses are those since the last log of losses.
+// losses holds the losses since they were last logged.
 type losses struct {
 	rejected map[translate.Reason]int
 	halved   int             // messages
 	tooLarge *delivery.Error // the latest
 }
 
-// New makes a report, which needs [Exporter.Register] before the drain starts.
+// New returns a report. [Exporter.Register] must be called before the drain starts.
 func New(logger *zap.Logger) *Exporter {
 	e := &Exporter{logger: logger}
 	e.Report = report.New(logger, messages, e.logLosses)
 	return e
 }
 
-// Register registers the metrics. They stay registered after Shutdown: the last export, when the collector ends, includes what was
-// dropped until then.
+// Register registers the metrics. They stay registered after Shutdown, so that the last export of the collector includes all drops.
 func (e *Exporter) Register(set exporter.Settings, s Settings, q Queue) (err error) {
 	e.metrics, err = newMetrics(set, s, q, e.Report)
 	return err
 }
 
-// Rejected counts items out that can't be translated.
+// Rejected counts items that could not be translated.
 func (e *Exporter) Rejected(reason translate.Reason, items int) {
 	e.Out(items)
 	e.metrics.ExporterLoggregatorRejectedItems.Add(background, int64(items), e.metrics.byReason(string(reason)))
@@ -87,14 +86,14 @@ func (e *Exporter) Rejected(reason translate.Reason, items int) {
 	e.Lost()
 }
 
-// Truncated counts items that were shortened, beside how they are counted out.
+// Truncated counts shortened items, in addition to their outcome.
 func (e *Exporter) Truncated(items int) {
 	if items > 0 {
 		e.metrics.ExporterLoggregatorTruncatedItems.Add(background, int64(items), e.metrics.bySignal)
 	}
 }
 
-// Sent counts items out that Loggregator acknowledged, and their envelopes.
+// Sent counts acknowledged items and their envelopes and bytes.
 func (e *Exporter) Sent(o delivery.Outcome) {
 	e.Out(o.Items)
 	e.metrics.sentItems.Add(background, int64(o.Items), e.metrics.byExporter)
@@ -102,10 +101,10 @@ func (e *Exporter) Sent(o delivery.Outcome) {
 	e.metrics.ExporterLoggregatorBytes.Add(background, int64(o.Bytes), e.metrics.bySignal)
 }
 
-// Failed counts items out after their last attempt failed.
+// Failed counts items whose last attempt failed.
 func (e *Exporter) Failed(err *delivery.Error, items int) {
 	if items == 0 {
-		return // They are counted with the rest of their item.
+		return // The envelopes count with the rest of their item.
 	}
 	e.metrics.failedItems.Add(background, int64(items), e.metrics.byError(err.Type(), !err.Retryable))
 	e.Report.Failed(err, !err.Retryable, items)

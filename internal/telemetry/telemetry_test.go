@@ -30,13 +30,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fullQueue has a length and a capacity of its own.
+// fullQueue is a queue with a fixed length and capacity.
 type fullQueue struct{}
 
 func (fullQueue) Len() int { return 3 }
 func (fullQueue) Cap() int { return 7 }
 
-// newExporter makes a report of logs with a log of its own.
+// newExporter returns a report on logs with its own log.
 func newExporter(t *testing.T) (*Exporter, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
@@ -45,7 +45,7 @@ func newExporter(t *testing.T) (*Exporter, *observer.ObservedLogs) {
 	return e, logs
 }
 
-func TestMetricsOfTheQueue(t *testing.T) {
+func TestQueueMetrics(t *testing.T) {
 	telemetry := componenttest.NewTelemetry()
 	r := New(zap.NewNop())
 	require.NoError(t, r.Register(metadatatest.NewSettings(telemetry), Settings{Signal: pipeline.SignalTraces}, fullQueue{}))
@@ -66,7 +66,7 @@ func TestMetricsOfTheQueue(t *testing.T) {
 	require.NoError(t, telemetry.Shutdown(t.Context()))
 }
 
-// Each way out counts an item out.
+// Items with an outcome are no longer waiting.
 func TestItemsOut(t *testing.T) {
 	e, _ := newExporter(t)
 	e.Accepted(10)
@@ -78,8 +78,8 @@ func TestItemsOut(t *testing.T) {
 	assert.EqualValues(t, 4, e.Waiting())
 }
 
-// Each loss alone is logged at once, with what it was, and once.
-func TestEachLossIsLogged(t *testing.T) {
+// A single loss is logged once, at once, and with its details.
+func TestLossLines(t *testing.T) {
 	tooLarge := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}
 	gaveUp := &delivery.Error{Retryable: true, Hint: "wait"}
 	for name, tt := range map[string]struct {
@@ -87,17 +87,17 @@ func TestEachLossIsLogged(t *testing.T) {
 		line string
 		want map[string]any
 	}{
-		"a message in halves": {func(r *Exporter) { r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true}) }, "refused messages as too large",
+		"halved message": {func(r *Exporter) { r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true}) }, "refused messages as too large",
 			map[string]any{"refused_messages": int64(1), "error": tooLarge.Error()}},
-		"items that failed": {func(r *Exporter) { r.Failed(gaveUp, 3) }, "Gave up sending",
+		"failed": {func(r *Exporter) { r.Failed(gaveUp, 3) }, "Gave up sending",
 			map[string]any{"failed_items": int64(3), "error": gaveUp.Error(), "permanent": false}},
-		"items that failed for good": {func(r *Exporter) { r.Failed(tooLarge, 3) }, "Gave up sending",
+		"failed permanently": {func(r *Exporter) { r.Failed(tooLarge, 3) }, "Gave up sending",
 			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
-		"rejected items": {func(r *Exporter) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
+		"rejected": {func(r *Exporter) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
 			map[string]any{"reason": "out_of_range", "rejected_items": int64(3), "hint": translate.ReasonOutOfRange.Hint()}},
-		"there was nothing to send of a counter": {func(r *Exporter) { r.Rejected(translate.ReasonZeroDelta, 3) }, "nothing to send",
+		"zero delta": {func(r *Exporter) { r.Rejected(translate.ReasonZeroDelta, 3) }, "nothing to send",
 			map[string]any{"reason": "zero_delta", "rejected_items": int64(3)}},
-		"there was nothing to send": {func(r *Exporter) { r.Rejected(translate.ReasonStale, 3) }, "nothing to send",
+		"stale": {func(r *Exporter) { r.Rejected(translate.ReasonStale, 3) }, "nothing to send",
 			map[string]any{"reason": "stale", "rejected_items": int64(3)}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -116,22 +116,22 @@ func TestEachLossIsLogged(t *testing.T) {
 				for i, line := range lines {
 					assert.Contains(t, line.Message, tt.line)
 					assert.Equal(t, tt.want, line.ContextMap())
-					assert.Equal(t, 2*time.Minute, lines[1].Time.Sub(lines[0].Time), "at once, line %d", i)
+					assert.Equal(t, 2*time.Minute, lines[1].Time.Sub(lines[0].Time), "line %d is logged at once", i)
 				}
 			})
 		})
 	}
 }
 
-// What is lost between two lines adds up. Of errors the latest counts.
-func TestLossesAddUp(t *testing.T) {
+// Losses between two lines add up, with the latest error.
+func TestLossSum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tooLarge, another := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}, &delivery.Error{Retryable: true, Hint: "wait"}
 		r, logs := newExporter(t)
 		r.Start(componenttest.NewNopHost())
 		r.Dropped(report.DropShutdown, 1)
 		synctest.Wait()
-		logs.TakeAll() // The next lines come after an interval.
+		logs.TakeAll() // The next lines follow after an interval.
 		r.Failed(tooLarge, 3)
 		r.Failed(another, 4)
 		r.Failed(tooLarge, 0) // Part of an item.
@@ -171,7 +171,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// An outage is logged for each code and hint.
+// An outage is logged once for each code and hint.
 func TestOutageKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, logs := newExporter(t)

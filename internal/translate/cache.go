@@ -3,18 +3,18 @@
 
 package translate
 
-// cache has what was made of keys that come again and again. The zero value is empty.
+// A cache maps recurring keys to values derived from them. The zero value is empty.
 type cache[K comparable, V any] map[K]V
 
-// A cache has at most cachedKeys keys, each of at most cachedKeyBytes bytes: data with ever new keys takes no more memory than that.
+// A cache has at most cachedKeys keys, each of at most cachedKeyBytes bytes, which bounds its memory even if data always has new keys.
 const (
 	cachedKeys     = 4096
 	cachedKeyBytes = 256
 )
 
-// emptied returns m without its entries. A map that has grown large is dropped: to clear it would cost every later use the time
-// that its largest use took.
-func emptied[K comparable, V any](m map[K]V) map[K]V {
+// resetMap returns m without its entries. It drops a map that has grown large, because clearing it would always take as long as at its
+// largest.
+func resetMap[K comparable, V any](m map[K]V) map[K]V {
 	if len(m) > cachedKeys {
 		return nil
 	}
@@ -22,7 +22,7 @@ func emptied[K comparable, V any](m map[K]V) map[K]V {
 	return m
 }
 
-// put adds what was made of a key. Neither may hold a string of the data. A cache that is full begins anew.
+// put adds an entry. Neither the key nor the value may hold a string of the data. A full cache starts over.
 func (m *cache[K, V]) put(key K, v V) {
 	if *m == nil || len(*m) >= cachedKeys {
 		*m = cache[K, V]{}

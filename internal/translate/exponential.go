@@ -9,7 +9,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 )
 
-// maxExponentialBuckets is how many buckets a side of an exponential histogram has at most after it was downscaled.
+// maxExponentialBuckets is the maximum number of buckets on each side of an exponential histogram after downscaling.
 const maxExponentialBuckets = 20
 
 // exponentialPoint yields a point of an exponential histogram in the form of an explicit one.
@@ -25,12 +25,12 @@ func (m *Metrics) exponentialPoint(name, unit string, p pmetric.ExponentialHisto
 	return ""
 }
 
-// exponentialBuckets yields the buckets from the lowest bound to the highest: negative observations, those around zero,
-// positive ones. At scale s, bucket i has the positive observations in (b^i, b^(i+1)] with b = 2^(2^-s), or the negative ones
-// in [-b^(i+1), -b^i). Both sides also have the bound at which their outermost buckets begin: without it a query would take
-// zero, or nothing at all, for the beginning of the lowest bucket.
+// exponentialBuckets yields the buckets from the lowest bound to the highest: negative observations, those around zero, positive ones. At
+// scale s, bucket i holds the positive observations in (b^i, b^(i+1)] with b = 2^(2^-s), or the negative ones in [-b^(i+1), -b^i). Each
+// side begins with the lower bound of its lowest bucket: without it, a query would assume that the bucket begins at zero, or has no lower
+// bound at all.
 func (m *Metrics) exponentialBuckets(p pmetric.ExponentialHistogramDataPoint) {
-	positive, negative := observed(p.Positive()), observed(p.Negative())
+	positive, negative := trimmed(p.Positive()), trimmed(p.Negative())
 	shift := max(positive.shift(), negative.shift())
 	scale := int(p.Scale()) - shift
 	total := uint64(0)
@@ -57,18 +57,18 @@ func (m *Metrics) exponentialBuckets(p pmetric.ExponentialHistogramDataPoint) {
 	}
 }
 
-// exponentialBound returns b^index at the given scale: 2^(index / 2^scale). Too large for a float64 it is infinite, too small zero.
+// exponentialBound returns b^index at the given scale: 2^(index / 2^scale). It overflows to infinity and underflows to zero.
 func exponentialBound(scale int, index int64) float64 {
 	return math.Pow(2, math.Ldexp(float64(index), -scale))
 }
 
-// exponentialSide is the positive or negative buckets of an exponential histogram, without empty ones at the ends.
+// exponentialSide holds the positive or negative buckets of an exponential histogram, without empty ones at the ends.
 type exponentialSide struct {
 	first  int64 // the index of the first bucket
 	counts []uint64
 }
 
-func observed(b pmetric.ExponentialHistogramDataPointBuckets) exponentialSide {
+func trimmed(b pmetric.ExponentialHistogramDataPointBuckets) exponentialSide {
 	counts := b.BucketCounts()
 	begin, end := 0, counts.Len()
 	for begin < end && counts.At(begin) == 0 {
@@ -85,7 +85,7 @@ func (s exponentialSide) empty() bool { return len(s.counts) == 0 }
 // last returns the index of the last bucket.
 func (s exponentialSide) last() int64 { return s.first + int64(len(s.counts)) - 1 }
 
-// shift returns how often to lower the scale by one, which merges buckets 2i and 2i+1 to bucket i, until there are few enough.
+// shift returns by how much to lower the scale so that few enough buckets remain. Each step merges buckets 2i and 2i+1 into bucket i.
 func (s exponentialSide) shift() int {
 	shift := 0
 	for !s.empty() && s.last()>>shift-s.first>>shift >= maxExponentialBuckets {
@@ -94,7 +94,7 @@ func (s exponentialSide) shift() int {
 	return shift
 }
 
-// merged returns the count of the bucket at index after the scale was lowered shift times.
+// merged returns the count of the bucket at index after the scale was lowered by shift.
 func (s exponentialSide) merged(index int64, shift int) (count uint64) {
 	begin := max(index<<shift, s.first)
 	end := min((index+1)<<shift-1, s.last())
@@ -104,8 +104,7 @@ func (s exponentialSide) merged(index int64, shift int) (count uint64) {
 	return count
 }
 
-// wellFormedExponential reports whether a point has no more observations in its buckets than in total, and a zero bucket that
-// has a width.
+// wellFormedExponential reports whether a point has no more observations in its buckets than in total, and a valid zero threshold.
 func wellFormedExponential(p pmetric.ExponentialHistogramDataPoint) bool {
 	if threshold := p.ZeroThreshold(); !isFinite(threshold) || threshold < 0 {
 		return false

@@ -16,8 +16,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 )
 
-// exponentialPoint makes metric a cumulative exponential histogram, if it is none, and appends a point at the time at. Its
-// count is that of its buckets.
+// exponentialPoint appends a point with the timestamp at. It makes metric a cumulative exponential histogram unless it already is one.
 func exponentialPoint(metric pmetric.Metric, scale int32) pmetric.ExponentialHistogramDataPoint {
 	if metric.Type() != pmetric.MetricTypeExponentialHistogram {
 		metric.SetEmptyExponentialHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
@@ -28,6 +27,7 @@ func exponentialPoint(metric pmetric.Metric, scale int32) pmetric.ExponentialHis
 	return p
 }
 
+// setBuckets sets the buckets of one side, and adds their counts to that of the point.
 func setBuckets(p pmetric.ExponentialHistogramDataPoint, side pmetric.ExponentialHistogramDataPointBuckets, offset int32, counts ...uint64) {
 	side.SetOffset(offset)
 	side.BucketCounts().FromRaw(counts)
@@ -47,7 +47,7 @@ func TestExponentialHistograms(t *testing.T) {
 	of := func(scale int32, change func(point)) func(pmetric.Metric) {
 		return func(m pmetric.Metric) { change(exponentialPoint(m, scale)) }
 	}
-	// six is a point with 1, 2 and 3 observations in the buckets from 0.
+	// six has one point, with 1, 2 and 3 observations in buckets 0 to 2.
 	six := func(change func(point)) func(pmetric.Metric) {
 		return of(0, func(p point) {
 			setBuckets(p, p.Positive(), 0, 1, 2, 3)
@@ -73,11 +73,11 @@ func TestExponentialHistograms(t *testing.T) {
 			metric: of(0, func(p point) { setBuckets(p, p.Positive(), -2, 5, 6) }),
 			want:   list(total("m_count", 11), bucket("0.25", 0), bucket("0.5", 5), bucket("1", 11), bucket("+Inf", 11)),
 		},
-		"a finer scale": {
+		"finer scale": {
 			metric: of(1, func(p point) { setBuckets(p, p.Positive(), 0, 5, 6) }),
 			want:   list(total("m_count", 11), bucket("1", 0), bucket("1.4142135623730951", 5), bucket("2", 11), bucket("+Inf", 11)),
 		},
-		"a coarser scale": {
+		"coarser scale": {
 			metric: of(-1, func(p point) { setBuckets(p, p.Positive(), 0, 5, 6) }),
 			want:   list(total("m_count", 11), bucket("1", 0), bucket("4", 5), bucket("16", 11), bucket("+Inf", 11)),
 		},
@@ -92,19 +92,19 @@ func TestExponentialHistograms(t *testing.T) {
 				bucket("1", 7), bucket("2", 15), bucket("+Inf", 15),
 			),
 		},
-		"zeros with a threshold of zero": {
+		"zero threshold of zero": {
 			metric: of(0, func(p point) { setZeros(p, 0, 4); setBuckets(p, p.Negative(), 0, 1) }),
 			want:   list(total("m_count", 5), bucket("-2", 0), bucket("-1", 1), bucket("0", 5), bucket("+Inf", 5)),
 		},
 		"zeros only": {
 			metric: of(0, func(p point) { setZeros(p, 0.125, 4) }), want: list(total("m_count", 4), bucket("0.125", 4), bucket("+Inf", 4)),
 		},
-		"nothing observed": {metric: of(3, func(point) {}), want: list(total("m_count", 0), bucket("+Inf", 0))},
-		"empty buckets at the ends, and one between": {
+		"no observations": {metric: of(3, func(point) {}), want: list(total("m_count", 0), bucket("+Inf", 0))},
+		"empty buckets at both ends and in between": {
 			metric: of(0, func(p point) { setBuckets(p, p.Positive(), -1, 0, 1, 0, 2, 0, 0) }),
 			want:   list(total("m_count", 3), bucket("1", 0), bucket("2", 1), bucket("4", 1), bucket("8", 3), bucket("+Inf", 3)),
 		},
-		"21 buckets are merged in pairs": {
+		"21 buckets, merged in pairs": {
 			metric: of(0, func(p point) { setBuckets(p, p.Positive(), 1, ones(21)...) }),
 			want: list(
 				total("m_count", 21), bucket("1", 0), bucket("4", 1), bucket("16", 3), bucket("64", 5), bucket("256", 7), bucket("1024", 9),
@@ -112,7 +112,7 @@ func TestExponentialHistograms(t *testing.T) {
 				bucket("4.194304e+06", 21), bucket("+Inf", 21),
 			),
 		},
-		"both sides are merged when one has too many": {
+		"both sides merged when one has too many buckets": {
 			metric: of(0, func(p point) { setBuckets(p, p.Negative(), 0, ones(41)...); setBuckets(p, p.Positive(), 0, 7, 8) }),
 			want: list(
 				total("m_count", 56), bucket("-1.7592186044416e+13", 0), bucket("-1.099511627776e+12", 1), bucket("-6.8719476736e+10", 5),
@@ -121,25 +121,25 @@ func TestExponentialHistograms(t *testing.T) {
 				bucket("16", 56), bucket("+Inf", 56),
 			),
 		},
-		"bounds that no double can tell apart": {
+		"bounds equal as doubles": {
 			metric: of(60, func(p point) { setBuckets(p, p.Positive(), 0, 1, 2) }),
 			want:   list(total("m_count", 3), bucket("1", 3), bucket("+Inf", 3)),
 		},
-		"bounds that are too large for a double": {
+		"bounds too large for a double": {
 			metric: of(-10, func(p point) { setBuckets(p, p.Negative(), -1, 1, 2); setBuckets(p, p.Positive(), -2, 4, 8, 16) }),
 			want: list(
 				total("m_count", 31), bucket("-1", 2), bucket("-"+smallest, 3), bucket("0", 3), bucket(smallest, 7), bucket("1", 15),
 				bucket("+Inf", 31),
 			),
 		},
-		"any scale and offset": {
+		"extreme scale and offsets": {
 			metric: of(math.MinInt32, func(p point) {
 				setBuckets(p, p.Negative(), math.MinInt32, 1)
 				setBuckets(p, p.Positive(), math.MaxInt32, 2)
 			}),
 			want: list(total("m_count", 3), bucket("0", 1), bucket("+Inf", 3)),
 		},
-		"the finest scale there is": {
+		"finest scale": {
 			metric: of(math.MaxInt32, func(p point) { setBuckets(p, p.Positive(), math.MinInt32, ones(50)...) }),
 			want:   list(total("m_count", 50), bucket("1", 50), bucket("+Inf", 50)),
 		},
@@ -147,7 +147,7 @@ func TestExponentialHistograms(t *testing.T) {
 			metric: of(0, func(p point) { setZeros(p, 3, 4); setBuckets(p, p.Positive(), 0, 1, 2) }),
 			want:   list(total("m_count", 7), bucket("3", 5), bucket("4", 7), bucket("+Inf", 7)),
 		},
-		"several points, the broken ones rejected": {
+		"several points, one malformed": {
 			metric: func(m pmetric.Metric) {
 				setZeros(exponentialPoint(m, 0), 0, 1)
 				exponentialPoint(m, 0).SetZeroThreshold(-1)
@@ -160,7 +160,7 @@ func TestExponentialHistograms(t *testing.T) {
 		},
 		"with tags and identity": {
 			metric: of(0, func(p point) { setZeros(p, 0, 3); put(p.Attributes(), "k", "v", "instance_id", "7") }),
-			want:   ofInstance7(total("m_count", 3, "k", "v"), bucket("0", 3, "k", "v"), bucket("+Inf", 3, "k", "v")),
+			want:   withInstance7(total("m_count", 3, "k", "v"), bucket("0", 3, "k", "v"), bucket("+Inf", 3, "k", "v")),
 		},
 		"delta": {
 			metric: func(m pmetric.Metric) {
@@ -170,7 +170,7 @@ func TestExponentialHistograms(t *testing.T) {
 			},
 			rejected: map[Reason]int{ReasonTemporality: 2},
 		},
-		"of no known temporality": {
+		"unspecified temporality": {
 			metric: func(m pmetric.Metric) {
 				setZeros(exponentialPoint(m, 0), 0, 1)
 				m.ExponentialHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityUnspecified)
@@ -178,33 +178,33 @@ func TestExponentialHistograms(t *testing.T) {
 			want: list(total("m_count", 1), bucket("0", 1), bucket("+Inf", 1)),
 		},
 		"stale": {metric: six(func(p point) { p.SetFlags(stale) }), rejected: rejectedOnce(ReasonStale)},
-		"a sum that is no number": {
+		"NaN sum": {
 			metric: six(func(p point) { p.SetSum(math.NaN()) }),
 			want:   list(total("m_count", 6), bucket("1", 0), bucket("2", 1), bucket("4", 3), bucket("8", 6), bucket("+Inf", 6)),
 		},
-		"observations in no bucket": {
+		"observations outside the buckets": {
 			metric: six(func(p point) { p.SetCount(7) }),
 			want:   list(total("m_count", 7), bucket("1", 0), bucket("2", 1), bucket("4", 3), bucket("8", 6), bucket("+Inf", 7)),
 		},
-		"an attribute of the bound's name": {
+		"attribute le": {
 			metric: of(0, func(p point) { put(p.Attributes(), "le", "x") }),
 			want:   list(total("m_count", 0, "exported_le", "x"), bucket("+Inf", 0, "exported_le", "x")),
 		},
 		"buckets above the count": {metric: six(func(p point) { p.SetCount(5) }), rejected: rejectedOnce(ReasonMalformed)},
-		"buckets that add up past 2^64": {
+		"bucket total of 2^64 or more": {
 			metric: six(func(p point) { setBuckets(p, p.Negative(), 0, math.MaxUint64) }), rejected: rejectedOnce(ReasonMalformed),
 		},
-		"a negative threshold":          {metric: six(func(p point) { p.SetZeroThreshold(-1) }), rejected: rejectedOnce(ReasonMalformed)},
-		"a threshold that is no number": {metric: six(func(p point) { p.SetZeroThreshold(math.NaN()) }), rejected: rejectedOnce(ReasonMalformed)},
+		"negative zero threshold": {metric: six(func(p point) { p.SetZeroThreshold(-1) }), rejected: rejectedOnce(ReasonMalformed)},
+		"NaN zero threshold":      {metric: six(func(p point) { p.SetZeroThreshold(math.NaN()) }), rejected: rejectedOnce(ReasonMalformed)},
 	} {
 		t.Run(name, row.run)
 	}
 }
 
-// smallest is 2^-1024, which is smaller than the smallest normal double.
+// smallest is 2^-1024, a subnormal double.
 var smallest = strconv.FormatFloat(math.Ldexp(1, -1024), 'g', -1, 64)
 
-// Each bucket counts the observations up to its bound, of any magnitude, however often the scale was lowered.
+// Each bucket counts the observations up to its bound, at any magnitude, however often the scale was lowered.
 func TestExponentialHistogramCounts(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
@@ -223,7 +223,7 @@ func TestExponentialHistogramCounts(t *testing.T) {
 				v = 0
 				zeros++
 			default:
-				// The middle of the bucket, so that rounding can't put it into the next one.
+				// The middle of the bucket, so that rounding can't move it into the next one.
 				index := int32(math.Ceil(math.Ldexp(math.Log2(v), int(scale)))) - 1
 				v = math.Exp2(math.Ldexp(float64(index)+0.5, -int(scale)))
 				sides[negative][index]++

@@ -14,21 +14,21 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// boundTag has the upper bound of a bucket.
+// boundTag is the key of the tag with the upper bound of a bucket.
 var boundTag = newTagKey("le")
 
 // infinity is the bound of the last bucket.
 const infinity = "+Inf"
 
-// formatNumber returns the shortest exact form of a bound or a quantile. Negative zero is zero.
+// formatNumber returns the shortest exact form of a bound or a quantile. Negative zero becomes 0.
 func (m *Metrics) formatNumber(v float64) string {
 	if v == 0 {
 		return "0"
 	}
-	s, ok := m.numbersMade[v]
+	s, ok := m.numberCache[v]
 	if !ok {
 		s = strconv.FormatFloat(v, 'g', -1, 64)
-		m.numbersMade.put(v, s)
+		m.numberCache.put(v, s)
 	}
 	return s
 }
@@ -37,21 +37,21 @@ func (m *Metrics) formatNumber(v float64) string {
 type histogramNames struct{ bucket, count, sum string }
 
 func (m *Metrics) histogramNames(name string) histogramNames {
-	names, ok := m.histogramsNamed[name]
+	names, ok := m.histogramNameCache[name]
 	if !ok {
 		names = histogramNames{bucket: name + "_bucket", count: name + "_count", sum: name + "_sum"}
 		if len(name) <= cachedKeyBytes {
-			m.histogramsNamed.put(strings.Clone(name), names)
+			m.histogramNameCache.put(strings.Clone(name), names)
 		}
 	}
 	return names
 }
 
-// longestNumber is how many bytes formatNumber writes at most.
+// longestNumber is the maximum length of a number from formatNumber, in bytes.
 const longestNumber = len("-2.2250738585072014e-308")
 
-// histogramPoint yields a point of a histogram as Prometheus has it: a counter of observations, a gauge of their sum, and a counter for
-// each bucket that includes the buckets below it.
+// histogramPoint yields a point of a histogram in the form of Prometheus: a counter of observations, a gauge of their sum, and for each
+// bucket a counter that includes the buckets below it.
 func (m *Metrics) histogramPoint(name, unit string, p pmetric.HistogramDataPoint) Reason {
 	if !wellFormed(p) {
 		return ReasonMalformed
@@ -68,7 +68,7 @@ func (m *Metrics) histogramPoint(name, unit string, p pmetric.HistogramDataPoint
 	return ""
 }
 
-// histogramData is what the points of both kinds of histograms have.
+// histogramData is the common interface of the points of both kinds of histograms.
 type histogramData interface {
 	Attributes() pcommon.Map
 	Timestamp() pcommon.Timestamp
@@ -77,18 +77,18 @@ type histogramData interface {
 	Sum() float64
 }
 
-// buckets is the state of the buckets that are being yielded.
+// buckets is the state of the buckets being yielded.
 type buckets struct {
 	timestamp int64
 	name      string
-	// waits reports whether a bucket waits for the next one: of two with the same bound only the later one is yielded.
-	waits bool
-	bound float64
-	total uint64
+	// pending reports whether a bucket waits for the next one: of two with the same bound, only the later one is yielded.
+	pending bool
+	bound   float64
+	total   uint64
 }
 
-// beginHistogram yields the count and the sum of a histogram. It reports false when the envelopes of the point would be too
-// large. It is generic because an interface would be an allocation for each point.
+// beginHistogram yields the count and the sum of a histogram. It reports false if the envelopes of the point would be too large. It is
+// generic because an interface would cost an allocation per point.
 func beginHistogram[P histogramData](m *Metrics, name, unit string, p P) bool {
 	names := m.histogramNames(name)
 	if !m.encodeCommon(p.Attributes(), boundTag, m.histogramRoom(names, unit), names.bucket, unit) {
@@ -102,37 +102,37 @@ func beginHistogram[P histogramData](m *Metrics, name, unit string, p P) bool {
 	return true
 }
 
-// putTotal yields one of the Counters of a point, with a tag of its own unless key is nil.
+// putTotal yields one of the Counters of a point, with an additional tag unless key is nil.
 func (m *Metrics) putTotal(timestamp int64, name string, total uint64, key *cleanKey, value string, items int) {
 	m.message = envelope.AppendCounter(m.message[:0], name, 0, total)
 	m.emit(timestamp, key, value, items)
 }
 
-// putGauge yields one of the Gauges of a histogram or summary, with a tag of its own unless key is nil.
+// putGauge yields one of the Gauges of a histogram or summary, with an additional tag unless key is nil.
 func (m *Metrics) putGauge(timestamp int64, name, unit string, number float64, key *cleanKey, value string) {
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name, unit, number)
 	m.message = envelope.AppendGauge(m.message[:0], m.gauge)
 	m.emit(timestamp, key, value, 0)
 }
 
-// bucket yields that total observations are not above bound. Bounds and totals must not fall.
+// bucket yields a bucket: the total of observations up to bound. Bounds and totals must not decrease.
 func (m *Metrics) bucket(bound float64, total uint64) {
 	b := &m.buckets
 	switch {
 	case math.IsInf(bound, -1):
 		return // Nothing can be below it.
-	case !b.waits:
+	case !b.pending:
 		b.bound = bound
 	case bound > b.bound:
 		m.putBucket(m.formatNumber(b.bound), b.total, 0)
 		b.bound = bound
 	}
-	b.waits, b.total = true, total
+	b.pending, b.total = true, total
 }
 
-// endHistogram yields the last bucket, which has all observations, and completes the point.
+// endHistogram yields the last bucket, which contains all observations, and completes the point.
 func (m *Metrics) endHistogram(count uint64) {
-	if b := &m.buckets; b.waits && !math.IsInf(b.bound, 1) {
+	if b := &m.buckets; b.pending && !math.IsInf(b.bound, 1) {
 		m.putBucket(m.formatNumber(b.bound), b.total, 0)
 	}
 	m.putBucket(infinity, count, 1)
@@ -142,15 +142,15 @@ func (m *Metrics) putBucket(bound string, total uint64, items int) {
 	m.putTotal(m.buckets.timestamp, m.buckets.name, total, boundTag, bound, items)
 }
 
-// histogramRoom returns how many bytes the largest envelope of a histogram takes beside what they share.
+// histogramRoom returns the number of bytes that the largest envelope of a histogram takes in addition to the common part.
 func (m *Metrics) histogramRoom(names histogramNames, unit string) int {
 	m.message = envelope.AppendCounter(m.message[:0], names.bucket, 0, math.MaxUint64)
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], names.sum, unit, math.MaxFloat64)
 	return max(len(m.message)+tagSize(len(boundTag.key), longestNumber), envelope.Size(len(m.gauge)))
 }
 
-// wellFormed reports whether a point has one bucket more than bounds, or no buckets at all, bounds that grow, and no more
-// observations in its buckets than in total. SDKs may end the bounds with an infinity.
+// wellFormed reports whether a point has one more bucket than bounds (or none of either), increasing bounds, and no more observations in
+// its buckets than in total. SDKs may send an infinite last bound.
 func wellFormed(p pmetric.HistogramDataPoint) bool {
 	bounds, counts := p.ExplicitBounds(), p.BucketCounts()
 	if counts.Len() == 0 {
@@ -168,7 +168,7 @@ func wellFormed(p pmetric.HistogramDataPoint) bool {
 	return ok && total <= p.Count()
 }
 
-// addUp adds counts to total; false when that does not fit into 64 bits.
+// addUp adds counts to total. It reports false if the sum does not fit in 64 bits.
 func addUp(total uint64, counts pcommon.UInt64Slice) (uint64, bool) {
 	for _, n := range counts.All() {
 		if total+n < total {

@@ -16,8 +16,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// histogramPoint makes metric a cumulative histogram, if it is none, and appends a point at the time at. Its count is that
-// of its buckets.
+// histogramPoint appends a point with the timestamp at, whose count is the sum of its buckets. It makes metric a cumulative
+// histogram unless it already is one.
 func histogramPoint(metric pmetric.Metric, bounds []float64, buckets ...uint64) pmetric.HistogramDataPoint {
 	if metric.Type() != pmetric.MetricTypeHistogram {
 		metric.SetEmptyHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
@@ -63,22 +63,22 @@ func TestHistograms(t *testing.T) {
 			),
 		},
 		"no sum":                {metric: of(nil, []float64{1}, 3, 4), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7))},
-		"a sum of zero":         {metric: of(sum(0), nil, 3), want: list(total("m_count", 3), gauge("m_sum", "", 0), bucket("+Inf", 3))},
-		"a negative sum":        {metric: of(sum(-2), nil, 3), want: list(total("m_count", 3), gauge("m_sum", "", -2), bucket("+Inf", 3))},
+		"zero sum":              {metric: of(sum(0), nil, 3), want: list(total("m_count", 3), gauge("m_sum", "", 0), bucket("+Inf", 3))},
+		"negative sum":          {metric: of(sum(-2), nil, 3), want: list(total("m_count", 3), gauge("m_sum", "", -2), bucket("+Inf", 3))},
 		"one bucket, no bounds": {metric: of(nil, nil, 3), want: list(total("m_count", 3), bucket("+Inf", 3))},
 		"no buckets":            {metric: of(count(3), nil), want: list(total("m_count", 3), bucket("+Inf", 3))},
-		"nothing observed":      {metric: of(nil, []float64{1}, 0, 0), want: list(total("m_count", 0), bucket("1", 0), bucket("+Inf", 0))},
-		"bounds in their shortest form": {
+		"no observations":       {metric: of(nil, []float64{1}, 0, 0), want: list(total("m_count", 0), bucket("1", 0), bucket("+Inf", 0))},
+		"shortest form of bounds": {
 			metric: of(nil, []float64{-1, 0, 0.1, 1e6, 1.5e21}, 1, 1, 1, 1, 1, 1),
 			want: list(
 				total("m_count", 6), bucket("-1", 1), bucket("0", 2), bucket("0.1", 3), bucket("1e+06", 4), bucket("1.5e+21", 5), bucket("+Inf", 6),
 			),
 		},
-		"the largest counts": {
+		"largest counts": {
 			metric: of(nil, []float64{1}, math.MaxUint64-1, 1),
 			want:   list(total("m_count", math.MaxUint64), bucket("1", math.MaxUint64-1), bucket("+Inf", math.MaxUint64)),
 		},
-		"min, max, exemplars and start are not carried": {
+		"min, max, exemplars and start time not carried": {
 			metric: of(func(p point) {
 				p.SetMin(1)
 				p.SetMax(2)
@@ -93,37 +93,37 @@ func TestHistograms(t *testing.T) {
 		},
 		"with tags and identity": {
 			metric: of(func(p point) { put(p.Attributes(), "k", "v", "instance_id", "7") }, nil, 3),
-			want:   ofInstance7(total("m_count", 3, "k", "v"), bucket("+Inf", 3, "k", "v")),
+			want:   withInstance7(total("m_count", 3, "k", "v"), bucket("+Inf", 3, "k", "v")),
 		},
-		"an attribute of the bound's name": {
+		"attribute le": {
 			metric: of(func(p point) { put(p.Attributes(), "le", "x", "k", "v") }, []float64{1}, 3, 4),
 			want: list(
 				total("m_count", 7, "k", "v", "exported_le", "x"), bucket("1", 3, "k", "v", "exported_le", "x"),
 				bucket("+Inf", 7, "k", "v", "exported_le", "x"),
 			),
 		},
-		"an attribute of the bound's name, and of what that becomes": {
+		"attributes le and exported_le": {
 			metric: of(func(p point) { put(p.Attributes(), "le", "x", "exported_le", "y") }, nil, 7),
 			want:   list(total("m_count", 7, "exported_le", "y;x"), bucket("+Inf", 7, "exported_le", "y;x")),
 		},
-		"an infinite last bound": {
+		"infinite last bound": {
 			metric: of(nil, []float64{1, math.Inf(1)}, 3, 4, 0), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7)),
 		},
-		"observations above an infinite bound": {
+		"observations above an infinite last bound": {
 			metric: of(nil, []float64{1, math.Inf(1)}, 3, 4, 5), want: list(total("m_count", 12), bucket("1", 3), bucket("+Inf", 12)),
 		},
-		"an infinite first bound": {
+		"infinite first bound": {
 			metric: of(nil, []float64{math.Inf(-1), 1}, 0, 3, 4), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7)),
 		},
 		"only infinite bounds": {
 			metric: of(nil, []float64{math.Inf(-1), math.Inf(1)}, 1, 2, 4), want: list(total("m_count", 7), bucket("+Inf", 7)),
 		},
-		"observations in no bucket": {
+		"observations outside the buckets": {
 			metric: of(count(9), []float64{1}, 3, 4), want: list(total("m_count", 9), bucket("1", 3), bucket("+Inf", 9)),
 		},
-		"a sum that is no number": {metric: of(sum(math.NaN()), []float64{1}, 3, 4), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7))},
-		"a sum that is infinite":  {metric: of(sum(math.Inf(-1)), nil, 3), want: list(total("m_count", 3), bucket("+Inf", 3))},
-		"several points, the broken ones rejected": {
+		"NaN sum":      {metric: of(sum(math.NaN()), []float64{1}, 3, 4), want: list(total("m_count", 7), bucket("1", 3), bucket("+Inf", 7))},
+		"infinite sum": {metric: of(sum(math.Inf(-1)), nil, 3), want: list(total("m_count", 3), bucket("+Inf", 3))},
+		"several points, one malformed": {
 			metric: func(m pmetric.Metric) {
 				put(histogramPoint(m, nil, 1).Attributes(), "k", "a")
 				histogramPoint(m, []float64{1}, 1)
@@ -142,37 +142,37 @@ func TestHistograms(t *testing.T) {
 			},
 			rejected: map[Reason]int{ReasonTemporality: 2},
 		},
-		"of no known temporality": {
+		"unspecified temporality": {
 			metric: func(m pmetric.Metric) {
 				histogramPoint(m, nil, 3)
 				m.Histogram().SetAggregationTemporality(pmetric.AggregationTemporalityUnspecified)
 			},
 			want: list(total("m_count", 3), bucket("+Inf", 3)),
 		},
-		"stale":                         {metric: of(func(p point) { p.SetFlags(stale) }, nil, 3), rejected: rejectedOnce(ReasonStale)},
-		"bounds without buckets":        {metric: of(count(3), []float64{1}), rejected: rejectedOnce(ReasonMalformed)},
-		"a bucket too few":              {metric: of(nil, []float64{1, 2}, 3, 4), rejected: rejectedOnce(ReasonMalformed)},
-		"a bucket too many":             {metric: of(nil, []float64{1}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
-		"buckets above the count":       {metric: of(count(6), []float64{1}, 3, 4), rejected: rejectedOnce(ReasonMalformed)},
-		"buckets that add up past 2^64": {metric: of(count(1), []float64{1}, math.MaxUint64, 2), rejected: rejectedOnce(ReasonMalformed)},
-		"bounds that fall":              {metric: of(nil, []float64{2, 1}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
-		"infinite bounds that fall":     {metric: of(nil, []float64{math.Inf(1), math.Inf(-1)}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
-		"bounds that are the same":      {metric: of(nil, []float64{1, 1}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
-		"a bound that is no number":     {metric: of(nil, []float64{math.NaN()}, 3, 4), rejected: rejectedOnce(ReasonMalformed)},
+		"stale":                        {metric: of(func(p point) { p.SetFlags(stale) }, nil, 3), rejected: rejectedOnce(ReasonStale)},
+		"bounds without buckets":       {metric: of(count(3), []float64{1}), rejected: rejectedOnce(ReasonMalformed)},
+		"one bucket too few":           {metric: of(nil, []float64{1, 2}, 3, 4), rejected: rejectedOnce(ReasonMalformed)},
+		"one bucket too many":          {metric: of(nil, []float64{1}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
+		"buckets above the count":      {metric: of(count(6), []float64{1}, 3, 4), rejected: rejectedOnce(ReasonMalformed)},
+		"bucket total of 2^64 or more": {metric: of(count(1), []float64{1}, math.MaxUint64, 2), rejected: rejectedOnce(ReasonMalformed)},
+		"decreasing bounds":            {metric: of(nil, []float64{2, 1}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
+		"decreasing infinite bounds":   {metric: of(nil, []float64{math.Inf(1), math.Inf(-1)}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
+		"equal bounds":                 {metric: of(nil, []float64{1, 1}, 3, 4, 5), rejected: rejectedOnce(ReasonMalformed)},
+		"NaN bound":                    {metric: of(nil, []float64{math.NaN()}, 3, 4), rejected: rejectedOnce(ReasonMalformed)},
 	} {
 		t.Run(name, row.run)
 	}
 }
 
-// Attributes of a resource with the bound's name are kept as those of a point are.
-func TestHistogramBoundOfResource(t *testing.T) {
+// The attribute le of a resource is kept in the same way as that of a point.
+func TestHistogramResourceBound(t *testing.T) {
 	for name, row := range map[string]struct {
 		resource []any
 		want     string
 	}{
-		"an attribute of the bound's name":  {resource: []any{"le", "x"}, want: "x"},
-		"an attribute of what that becomes": {resource: []any{"exported_le", "y"}, want: "y"},
-		"both":                              {resource: []any{"le", "x", "exported_le", "y"}, want: "y;x"},
+		"attribute le":          {resource: []any{"le", "x"}, want: "x"},
+		"attribute exported_le": {resource: []any{"exported_le", "y"}, want: "y"},
+		"both":                  {resource: []any{"le", "x", "exported_le", "y"}, want: "y;x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, e := range (item{kind: "histogram", data: scoped{resource: row.resource}}).translate(t).envelopes {
@@ -182,8 +182,8 @@ func TestHistogramBoundOfResource(t *testing.T) {
 	}
 }
 
-// ofInstance7 gives envelopes of metrics another instance ID.
-func ofInstance7(envelopes ...*loggregator_v2.Envelope) []*loggregator_v2.Envelope {
+// withInstance7 sets the instance ID of metric envelopes to 7.
+func withInstance7(envelopes ...*loggregator_v2.Envelope) []*loggregator_v2.Envelope {
 	for _, e := range envelopes {
 		e.InstanceId, e.Tags["instance_id"] = "7", "7"
 	}
@@ -197,8 +197,8 @@ func TestHistogramNames(t *testing.T) {
 	}{
 		"prometheus": {name: "http.server.duration", unit: "s", want: "http_server_duration_seconds"},
 		"otel":       {options: otelNames, name: "http.server.duration", unit: "s", want: "http.server.duration"},
-		// Only a number needs a name of its own.
-		"none": {},
+		// A histogram needs no name, because its envelopes have the suffixes.
+		"empty": {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			metrics, metric := oneMetric()
@@ -212,7 +212,7 @@ func TestHistogramNames(t *testing.T) {
 	}
 }
 
-// All envelopes of a point get the same truncated tags, so that they stay one series, and the point counts once.
+// All envelopes of a point get the same truncated tags, so that they stay one series. The point counts once.
 func TestHistogramTooLarge(t *testing.T) {
 	out := item{kind: "histogram", data: scoped{record: []any{"k", strings.Repeat("v", envelope.MaxSize)}}}.translate(t)
 	require.Len(t, out.envelopes, 4)
@@ -225,7 +225,7 @@ func TestHistogramTooLarge(t *testing.T) {
 }
 
 // The last envelope of a histogram completes its item, however many buckets it has.
-func TestHistogramIsOneItem(t *testing.T) {
+func TestHistogramItems(t *testing.T) {
 	metrics, metric := oneMetric()
 	bounds, buckets := []float64{}, []uint64{1}
 	for i := range 500 {

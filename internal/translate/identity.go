@@ -12,8 +12,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// Identity is the source of a source ID or an instance ID: Value if it is not empty; else the first of Attributes that is set and
-// not empty on the record, the scope or the resource; else Default.
+// Identity configures a source ID or an instance ID: Value if it is not empty; else the first of Attributes that is set and not empty on
+// the record, the scope or the resource; else Default.
 type Identity struct {
 	Value      string
 	Attributes []string
@@ -23,20 +23,20 @@ type Identity struct {
 // identity is the source ID and instance ID of an item.
 type identity struct{ source, instance string }
 
-// append encodes the identity.
+// append appends the encoded identity to b.
 func (id identity) append(b []byte) []byte {
 	return envelope.AppendInstanceID(envelope.AppendSourceID(b, id.source), id.instance)
 }
 
-// identities finds the identity of items. It looks up what scope and resource say once for all items of the scope.
+// identities finds the identity of items. It looks up the attributes of scope and resource once per scope.
 type identities struct{ source, instance idFinder }
 
-// idFinder finds one of the IDs.
+// idFinder finds the source ID or the instance ID.
 type idFinder struct {
 	Identity
 	limit    int  // in bytes
-	inProcID bool // it has to get through a PROCID of syslog
-	// The ID of items without an attribute up to this rank in the list.
+	inProcID bool // the ID must get through a PROCID of syslog
+	// inherited is the ID of items that have none of Attributes up to index rank.
 	inherited string
 	rank      int
 }
@@ -61,7 +61,7 @@ func (i *identities) find(record pcommon.Map) identity {
 	return identity{source: i.source.find(record), instance: i.instance.find(record)}
 }
 
-// inherited returns the identity of items whose attributes have none.
+// inherited returns the identity of items whose attributes contain none.
 func (i *identities) inherited() identity { return identity{i.source.inherited, i.instance.inherited} }
 
 func (i *idFinder) beginScope(scopes ...pcommon.Map) {
@@ -79,7 +79,7 @@ func (i *idFinder) beginScope(scopes ...pcommon.Map) {
 	i.rank, i.inherited = len(i.Attributes), i.Default
 }
 
-// firstOf returns the rank of the first of these attributes that can be the ID of an item.
+// firstOf returns the lowest index in Attributes of a key in attrs, or math.MaxInt if there is none.
 func (i *idFinder) firstOf(attrs pcommon.Map) int {
 	for rank, key := range i.Attributes {
 		if _, ok := attrs.Get(key); ok {
@@ -89,7 +89,7 @@ func (i *idFinder) firstOf(attrs pcommon.Map) int {
 	return math.MaxInt
 }
 
-// find gives a record's own attribute precedence over an inherited one of the same or a later rank.
+// find returns the ID of a record. The record's own attribute takes precedence over an inherited one of the same or a later rank.
 func (i *idFinder) find(record pcommon.Map) string {
 	for rank, key := range i.Attributes {
 		if rank > i.rank {
@@ -111,7 +111,7 @@ func (i *idFinder) lookUp(attrs pcommon.Map, key string) string {
 	return i.clean(id)
 }
 
-// clean makes an ID fit for syslog.
+// clean makes an ID valid for syslog.
 func (i *idFinder) clean(id string) string {
 	id = cleanID(id, i.limit)
 	if i.inProcID {
@@ -120,8 +120,8 @@ func (i *idFinder) clean(id string) string {
 	return id
 }
 
-// cleanID replaces each character that is not printable ASCII, a space included, by an underscore and truncates the result to
-// limit bytes. A dash alone becomes an underscore too: in RFC 5424 it says that there is nothing.
+// cleanID replaces each character that is not printable ASCII, and each space, with an underscore, and truncates the result to limit bytes.
+// A lone dash also becomes an underscore: in RFC 5424 it is the nil value.
 func cleanID(id string, limit int) string {
 	for i := range len(id) {
 		if !printable(rune(id[i])) {
@@ -140,8 +140,8 @@ func cleanID(id string, limit int) string {
 	return id[:min(len(id), limit)]
 }
 
-// cleanInstanceID replaces slashes, and brackets at the ends, by underscores. Log Cache trims the brackets of a PROCID, and takes
-// what follows its last slash.
+// cleanInstanceID replaces slashes, and brackets at the ends, with underscores. Log Cache trims the brackets of a PROCID, and keeps only
+// the part after its last slash.
 func cleanInstanceID(id string) string {
 	if strings.Trim(id, "[]") == id && !strings.Contains(id, "/") {
 		return id
@@ -153,5 +153,5 @@ func cleanInstanceID(id string) string {
 	return strings.Repeat("_", begin) + inner + strings.Repeat("_", len(id)-begin-len(inner))
 }
 
-// printable reports whether r is PRINTUSASCII of RFC 5424: visible ASCII, no space.
+// printable reports whether r is PRINTUSASCII in RFC 5424: visible ASCII, not a space.
 func printable(r rune) bool { return '!' <= r && r <= '~' }

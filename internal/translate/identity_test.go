@@ -17,7 +17,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
-// scoped has attributes of a resource, a scope and a record: keys and values in turn.
+// scoped holds the attributes of a resource, a scope and a record: alternating keys and values.
 type scoped struct{ resource, scope, record []any }
 
 func (a scoped) logs() plog.Logs {
@@ -52,15 +52,15 @@ func (a scoped) traces() ptrace.Traces {
 type item struct {
 	kind string
 	data scoped
-	// name is the payload of a log, the title of an event, the name of a span, or behind m that of a metric. other is the body of an
-	// event or the unit of a metric.
+	// name is the payload of a log, the title of an event, the name of a span, or the rest of the name of a metric, after m. other is the
+	// body of an event or the unit of a metric.
 	name, other string
 	opts        func(*Options)
 }
 
 var metricKinds = []string{"gauge", "counter", "delta", "histogram", "exponential histogram", "summary"}
 
-// translate translates a batch of this item. Its numbers are those with which the envelopes are the longest.
+// translate translates a batch with this item. The numbers of counters and histograms make their envelopes as long as possible.
 func (i item) translate(t *testing.T) *recorder {
 	t.Helper()
 	opts := options(i.opts)
@@ -112,11 +112,11 @@ func metricOf(metrics pmetric.Metrics) pmetric.Metric {
 }
 
 func TestIdentity(t *testing.T) {
-	// both returns attributes of a source and an instance.
+	// both returns attributes for a source ID and an instance ID.
 	both := func(sourceKey string, source any, instanceKey string, instance any) []any {
 		return []any{sourceKey, source, instanceKey, instance}
 	}
-	// ids, app, system, receiver and service return those with the keys of their conventions.
+	// ids, app, system, receiver and service use the keys of the respective convention.
 	ids := func(source, instance string) []any { return both("source_id", source, "instance_id", instance) }
 	app := func(source, instance string) []any {
 		return both("cloudfoundry.app.id", source, "cloudfoundry.app.instance.id", instance)
@@ -134,12 +134,12 @@ func TestIdentity(t *testing.T) {
 		resource, scope, record []any
 		source, instance        string // empty: the default
 	}{
-		"nothing": {},
+		"none": {},
 		"default": {
 			options: func(o *Options) { o.SourceID.Default, o.InstanceID.Default = "platform", "7" }, source: "platform", instance: "7",
 		},
-		"no default for the instance": {options: func(o *Options) { o.InstanceID.Default = "" }, instance: "none"},
-		"forced, whatever the data says": {
+		"no default instance ID": {options: func(o *Options) { o.InstanceID.Default = "" }, instance: "none"},
+		"forced": {
 			options:  func(o *Options) { o.SourceID.Value, o.InstanceID.Value = "forced", "9" },
 			resource: app("app", "1"), scope: ids("app", "1"), record: ids("app", "1"),
 			source: "forced", instance: "9",
@@ -149,61 +149,61 @@ func TestIdentity(t *testing.T) {
 		"cloudfoundryreceiver": {resource: receiver("x", "1"), source: "x", instance: "1"},
 		"forwarder agent":      {record: ids("x", "1"), source: "x", instance: "1"},
 		"service":              {resource: service("x", "1"), source: "x", instance: "1"},
-		"a source of the record": {
+		"source ID of the record": {
 			resource: []any{"service.name", "x"}, record: []any{"service.name", "y"}, source: "y",
 		},
-		"an instance of the record": {
+		"instance ID of the record": {
 			resource: []any{"service.instance.id", "1"}, record: []any{"service.instance.id", "2"}, instance: "2",
 		},
-		"attributes in their order": {
+		"order of the attributes": {
 			resource: slices.Concat(
 				service("5", "5"), ids("4", "4"), receiver("3", "3"), system("2", "2"), app("1", "1"),
 			),
 			source: "1", instance: "1",
 		},
-		"the second when there is no first": {
+		"first attribute missing": {
 			resource: slices.Concat(service("5", "5"), ids("4", "4"), receiver("3", "3"), system("2", "2")), source: "2", instance: "2",
 		},
-		"record before scope before resource": {
+		"record over scope over resource": {
 			resource: ids("resource", "3"), scope: ids("scope", "2"), record: ids("record", "1"), source: "record", instance: "1",
 		},
-		"scope before resource": {resource: ids("resource", "3"), scope: ids("scope", "2"), source: "scope", instance: "2"},
-		"an earlier attribute of the resource before a later one of the record": {
+		"scope over resource": {resource: ids("resource", "3"), scope: ids("scope", "2"), source: "scope", instance: "2"},
+		"earlier attribute of the resource over a later one of the record": {
 			resource: app("app", "3"), record: service("service", "1"), source: "app", instance: "3",
 		},
-		"an earlier attribute of the record before a later one of the resource": {
+		"earlier attribute of the record over a later one of the resource": {
 			resource: service("service", "3"), record: app("app", "1"), source: "app", instance: "1",
 		},
-		"an earlier attribute of the scope before a later one of the record": {
+		"earlier attribute of the scope over a later one of the record": {
 			scope: system("system", "2"), record: ids("source", "1"), source: "system", instance: "2",
 		},
-		"empty ones are passed over": {
+		"empty values skipped": {
 			resource: slices.Concat(app("", ""), ids("x", "1")), scope: ids("", ""), record: ids("", ""), source: "x", instance: "1",
 		},
-		"only empty ones":            {resource: service("", nil)},
-		"values that are no strings": {resource: service(true, int64(12)), source: "true", instance: "12"},
-		"other attributes": {
+		"only empty values":     {resource: service("", nil)},
+		"values of other types": {resource: service(true, int64(12)), source: "true", instance: "12"},
+		"configured attributes": {
 			options: func(o *Options) {
 				o.SourceID.Attributes, o.InstanceID.Attributes = []string{"k8s.pod.name"}, []string{"k8s.pod.uid"}
 			},
 			resource: both("k8s.pod.name", "pod", "k8s.pod.uid", "u"), record: service("x", "1"),
 			source: "pod", instance: "u",
 		},
-		"no attributes at all": {
+		"no configured attributes": {
 			options: func(o *Options) { o.SourceID.Attributes, o.InstanceID.Attributes = nil, nil }, resource: service("x", "1"),
 		},
-		"as long as it may be": {
+		"longest allowed": {
 			resource: service(tooLongSource[1:], tooLongInstance[1:]), source: tooLongSource[1:], instance: tooLongInstance[1:],
 		},
 		"too long": {resource: service(tooLongSource, tooLongInstance), source: tooLongSource[1:], instance: tooLongInstance[1:]},
-		"too long in the configuration": {
+		"too long, configured": {
 			options: func(o *Options) { o.SourceID.Value, o.InstanceID.Default = tooLongSource, tooLongInstance },
 			source:  tooLongSource[1:], instance: tooLongInstance[1:],
 		},
-		"characters that are not printable ASCII": {
+		"not printable ASCII": {
 			resource: service("a b\tc\x00é世\x7f~!", "\xff1\xe4\xb8\n"), source: "a_b_c____~!", instance: "_1___",
 		},
-		"characters in the configuration": {
+		"not printable ASCII, configured": {
 			options: func(o *Options) { o.SourceID.Default, o.InstanceID.Value = "mein Stück", "ä" }, source: "mein_St_ck", instance: "_",
 		},
 	} {
@@ -226,7 +226,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// The identity of a resource, a scope or a record does not reach the next one.
+// The identity of a resource, a scope or a record does not carry over to the next one.
 func TestIdentityPerScope(t *testing.T) {
 	logs := plog.NewLogs()
 	for _, resource := range []string{"a", "", "b"} {

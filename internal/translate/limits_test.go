@@ -22,7 +22,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// nest makes v a value of nested maps and lists, so many deep; kinds decides, bit by bit, which of the two each is.
+// nest makes v a value nested depth deep. Each bit of kinds selects a map (0) or a slice (1).
 func nest(v pcommon.Value, depth int, kinds uint64) {
 	for i := range depth {
 		if kinds>>(i%64)&1 == 0 {
@@ -34,10 +34,10 @@ func nest(v pcommon.Value, depth int, kinds uint64) {
 	v.SetStr("innermost")
 }
 
-// nestedPlace translates data with a nested value at one place, and returns the text that it becomes.
+// nestedPlace translates data with a nested value in one place and returns the resulting text.
 type nestedPlace func(t *testing.T, nest func(pcommon.Value)) (text string, out *recorder)
 
-// nestedPlaces are the places of data where values can be nested.
+// nestedPlaces are the places where data can have nested values.
 var nestedPlaces = map[string]nestedPlace{
 	"body": inLog(func(_ plog.ResourceLogs, r plog.LogRecord) pcommon.Value { return r.Body() }, payloadOf),
 	"body of an event": inLog(func(_ plog.ResourceLogs, r plog.LogRecord) pcommon.Value {
@@ -84,7 +84,7 @@ var nestedPlaces = map[string]nestedPlace{
 	},
 }
 
-// inLog nests a value in the data of a log that says hello.
+// inLog nests a value in the data of a log with the body hello.
 func inLog(value func(plog.ResourceLogs, plog.LogRecord) pcommon.Value, text func(*loggregator_v2.Envelope) string) nestedPlace {
 	return func(t *testing.T, nest func(pcommon.Value)) (string, *recorder) {
 		logs := scoped{}.logs()
@@ -98,7 +98,7 @@ func payloadOf(e *loggregator_v2.Envelope) string { return string(e.GetLog().Get
 
 func tagK(e *loggregator_v2.Envelope) string { return e.GetTags()["k"] }
 
-// FuzzDepth nests values as deep as the data says: what comes out is JSON of a bounded depth, and truncated if it has to be.
+// FuzzDepth nests values to any depth. The output is JSON of bounded depth, and counts as truncated if the value was deeper.
 func FuzzDepth(f *testing.F) {
 	f.Add(uint16(1), uint64(0))
 	f.Add(uint16(63), uint64(0x5555))
@@ -108,24 +108,24 @@ func FuzzDepth(f *testing.F) {
 	f.Fuzz(func(t *testing.T, depth uint16, kinds uint64) {
 		for place, translate := range nestedPlaces {
 			text, out := translate(t, func(v pcommon.Value) { nest(v, int(depth), kinds) })
-			most, want := 64, int(depth)
+			limit, want := 64, int(depth)
 			if place == "attribute of a span event" {
-				most-- // The attributes are a map themselves.
+				limit-- // The attributes themselves are a map.
 			}
 			require.True(t, depth == 0 || json.Valid([]byte(text)), place)
-			require.Equal(t, min(want, most), strings.Count(text, "{")+strings.Count(text, "["), place)
+			require.Equal(t, min(want, limit), strings.Count(text, "{")+strings.Count(text, "["), place)
 			truncated := 0
-			if want > most || place == "attributes of a record without a body" && want == most {
+			if want > limit || place == "attributes of a record without a body" && want == limit {
 				truncated = 1
 			}
 			require.Equal(t, truncated, out.truncated, "truncated items, %s", place)
-			require.Equal(t, want <= most, strings.Contains(text, "innermost"), place)
+			require.Equal(t, want <= limit, strings.Contains(text, "innermost"), place)
 			require.Equal(t, 1, out.items)
 		}
 	})
 }
 
-// No depth takes more than a bounded stack.
+// Stack use is bounded at any depth.
 func TestDepthStack(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(256 << 10))
 	for place, translate := range nestedPlaces {
@@ -135,7 +135,7 @@ func TestDepthStack(t *testing.T) {
 	}
 }
 
-// The memory of an item is bounded by the largest envelope, not by the size of its resource.
+// The memory for an item is bounded by the largest envelope, not by the size of its resource.
 func TestItemMemory(t *testing.T) {
 	const size = 16 << 20
 	resource := scoped{resource: []any{"huge", strings.Repeat("v", size)}}
@@ -151,7 +151,7 @@ func TestItemMemory(t *testing.T) {
 	assert.Less(t, cap(m.common), size/8)
 }
 
-// Gauges that wait for others in the same envelope take bounded memory, however large their tags are.
+// Gauge points that wait for others to share an envelope take bounded memory, however large their tags are.
 func TestGaugeGroupMemory(t *testing.T) {
 	const points = 1000
 	metrics, metric := oneMetric()
@@ -171,8 +171,8 @@ func TestGaugeGroupMemory(t *testing.T) {
 	assert.Less(t, held, 2*gaugesAtMost)
 }
 
-// A large map is dropped: clearing it would take as long in every later use as filling it did.
-func TestLargeMapsAreDropped(t *testing.T) {
+// A large map is dropped, because clearing it would take as long on every later use as filling it did.
+func TestKeySetReset(t *testing.T) {
 	var s keySet
 	fill := func(n int) {
 		for i := range n {
@@ -202,7 +202,7 @@ func TestLogSplitLatestTimestamp(t *testing.T) {
 	}
 }
 
-// A source type that is truncated with other tags stays ASCII: it becomes part of a PROCID.
+// A source type truncated along with other tags stays ASCII, because it becomes part of a PROCID.
 func TestSourceTypeTruncatedWithOtherTags(t *testing.T) {
 	record := []any{"source_type", strings.Repeat("T", 89)}
 	for i := range 90 {
@@ -217,19 +217,19 @@ func TestSourceTypeTruncatedWithOtherTags(t *testing.T) {
 	assert.Equal(t, 1, out.truncated)
 }
 
-// A tag with a value that is too deep makes an item a truncated one, wherever the tag comes from.
-func TestDeepTagsAreTruncated(t *testing.T) {
+// An item with a tag value that is nested too deeply counts as truncated, wherever the tag comes from.
+func TestDeepTags(t *testing.T) {
 	var deep any = "x"
 	for range maxDepth + 1 {
 		deep = []any{deep}
 	}
 	for name, data := range map[string]scoped{
-		"an attribute":                     {record: []any{"k", deep}},
-		"of the scope":                     {scope: []any{"k", deep}},
-		"of the resource":                  {resource: []any{"k", deep}},
-		"with a key of the exporter's own": {resource: []any{"severity", deep, "span_kind", deep}},
-		"joined":                           {record: []any{"k.k", deep, "k_k", "x"}},
-		"joined, of the scope":             {scope: []any{"k.k", deep, "k_k", "x"}},
+		"attribute":                           {record: []any{"k", deep}},
+		"of the scope":                        {scope: []any{"k", deep}},
+		"of the resource":                     {resource: []any{"k", deep}},
+		"with one of the exporter's own keys": {resource: []any{"severity", deep, "span_kind", deep}},
+		"joined":                              {record: []any{"k.k", deep, "k_k", "x"}},
+		"joined, of the scope":                {scope: []any{"k.k", deep, "k_k", "x"}},
 	} {
 		for _, kind := range slices.Concat([]string{"log", "event", "span"}, metricKinds) {
 			assert.Equal(t, 1, item{kind: kind, name: "x", data: data}.translate(t).truncated, "%s: %s", kind, name)
@@ -237,13 +237,13 @@ func TestDeepTagsAreTruncated(t *testing.T) {
 	}
 }
 
-// An attempt with the plan of the item before truncates nothing: of two keys that become x, the first in byte order wins.
-func TestWrongPlanTruncatesNothing(t *testing.T) {
+// A failed attempt with the plan of the previous item truncates nothing. Of two keys that become x, the first in byte order wins.
+func TestWrongPlanTruncation(t *testing.T) {
 	logs := scoped{record: []any{"x", "", "y", "1"}}.logs()
-	next := recordOf(logs)
+	first := recordOf(logs)
 	records := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
 	second := records.AppendEmpty()
-	next.Body().CopyTo(second.Body())
+	first.Body().CopyTo(second.Body())
 	value := second.Attributes().PutEmpty("x")
 	for range maxDepth + 1 {
 		value = value.SetEmptySlice().AppendEmpty()
@@ -254,7 +254,7 @@ func TestWrongPlanTruncatesNothing(t *testing.T) {
 	assert.Zero(t, out.truncated)
 }
 
-// seriesKeys are attribute keys that are, or become, the same as others or as the exporter's own.
+// seriesKeys are attribute keys that are or become equal to each other or to the exporter's own keys.
 var seriesKeys = []string{
 	"a.b", "a_b", "a-b", "a b", "host", "1a", "_1a", "key_1a", "__a", "_a", "key_a", "instance.id", "instance-id", "source.id", "le",
 	"quantile", "exported_le", "exported.le", "exported_quantile", "exported_instance_id", "exported.instance.id", "exported_source_id",
@@ -262,7 +262,7 @@ var seriesKeys = []string{
 	"service.instance.id", "otel_scope_name", "größe", "gr__e", "", "_", ".",
 }
 
-// seriesOf returns name, source, instance and tags of each number of a point, encoded.
+// seriesOf returns the series of a point: the encoded name, IDs and tags of each of its numbers.
 func seriesOf(t *testing.T, kind string, attrs pcommon.Map) map[string]bool {
 	t.Helper()
 	data := scoped{scope: []any{"otel_scope_name", "scope"}}
@@ -274,17 +274,17 @@ func seriesOf(t *testing.T, kind string, attrs pcommon.Map) map[string]bool {
 	require.Zero(t, out.truncated)
 	series := map[string]bool{}
 	for _, e := range out.envelopes {
-		gauges := slices.Collect(maps.Keys(e.GetGauge().GetMetrics())) // One at most.
+		gauges := slices.Collect(maps.Keys(e.GetGauge().GetMetrics())) // At most one.
 		key, err := json.Marshal([]any{e.GetCounter().GetName(), gauges, e.GetSourceId(), e.GetInstanceId(), e.GetTags()})
 		require.NoError(t, err)
-		require.False(t, series[string(key)], "one point makes a series twice: %s", key)
+		require.False(t, series[string(key)], "the series of one point differ: %s", key)
 		series[string(key)] = true
 	}
 	return series
 }
 
-// FuzzSeriesStayApart gives two points of one metric the same attribute keys and different values: they must not share a series. Keys
-// are too short for a hash, and values have no semicolon, which joins values.
+// FuzzSeriesStayApart checks that two points of one metric with the same attribute keys and different values do not share a series. Keys
+// are too short to be hashed, and values contain no semicolon, which would separate joined values.
 func FuzzSeriesStayApart(f *testing.F) {
 	f.Add(byte(1), []byte{0, 1, 1, 2, 1, 1, 0, 3, 1})
 	for seed := range uint64(12) {
@@ -299,7 +299,7 @@ func FuzzSeriesStayApart(f *testing.F) {
 				key = strings.ToValidUTF8(string(s.bytes(s.below(16))), "?")
 			}
 			if _, isTag := renameKey(key); !isTag {
-				continue // The identity itself.
+				continue // Part of the identity.
 			}
 			value := func() string {
 				return strings.ReplaceAll(strings.ToValidUTF8(string(s.bytes(s.below(3))), "?"), ";", ":")
@@ -313,7 +313,7 @@ func FuzzSeriesStayApart(f *testing.F) {
 		of := metricKinds[int(kind)%len(metricKinds)]
 		other := seriesOf(t, of, second)
 		for series := range seriesOf(t, of, first) {
-			require.False(t, other[series], "%s\nis of %v\nand of %v", series, first.AsRaw(), second.AsRaw())
+			require.False(t, other[series], "%s\nbelongs to %v\nand to %v", series, first.AsRaw(), second.AsRaw())
 		}
 	})
 }

@@ -22,7 +22,7 @@ type Logs struct {
 	parts [][]byte // of the current payload
 }
 
-// NewLogs makes a translator of logs.
+// NewLogs returns a translator of logs.
 func NewLogs(opts Options) *Logs {
 	l := &Logs{translator: newTranslator(opts, false)}
 	l.init(&l.translator, l.translate)
@@ -46,7 +46,7 @@ func (l *Logs) translate(logs plog.Logs) {
 
 const sourceTypeTag = "source_type"
 
-// ioStreamKey is the attribute that says what stream a log was written to.
+// ioStreamKey is the attribute that names the stream of a log.
 const ioStreamKey = "log.iostream"
 
 func (l *Logs) logRecord(r plog.LogRecord) {
@@ -60,7 +60,7 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 		if r.EventName() != "" {
 			l.common = appendOwnTag(l.common, &set, eventNameName, r.EventName())
 		}
-	case isText && r.EventName() == "": // As nearly all are: no event.
+	case isText && r.EventName() == "": // Not an event, like nearly all records.
 	default:
 		if title, body, ok := l.event(r); ok {
 			l.appendAttributes(r, set)
@@ -73,7 +73,7 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 			return
 		}
 	}
-	if body := r.Body().Str(); isText && len(body) <= l.opts.MaxPayload && saysSomething(body) {
+	if body := r.Body().Str(); isText && len(body) <= l.opts.MaxPayload && hasContent(body) {
 		p := l.appendAttributes(r, set|sourceTypeName.set())
 		l.appendSourceType(p, r.Attributes())
 		logPayload(l, timestamp, body, stream(r, p))
@@ -96,7 +96,7 @@ func (l *Logs) logRecord(r plog.LogRecord) {
 	logPayload(l, timestamp, payload, stream(r, p))
 }
 
-// appendAttributes appends what the attributes of a record say, and its severity.
+// appendAttributes appends the tags and the identity of a record, and its severity.
 func (l *Logs) appendAttributes(r plog.LogRecord, set ownKeys) *plan {
 	var p *plan
 	l.common, p = l.appendItem(l.common, r.Attributes(), nil, set)
@@ -106,7 +106,7 @@ func (l *Logs) appendAttributes(r plog.LogRecord, set ownKeys) *plan {
 	return p
 }
 
-// appendSourceType appends the tag source_type of a Log: from the attributes, else from the process.
+// appendSourceType appends the tag source_type of a Log: from its attribute, else from the process type, else from the plan.
 func (l *Logs) appendSourceType(p *plan, attrs pcommon.Map) {
 	sourceType := ""
 	switch {
@@ -130,7 +130,7 @@ func (l *Logs) appendSourceType(p *plan, attrs pcommon.Map) {
 	l.truncated = l.truncated || truncated
 }
 
-// severities are the names of severity numbers as tags have them.
+// severities are the severity names used in tags.
 var severities = func() (names [plog.SeverityNumberFatal4 + 1]string) {
 	for n := plog.SeverityNumberTrace; n <= plog.SeverityNumberFatal4; n++ {
 		names[n] = strings.ToUpper(n.String())
@@ -138,10 +138,10 @@ var severities = func() (names [plog.SeverityNumberFatal4 + 1]string) {
 	return names
 }()
 
-// severityPrefix is what the forwarder agent's OTLP has before the name of a severity.
+// severityPrefix is the prefix of severity names in the forwarder agent's OTLP.
 const severityPrefix = "SEVERITY_NUMBER_"
 
-// severity returns a record's own text or, without one, the name of its number; empty if it has neither.
+// severity returns the severity text of a record or, without one, the name of its severity number; empty if it has neither.
 func severity(r plog.LogRecord) string {
 	if text := strings.TrimPrefix(r.SeverityText(), severityPrefix); text != "" {
 		return text
@@ -149,7 +149,7 @@ func severity(r plog.LogRecord) string {
 	return nameOf(severities[:], r.SeverityNumber())
 }
 
-// nameOf returns the name of a value of an enum; empty for one that has none.
+// nameOf returns the name of an enum value; empty if it has none.
 func nameOf[E ~int32](names []string, value E) string {
 	if 0 <= value && int(value) < len(names) {
 		return names[value]
@@ -159,8 +159,8 @@ func nameOf[E ~int32](names []string, value E) string {
 
 func processSourceType(process string) string { return "APP/PROC/" + strings.ToUpper(process) }
 
-// cleanSourceType makes the source type of a Log fit for a PROCID of RFC 5424, as IDs are. Releases of the syslog agent that do
-// not do that themselves lose the log. It reports whether it was too long.
+// cleanSourceType makes the source type of a Log valid in a PROCID of RFC 5424, as IDs are. Releases of the syslog agent that do not do
+// this themselves lose the log. It reports whether the source type was truncated.
 func cleanSourceType(sourceType string, syslogSafe bool) (clean string, truncated bool) {
 	if syslogSafe {
 		sourceType = cleanID(sourceType, len(sourceType))
@@ -169,8 +169,8 @@ func cleanSourceType(sourceType string, syslogSafe bool) (clean string, truncate
 	return clean, clean != sourceType
 }
 
-// event reports whether a record is an event: one with an event name, or with a body that is a map of two strings, title and body,
-// as the forwarder agent makes of an Event envelope.
+// event reports whether a record is an event, and returns its title and body. An event has an event name, or a body that is a map of two
+// strings, title and body, which is how the forwarder agent writes an Event envelope.
 func (l *Logs) event(r plog.LogRecord) (title, body string, ok bool) {
 	if r.EventName() != "" {
 		return r.EventName(), l.text(r.Body()), true
@@ -186,7 +186,7 @@ func (l *Logs) event(r plog.LogRecord) (title, body string, ok bool) {
 	return t.Str(), b.Str(), true
 }
 
-// payload returns the body of a record, else its attributes as JSON, else the name of the event that it is. It may be empty.
+// payload returns the body of a record, else its attributes as JSON, else its event name. It may be empty.
 func (l *Logs) payload(r plog.LogRecord) []byte {
 	var p []byte
 	if r.Body().Type() == pcommon.ValueTypeBytes {
@@ -194,7 +194,7 @@ func (l *Logs) payload(r plog.LogRecord) []byte {
 	} else {
 		p = []byte(l.text(r.Body()))
 	}
-	if saysSomething(p) {
+	if hasContent(p) {
 		return p
 	}
 	if r.Attributes().Len() == 0 {
@@ -203,8 +203,8 @@ func (l *Logs) payload(r plog.LogRecord) []byte {
 	return []byte(l.json(r.Attributes()))
 }
 
-// saysSomething reports whether Log Cache takes a payload: it refuses an empty one, and the syslog agent takes NULs out.
-func saysSomething[P string | []byte](payload P) bool {
+// hasContent reports whether Log Cache accepts a payload: it refuses an empty one, and the syslog agent removes NULs.
+func hasContent[P string | []byte](payload P) bool {
 	for i := range len(payload) {
 		if payload[i] != 0 {
 			return true
@@ -217,7 +217,7 @@ func saysSomething[P string | []byte](payload P) bool {
 func stream(r plog.LogRecord, p *plan) envelope.LogType {
 	if p.ioStream {
 		v, _ := r.Attributes().Get(ioStreamKey)
-		switch v.Str() { // Empty for a value that is no string.
+		switch v.Str() { // Empty for a value that is not a string.
 		case "stderr":
 			return envelope.Err
 		case "stdout":
@@ -230,7 +230,7 @@ func stream(r plog.LogRecord, p *plan) envelope.LogType {
 	return envelope.Out
 }
 
-// logPayload yields a Log with a payload that needs no split.
+// logPayload yields a Log with a payload that needs no splitting.
 func logPayload[P string | []byte](l *Logs, timestamp int64, payload P, stream envelope.LogType) {
 	if !l.fit(envelope.Size(len(payload))+logRoom, len(payload)) {
 		l.reject(ReasonTooLarge, 1)
@@ -240,14 +240,14 @@ func logPayload[P string | []byte](l *Logs, timestamp int64, payload P, stream e
 	l.yieldEnvelope(encoded, 1, l.takeTruncated())
 }
 
-// partInterval is the time between two parts of a payload, in nanoseconds: the least that syslog can tell apart.
+// partInterval is the time between two parts of a payload, in nanoseconds: the smallest difference that syslog preserves.
 const partInterval = 1000
 
-// putParts yields several Logs for a long payload. Part k of n has the tag part with the value k/n, and comes k microseconds after the
-// record's time, so that the parts sort.
+// putParts yields several Logs for a long payload. Part k of n has the tag part with the value k/n, and a timestamp k microseconds after
+// the record's, so that the parts sort.
 func (l *Logs) putParts(timestamp int64, payload []byte, stream envelope.LogType) {
 	l.split(payload)
-	defer clear(l.parts) // They are data.
+	defer clear(l.parts) // They refer to the data.
 	longest := 0
 	for _, part := range l.parts {
 		longest = max(longest, len(part))
@@ -268,19 +268,18 @@ func (l *Logs) putParts(timestamp int64, payload []byte, stream envelope.LogType
 	}
 }
 
-// partTag says which part of its payload a Log has.
+// partTag is the key of the tag with the number of a part.
 var partTag = newTagKey(ownNames[partName])
 
-const logRoom = 10 // what a Log takes beside its payload
+const logRoom = 10 // the most bytes that a Log takes in addition to its payload
 
-// split makes the parts of a payload. Each ends after a line end if there is one in the last quarter of the part, else between two
-// characters.
+// split splits a payload into l.parts. Each part ends after a line end if there is one in its last quarter, else between two characters.
 func (l *Logs) split(payload []byte) {
 	l.parts = l.parts[:0]
 	for limit := l.opts.MaxPayload; len(payload) > limit; {
 		end := bytes.LastIndexByte(payload[:limit], '\n') + 1
 		if end <= limit-limit/4 {
-			end = runeStart(payload[:limit+1], limit) // One more, to see whether a character begins there.
+			end = runeStart(payload[:limit+1], limit) // One more byte, to see whether a character begins there.
 		}
 		l.parts = append(l.parts, payload[:end])
 		payload = payload[end:]

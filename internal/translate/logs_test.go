@@ -21,7 +21,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 )
 
-// oneLog is a record without a body at the time at.
+// oneLog returns a batch with one record, which has the timestamp at and no body.
 func oneLog() (plog.Logs, plog.LogRecord) {
 	logs := plog.NewLogs()
 	r := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords().AppendEmpty()
@@ -29,7 +29,7 @@ func oneLog() (plog.Logs, plog.LogRecord) {
 	return logs, r
 }
 
-// stdout is the Log expected of a record, with the tags that every Log has and more.
+// stdout returns the Log expected for a record. tags are in addition to source_type.
 func stdout(payload string, tags ...string) *loggregator_v2.Envelope {
 	return newEnvelope(&loggregator_v2.Log{Payload: []byte(payload)}, append([]string{"source_type", "OTEL"}, tags...)...)
 }
@@ -44,7 +44,7 @@ func eventOf(title, body string, tags ...string) *loggregator_v2.Envelope {
 	return newEnvelope(&loggregator_v2.Event{Title: title, Body: body}, tags...)
 }
 
-// from is e of another source and instance.
+// from sets the source ID and the instance ID of e.
 func from(e *loggregator_v2.Envelope, source, instance string) *loggregator_v2.Envelope {
 	e.SourceId, e.InstanceId = source, instance
 	return e
@@ -55,7 +55,7 @@ func timed(e *loggregator_v2.Envelope, ns int64) *loggregator_v2.Envelope {
 	return e
 }
 
-// logRow says what becomes of a record: one envelope or a rejection.
+// logRow is a record and the expected result: one envelope or a rejection.
 type logRow struct {
 	options  func(*Options)
 	record   func(plog.LogRecord)
@@ -84,7 +84,7 @@ func body(v any) func(plog.LogRecord) {
 	}
 }
 
-// named is an event with that name and body.
+// named sets the event name and the body.
 func named(name string, content any) func(plog.LogRecord) {
 	return func(r plog.LogRecord) {
 		r.SetEventName(name)
@@ -92,7 +92,7 @@ func named(name string, content any) func(plog.LogRecord) {
 	}
 }
 
-// hello is a record with that body and more.
+// hello sets the body "hello" and calls more.
 func hello(more func(plog.LogRecord)) func(plog.LogRecord) {
 	return func(r plog.LogRecord) {
 		r.Body().SetStr("hello")
@@ -106,23 +106,23 @@ func attributes(keysAndValues ...any) func(plog.LogRecord) {
 
 func TestLogPayload(t *testing.T) {
 	for name, row := range map[string]logRow{
-		"string":                 {record: body("hello"), want: stdout("hello")},
-		"string, as it is":       {record: body(" a\r\n\tb\x00 \n"), want: stdout(" a\r\n\tb\x00 \n")},
-		"string, not UTF-8":      {record: body("a\xff\xfe"), want: stdout("a\xff\xfe")},
-		"bytes":                  {record: body([]byte{0, 1, 0xff, 'a'}), want: stdout("\x00\x01\xffa")},
-		"only blanks":            {record: body(" \n"), want: stdout(" \n")},
-		"no body":                {record: body(nil), rejected: ReasonEmpty},
-		"empty string":           {record: body(""), rejected: ReasonEmpty},
-		"empty bytes":            {record: body([]byte{}), rejected: ReasonEmpty},
-		"only NULs":              {record: body("\x00\x00"), rejected: ReasonEmpty},
-		"bytes that are NULs":    {record: body([]byte{0}), rejected: ReasonEmpty},
-		"NULs around":            {record: body("\x00a\x00"), want: stdout("\x00a\x00")},
-		"no body but attributes": {record: attributes("b", "<", "a", int64(1)), want: stdout(`{"a":1,"b":"<"}`, "a", "1", "b", "<")},
+		"string":              {record: body("hello"), want: stdout("hello")},
+		"string, unchanged":   {record: body(" a\r\n\tb\x00 \n"), want: stdout(" a\r\n\tb\x00 \n")},
+		"string, not UTF-8":   {record: body("a\xff\xfe"), want: stdout("a\xff\xfe")},
+		"bytes":               {record: body([]byte{0, 1, 0xff, 'a'}), want: stdout("\x00\x01\xffa")},
+		"only white space":    {record: body(" \n"), want: stdout(" \n")},
+		"no body":             {record: body(nil), rejected: ReasonEmpty},
+		"empty string":        {record: body(""), rejected: ReasonEmpty},
+		"empty bytes":         {record: body([]byte{}), rejected: ReasonEmpty},
+		"only NULs":           {record: body("\x00\x00"), rejected: ReasonEmpty},
+		"bytes, only NULs":    {record: body([]byte{0}), rejected: ReasonEmpty},
+		"surrounding NULs":    {record: body("\x00a\x00"), want: stdout("\x00a\x00")},
+		"no body, attributes": {record: attributes("b", "<", "a", int64(1)), want: stdout(`{"a":1,"b":"<"}`, "a", "1", "b", "<")},
 		"only NULs and attributes": {
 			record: func(r plog.LogRecord) { r.Body().SetStr("\x00"); put(r.Attributes(), "a", math.Inf(1)) },
 			want:   stdout(`{"a":"Infinity"}`, "a", "Infinity"),
 		},
-		"no body but attributes that are no tags": {
+		"no body, attributes that do not become tags": {
 			record: attributes("source_id", "app"), want: from(stdout(`{"source_id":"app"}`), "app", "0"),
 		},
 	} {
@@ -130,7 +130,7 @@ func TestLogPayload(t *testing.T) {
 	}
 }
 
-// The attributes of scope and resource do not become the body.
+// The attributes of scope and resource do not become the payload.
 func TestEmptyLogWithResource(t *testing.T) {
 	out := item{kind: "log", name: "", data: scoped{resource: []any{"a", "1"}, scope: []any{"b", "2"}}}.translate(t)
 	out.requireEnvelopes()
@@ -145,10 +145,10 @@ func TestLogTimestamp(t *testing.T) {
 		})
 	}
 	for name, row := range map[string]logRow{
-		"timestamp":     {record: times(5, 0), want: timed(stdout("hello"), 5)},
-		"before 'seen'": {record: times(5, 7), want: timed(stdout("hello"), 5)},
-		"observed":      {record: times(0, 7), want: timed(stdout("hello"), 7)},
-		"now":           {record: times(0, 0), want: timed(stdout("hello"), now)},
+		"timestamp":               {record: times(5, 0), want: timed(stdout("hello"), 5)},
+		"timestamp over observed": {record: times(5, 7), want: timed(stdout("hello"), 5)},
+		"observed":                {record: times(0, 7), want: timed(stdout("hello"), 7)},
+		"now":                     {record: times(0, 0), want: timed(stdout("hello"), now)},
 	} {
 		t.Run(name, row.run)
 	}
@@ -165,21 +165,21 @@ func TestLogSeverity(t *testing.T) {
 	const stream = "log.iostream"
 	const debug, info, failure = plog.SeverityNumberDebug, plog.SeverityNumberInfo, plog.SeverityNumberError
 	rows := map[string]logRow{
-		"none":                    {record: severity("", 0), want: stdout("hello")},
-		"text, as it is":          {record: severity("notice", 0), want: stdout("hello", "severity", "notice")},
-		"text before number":      {record: severity("notice", debug), want: stdout("hello", "severity", "notice")},
-		"text that is not UTF-8":  {record: severity("a\xff", 0), want: stdout("hello", "severity", "a\uFFFD")},
-		"text says no stream":     {record: severity("ERROR", 0), want: stdout("hello", "severity", "ERROR")},
-		"an attribute before all": {record: severity("notice", debug, "severity", "mine"), want: stdout("hello", "severity", "mine")},
-		"a number without a name": {record: severity("", 99), want: stderr("hello")},
-		"below all numbers":       {record: severity("", -1), want: stdout("hello")},
+		"none":                              {record: severity("", 0), want: stdout("hello")},
+		"text, unchanged":                   {record: severity("notice", 0), want: stdout("hello", "severity", "notice")},
+		"text over number":                  {record: severity("notice", debug), want: stdout("hello", "severity", "notice")},
+		"text, not UTF-8":                   {record: severity("a\xff", 0), want: stdout("hello", "severity", "a\uFFFD")},
+		"text without effect on the stream": {record: severity("ERROR", 0), want: stdout("hello", "severity", "ERROR")},
+		"attribute over text":               {record: severity("notice", debug, "severity", "mine"), want: stdout("hello", "severity", "mine")},
+		"unknown number":                    {record: severity("", 99), want: stderr("hello")},
+		"negative number":                   {record: severity("", -1), want: stdout("hello")},
 
-		"stdout":              {record: severity("", 0, stream, "stdout"), want: stdout("hello", stream, "stdout")},
-		"stderr":              {record: severity("", 0, stream, "stderr"), want: stderr("hello", stream, "stderr")},
-		"stdout before ERROR": {record: severity("", failure, stream, "stdout"), want: stdout("hello", stream, "stdout", "severity", "ERROR")},
-		"stderr before INFO":  {record: severity("", info, stream, "stderr"), want: stderr("hello", stream, "stderr", "severity", "INFO")},
-		"another stream":      {record: severity("", failure, stream, "STDOUT"), want: stderr("hello", stream, "STDOUT", "severity", "ERROR")},
-		"an empty stream":     {record: severity("", info, stream, ""), want: stdout("hello", stream, "", "severity", "INFO")},
+		"stdout":            {record: severity("", 0, stream, "stdout"), want: stdout("hello", stream, "stdout")},
+		"stderr":            {record: severity("", 0, stream, "stderr"), want: stderr("hello", stream, "stderr")},
+		"stdout over ERROR": {record: severity("", failure, stream, "stdout"), want: stdout("hello", stream, "stdout", "severity", "ERROR")},
+		"stderr over INFO":  {record: severity("", info, stream, "stderr"), want: stderr("hello", stream, "stderr", "severity", "INFO")},
+		"unknown stream":    {record: severity("", failure, stream, "STDOUT"), want: stderr("hello", stream, "STDOUT", "severity", "ERROR")},
+		"empty stream":      {record: severity("", info, stream, ""), want: stdout("hello", stream, "", "severity", "INFO")},
 	}
 	for i, level := range []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"} {
 		for k, suffix := range []string{"", "2", "3", "4"} {
@@ -204,11 +204,11 @@ func TestLogIDs(t *testing.T) {
 	for name, row := range map[string]logRow{
 		"both":       {record: hello(ids), want: stdout("hello", "trace_id", traceID, "span_id", spanID)},
 		"only trace": {record: hello(func(r plog.LogRecord) { ids(r); r.SetSpanID(pcommon.SpanID{}) }), want: stdout("hello", "trace_id", traceID)},
-		"before attributes": {
+		"over attributes": {
 			record: hello(func(r plog.LogRecord) { ids(r); put(r.Attributes(), "trace_id", "x", "span_id", "y") }),
 			want:   stdout("hello", "trace_id", traceID, "span_id", spanID),
 		},
-		"attributes where there are none": {
+		"attributes without IDs": {
 			record: hello(attributes("trace_id", "x", "span_id", "y")), want: stdout("hello", "trace_id", "x", "span_id", "y"),
 		},
 	} {
@@ -232,7 +232,7 @@ func TestLogSourceType(t *testing.T) {
 		"attribute of the cloudfoundryreceiver": {
 			resource: []any{"org.cloudfoundry.source_type", "RTR"}, want: []string{"source_type", "RTR"},
 		},
-		"attribute of the resource, beside a process type of the record": {
+		"attribute of the resource, process type of the record": {
 			resource: []any{"source_type", "RTR"}, record: []any{"process_type", "web"},
 			want: []string{"source_type", "RTR", "process_type", "web"},
 		},
@@ -248,8 +248,8 @@ func TestLogSourceType(t *testing.T) {
 		"too long for a PROCID of syslog": {
 			record: []any{"source_type", strings.Repeat("x", 90)}, want: []string{"source_type", strings.Repeat("x", 89)},
 		},
-		"not fit for a PROCID of syslog": {record: []any{"source_type", "My Größe"}, want: []string{"source_type", "My_Gr__e"}},
-		"which need not be fit": {
+		"invalid in a PROCID of syslog": {record: []any{"source_type", "My Größe"}, want: []string{"source_type", "My_Gr__e"}},
+		"invalid in a PROCID of syslog, unsafe": {
 			options: unsafeKeys, record: []any{"source_type", "My Größe"}, want: []string{"source_type", "My Größe"},
 		},
 	} {
@@ -263,17 +263,17 @@ func TestLogEvents(t *testing.T) {
 	asLogs := func(o *Options) { o.EventsAsLogs = true }
 	titleAndBody := map[string]any{"title": "t", "body": "b"}
 	for name, row := range map[string]logRow{
-		"named":                   {record: named("e", "hello"), want: eventOf("e", "hello")},
-		"named, without body":     {record: named("e", nil), want: eventOf("e", "")},
-		"named, title and body":   {record: named("e", titleAndBody), want: eventOf("e", `{"body":"b","title":"t"}`)},
-		"title and body":          {record: body(titleAndBody), want: eventOf("t", "b")},
-		"title and body, empty":   {record: body(map[string]any{"title": "", "body": ""}), want: eventOf("", "")},
-		"one key more":            {record: body(map[string]any{"title": "t", "body": "b", "x": "y"}), want: stdout(`{"body":"b","title":"t","x":"y"}`)},
-		"only a title":            {record: body(map[string]any{"title": "t"}), want: stdout(`{"title":"t"}`)},
-		"another key":             {record: body(map[string]any{"title": "t", "Body": "b"}), want: stdout(`{"Body":"b","title":"t"}`)},
-		"a body that's no string": {record: body(map[string]any{"title": "t", "body": int64(1)}), want: stdout(`{"body":1,"title":"t"}`)},
-		"a title that's none":     {record: body(map[string]any{"title": true, "body": "b"}), want: stdout(`{"body":"b","title":true}`)},
-		"not UTF-8":               {record: named("e\xff", "b\xff"), want: eventOf("e\uFFFD", "b\uFFFD")},
+		"named":                      {record: named("e", "hello"), want: eventOf("e", "hello")},
+		"named, without body":        {record: named("e", nil), want: eventOf("e", "")},
+		"named, title and body":      {record: named("e", titleAndBody), want: eventOf("e", `{"body":"b","title":"t"}`)},
+		"title and body":             {record: body(titleAndBody), want: eventOf("t", "b")},
+		"title and body, empty":      {record: body(map[string]any{"title": "", "body": ""}), want: eventOf("", "")},
+		"one more key":               {record: body(map[string]any{"title": "t", "body": "b", "x": "y"}), want: stdout(`{"body":"b","title":"t","x":"y"}`)},
+		"only a title":               {record: body(map[string]any{"title": "t"}), want: stdout(`{"title":"t"}`)},
+		"another key":                {record: body(map[string]any{"title": "t", "Body": "b"}), want: stdout(`{"Body":"b","title":"t"}`)},
+		"body that is not a string":  {record: body(map[string]any{"title": "t", "body": int64(1)}), want: stdout(`{"body":1,"title":"t"}`)},
+		"title that is not a string": {record: body(map[string]any{"title": true, "body": "b"}), want: stdout(`{"body":"b","title":true}`)},
+		"not UTF-8":                  {record: named("e\xff", "b\xff"), want: eventOf("e\uFFFD", "b\uFFFD")},
 		"with all tags": {
 			record: func(r plog.LogRecord) {
 				named("e", "hello")(r)
@@ -288,7 +288,7 @@ func TestLogEvents(t *testing.T) {
 		"as log: named":          {options: asLogs, record: named("e", "hello"), want: stdout("hello", "event_name", "e")},
 		"as log: title and body": {options: asLogs, record: body(titleAndBody), want: stdout(`{"body":"b","title":"t"}`)},
 		"as log: without body":   {options: asLogs, record: named("e", nil), want: stdout("e", "event_name", "e")},
-		"as log: says nothing":   {options: asLogs, record: named("\x00", nil), rejected: ReasonEmpty},
+		"as log: only NULs":      {options: asLogs, record: named("\x00", nil), rejected: ReasonEmpty},
 	} {
 		t.Run(name, row.run)
 	}
@@ -298,35 +298,35 @@ func TestLogSplit(t *testing.T) {
 	const limit = 64
 	s := strings.Repeat
 	for name, row := range map[string]struct {
-		limit   int // else 64
+		limit   int // 0: 64
 		payload any
 		want    []string // nil: not split
 	}{
-		"just not":                                  {payload: s("a", limit)},
-		"one byte more":                             {payload: s("a", limit+1), want: []string{s("a", limit), "a"}},
+		"at the limit":                              {payload: s("a", limit)},
+		"one byte above the limit":                  {payload: s("a", limit+1), want: []string{s("a", limit), "a"}},
 		"twice the limit":                           {payload: s("a", 2*limit), want: []string{s("a", limit), s("a", limit)}},
-		"twice the limit and one more":              {payload: s("a", 2*limit+1), want: []string{s("a", limit), s("a", limit), "a"}},
-		"a line end as the last byte of a part":     {payload: s("a", limit-1) + "\n" + "b", want: []string{s("a", limit-1) + "\n", "b"}},
-		"a line end in the last quarter":            {payload: s("a", 55) + "\n" + s("b", 20), want: []string{s("a", 55) + "\n", s("b", 20)}},
-		"a line end at the beginning of it":         {payload: s("a", 48) + "\n" + s("b", 20), want: []string{s("a", 48) + "\n", s("b", 20)}},
-		"a line end just before it":                 {payload: s("a", 47) + "\n" + s("b", 20), want: []string{s("a", 47) + "\n" + s("b", 16), "bbbb"}},
-		"the last of several line ends":             {payload: s("a", 50) + "\n" + s("b", 5) + "\n" + s("c", 20), want: []string{s("a", 50) + "\n" + s("b", 5) + "\n", s("c", 20)}},
-		"a line end just after the limit":           {payload: s("a", limit) + "\n" + "b", want: []string{s("a", limit), "\nb"}},
-		"CRLF stays together":                       {payload: s("a", 60) + "\r\n" + s("b", 20), want: []string{s("a", 60) + "\r\n", s("b", 20)}},
-		"lines, in every part":                      {payload: s(s("l", 15)+"\n", 9), want: []string{s(s("l", 15)+"\n", 4), s(s("l", 15)+"\n", 4), s("l", 15) + "\n"}},
+		"one byte above twice the limit":            {payload: s("a", 2*limit+1), want: []string{s("a", limit), s("a", limit), "a"}},
+		"line end as the last byte of a part":       {payload: s("a", limit-1) + "\n" + "b", want: []string{s("a", limit-1) + "\n", "b"}},
+		"line end in the last quarter":              {payload: s("a", 55) + "\n" + s("b", 20), want: []string{s("a", 55) + "\n", s("b", 20)}},
+		"line end at the start of the last quarter": {payload: s("a", 48) + "\n" + s("b", 20), want: []string{s("a", 48) + "\n", s("b", 20)}},
+		"line end just before the last quarter":     {payload: s("a", 47) + "\n" + s("b", 20), want: []string{s("a", 47) + "\n" + s("b", 16), "bbbb"}},
+		"several line ends":                         {payload: s("a", 50) + "\n" + s("b", 5) + "\n" + s("c", 20), want: []string{s("a", 50) + "\n" + s("b", 5) + "\n", s("c", 20)}},
+		"line end just after the limit":             {payload: s("a", limit) + "\n" + "b", want: []string{s("a", limit), "\nb"}},
+		"CRLF":                                      {payload: s("a", 60) + "\r\n" + s("b", 20), want: []string{s("a", 60) + "\r\n", s("b", 20)}},
+		"line ends in every part":                   {payload: s(s("l", 15)+"\n", 9), want: []string{s(s("l", 15)+"\n", 4), s(s("l", 15)+"\n", 4), s("l", 15) + "\n"}},
 		"between characters of two bytes":           {payload: "a" + s("é", 40), want: []string{"a" + s("é", 31), s("é", 9)}},
 		"between characters of three bytes":         {payload: s("世", 30), want: []string{s("世", 21), s("世", 9)}},
 		"between characters of four bytes":          {payload: "a" + s("😀", 20), want: []string{"a" + s("😀", 15), s("😀", 5)}},
-		"a character that just fits":                {payload: s("a", 60) + "😀" + "b", want: []string{s("a", 60) + "😀", "b"}},
-		"a character that lacks one byte":           {payload: s("a", 61) + "😀" + "b", want: []string{s("a", 61), "😀b"}},
+		"character that just fits":                  {payload: s("a", 60) + "😀" + "b", want: []string{s("a", 60) + "😀", "b"}},
+		"character one byte too long":               {payload: s("a", 61) + "😀" + "b", want: []string{s("a", 61), "😀b"}},
 		"binary":                                    {payload: s("\xbf", 70), want: []string{s("\xbf", limit), s("\xbf", 6)}},
 		"binary with NULs":                          {payload: "a" + s("\x00\xff", 40), want: []string{"a" + s("\x00\xff", 31) + "\x00", "\xff" + s("\x00\xff", 8)}},
-		"a line end before a character of the next": {payload: s("世", 18) + "\n" + s("é", 20), want: []string{s("世", 18) + "\n", s("é", 20)}},
-		"a map, just not":                           {payload: map[string]any{"k": s("v", limit-len(`{"k":""}`))}},
-		"a map":                                     {payload: map[string]any{"k": s("v", 70)}, want: []string{`{"k":"` + s("v", 58), s("v", 12) + `"}`}},
-		// With the default, all but the longest tags have room.
-		"just not, by default":      {limit: 61440, payload: s("a", 61440)},
-		"one byte more, by default": {limit: 61440, payload: s("a", 61441), want: []string{s("a", 61440), "a"}},
+		"line end before characters of two bytes":   {payload: s("世", 18) + "\n" + s("é", 20), want: []string{s("世", 18) + "\n", s("é", 20)}},
+		"map at the limit":                          {payload: map[string]any{"k": s("v", limit-len(`{"k":""}`))}},
+		"map above the limit":                       {payload: map[string]any{"k": s("v", 70)}, want: []string{`{"k":"` + s("v", 58), s("v", 12) + `"}`}},
+		// The default leaves room for all but the longest tags.
+		"at the default limit":             {limit: 61440, payload: s("a", 61440)},
+		"one byte above the default limit": {limit: 61440, payload: s("a", 61441), want: []string{s("a", 61440), "a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			logs, record := oneLog()
@@ -349,7 +349,7 @@ func TestLogSplit(t *testing.T) {
 	}
 }
 
-// A record that is split is truncated, or rejected, once.
+// A split record counts as truncated once.
 func TestLogSplitTooLarge(t *testing.T) {
 	huge := strings.Repeat("a", 200_000)
 	out := item{kind: "log", name: huge, data: scoped{record: []any{"k", huge}}}.translate(t)
@@ -411,7 +411,7 @@ func TestLogOrder(t *testing.T) {
 			sl := rl.ScopeLogs().AppendEmpty()
 			for k := range 3 {
 				r := sl.LogRecords().AppendEmpty()
-				if k != 1 { // The one in the middle is empty.
+				if k != 1 { // The middle one is empty.
 					want = append(want, fmt.Sprint(i, j, k))
 					r.Body().SetStr(fmt.Sprint(i, j, k))
 				}

@@ -25,23 +25,23 @@ type Metrics struct {
 	fractions fractions
 	gauge     []byte // the current gauge metric
 	buckets   buckets
-	// What was made of names and numbers that come with every push.
-	named           cache[metricKey, string]
-	histogramsNamed cache[string, histogramNames]
-	numbersMade     cache[float64, string]
-	now             int64 // the time of points that have none; one for a batch, so that they can share envelopes
+	// Caches of names and formatted numbers, which recur in every batch.
+	nameCache          cache[metricKey, string]
+	histogramNameCache cache[string, histogramNames]
+	numberCache        cache[float64, string]
+	now                int64 // the time of points without one; the same for a batch, so that they can share envelopes
 }
 
-// NewMetrics makes a translator of metrics.
+// NewMetrics returns a translator of metrics.
 func NewMetrics(opts Options) *Metrics {
 	m := &Metrics{translator: newTranslator(opts, opts.PrometheusNames), fractions: newFractions()}
-	m.sorts = true
+	m.sorted = true
 	m.init(&m.translator, m.translate)
 	return m
 }
 
 func (m *Metrics) translate(metrics pmetric.Metrics) {
-	m.gauges.reset() // A sequence that was not read to its end leaves some.
+	m.gauges.reset() // A sequence that was not read to its end leaves some behind.
 	m.now = m.timestamp()
 	for _, rm := range metrics.ResourceMetrics().All() {
 		m.beginResource(rm.Resource())
@@ -58,14 +58,14 @@ func (m *Metrics) translate(metrics pmetric.Metrics) {
 	}
 }
 
-// metricKey has what the name of a metric in envelopes depends on.
+// metricKey holds everything that determines the name of a metric in envelopes.
 type metricKey struct {
 	name, unit string
 	kind       pmetric.MetricType
 	monotonic  bool
 }
 
-// name returns the name of a metric in envelopes. Names that are the same on the wire are the same here.
+// name returns the name of a metric in envelopes. Names that become equal on the wire are already equal here.
 func (m *Metrics) name(metric pmetric.Metric) string {
 	if !m.opts.PrometheusNames {
 		return envelope.ValidUTF8(metric.Name())
@@ -74,7 +74,7 @@ func (m *Metrics) name(metric pmetric.Metric) string {
 	if key.kind == pmetric.MetricTypeSum {
 		key.monotonic = metric.Sum().IsMonotonic()
 	}
-	name, ok := m.named[key]
+	name, ok := m.nameCache[key]
 	if !ok {
 		cached := len(key.name)+len(key.unit) <= cachedKeyBytes
 		if cached {
@@ -82,14 +82,14 @@ func (m *Metrics) name(metric pmetric.Metric) string {
 		}
 		name = prometheusName(key)
 		if cached {
-			m.named.put(key, name)
+			m.nameCache.put(key, name)
 		}
 	}
 	return name
 }
 
-// prometheusName makes a name for Log Cache's PromQL, with suffixes for unit and type. Each character that PromQL lacks becomes an
-// underscore. A name without any letter or digit of PromQL becomes metric_ and its FNV-1a hash.
+// prometheusName returns a name for Log Cache's PromQL, with suffixes for unit and type. Each character that PromQL does not allow becomes
+// an underscore. A name without any letter or digit of PromQL becomes metric_ and its FNV-1a hash.
 func prometheusName(key metricKey) string {
 	metric := pmetric.NewMetric()
 	metric.SetName(key.name)
@@ -99,9 +99,9 @@ func prometheusName(key metricKey) string {
 	metric.SetUnit(key.unit)
 	switch key.kind {
 	case pmetric.MetricTypeGauge:
-		metric.SetEmptyGauge() // A unit of 1 is a ratio there.
+		metric.SetEmptyGauge() // With unit 1, it gets the suffix _ratio.
 	case pmetric.MetricTypeSum:
-		metric.SetEmptySum().SetIsMonotonic(key.monotonic) // Monotonic, it is a total.
+		metric.SetEmptySum().SetIsMonotonic(key.monotonic) // If monotonic, it gets the suffix _total.
 	}
 	return strings.Map(func(r rune) rune {
 		if inPromQL(r) {
@@ -111,7 +111,7 @@ func prometheusName(key metricKey) string {
 	}, prometheus.BuildCompliantName(metric, "", true))
 }
 
-// inPromQL reports whether r is a letter or digit that metric names have in PromQL.
+// inPromQL reports whether r is a letter or digit that PromQL allows in metric names.
 func inPromQL(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }
@@ -147,7 +147,7 @@ func (m *Metrics) cumulative(temporality pmetric.AggregationTemporality, points 
 	return false
 }
 
-// eachPoint calls point for each point that has a recorded value, and rejects the others and those with a reason.
+// eachPoint calls point for each point with a recorded value. It rejects the others, and those for which point returns a reason.
 func eachPoint[P interface{ Flags() pmetric.DataPointFlags }](m *Metrics, points iter.Seq2[int, P], point func(P) Reason) {
 	for _, p := range points {
 		if p.Flags().NoRecordedValue() {
@@ -158,7 +158,7 @@ func eachPoint[P interface{ Flags() pmetric.DataPointFlags }](m *Metrics, points
 	}
 }
 
-// sum yields the points of a sum. The agent adds up deltas of a monotonic one.
+// sum yields the points of a sum. The agent adds up the deltas of a monotonic sum.
 func (m *Metrics) sum(name, unit string, sum pmetric.Sum) {
 	gauge := func(p pmetric.NumberDataPoint) Reason { return m.gaugePoint(name, unit, p) }
 	point := gauge
@@ -180,7 +180,7 @@ func (m *Metrics) sum(name, unit string, sum pmetric.Sum) {
 	m.numbers(name, sum.DataPoints(), point)
 }
 
-// numbers calls point for each point that has a finite number, and rejects the others and those with a reason.
+// numbers calls point for each point with a finite number. It rejects the others, and those for which point returns a reason.
 func (m *Metrics) numbers(name string, points pmetric.NumberDataPointSlice, point func(pmetric.NumberDataPoint) Reason) {
 	if name == "" {
 		m.reject(ReasonMalformed, points.Len())
@@ -199,8 +199,8 @@ func (m *Metrics) numbers(name string, points pmetric.NumberDataPointSlice, poin
 
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// encodeCommon encodes what all envelopes of a point share, and makes it fit; see fit. The instance ID is also a tag: PromQL matches
-// tags only, and without it the agent would add the deltas of all instances together. own is that of the plan.
+// encodeCommon encodes the identity and tags that all envelopes of a point share, and makes them fit; see fit. The instance ID is also a
+// tag: PromQL matches only tags, and without it the agent would add up the deltas of all instances. own is plan.own.
 func (m *Metrics) encodeCommon(attrs pcommon.Map, own *cleanKey, room int, texts ...string) bool {
 	m.common, _ = m.appendItem(m.common[:0], attrs, own, 0)
 	return m.fit(room, 0, texts...)
@@ -227,7 +227,7 @@ func (m *Metrics) totalPoint(name string, p pmetric.NumberDataPoint) Reason {
 	return ""
 }
 
-// wholePart returns the number of a monotonic sum, truncated to an integer.
+// wholePart returns the value of a point of a monotonic sum, truncated to an integer.
 func wholePart(p pmetric.NumberDataPoint) (uint64, Reason) {
 	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {
 		if p.IntValue() < 0 {
@@ -248,7 +248,7 @@ func wholePartOf(v float64) (uint64, Reason) {
 	return uint64(v), ""
 }
 
-// deltaPoint yields a point of a monotonic delta sum. The agent adds the deltas up.
+// deltaPoint yields a point of a monotonic delta sum. The agent adds up the deltas.
 func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 	delta, reason := wholePart(p)
 	if reason != "" {
@@ -273,7 +273,7 @@ func (m *Metrics) deltaPoint(name string, p pmetric.NumberDataPoint) Reason {
 	return ""
 }
 
-// gaugePoint adds a point to the Gauge envelope of the points with the same tags and time.
+// gaugePoint adds a point to the Gauge envelope of points with the same tags and time.
 func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reason {
 	value := p.DoubleValue()
 	if p.ValueType() == pmetric.NumberDataPointValueTypeInt {
@@ -290,10 +290,10 @@ func (m *Metrics) gaugePoint(name, unit string, p pmetric.NumberDataPoint) Reaso
 	return ""
 }
 
-// gaugesAtMost bounds the memory of the gauges of a scope that wait for further points, in bytes.
+// gaugesAtMost limits, in bytes, the memory of a scope's gauges that wait for further points.
 const gaugesAtMost = 4 << 20
 
-// putGauges yields the Gauge envelopes of a scope, in the order of their first points.
+// putGauges yields the Gauge envelopes of a scope in the order of their first points.
 func (m *Metrics) putGauges() {
 	for i := range m.gauges.groups[:m.gauges.used] {
 		g := &m.gauges.groups[i]
@@ -304,11 +304,11 @@ func (m *Metrics) putGauges() {
 	m.gauges.reset()
 }
 
-// gaugeGroups collects the gauge points of a scope into one Gauge for each time and set of tags.
+// gaugeGroups collects the gauge points of a scope into one Gauge per time and set of tags.
 type gaugeGroups struct {
 	groups []gaugeGroup // reused from scope to scope; the first used of them are in use
 	used   int
-	latest map[string]int           // the group that takes further points of a key: what they share, and the time
+	latest map[string]int           // the group for further points of a key: their common part and time
 	names  map[gaugeMember]struct{} // the metrics in each group
 	key    []byte                   // the current key
 	size   int                      // of all groups, in bytes
@@ -323,22 +323,22 @@ type gaugeGroup struct {
 	timestamp       int64
 	common, metrics []byte
 	points          int
-	truncated       int // of the points
+	truncated       int // the number of truncated points
 }
 
 func (g *gaugeGroups) reset() {
 	g.used, g.size = 0, 0
-	g.latest, g.names = emptied(g.latest), emptied(g.names)
+	g.latest, g.names = resetMap(g.latest), resetMap(g.names)
 }
 
-// add adds one encoded metric. A group that has a metric of that name, or no room, is followed by another one. The syslog agent
-// makes a message of each metric, so that escapes take no room of the group.
+// add adds one encoded metric. It begins another group if the current one has a metric of that name or no room. Escapes take no room in a
+// group, because the syslog agent makes a message of each metric.
 func (g *gaugeGroups) add(timestamp int64, common []byte, name string, metric []byte, truncated int) {
 	g.key = binary.BigEndian.AppendUint64(append(g.key[:0], common...), uint64(timestamp))
 	i, ok := g.latest[string(g.key)]
 	if ok {
 		_, taken := g.names[gaugeMember{i, name}]
-		size := headRoom + len(common) + envelope.Size(len(g.groups[i].metrics)+len(metric))
+		size := maxTimestampSize + len(common) + envelope.Size(len(g.groups[i].metrics)+len(metric))
 		ok = !taken && size <= envelope.MaxSize
 	}
 	if !ok {
@@ -351,7 +351,7 @@ func (g *gaugeGroups) add(timestamp int64, common []byte, name string, metric []
 	g.size += len(metric)
 }
 
-// begin begins a group for the current key.
+// begin begins a group for the current key and returns its index.
 func (g *gaugeGroups) begin(timestamp int64, common []byte) int {
 	if g.latest == nil {
 		g.latest = map[string]int{}
@@ -373,24 +373,24 @@ func (g *gaugeGroups) begin(timestamp int64, common []byte) int {
 	return g.used - 1
 }
 
-// fractions has what was truncated from the delta of each stream of doubles, for its next point.
+// fractions holds, for each stream of double deltas, the truncated fraction to add to its next point.
 //
-// Its memory is bounded: a stream that was not seen while rememberedStreams others were is forgotten, with its fraction,
-// which is less than 1. Streams are known by a hash of 64 bits; two with the same hash share a fraction.
+// Its memory is bounded: a stream that was not seen while rememberedStreams others were may be forgotten, along with its fraction, which is
+// less than 1. Streams are identified by a 64-bit hash; two with the same hash share a fraction.
 type fractions struct {
 	recent, older map[uint64]float64
 	seed          maphash.Seed
-	stream        uint64 // that carried was last asked for
+	stream        uint64 // last passed to carried
 }
 
-// rememberedStreams is half of the number of counters that the agent keeps totals of.
+// rememberedStreams is half the number of counters whose totals the agent keeps.
 const rememberedStreams = 5000
 
 func newFractions() fractions {
 	return fractions{recent: map[uint64]float64{}, seed: maphash.MakeSeed()}
 }
 
-// carried is the fraction of a stream: a metric and its encoded identity and tags.
+// carried returns the fraction of a stream: a metric name with an encoded identity and tags.
 func (f *fractions) carried(name string, common []byte) float64 {
 	var h maphash.Hash
 	h.SetSeed(f.seed)
@@ -404,7 +404,7 @@ func (f *fractions) carried(name string, common []byte) float64 {
 	return f.older[f.stream]
 }
 
-// carry sets the fraction of the stream that carried was last asked for.
+// carry sets the fraction of the stream last passed to carried.
 func (f *fractions) carry(fraction float64) {
 	if len(f.recent) >= rememberedStreams {
 		f.recent, f.older = map[uint64]float64{}, f.recent

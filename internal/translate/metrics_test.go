@@ -18,7 +18,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// oneMetric is a metric named m, of no kind yet.
+// oneMetric returns a batch with one metric, which is named m and has no type yet.
 func oneMetric() (pmetric.Metrics, pmetric.Metric) {
 	metrics := pmetric.NewMetrics()
 	m := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
@@ -26,7 +26,7 @@ func oneMetric() (pmetric.Metrics, pmetric.Metric) {
 	return metrics, m
 }
 
-// point appends a point at the time at.
+// point appends a point with the timestamp at.
 func point(points pmetric.NumberDataPointSlice, attrs ...any) pmetric.NumberDataPoint {
 	p := points.AppendEmpty()
 	p.SetTimestamp(at)
@@ -49,7 +49,7 @@ func deltas(m pmetric.Metric) pmetric.Sum {
 	return sumOf(m, true, pmetric.AggregationTemporalityDelta)
 }
 
-// setNumber takes an int, an int64, a float64, or nil for none.
+// setNumber sets the value of p: an int, an int64, a float64, or nil for none.
 func setNumber(p pmetric.NumberDataPoint, number any) {
 	switch n := number.(type) {
 	case int:
@@ -60,11 +60,11 @@ func setNumber(p pmetric.NumberDataPoint, number any) {
 		p.SetDoubleValue(n)
 	case nil:
 	default:
-		panic(fmt.Sprintf("no number: %T", number))
+		panic(fmt.Sprintf("not a number: %T", number))
 	}
 }
 
-// gauge is the Gauge expected of one point, with the tags that every metric has and more.
+// gauge returns the Gauge expected for one point. tags are in addition to instance_id.
 func gauge(name, unit string, value float64, tags ...string) *loggregator_v2.Envelope {
 	return newEnvelope(
 		&loggregator_v2.Gauge{Metrics: map[string]*loggregator_v2.GaugeValue{name: {Unit: unit, Value: value}}},
@@ -85,7 +85,7 @@ func delta(name string, delta uint64, tags ...string) *loggregator_v2.Envelope {
 	return newEnvelope(&loggregator_v2.Counter{Name: name, Delta: delta}, append([]string{"instance_id", "0"}, tags...)...)
 }
 
-// metricRow says what becomes of a metric named m.
+// metricRow is a metric named m and the expected result.
 type metricRow struct {
 	options  func(*Options)
 	metric   func(pmetric.Metric)
@@ -111,10 +111,10 @@ func TestNumbers(t *testing.T) {
 		asDelta     = pmetric.AggregationTemporalityDelta
 		unspecified = pmetric.AggregationTemporalityUnspecified
 	)
-	gaugeAt := func(number any) func(pmetric.Metric) {
+	gaugeOf := func(number any) func(pmetric.Metric) {
 		return func(m pmetric.Metric) { setNumber(point(m.SetEmptyGauge().DataPoints()), number) }
 	}
-	sumAt := func(monotonic bool, temporality pmetric.AggregationTemporality, numbers ...any) func(pmetric.Metric) {
+	sumWith := func(monotonic bool, temporality pmetric.AggregationTemporality, numbers ...any) func(pmetric.Metric) {
 		return func(m pmetric.Metric) {
 			s := sumOf(m, monotonic, temporality)
 			for _, number := range numbers {
@@ -124,14 +124,14 @@ func TestNumbers(t *testing.T) {
 	}
 	asGauges := func(o *Options) { o.DoubleSumsAsGauges = true }
 	for name, row := range map[string]metricRow{
-		"gauge, double":        {metric: gaugeAt(-2.5), want: list(gauge("m", "", -2.5))},
-		"gauge, int":           {metric: gaugeAt(-3), want: list(gauge("m", "", -3))},
-		"gauge, large int":     {metric: gaugeAt(int64(math.MaxInt64)), want: list(gauge("m", "", 1<<63))},
-		"gauge, zero":          {metric: gaugeAt(0.0), want: list(gauge("m", "", 0))},
-		"gauge, NaN":           {metric: gaugeAt(math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
-		"gauge, infinity":      {metric: gaugeAt(math.Inf(1)), rejected: rejectedOnce(ReasonNotFinite)},
-		"gauge, less infinity": {metric: gaugeAt(math.Inf(-1)), rejected: rejectedOnce(ReasonNotFinite)},
-		"gauge, no number":     {metric: gaugeAt(nil), rejected: rejectedOnce(ReasonEmpty)},
+		"gauge, double":            {metric: gaugeOf(-2.5), want: list(gauge("m", "", -2.5))},
+		"gauge, int":               {metric: gaugeOf(-3), want: list(gauge("m", "", -3))},
+		"gauge, large int":         {metric: gaugeOf(int64(math.MaxInt64)), want: list(gauge("m", "", 1<<63))},
+		"gauge, zero":              {metric: gaugeOf(0.0), want: list(gauge("m", "", 0))},
+		"gauge, NaN":               {metric: gaugeOf(math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
+		"gauge, infinity":          {metric: gaugeOf(math.Inf(1)), rejected: rejectedOnce(ReasonNotFinite)},
+		"gauge, negative infinity": {metric: gaugeOf(math.Inf(-1)), rejected: rejectedOnce(ReasonNotFinite)},
+		"gauge, no value":          {metric: gaugeOf(nil), rejected: rejectedOnce(ReasonEmpty)},
 		"gauge, stale": {
 			metric: func(m pmetric.Metric) {
 				p := point(m.SetEmptyGauge().DataPoints())
@@ -141,47 +141,47 @@ func TestNumbers(t *testing.T) {
 			want: list(gauge("m", "", 1)), rejected: rejectedOnce(ReasonStale),
 		},
 
-		"not monotonic, cumulative, int":         {metric: sumAt(false, cumulative, -3), want: list(gauge("m", "", -3))},
-		"not monotonic, cumulative, double":      {metric: sumAt(false, cumulative, 3.5), want: list(gauge("m", "", 3.5))},
-		"not monotonic, cumulative, NaN":         {metric: sumAt(false, cumulative, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
-		"not monotonic, delta":                   {metric: sumAt(false, asDelta, 3, 4.5), rejected: map[Reason]int{ReasonTemporality: 2}},
-		"not monotonic, of no known temporality": {metric: sumAt(false, unspecified, 3), want: list(gauge("m", "", 3))},
+		"not monotonic, cumulative, int":         {metric: sumWith(false, cumulative, -3), want: list(gauge("m", "", -3))},
+		"not monotonic, cumulative, double":      {metric: sumWith(false, cumulative, 3.5), want: list(gauge("m", "", 3.5))},
+		"not monotonic, cumulative, NaN":         {metric: sumWith(false, cumulative, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
+		"not monotonic, delta":                   {metric: sumWith(false, asDelta, 3, 4.5), rejected: map[Reason]int{ReasonTemporality: 2}},
+		"not monotonic, unspecified temporality": {metric: sumWith(false, unspecified, 3), want: list(gauge("m", "", 3))},
 
-		"cumulative, int":                     {metric: sumAt(true, cumulative, 42), want: list(total("m_total", 42))},
-		"cumulative, zero":                    {metric: sumAt(true, cumulative, 0), want: list(total("m_total", 0))},
-		"cumulative, largest int":             {metric: sumAt(true, cumulative, int64(math.MaxInt64)), want: list(total("m_total", math.MaxInt64))},
-		"cumulative, negative int":            {metric: sumAt(true, cumulative, -1, 5), want: list(total("m_total", 5)), rejected: rejectedOnce(ReasonNegative)},
-		"cumulative, no number":               {metric: sumAt(true, cumulative, nil), rejected: rejectedOnce(ReasonEmpty)},
-		"monotonic, of no known temporality":  {metric: sumAt(true, unspecified, 3), want: list(total("m_total", 3))},
-		"cumulative, double":                  {metric: sumAt(true, cumulative, 2.9), want: list(total("m_total", 2))},
-		"cumulative, double below one":        {metric: sumAt(true, cumulative, 0.9), want: list(total("m_total", 0))},
-		"cumulative, double, whole":           {metric: sumAt(true, cumulative, 1e15), want: list(total("m_total", 1e15))},
-		"cumulative, double above int64":      {metric: sumAt(true, cumulative, 0x1p63), want: list(total("m_total", 1<<63))},
-		"cumulative, double, largest that is": {metric: sumAt(true, cumulative, math.Nextafter(0x1p64, 0)), want: list(total("m_total", math.MaxUint64-2047))},
-		"cumulative, double, out of range":    {metric: sumAt(true, cumulative, 0x1p64), rejected: rejectedOnce(ReasonOutOfRange)},
-		"cumulative, double, negative":        {metric: sumAt(true, cumulative, -1.5), rejected: rejectedOnce(ReasonNegative)},
-		"cumulative, double, NaN":             {metric: sumAt(true, cumulative, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
-		"cumulative, double, infinity":        {metric: sumAt(true, cumulative, math.Inf(1)), rejected: rejectedOnce(ReasonNotFinite)},
-		"cumulative, the error does not add up": {
-			metric: sumAt(true, cumulative, 0.75, 1.5, 2.25, 3.0),
+		"cumulative, int":                      {metric: sumWith(true, cumulative, 42), want: list(total("m_total", 42))},
+		"cumulative, zero":                     {metric: sumWith(true, cumulative, 0), want: list(total("m_total", 0))},
+		"cumulative, largest int":              {metric: sumWith(true, cumulative, int64(math.MaxInt64)), want: list(total("m_total", math.MaxInt64))},
+		"cumulative, negative int":             {metric: sumWith(true, cumulative, -1, 5), want: list(total("m_total", 5)), rejected: rejectedOnce(ReasonNegative)},
+		"cumulative, no value":                 {metric: sumWith(true, cumulative, nil), rejected: rejectedOnce(ReasonEmpty)},
+		"monotonic, unspecified temporality":   {metric: sumWith(true, unspecified, 3), want: list(total("m_total", 3))},
+		"cumulative, double":                   {metric: sumWith(true, cumulative, 2.9), want: list(total("m_total", 2))},
+		"cumulative, double below one":         {metric: sumWith(true, cumulative, 0.9), want: list(total("m_total", 0))},
+		"cumulative, double, whole":            {metric: sumWith(true, cumulative, 1e15), want: list(total("m_total", 1e15))},
+		"cumulative, double above int64":       {metric: sumWith(true, cumulative, 0x1p63), want: list(total("m_total", 1<<63))},
+		"cumulative, double, largest in range": {metric: sumWith(true, cumulative, math.Nextafter(0x1p64, 0)), want: list(total("m_total", math.MaxUint64-2047))},
+		"cumulative, double, out of range":     {metric: sumWith(true, cumulative, 0x1p64), rejected: rejectedOnce(ReasonOutOfRange)},
+		"cumulative, double, negative":         {metric: sumWith(true, cumulative, -1.5), rejected: rejectedOnce(ReasonNegative)},
+		"cumulative, double, NaN":              {metric: sumWith(true, cumulative, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
+		"cumulative, double, infinity":         {metric: sumWith(true, cumulative, math.Inf(1)), rejected: rejectedOnce(ReasonNotFinite)},
+		"cumulative, double, no growing error": {
+			metric: sumWith(true, cumulative, 0.75, 1.5, 2.25, 3.0),
 			want:   list(total("m_total", 0), total("m_total", 1), total("m_total", 2), total("m_total", 3)),
 		},
-		"as gauge: double":            {options: asGauges, metric: sumAt(true, cumulative, 2.9), want: list(gauge("m_total", "", 2.9))},
-		"as gauge: out of range":      {options: asGauges, metric: sumAt(true, cumulative, 0x1p70), want: list(gauge("m_total", "", 0x1p70))},
-		"as gauge: an int is none":    {options: asGauges, metric: sumAt(true, cumulative, 2), want: list(total("m_total", 2))},
-		"as gauge: a delta is none":   {options: asGauges, metric: sumAt(true, asDelta, 2.0), want: list(delta("m_total", 2))},
-		"as gauge: NaN":               {options: asGauges, metric: sumAt(true, cumulative, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
-		"delta, int":                  {metric: sumAt(true, asDelta, 5), want: list(delta("m_total", 5))},
-		"delta, zero":                 {metric: sumAt(true, asDelta, 5, 0, 6), want: list(delta("m_total", 5), delta("m_total", 6)), rejected: rejectedOnce(ReasonZeroDelta)},
-		"delta, negative":             {metric: sumAt(true, asDelta, -1), rejected: rejectedOnce(ReasonNegative)},
-		"delta, double":               {metric: sumAt(true, asDelta, 5.0), want: list(delta("m_total", 5))},
-		"delta, double, zero":         {metric: sumAt(true, asDelta, 0.0), rejected: rejectedOnce(ReasonZeroDelta)},
-		"delta, double, negative":     {metric: sumAt(true, asDelta, -0.5), rejected: rejectedOnce(ReasonNegative)},
-		"delta, double, NaN":          {metric: sumAt(true, asDelta, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
-		"delta, double, infinity":     {metric: sumAt(true, asDelta, math.Inf(1)), rejected: rejectedOnce(ReasonNotFinite)},
-		"delta, double, out of range": {metric: sumAt(true, asDelta, 0x1p64), rejected: rejectedOnce(ReasonOutOfRange)},
-		"delta, the fraction is carried over": {
-			metric: sumAt(true, asDelta, 0.5, 0.25, 0.25, 2.75, 0.25),
+		"as gauge: double":                {options: asGauges, metric: sumWith(true, cumulative, 2.9), want: list(gauge("m_total", "", 2.9))},
+		"as gauge: out of range":          {options: asGauges, metric: sumWith(true, cumulative, 0x1p70), want: list(gauge("m_total", "", 0x1p70))},
+		"as gauge: int stays a counter":   {options: asGauges, metric: sumWith(true, cumulative, 2), want: list(total("m_total", 2))},
+		"as gauge: delta stays a counter": {options: asGauges, metric: sumWith(true, asDelta, 2.0), want: list(delta("m_total", 2))},
+		"as gauge: NaN":                   {options: asGauges, metric: sumWith(true, cumulative, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
+		"delta, int":                      {metric: sumWith(true, asDelta, 5), want: list(delta("m_total", 5))},
+		"delta, zero":                     {metric: sumWith(true, asDelta, 5, 0, 6), want: list(delta("m_total", 5), delta("m_total", 6)), rejected: rejectedOnce(ReasonZeroDelta)},
+		"delta, negative":                 {metric: sumWith(true, asDelta, -1), rejected: rejectedOnce(ReasonNegative)},
+		"delta, double":                   {metric: sumWith(true, asDelta, 5.0), want: list(delta("m_total", 5))},
+		"delta, double, zero":             {metric: sumWith(true, asDelta, 0.0), rejected: rejectedOnce(ReasonZeroDelta)},
+		"delta, double, negative":         {metric: sumWith(true, asDelta, -0.5), rejected: rejectedOnce(ReasonNegative)},
+		"delta, double, NaN":              {metric: sumWith(true, asDelta, math.NaN()), rejected: rejectedOnce(ReasonNotFinite)},
+		"delta, double, infinity":         {metric: sumWith(true, asDelta, math.Inf(1)), rejected: rejectedOnce(ReasonNotFinite)},
+		"delta, double, out of range":     {metric: sumWith(true, asDelta, 0x1p64), rejected: rejectedOnce(ReasonOutOfRange)},
+		"delta, fraction carried over": {
+			metric: sumWith(true, asDelta, 0.5, 0.25, 0.25, 2.75, 0.25),
 			want:   list(delta("m_total", 1), delta("m_total", 2), delta("m_total", 1)), rejected: map[Reason]int{ReasonZeroDelta: 2},
 		},
 		"delta, stale": {
@@ -192,7 +192,7 @@ func TestNumbers(t *testing.T) {
 			},
 			rejected: rejectedOnce(ReasonStale),
 		},
-		"of no kind": {metric: func(pmetric.Metric) {}},
+		"no type": {metric: func(pmetric.Metric) {}},
 		"gauge, no timestamp": {
 			metric: func(m pmetric.Metric) {
 				m.SetEmptyGauge().DataPoints().AppendEmpty().SetIntValue(1)
@@ -206,7 +206,7 @@ func TestNumbers(t *testing.T) {
 			metric: func(m pmetric.Metric) { monotonic(m).DataPoints().AppendEmpty().SetIntValue(1) },
 			want:   list(timed(total("m_total", 1), now)),
 		},
-		"start time, exemplars, description and metadata are not carried": {
+		"start time, exemplars, description and metadata not carried": {
 			metric: func(m pmetric.Metric) {
 				m.SetDescription("described")
 				m.Metadata().PutStr("k", "v")
@@ -229,32 +229,32 @@ func TestMetricNames(t *testing.T) {
 		kind       func(pmetric.Metric) pmetric.NumberDataPointSlice
 		want       string // empty: rejected as malformed
 	}{
-		"as it is":                 {name: "queue", kind: asGauge, want: "queue"},
-		"dots":                     {name: "http.server.active", kind: asGauge, want: "http_server_active"},
-		"unit":                     {name: "memory.usage", unit: "By", kind: asGauge, want: "memory_usage_bytes"},
-		"unit that is there":       {name: "memory_bytes", unit: "By", kind: asGauge, want: "memory_bytes"},
-		"rate":                     {name: "speed", unit: "m/s", kind: asGauge, want: "speed_meters_per_second"},
-		"ratio":                    {name: "load", unit: "1", kind: asGauge, want: "load_ratio"},
-		"annotation":               {name: "queue", unit: "{job}", kind: asGauge, want: "queue"},
-		"digit first":              {name: "2xx", kind: asGauge, want: "_2xx"},
-		"counter":                  {name: "requests", kind: asCounter, want: "requests_total"},
-		"counter, total already":   {name: "requests_total", kind: asCounter, want: "requests_total"},
-		"counter with unit":        {name: "io", unit: "By", kind: asCounter, want: "io_bytes_total"},
-		"none":                     {kind: asGauge},
-		"none that can be asked":   {name: "...", kind: asGauge, want: "metric_0ac31c19"},
-		"underscores":              {name: "__", kind: asGauge, want: "metric_" + fnv1a("__")},
-		"other letters":            {name: "größe", kind: asGauge, want: "gr__e"},
-		"no letter of PromQL":      {name: "温度", kind: asGauge, want: "metric_" + fnv1a("温度")},
-		"no letter, but a unit":    {name: "温度", unit: "Cel", kind: asGauge, want: "metric_" + fnv1a("温度") + "_celsius"},
-		"no letter, a counter":     {name: "温度", unit: "By", kind: asCounter, want: "metric_" + fnv1a("温度") + "_bytes_total"},
-		"not UTF-8":                {name: "a\xffb", kind: asGauge, want: "a_b"},
-		"a recording rule":         {name: "job:rate:5m", kind: asGauge, want: "job_rate_5m"},
-		"otel":                     {options: otelNames, name: "http.server.active", unit: "By", kind: asGauge, want: "http.server.active"},
-		"otel, counter":            {options: otelNames, name: "requests", unit: "1", kind: asCounter, want: "requests"},
-		"otel, any character":      {options: otelNames, name: "a b=\"é", kind: asGauge, want: "a b=\"é"},
-		"otel, not UTF-8":          {options: otelNames, name: "a\xff", kind: asGauge, want: "a\uFFFD"},
-		"otel, not UTF-8, counter": {options: otelNames, name: "a\xff", kind: asCounter, want: "a\uFFFD"},
-		"otel, none":               {options: otelNames, kind: asCounter},
+		"unchanged":                    {name: "queue", kind: asGauge, want: "queue"},
+		"dots":                         {name: "http.server.active", kind: asGauge, want: "http_server_active"},
+		"unit":                         {name: "memory.usage", unit: "By", kind: asGauge, want: "memory_usage_bytes"},
+		"unit already in the name":     {name: "memory_bytes", unit: "By", kind: asGauge, want: "memory_bytes"},
+		"rate":                         {name: "speed", unit: "m/s", kind: asGauge, want: "speed_meters_per_second"},
+		"ratio":                        {name: "load", unit: "1", kind: asGauge, want: "load_ratio"},
+		"annotation":                   {name: "queue", unit: "{job}", kind: asGauge, want: "queue"},
+		"digit first":                  {name: "2xx", kind: asGauge, want: "_2xx"},
+		"counter":                      {name: "requests", kind: asCounter, want: "requests_total"},
+		"counter, already with total":  {name: "requests_total", kind: asCounter, want: "requests_total"},
+		"counter with unit":            {name: "io", unit: "By", kind: asCounter, want: "io_bytes_total"},
+		"empty":                        {kind: asGauge},
+		"only dots":                    {name: "...", kind: asGauge, want: "metric_0ac31c19"},
+		"only underscores":             {name: "__", kind: asGauge, want: "metric_" + fnv1a("__")},
+		"letters outside ASCII":        {name: "größe", kind: asGauge, want: "gr__e"},
+		"no letter of PromQL":          {name: "温度", kind: asGauge, want: "metric_" + fnv1a("温度")},
+		"no letter of PromQL, unit":    {name: "温度", unit: "Cel", kind: asGauge, want: "metric_" + fnv1a("温度") + "_celsius"},
+		"no letter of PromQL, counter": {name: "温度", unit: "By", kind: asCounter, want: "metric_" + fnv1a("温度") + "_bytes_total"},
+		"not UTF-8":                    {name: "a\xffb", kind: asGauge, want: "a_b"},
+		"recording rule":               {name: "job:rate:5m", kind: asGauge, want: "job_rate_5m"},
+		"otel":                         {options: otelNames, name: "http.server.active", unit: "By", kind: asGauge, want: "http.server.active"},
+		"otel, counter":                {options: otelNames, name: "requests", unit: "1", kind: asCounter, want: "requests"},
+		"otel, any character":          {options: otelNames, name: "a b=\"é", kind: asGauge, want: "a b=\"é"},
+		"otel, not UTF-8":              {options: otelNames, name: "a\xff", kind: asGauge, want: "a\uFFFD"},
+		"otel, not UTF-8, counter":     {options: otelNames, name: "a\xff", kind: asCounter, want: "a\uFFFD"},
+		"otel, empty":                  {options: otelNames, kind: asCounter},
 	} {
 		t.Run(name, func(t *testing.T) {
 			metrics, metric := oneMetric()
@@ -287,23 +287,23 @@ func TestInstanceIDTag(t *testing.T) {
 		instance         string
 		tags             []string
 	}{
-		"the default": {instance: "0", tags: []string{"instance_id", "0"}},
-		"of an attribute": {
+		"default": {instance: "0", tags: []string{"instance_id", "0"}},
+		"attribute": {
 			resource: []any{"service.instance.id", "7"}, instance: "7", tags: []string{"instance_id", "7", "service_instance_id", "7"},
 		},
-		"of the attribute that is no tag": {record: []any{"instance_id", "7"}, instance: "7", tags: []string{"instance_id", "7"}},
-		"of the attribute of the semantic conventions": {
+		"attribute that is not a tag": {record: []any{"instance_id", "7"}, instance: "7", tags: []string{"instance_id", "7"}},
+		"attribute of the semantic conventions": {
 			resource: []any{"cloudfoundry.app.instance.id", "7"}, instance: "7", tags: []string{"instance_id", "7"},
 		},
-		"as it is in the envelope": {
+		"cleaned as in the envelope": {
 			record: []any{"instance_id", "ä " + strings.Repeat("i", 40)}, instance: "__" + strings.Repeat("i", 34),
 			tags: []string{"instance_id", "__" + strings.Repeat("i", 34)},
 		},
-		"beside an attribute that becomes it": {
+		"attributes with the names of IDs once renamed": {
 			record: []any{"instance.id", "x", "source.id", "y"}, instance: "0",
 			tags: []string{"instance_id", "0", "exported_instance_id", "x", "exported_source_id", "y"},
 		},
-		"none": {options: func(o *Options) { o.InstanceID.Default = "" }},
+		"no instance ID": {options: func(o *Options) { o.InstanceID.Default = "" }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			metrics := scoped{resource: row.resource, record: row.record}.metrics()
@@ -332,7 +332,7 @@ func TestGaugeGroups(t *testing.T) {
 		want    []*loggregator_v2.Envelope
 	}{
 		"two metrics": {gauges: []in{{"a", 1, kv}, {"b", 2, kv}}, want: list(also(gauge("a", "", 1, "k", "v"), "b", "", 2))},
-		"with their units, a sum among them": {
+		"gauge and sum with units": {
 			gauges: []in{{"a", 1, nil}},
 			change: func(s pmetric.ScopeMetricsSlice) {
 				s.At(0).Metrics().At(0).SetUnit("By")
@@ -343,37 +343,37 @@ func TestGaugeGroups(t *testing.T) {
 			},
 			want: list(also(gauge("a_bytes", "By", 1), "b_seconds", "s", 2.5)),
 		},
-		"the same tags in another order": {
+		"same tags in another order": {
 			gauges: []in{{"a", 1, []any{"k", "v", "l", "w"}}, {"b", 2, []any{"l", "w", "k", "v"}}},
 			want:   list(also(gauge("a", "", 1, "k", "v", "l", "w"), "b", "", 2)),
 		},
-		"the same tags from elsewhere": {
+		"same tags from the scope": {
 			gauges: []in{{"a", 1, nil}, {"b", 2, kv}},
 			change: func(s pmetric.ScopeMetricsSlice) { put(s.At(0).Scope().Attributes(), "k", "v") },
 			want:   list(also(gauge("a", "", 1, "k", "v"), "b", "", 2)),
 		},
-		"the same tags once renamed": {
+		"same tags once renamed": {
 			gauges: []in{{"a", 1, []any{"x.y", "v"}}, {"b", 2, []any{"x_y", "v"}}},
 			want:   list(also(gauge("a", "", 1, "x_y", "v"), "b", "", 2)),
 		},
-		"in the order of their first points": {
+		"order of the first points": {
 			gauges: []in{{"a", 1, kv}, {"b", 2, kw}, {"c", 3, kv}, {"d", 4, kw}},
 			want:   list(also(gauge("a", "", 1, "k", "v"), "c", "", 3), also(gauge("b", "", 2, "k", "w"), "d", "", 4)),
 		},
-		"not with other tags": {
+		"different tags": {
 			gauges: []in{{"a", 1, kv}, {"b", 2, kw}}, want: list(gauge("a", "", 1, "k", "v"), gauge("b", "", 2, "k", "w")),
 		},
-		"not at another time": {
+		"different times": {
 			gauges: []in{{"a", 1, nil}, {"b", 2, nil}},
 			change: func(s pmetric.ScopeMetricsSlice) {
 				s.At(0).Metrics().At(1).Gauge().DataPoints().At(0).SetTimestamp(at + 1)
 			},
 			want: list(gauge("a", "", 1), timed(gauge("b", "", 2), at+1)),
 		},
-		"not of another source": {
+		"different source IDs": {
 			gauges: []in{{"a", 1, nil}, {"b", 2, []any{"source_id", "x"}}}, want: list(gauge("a", "", 1), from(gauge("b", "", 2), "x", "0")),
 		},
-		"not of another scope": {
+		"different scopes": {
 			gauges: []in{{"a", 1, nil}},
 			change: func(s pmetric.ScopeMetricsSlice) {
 				s.At(0).CopyTo(s.AppendEmpty())
@@ -381,19 +381,19 @@ func TestGaugeGroups(t *testing.T) {
 			},
 			want: list(gauge("a", "", 1), gauge("b", "", 1)),
 		},
-		"not of the same name, of which a Gauge has one": {
+		"same name": {
 			gauges: []in{{"a", 1, nil}, {"a", 2, nil}, {"b", 3, nil}, {"a", 4, nil}},
 			want:   list(gauge("a", "", 1), also(gauge("a", "", 2), "b", "", 3), gauge("a", "", 4)),
 		},
-		"not of names that become the same": {
+		"same name once cleaned": {
 			gauges: []in{{"a.b", 1, nil}, {"a_b", 2, nil}}, want: list(gauge("a_b", "", 1), gauge("a_b", "", 2)),
 		},
-		"not of names that are the same once mended": {
+		"same name as valid UTF-8": {
 			options: otelNames,
 			gauges:  []in{{"a\xff", 1, nil}, {"a\xfe", 2, nil}},
 			want:    list(gauge("a\uFFFD", "", 1), gauge("a\uFFFD", "", 2)),
 		},
-		"a point that is rejected leaves the others": {
+		"one point rejected": {
 			gauges: []in{{"a", 1, nil}, {"b", math.NaN(), nil}, {"c", 3, nil}}, want: list(also(gauge("a", "", 1), "c", "", 3)),
 		},
 	} {
@@ -414,7 +414,7 @@ func TestGaugeGroups(t *testing.T) {
 	}
 }
 
-// A Gauge that is full is followed by another one, and no point is lost.
+// A full Gauge is followed by another, and no point is lost.
 func TestGaugeGroupSize(t *testing.T) {
 	metrics := pmetric.NewMetrics()
 	scope := metrics.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty()
@@ -429,7 +429,7 @@ func TestGaugeGroupSize(t *testing.T) {
 	for i, e := range out.envelopes {
 		got += len(e.GetGauge().GetMetrics())
 		if i < len(out.envelopes)-1 {
-			assert.Greater(t, len(out.encoded[i]), envelope.MaxSize-100, "it is full")
+			assert.Greater(t, len(out.encoded[i]), envelope.MaxSize-100, "the Gauge is full")
 		}
 	}
 	assert.Equal(t, points, got)
@@ -438,7 +438,7 @@ func TestGaugeGroupSize(t *testing.T) {
 
 func TestDeltaFractions(t *testing.T) {
 	metrics := NewMetrics(defaults())
-	// others counts n other streams.
+	// others carries the fractions of n other streams.
 	others := func(name string, n int) {
 		for i := range n {
 			metrics.fractions.carried(name, fmt.Append(nil, i))
@@ -458,14 +458,14 @@ func TestDeltaFractions(t *testing.T) {
 		}
 		return out.envelopes[0].GetCounter().GetDelta()
 	}
-	t.Run("over batches", func(t *testing.T) {
+	t.Run("across batches", func(t *testing.T) {
 		assert.EqualValues(t, 1, next("a", 1.5))
 		assert.EqualValues(t, 2, next("a", 1.75))
 		assert.EqualValues(t, 0, next("a", 0.5))
 		assert.EqualValues(t, 1, next("a", 0.25))
 		assert.EqualValues(t, 0, next("a", 0.5))
 	})
-	t.Run("each stream for itself", func(t *testing.T) {
+	t.Run("separate streams", func(t *testing.T) {
 		assert.EqualValues(t, 0, next("b", 0.5, "k", "v"))
 		assert.EqualValues(t, 0, next("b", 0.5, "k", "w"))
 		assert.EqualValues(t, 0, next("b", 0.5))
@@ -476,18 +476,18 @@ func TestDeltaFractions(t *testing.T) {
 		assert.EqualValues(t, 1, next("b", 0.5, "k", "w"))
 		assert.EqualValues(t, 1, next("b", 0.5))
 	})
-	t.Run("whatever the order of the attributes", func(t *testing.T) {
+	t.Run("attributes in another order", func(t *testing.T) {
 		assert.EqualValues(t, 0, next("d", 0.5, "k", "v", "l", "w"))
 		assert.EqualValues(t, 1, next("d", 0.5, "l", "w", "k", "v"))
 	})
-	t.Run("nothing adds up to more or less than there was", func(t *testing.T) {
+	t.Run("sum of many deltas", func(t *testing.T) {
 		sum := uint64(0)
 		for range 1000 {
 			sum += next("e", 0.7)
 		}
 		assert.InDelta(t, 700, float64(sum), 1)
 	})
-	t.Run("a point that is rejected takes nothing away", func(t *testing.T) {
+	t.Run("rejected point", func(t *testing.T) {
 		assert.EqualValues(t, 0, next("f", 0.5))
 		data, metric := oneMetric()
 		metric.SetName("f")
@@ -496,20 +496,20 @@ func TestDeltaFractions(t *testing.T) {
 		out.requireRejected(rejectedOnce(ReasonNegative))
 		assert.EqualValues(t, 1, next("f", 0.5))
 	})
-	t.Run("a stream that is not seen for long is forgotten", func(t *testing.T) {
+	t.Run("forgotten stream", func(t *testing.T) {
 		assert.EqualValues(t, 0, next("g", 0.5))
 		others("h", 2*rememberedStreams+2)
 		assert.EqualValues(t, 0, next("g", 0.5))
 		assert.LessOrEqual(t, len(metrics.fractions.recent)+len(metrics.fractions.older), 2*rememberedStreams)
 	})
-	t.Run("a stream that is seen among others is not", func(t *testing.T) {
+	t.Run("stream just recent enough", func(t *testing.T) {
 		assert.EqualValues(t, 0, next("i", 0.5))
 		others("j", rememberedStreams-1)
 		assert.EqualValues(t, 1, next("i", 0.5))
 	})
 }
 
-// Points without a timestamp get the same one in a batch, so that they can share an envelope.
+// All points of a batch without a timestamp get the same one, so that they can share an envelope.
 func TestPointsWithoutTimestamp(t *testing.T) {
 	opts := defaults()
 	clock := time.Unix(0, now)
@@ -528,5 +528,5 @@ func TestPointsWithoutTimestamp(t *testing.T) {
 	require.Equal(t, int64(now)+int64(time.Second), out.envelopes[0].GetTimestamp())
 	out.take(m.Translate(metrics))
 	require.Len(t, out.envelopes, 2)
-	require.Greater(t, out.envelopes[1].GetTimestamp(), out.envelopes[0].GetTimestamp(), "each push has its own")
+	require.Greater(t, out.envelopes[1].GetTimestamp(), out.envelopes[0].GetTimestamp(), "each batch has its own timestamp")
 }

@@ -13,52 +13,52 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// A plan encodes the identity and the tags of items that have the same attribute keys in the same order. There is no other way to encode
-// them. What depends on the keys alone is decided when the plan is compiled; what depends on scope and resource too, when the plan is bound
-// to a scope.
+// A plan encodes the identity and the tags of items with the same attribute keys in the same order. There is no other way to encode them.
+// Decisions that depend on the keys alone are made when the plan is compiled; those that also depend on scope and resource, when it is
+// bound to a scope.
 type plan struct {
-	// own is the key of a tag that only the envelopes set, such as le, and no attribute; often nil.
+	// own is the key of a tag that only the envelopes set, such as le, never an attribute; often nil.
 	own        *cleanKey
 	attributes []planAttribute
 	tagKeys    keySet
 	tags       []planTag
-	// For logs: the attribute that becomes the tag source_type, and the one that has the process type; empty if there is none.
+	// For logs: the keys of the attributes with the source type and the process type; empty if there is none.
 	typeKey, processKey string
-	ioStream            bool // reports whether an attribute says what stream a log was written to
-	// The ranks of the first attributes that can be the IDs.
+	ioStream            bool // reports whether log.iostream is one of the attributes
+	// The ranks of the first attributes that can be the IDs; see idFinder.firstOf.
 	sourceRank, instanceRank int
 
-	// scope is the number of the scope that the plan is bound to; 0: none.
+	// scope is the number of the scope that the plan is bound to; 0 if none.
 	scope int
-	// identified reports whether an attribute affects the identity. If none does, head is the encoded identity.
+	// identified reports whether an attribute affects the identity. If not, head is the encoded identity.
 	identified bool
 	head       []byte
-	// inherited has the encoded tags of scope and resource: up to others those with the exporter's own keys, which inheritedOwn describes.
+	// inherited holds the encoded tags of scope and resource. Those before others have the exporter's own keys; see inheritedOwn.
 	inherited    []byte
 	inheritedOwn []ownTag
 	others       int
-	// parts are all tags of a point in the order of their keys, inherited included. Only plans of metrics have them.
+	// parts are all tags of a point, including inherited ones, sorted by key. Only plans of metrics have them.
 	parts []part
-	// keys has the exporter's own keys among the tags.
+	// keys are the exporter's own keys among the tags.
 	keys ownKeys
-	// truncated reports whether a part of an inherited tag was left out.
+	// truncated reports whether an inherited tag was truncated.
 	truncated bool
-	// tooLarge reports whether the inherited tags fit into no envelope even if truncated.
+	// tooLarge reports whether the inherited tags fit in no envelope, even if truncated.
 	tooLarge bool
-	// For logs: the encoded tag source_type of items whose attributes do not decide it.
+	// For logs: the encoded tag source_type of items whose attributes do not determine it.
 	sourceType          []byte
 	sourceTypeTruncated bool
-	usesProcess         bool // reports whether the attribute processKey decides it
+	usesProcess         bool // reports whether the attribute processKey determines it
 }
 
-// planAttribute is an attribute and the tag key that it becomes, encoded; nil if it becomes none, or is joined.
+// planAttribute is an attribute. tag is the encoded key of its tag, or nil if it becomes no tag or is joined.
 type planAttribute struct {
 	key string
 	tag []byte
 	own ownKeys
 }
 
-// planTag is a tag and the attribute that becomes it, or the attributes with the values to join, in this order.
+// planTag is a tag and the attribute with its value, or the attributes whose values are joined, in this order.
 type planTag struct {
 	*cleanKey
 	attribute int
@@ -72,28 +72,28 @@ type ownTag struct {
 	truncated  bool
 }
 
-// part is one or several encoded tags of a point: one of an attribute, one with the joined values of several, or constants.
+// part is a piece of the encoded tags of a point: the tag of an attribute, of joined attributes or of the instance ID, or constant tags.
 type part struct {
 	attribute  int
 	begin, end int    // in plan.inherited, of a constantPart
-	tag        []byte // the encoded key, of an attribute or a joinedPart
-	joined     []int  // the attributes with the values to join
+	tag        []byte // the encoded key of an attribute or a joinedPart
+	joined     []int  // the attributes whose values are joined
 }
 
-// Parts that are not one attribute.
+// Values of part.attribute that are not an index.
 const (
 	constantPart = -1 // tags that are the same for all items
-	instancePart = -2 // the tag with the instance ID, if attributes affect it
+	instancePart = -2 // the tag with the instance ID, if attributes affect the identity
 	joinedPart   = -3
 )
 
-// ownName is the key of a tag that the exporter sets itself.
+// ownName identifies the key of a tag that the exporter sets itself.
 type ownName uint8
 
 const (
 	severityName ownName = iota
 	sourceTypeName
-	processTypeName // from which the source type is made
+	processTypeName // the source type is derived from it
 	eventNameName
 	partName
 	traceIDName
@@ -111,7 +111,7 @@ var ownNames = [...]string{
 	"status_code", "status_message", "clock_skew",
 }
 
-// encodedNames and namesByKey are made of ownNames.
+// encodedNames and namesByKey are derived from ownNames.
 var encodedNames, namesByKey = func() (encoded [len(ownNames)][]byte, byKey map[string]ownKeys) {
 	byKey = map[string]ownKeys{}
 	for i, name := range ownNames {
@@ -125,21 +125,21 @@ type ownKeys uint16
 
 func (n ownName) set() ownKeys { return 1 << n }
 
-// The cache has at most cachedPlans plans, each of at most cachedPlanAttributes attributes with keys of at most cachedKeyBytes. Once their
-// inherited tags take more than cachedPlanBytes, it begins anew.
+// The cache holds at most cachedPlans plans, each of at most cachedPlanAttributes attributes with keys of at most cachedKeyBytes. Once
+// their inherited tags take more than cachedPlanBytes, it starts over.
 const (
 	cachedPlans          = 64
 	cachedPlanBytes      = 1 << 20
 	cachedPlanAttributes = 128
 )
 
-// plans caches plans for all batches. They hold no string of the data, but copies of the tags that they inherited last.
+// plans caches plans across batches. They hold copies of the tags that they last inherited, but no strings of the data.
 type plans struct {
 	cached   []*plan
-	replaced int   // the index of the one replaced last
+	replaced int   // the index of the plan replaced last
 	bytes    int   // of the inherited tags of cached
-	last     *plan // the one used last
-	once     plan  // one that is not cached
+	last     *plan // the plan used last
+	uncached plan  // the current plan that is not in cached
 }
 
 // place returns the memory for a new plan of these attributes.
@@ -150,7 +150,7 @@ func (p *plans) place(attrs pcommon.Map) *plan {
 	}
 	switch {
 	case !cacheable:
-		return &p.once
+		return &p.uncached
 	case len(p.cached) < cachedPlans:
 		p.cached = append(p.cached, &plan{})
 		return p.cached[len(p.cached)-1]
@@ -180,7 +180,7 @@ func (t *translator) appendItem(b []byte, attrs pcommon.Map, own *cleanKey, skip
 	return append(b, p.head...), p
 }
 
-// appendTags appends the tags of an item with these attributes, except those in skip, which the item sets itself, and finds its identity.
+// appendTags finds the identity of an item with these attributes and appends its tags, except those in skip, which the item sets itself.
 // own selects the plan; see plan.own.
 func (t *translator) appendTags(b []byte, attrs pcommon.Map, own *cleanKey, skip ownKeys) ([]byte, *plan) {
 	// Try the last plan before comparing keys: running it compares them too.
@@ -198,7 +198,7 @@ func (t *translator) appendTags(b []byte, attrs pcommon.Map, own *cleanKey, skip
 	return b, p
 }
 
-// matches reports whether as many attributes have the keys of the plan.
+// matches reports whether attrs has the keys of the plan. It must have as many.
 func (p *plan) matches(attrs pcommon.Map) bool {
 	i := 0
 	for key := range attrs.All() {
@@ -210,12 +210,12 @@ func (p *plan) matches(attrs pcommon.Map) bool {
 	return true
 }
 
-// run finds the identity and appends the tags of an item. It reports false, and returns b as it was, when its keys are not the plan's.
+// run finds the identity and appends the tags of an item. If the item's keys are not the plan's, it returns b unchanged and false.
 func (t *translator) run(b []byte, p *plan, attrs pcommon.Map, skip ownKeys) ([]byte, bool) {
 	if p.tooLarge {
 		return b, p.matches(attrs)
 	}
-	if t.sorts {
+	if t.sorted {
 		return t.runSorted(b, p, attrs)
 	}
 	t.identify(p, attrs)
@@ -246,7 +246,7 @@ func (t *translator) run(b []byte, p *plan, attrs pcommon.Map, skip ownKeys) ([]
 	return b, true
 }
 
-// runSorted is run for points. It puts tags in the order of their keys, so that equal tags are equal bytes.
+// runSorted is run for points. It sorts tags by key, so that equal tags have equal encodings.
 func (t *translator) runSorted(b []byte, p *plan, attrs pcommon.Map) ([]byte, bool) {
 	t.values = t.values[:0]
 	for key, value := range attrs.All() {
@@ -277,7 +277,7 @@ func (t *translator) runSorted(b []byte, p *plan, attrs pcommon.Map) ([]byte, bo
 	return b, true
 }
 
-// identify finds the identity of an item, if it is its own.
+// identify finds the identity of an item, if its attributes affect it.
 func (t *translator) identify(p *plan, attrs pcommon.Map) {
 	if p.identified {
 		t.id = t.identity.find(attrs)
@@ -294,9 +294,9 @@ func (t *translator) appendTag(b, key []byte, value pcommon.Value) []byte {
 	return envelope.AppendTag(b, key, t.text(value))
 }
 
-// compile makes p the plan of these attributes. Of attributes with the same tag key, the first in byte order wins; or their values are
-// joined by ";" in that order, which is the rule of OpenTelemetry's Prometheus compatibility specification. Of the same attribute twice,
-// which is not valid, the first value counts. An attribute with the key own gets the prefix exported_.
+// compile makes p the plan of these attributes. Of attributes with the same tag key, the first in byte order wins; for labels, their values
+// are joined with ";" in that order, as OpenTelemetry's Prometheus compatibility specification requires. If an attribute occurs twice,
+// which is invalid, its first value counts. An attribute with the key own gets the prefix exported_.
 func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 	p.tagKeys.reset()
 	p.own, p.attributes, p.tags = own, p.attributes[:0], p.tags[:0]
@@ -350,7 +350,7 @@ func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 
 // bind binds a plan to the current scope.
 func (t *translator) bind(p *plan) {
-	if p != &t.plans.once {
+	if p != &t.plans.uncached {
 		if t.plans.bytes > cachedPlanBytes {
 			t.plans.cached, t.plans.bytes = []*plan{p}, cap(p.inherited)
 		}
@@ -367,7 +367,7 @@ func (t *translator) bind(p *plan) {
 	hasType := p.typeKey != ""
 	t.inherited.reset()
 	for tag := range t.inheritedTags(p) {
-		if t.sorts || tag.own == 0 {
+		if t.sorted || tag.own == 0 {
 			t.inherited.append(tag)
 			p.truncated = p.truncated || tag.truncated
 			continue
@@ -383,7 +383,7 @@ func (t *translator) bind(p *plan) {
 		p.inherited = envelope.AppendTag(p.inherited, tag.encoded, prefix(tag.value, envelope.MaxSize))
 		p.inheritedOwn = append(p.inheritedOwn, ownTag{tag.own, begin, len(p.inherited), tag.truncated})
 	}
-	// Tags that fit into no envelope are truncated now. That changes nothing, because an item only leaves less room.
+	// Tags that fit in no envelope are truncated here. The result is the same, because an item only leaves less room.
 	if !t.inherited.fits(maxLength, envelope.MaxSize, t.opts.SyslogSafe) {
 		p.truncated = true
 		p.tooLarge = !t.inherited.truncate(envelope.MaxSize, t.opts.SyslogSafe)
@@ -391,7 +391,7 @@ func (t *translator) bind(p *plan) {
 	if p.tooLarge {
 		return
 	}
-	if t.sorts {
+	if t.sorted {
 		t.sort(p)
 		return
 	}
@@ -419,7 +419,7 @@ func (t *translator) inheritedTags(p *plan) iter.Seq[tag] {
 			switch {
 			case own == "":
 			case tag.key == exported:
-				continue // With the other one.
+				continue // It is joined to the tag with the key own.
 			case tag.key == own:
 				tag.cleanKey = newTagKey(exported)
 				if i := t.base.find(exported); i >= 0 {
@@ -434,14 +434,14 @@ func (t *translator) inheritedTags(p *plan) iter.Seq[tag] {
 	}
 }
 
-// keyedPart is a part with the key of its tag, and the value of a constant.
+// keyedPart is a part with the key of its tag and, for a constant, the value.
 type keyedPart struct {
 	*cleanKey
 	value string
 	part  part
 }
 
-// sort puts the tags of points, the instance ID included, into the order of their keys.
+// sort sets the parts of p: the tags of points, including the instance ID, sorted by key.
 func (t *translator) sort(p *plan) {
 	parts := t.parts[:0]
 	for i := range p.tags {

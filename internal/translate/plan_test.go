@@ -17,8 +17,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
-// planKeys are attribute keys of all kinds: plain, renamed, too long, the same once they are cleaned, the exporter's own, and
-// those with a say in the identity.
+// planKeys are attribute keys of all kinds: plain, renamed, too long, equal once cleaned, the exporter's own, and identity keys.
 var planKeys = []string{
 	"a", "b", "http.method", "cloudfoundry.app.name", "org.cloudfoundry.job", strings.Repeat("k", 40), "ü", "u u", "u=u", "",
 	"severity", "trace_id", "span_id", "source_type", "process_type", "cloudfoundry.process.type", "event_name", "log.iostream",
@@ -92,7 +91,7 @@ func itemsOfMetrics(metrics pmetric.Metrics) (all []items) {
 	return all
 }
 
-// An item becomes the same envelopes with a cached plan, in a batch with others, as with one compiled for it alone.
+// An item becomes the same envelopes with a cached plan, in a batch with others, as with a plan compiled for it alone.
 func TestPlanReuse(t *testing.T) {
 	t.Run("logs", func(t *testing.T) { signalLogs.reusePlans(t, plog.NewLogs, itemsOfLogs) })
 	t.Run("metrics", func(t *testing.T) { signalMetrics.reusePlans(t, pmetric.NewMetrics, itemsOfMetrics) })
@@ -103,7 +102,7 @@ func (s signal[D]) reusePlans(t *testing.T, empty func() D, itemsOf func(D) []it
 	envelopes := 0
 	for seed := range uint64(40) {
 		data, r := s.random(newScript(randomScript(seed))), newScript(slices.Repeat(randomScript(seed+1000), 50))
-		var keys [3][]string // Plans are cached for all scopes.
+		var keys [3][]string // Plans are cached across scopes.
 		for i := range keys {
 			for range r.below(8) {
 				keys[i] = append(keys[i], planKeys[r.below(len(planKeys))])
@@ -118,7 +117,7 @@ func (s signal[D]) reusePlans(t *testing.T, empty func() D, itemsOf func(D) []it
 					all.attrs(i).PutEmpty(key)
 				}
 			}
-			// The same keys again and again, with other values, and now and then with one more.
+			// The same keys with other values, and sometimes one more key.
 			for i := range all.len * 3 {
 				all.repeat(i)
 				attrs := all.attrs(i + all.len)
@@ -145,12 +144,12 @@ func (s signal[D]) reusePlans(t *testing.T, empty func() D, itemsOf func(D) []it
 			}
 			translator := s.new(opts)
 			if m, ok := any(translator).(*Metrics); ok {
-				m.fractions = fractions // They are meant to be kept.
+				m.fractions = fractions // Fractions are kept between batches.
 			}
 			alone.take(translator.Translate(one))
 		}
 		if _, metrics := any(data).(pmetric.Metrics); metrics {
-			// Together, gauges share envelopes.
+			// In one batch, gauges share envelopes.
 			requireSameEnvelopes(t, apart(alone.envelopes), apart(together.envelopes))
 			alone.encoded = together.encoded
 		}
@@ -160,8 +159,8 @@ func (s signal[D]) reusePlans(t *testing.T, empty func() D, itemsOf func(D) []it
 	assert.Greater(t, envelopes, 400)
 }
 
-// The plan of a point that has a tag of its own, such as le, is not that of a point with the same attributes without one.
-func TestPlanOfOwnTag(t *testing.T) {
+// A point with a tag of its own, such as le, does not use the plan of a point with the same attributes but without such a tag.
+func TestPlanOwnTag(t *testing.T) {
 	metrics := scoped{record: []any{boundTag.key, "x"}}.metrics()
 	histogram := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().AppendEmpty()
 	histogram.SetName("h")
@@ -173,7 +172,7 @@ func TestPlanOfOwnTag(t *testing.T) {
 	assert.Equal(t, map[string]string{"": "x", "h_count": "", "h_bucket": infinity}, got)
 }
 
-// Plans of a few lists of keys are cached.
+// Plans are cached, up to bounds on their number and size.
 func TestPlanCache(t *testing.T) {
 	cached := func(change func(i int, r plog.LogRecord)) int {
 		logs := plog.NewLogs()
@@ -189,9 +188,9 @@ func TestPlanCache(t *testing.T) {
 		return len(translator.plans.cached)
 	}
 	assert.Equal(t, 1, cached(func(int, plog.LogRecord) {}))
-	assert.Equal(t, 5, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i%5), "") }), "a few lists of keys")
-	assert.Equal(t, cachedPlans, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i), "") }), "each of its own")
-	assert.Zero(t, cached(func(_ int, r plog.LogRecord) { put(r.Attributes(), manyAttributes(cachedPlanAttributes)...) }), "too many")
+	assert.Equal(t, 5, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i%5), "") }), "5 lists of keys")
+	assert.Equal(t, cachedPlans, cached(func(i int, r plog.LogRecord) { r.Attributes().PutStr(fmt.Sprint(i), "") }), "a list of keys per record")
+	assert.Zero(t, cached(func(_ int, r plog.LogRecord) { put(r.Attributes(), manyAttributes(cachedPlanAttributes)...) }), "too many attributes")
 	assert.Zero(t, cached(func(_ int, r plog.LogRecord) { r.Attributes().PutStr(strings.Repeat("k", cachedKeyBytes+1), "") }), "a long key")
 }
 
@@ -201,7 +200,7 @@ func TestSmallBatchAllocations(t *testing.T) {
 	logs, metrics, traces := data.logs(), data.metrics(), data.traces()
 	recordOf(logs).SetTraceID(pcommon.TraceID{1})
 	recordOf(logs).SetSeverityNumber(plog.SeverityNumberInfo)
-	itemsOfLogs(logs)[0].repeat(0) // With a cached plan.
+	itemsOfLogs(logs)[0].repeat(0) // The copy uses the cached plan.
 	point(asCounter(metricOf(metrics)), data.record...).SetIntValue(1)
 	l, p, s := NewLogs(defaults()), NewMetrics(defaults()), NewTraces(defaults())
 	assert.Zero(t, testing.AllocsPerRun(100, func() { l.Translate(logs)(discard) }), "logs")
@@ -209,10 +208,10 @@ func TestSmallBatchAllocations(t *testing.T) {
 	assert.Zero(t, testing.AllocsPerRun(100, func() { s.Translate(traces)(discard) }), "traces")
 }
 
-// discard goes on. A loop over a sequence would allocate its body, once a batch.
+// discard continues the iteration. With a range loop, the body would be an allocation for each batch.
 func discard(Envelope) bool { return true }
 
-// heap is what is in use, in bytes.
+// heap returns the heap memory in use, in bytes.
 func heap() int {
 	var m runtime.MemStats
 	runtime.GC()
@@ -220,10 +219,10 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// Whatever the batches were, a translator holds little memory after them.
+// A translator holds little memory after any sequence of batches.
 func TestHeap(t *testing.T) {
 	big := strings.Repeat("x", 20_000_000)
-	// large returns attributes with so many bytes each. own are those with the exporter's own keys.
+	// large returns n attributes with values of the given size. own has the exporter's own keys.
 	large := func(n, bytes int) (attributes []any) {
 		for i := range n {
 			attributes = append(attributes, fmt.Sprint("key", i), big[:bytes])
@@ -235,24 +234,24 @@ func TestHeap(t *testing.T) {
 		own = append(own, key, big[:70_000])
 	}
 	for name, batch := range map[string]func(i int) scoped{
-		// A key may be a part of a large string, such as a body that it was parsed from.
-		"keys": func(i int) scoped {
+		// A key may be part of a large string, such as the body that it was parsed from.
+		"keys within large strings": func(i int) scoped {
 			key, _, _ := strings.Cut(fmt.Sprintf("key%04d=value ", i)+strings.Repeat("x", 100_000), "=")
 			return scoped{record: []any{key, "1"}}
 		},
-		"each with keys of its own, and a large resource": func(i int) scoped {
+		"different keys, large resource": func(i int) scoped {
 			return scoped{resource: []any{"k", big[:1_000_000]}, record: []any{fmt.Sprint("k", i), "v"}}
 		},
-		"each with keys of its own, and a resource with the exporter's own keys": func(i int) scoped {
+		"different keys, resource with the exporter's own keys": func(i int) scoped {
 			return scoped{resource: own, record: []any{fmt.Sprint("k", i), "v"}}
 		},
-		"one with a resource that fits no envelope": func(i int) scoped {
+		"one resource that fits no envelope": func(i int) scoped {
 			if i > 0 {
 				return scoped{}
 			}
 			return scoped{resource: large(8000, 3000)}
 		},
-		"one with large IDs": func(i int) scoped {
+		"one item with large IDs": func(i int) scoped {
 			if i > 0 {
 				return scoped{}
 			}

@@ -3,33 +3,33 @@
 
 package translate
 
-// Reason says why an item makes no envelope. Its values are attribute values of the metric that counts them.
+// Reason is the cause of a rejection. Its values are attribute values of the metric that counts rejected items.
 type Reason string
 
-// Why an item makes no envelope.
+// The causes of a rejection.
 const (
-	// ReasonEmpty: a log record without a body and attributes, or a number point without a number.
+	// ReasonEmpty: a log record without body and attributes, or a number point without a value.
 	ReasonEmpty Reason = "empty"
-	// ReasonMalformed: a number without a name, or a histogram or summary with parts that don't fit together.
+	// ReasonMalformed: a number point or summary without a metric name, or a histogram or summary that contradicts itself.
 	ReasonMalformed Reason = "malformed"
 	// ReasonNegative: a monotonic sum below zero.
 	ReasonNegative Reason = "negative"
-	// ReasonNotFinite: a number point that is NaN or an infinity.
+	// ReasonNotFinite: a number point that is NaN or infinite.
 	ReasonNotFinite Reason = "not_finite"
-	// ReasonOutOfRange: a monotonic sum that does not fit into 64 bits.
+	// ReasonOutOfRange: a monotonic sum that does not fit in 64 bits.
 	ReasonOutOfRange Reason = "out_of_range"
-	// ReasonStale: a data point flagged as no recorded value.
+	// ReasonStale: a data point flagged as having no recorded value.
 	ReasonStale Reason = "stale"
-	// ReasonTemporality: deltas that Loggregator does not add up. The deltatocumulative processor makes totals of them.
+	// ReasonTemporality: deltas that Loggregator does not add up. The delta_to_cumulative processor turns them into totals.
 	ReasonTemporality Reason = "temporality"
-	// ReasonTooLarge: an envelope that is above [envelope.MaxSize] even with its tag values truncated.
+	// ReasonTooLarge: an envelope larger than [envelope.MaxSize] even with truncated tag values.
 	ReasonTooLarge Reason = "too_large"
-	// ReasonZeroDelta: a delta without a whole part. Sent, it would reset the agent's total. A fraction is carried over.
+	// ReasonZeroDelta: a delta without an integer part. Sending it would reset the agent's total. A fraction is carried over.
 	ReasonZeroDelta Reason = "zero_delta"
 )
 
-// Hint says what to do about rejected items; empty if nothing is wrong: a scrape target that went away makes stale points, and an idle
-// counter makes deltas of 0.
+// Hint returns advice on rejected items. It is empty if nothing is wrong: stale points come from a scrape target that went away, and deltas
+// of 0 from an idle counter.
 func (r Reason) Hint() string { return hints[r] }
 
 var hints = map[Reason]string{
@@ -39,5 +39,5 @@ var hints = map[Reason]string{
 	ReasonNotFinite:   "Loggregator does not accept NaN or infinity; check the sender",
 	ReasonOutOfRange:  "a monotonic sum does not fit in the 64 bits of a Counter",
 	ReasonTemporality: "Loggregator does not add up these deltas; put the delta_to_cumulative processor before the exporter",
-	ReasonTooLarge:    "an envelope above 64 KiB would be lost behind the agent; shorten names or remove attributes with the transform processor",
+	ReasonTooLarge:    "an envelope larger than 64 KiB would be lost downstream of the agent; shorten names or remove attributes with the transform processor",
 }

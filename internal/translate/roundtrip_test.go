@@ -25,26 +25,26 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Round trips: the forwarder agent of Cloud Foundry and the collector's cloudfoundryreceiver make OpenTelemetry data of envelopes, and
-// the translators make the same envelopes of it.
+// Round trips: Cloud Foundry's forwarder agent and the collector's cloudfoundryreceiver convert envelopes to OpenTelemetry data, which the
+// translators turn back into the same envelopes.
 
-// roundTrip is one way from envelopes to envelopes.
+// roundTrip is a path from envelopes to OpenTelemetry data and back.
 type roundTrip struct {
-	// convert makes OpenTelemetry data of envelopes.
+	// convert converts envelopes to OpenTelemetry data.
 	convert func([]*loggregator_v2.Envelope) converted
 	options func(*Options)
 	// kinds are the messages that come back.
 	kinds []string
-	// differences are the differences that are allowed, in the order in which they arise.
+	// differences are the allowed differences, in the order in which they arise.
 	differences []difference
 	// apart reports whether Gauges are compared metric by metric, because one can come back as several, or several as one.
 	apart bool
-	// labels reports whether the exporter makes names for PromQL. Then tag keys are labels already, and of metrics only source
-	// ID, instance ID, tags and time are compared.
+	// labels reports whether the exporter uses names for PromQL. Tag keys are then labels already, and only the IDs, tags and times of
+	// metrics are compared.
 	labels bool
 }
 
-// converted is OpenTelemetry data in the pieces in which it gets to the exporter.
+// converted is OpenTelemetry data, in the batches in which it reaches the exporter.
 type converted struct {
 	logs    plog.Logs
 	metrics []pmetric.Metrics
@@ -52,12 +52,12 @@ type converted struct {
 }
 
 var roundTrips = map[string]roundTrip{
-	"forwarder agent, an envelope at a time":           throughForwarderAgent(0, false),
-	"forwarder agent, batches as large as its own":     throughForwarderAgent(100, true),
-	"forwarder agent, batches that end within a gauge": throughForwarderAgent(3, true),
+	"forwarder agent, one envelope at a time":          throughForwarderAgent(0, false),
+	"forwarder agent, batches of its own size":         throughForwarderAgent(100, true),
+	"forwarder agent, batches that end within a Gauge": throughForwarderAgent(3, true),
 	"cloudfoundryreceiver":                             throughReceiver(nil, false),
 	"cloudfoundryreceiver with resource attributes":    throughReceiver(resourceKeys, true),
-	"cloudfoundryreceiver and names for PromQL":        forPromQL(throughReceiver(nil, false)),
+	"cloudfoundryreceiver with names for PromQL":       forPromQL(throughReceiver(nil, false)),
 	"cloudfoundryreceiver with both":                   forPromQL(throughReceiver(resourceKeys, true)),
 }
 
@@ -66,7 +66,7 @@ func throughForwarderAgent(batch int, apart bool) roundTrip {
 		convert:     func(envelopes []*loggregator_v2.Envelope) converted { return forwarderAgent(envelopes, batch) },
 		options:     otelNames,
 		kinds:       []string{"log", "event", "counter", "gauge", "timer"},
-		differences: slices.Concat(ofTheForwarderAgent, ofTheExporter("INFO", "ERROR")),
+		differences: slices.Concat(forwarderAgentDifferences, exporterDifferences("INFO", "ERROR")),
 		apart:       apart,
 	}
 }
@@ -76,7 +76,7 @@ func throughReceiver(onResource []string, apart bool) roundTrip {
 		convert:     func(envelopes []*loggregator_v2.Envelope) converted { return receiver(envelopes, onResource) },
 		options:     otelNames,
 		kinds:       []string{"log", "gauge"},
-		differences: slices.Concat(ofTheReceiver(onResource), ofTheExporter("Info", "Error")),
+		differences: slices.Concat(receiverDifferences(onResource), exporterDifferences("Info", "Error")),
 		apart:       apart,
 	}
 }
@@ -86,10 +86,10 @@ func forPromQL(trip roundTrip) roundTrip {
 	return trip
 }
 
-// difference is one way in which an envelope does not come back as it was.
+// difference is one way in which an envelope comes back changed, or not at all.
 type difference struct {
 	what, why string
-	// drops reports whether e does not get to the exporter.
+	// drops reports whether e does not reach the exporter.
 	drops func(e *loggregator_v2.Envelope) bool
 	// change makes the difference in e, if it applies.
 	change func(e *loggregator_v2.Envelope)
@@ -103,15 +103,15 @@ func changes(what, why string, change func(*loggregator_v2.Envelope)) difference
 	return difference{what: what, why: why, drops: func(*loggregator_v2.Envelope) bool { return false }, change: change}
 }
 
-// ofTheForwarderAgent is what the forwarder agent drops.
-var ofTheForwarderAgent = []difference{
+// forwarderAgentDifferences are the differences that the forwarder agent causes.
+var forwarderAgentDifferences = []difference{
 	drops("a string that is not UTF-8",
-		"the agent makes a string of a log's payload and of the path of a uri, and OTLP refuses the message it is in",
+		"the agent sends the payload of a log and the path of a uri as strings, and OTLP refuses a message with an invalid one",
 		func(e *loggregator_v2.Envelope) bool {
 			return !utf8.Valid(e.GetLog().GetPayload()) || e.GetTimer() != nil && !utf8.ValidString(uriPath(e))
 		}),
-	drops("a Timer that is no span",
-		"the agent forwards a Timer if it has ids, and if it is not the client's view of what its server has a Timer for",
+	drops("a Timer that is not a span",
+		"the agent forwards a Timer if it has ids, unless it is the client side of a request, for which the server has a Timer",
 		func(e *loggregator_v2.Envelope) bool {
 			_, isTrace := idOf(e, "trace_id", 16)
 			_, isSpan := idOf(e, "span_id", 8)
@@ -119,7 +119,7 @@ var ofTheForwarderAgent = []difference{
 		}),
 	noMetrics,
 	changes("tags that the agent leaves out",
-		"it takes them for part of the identity, for its own, or for the ids of a span, which come back as tags",
+		"it treats them as the identity, as its own, or as the ids of a span, which come back as tags",
 		func(e *loggregator_v2.Envelope) {
 			left := []string{"source_id", "instance_id", "__v1_type"}
 			if e.GetTimer() == nil {
@@ -127,18 +127,18 @@ var ofTheForwarderAgent = []difference{
 			}
 			removeTags(e, left...)
 		}),
-	changes("the payload of a Log that says nothing",
-		"Log Cache refuses an empty log, so the exporter writes the attributes into it", func(e *loggregator_v2.Envelope) {
+	changes("the payload of an empty Log",
+		"Log Cache refuses an empty log, so the exporter makes the attributes its payload", func(e *loggregator_v2.Envelope) {
 			attributes := maps.Clone(e.GetTags())
 			attributes["source_id"], attributes["instance_id"] = e.GetSourceId(), e.GetInstanceId()
-			saySomething(e, attributes)
+			fillEmptyLog(e, attributes)
 		}),
-	changes("the delta of a Counter", "a sum has one number, and the agent takes the total", func(e *loggregator_v2.Envelope) {
+	changes("the delta of a Counter", "a sum has one number, and the agent uses the total", func(e *loggregator_v2.Envelope) {
 		if e.GetCounter() != nil {
 			e.GetCounter().Delta = 0
 		}
 	}),
-	changes("a Counter's total of 1<<63 and above",
+	changes("a Counter's total of 1<<63 or more",
 		"OTLP's integers are signed, and the agent clears the highest bit", func(e *loggregator_v2.Envelope) {
 			if e.GetCounter().GetTotal() >= 1<<63 {
 				e.GetCounter().Total -= 1 << 63
@@ -149,22 +149,22 @@ var ofTheForwarderAgent = []difference{
 			timer.Name = uriPath(e)
 		}
 	}),
-	changes("the timestamp of a Timer", "a span has none, so the exporter takes its end", func(e *loggregator_v2.Envelope) {
+	changes("the timestamp of a Timer", "a span has none, so the exporter uses its end", func(e *loggregator_v2.Envelope) {
 		if timer := e.GetTimer(); timer != nil {
 			e.Timestamp = timer.GetStop()
 		}
 	}),
 }
 
-// ofTheReceiver is what the cloudfoundryreceiver does not keep. onResource are the tags that it puts on the resource.
-func ofTheReceiver(onResource []string) []difference {
+// receiverDifferences returns the differences that the cloudfoundryreceiver causes. It puts the tags onResource on the resource.
+func receiverDifferences(onResource []string) []difference {
 	return []difference{
 		drops("Timers and Events",
 			"the receiver asks for logs and metrics only",
 			func(e *loggregator_v2.Envelope) bool { return e.GetTimer() != nil || e.GetEvent() != nil }),
 		noMetrics,
-		changes("the payload of a Log that says nothing",
-			"Log Cache refuses an empty log, so the exporter writes the attributes of the record into it", func(e *loggregator_v2.Envelope) {
+		changes("the payload of an empty Log",
+			"Log Cache refuses an empty log, so the exporter makes the attributes of the record its payload", func(e *loggregator_v2.Envelope) {
 				attributes := map[string]string{}
 				all := maps.Clone(e.GetTags())
 				all["source_id"] = e.GetSourceId()
@@ -176,25 +176,25 @@ func ofTheReceiver(onResource []string) []difference {
 						attributes["org.cloudfoundry."+key] = value
 					}
 				}
-				saySomething(e, attributes)
+				fillEmptyLog(e, attributes)
 			}),
-		changes("no instance ID, but a tag of that name", "the receiver puts both into the same attribute", func(e *loggregator_v2.Envelope) {
+		changes("no instance ID, but a tag instance_id", "the receiver puts both into the same attribute", func(e *loggregator_v2.Envelope) {
 			if e.GetInstanceId() == "" {
 				e.InstanceId = e.GetTags()["instance_id"]
 			}
 		}),
 		changes("tags with the names of the identity",
-			"the receiver puts the identity into the same attributes, which the exporter makes no tags of",
+			"the receiver puts the identity into the same attributes, which do not become tags",
 			func(e *loggregator_v2.Envelope) { removeTags(e, "source_id", "instance_id") }),
 		changes("the tag otel_scope_name",
 			"the receiver names its scope", func(e *loggregator_v2.Envelope) { defaultTag(e, "otel_scope_name", receiverScope) }),
-		changes("a Gauge for a Counter", "the receiver does not say that the sum is monotonic", func(e *loggregator_v2.Envelope) {
+		changes("a Gauge for a Counter", "the receiver does not mark the sum as monotonic", func(e *loggregator_v2.Envelope) {
 			if counter := e.GetCounter(); counter != nil {
 				e.Message = gauge(counter.GetName(), "", float64(counter.GetTotal())).GetMessage()
 			}
 		}),
 		changes("names and units of metrics",
-			"the receiver puts the tag origin before the name, and keeps no unit", func(e *loggregator_v2.Envelope) {
+			"the receiver puts the tag origin before the name, and drops the unit", func(e *loggregator_v2.Envelope) {
 				if e.GetGauge() == nil {
 					return
 				}
@@ -207,8 +207,8 @@ func ofTheReceiver(onResource []string) []difference {
 	}
 }
 
-// ofTheExporter is what the exporter adds. info and failure are the severities that are written for logs of both streams.
-func ofTheExporter(info, failure string) []difference {
+// exporterDifferences returns the differences that the exporter causes. info and failure are the severities of logs to stdout and stderr.
+func exporterDifferences(info, failure string) []difference {
 	return []difference{
 		changes("the tag severity of a Log", "records have one, and Loggregator has no other place for it", func(e *loggregator_v2.Envelope) {
 			switch {
@@ -220,7 +220,7 @@ func ofTheExporter(info, failure string) []difference {
 			}
 		}),
 		changes("the tag source_type of a Log",
-			"cf logs shows it, so the exporter adds it where it is missing", func(e *loggregator_v2.Envelope) {
+			"cf logs shows it, so the exporter adds it if it is missing", func(e *loggregator_v2.Envelope) {
 				switch process := e.GetTags()["process_type"]; {
 				case e.GetLog() == nil:
 				case process != "":
@@ -230,7 +230,7 @@ func ofTheExporter(info, failure string) []difference {
 				}
 			}),
 		changes("the tag span_kind of a Timer",
-			"the forwarder agent makes server spans of some Timers and internal ones of the others", func(e *loggregator_v2.Envelope) {
+			"the forwarder agent turns some Timers into server spans and the others into internal ones", func(e *loggregator_v2.Envelope) {
 				switch {
 				case e.GetTimer() == nil:
 				case e.GetTags()["peer_type"] == "Server":
@@ -245,7 +245,7 @@ func ofTheExporter(info, failure string) []difference {
 			}
 		}),
 		changes("an instance ID with slashes, or brackets at its ends",
-			"Log Cache would find only what is behind the last slash and within the brackets", func(e *loggregator_v2.Envelope) {
+			"Log Cache would keep only the part after the last slash, without the brackets", func(e *loggregator_v2.Envelope) {
 				id := strings.ReplaceAll(e.GetInstanceId(), "/", "_")
 				right := strings.TrimLeft(id, "[]")
 				inner := strings.TrimRight(right, "[]")
@@ -259,11 +259,11 @@ func ofTheExporter(info, failure string) []difference {
 	}
 }
 
-var noMetrics = drops("a Gauge without metrics", "both make a metric of each one that is in it", func(e *loggregator_v2.Envelope) bool {
+var noMetrics = drops("a Gauge without metrics", "both create a metric for each one in the Gauge", func(e *loggregator_v2.Envelope) bool {
 	return e.GetGauge() != nil && len(e.GetGauge().GetMetrics()) == 0
 })
 
-// cloneOf returns a copy of e with a map of tags. It marshals e, because proto.Clone makes 0 of -0.
+// cloneOf returns a copy of e, which always has a map of tags. It marshals e, because proto.Clone turns -0 into 0.
 func cloneOf(e *loggregator_v2.Envelope) *loggregator_v2.Envelope {
 	b, err := proto.Marshal(e)
 	if err != nil {
@@ -291,14 +291,14 @@ func removeTags(e *loggregator_v2.Envelope, keys ...string) {
 	}
 }
 
-// saysNothing reports whether e is a Log without a payload or with NULs only.
-func saysNothing(e *loggregator_v2.Envelope) bool {
+// isEmptyLog reports whether e is a Log whose payload is empty or only NULs.
+func isEmptyLog(e *loggregator_v2.Envelope) bool {
 	return e.GetLog() != nil && len(bytes.Trim(e.GetLog().GetPayload(), "\x00")) == 0
 }
 
-// saySomething makes the attributes the payload of a Log that says nothing, if there are any.
-func saySomething(e *loggregator_v2.Envelope, attributes map[string]string) {
-	if !saysNothing(e) || len(attributes) == 0 {
+// fillEmptyLog makes the attributes, if there are any, the payload of an empty Log.
+func fillEmptyLog(e *loggregator_v2.Envelope, attributes map[string]string) {
+	if !isEmptyLog(e) || len(attributes) == 0 {
 		return
 	}
 	var b bytes.Buffer
@@ -310,7 +310,7 @@ func saySomething(e *loggregator_v2.Envelope, attributes map[string]string) {
 	e.GetLog().Payload = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// uriPath is the path of the tag uri, or the name of the Timer if it has none.
+// uriPath returns the path of the tag uri, or the name of the Timer if there is no valid one.
 func uriPath(e *loggregator_v2.Envelope) string {
 	if uri, ok := e.GetTags()["uri"]; ok {
 		if u, err := url.Parse(uri); err == nil {
@@ -320,11 +320,11 @@ func uriPath(e *loggregator_v2.Envelope) string {
 	return e.GetTimer().GetName()
 }
 
-// forwarderAgent does what the forwarder agent of Cloud Foundry does with envelopes (otelcolclient in
-// loggregator-agent-release). It sends up to batch metrics at once, or with 0 those of one envelope.
+// forwarderAgent converts envelopes as Cloud Foundry's forwarder agent does (otelcolclient in loggregator-agent-release). It sends up to
+// batch metrics at once, or those of one envelope if batch is 0.
 //
-// OTLP can't have strings that are not UTF-8, nor ids of another size. Here only the envelope with such a thing is missing;
-// of the real agent, all of the batch is refused.
+// OTLP allows neither strings that are not UTF-8 nor ids of another size. Here, only the envelope with one is missing. From the
+// real agent, the whole batch is refused.
 func forwarderAgent(envelopes []*loggregator_v2.Envelope, batch int) converted {
 	c := converted{logs: plog.NewLogs(), traces: ptrace.NewTraces()}
 	metrics := pmetric.NewMetrics().ResourceMetrics()
@@ -355,7 +355,7 @@ func forwarderAgent(envelopes []*loggregator_v2.Envelope, batch int) converted {
 				r := c.agentRecord(e)
 				r.Body().SetStr(string(m.Log.GetPayload()))
 				r.SetSeverityNumber(severityOf(m.Log))
-				// The name that protobuf has for the number.
+				// The protobuf name of the number.
 				r.SetSeverityText("SEVERITY_NUMBER_" + strings.ToUpper(r.SeverityNumber().String()))
 			}
 		case *loggregator_v2.Envelope_Event:
@@ -393,7 +393,7 @@ func (c *converted) agentRecord(e *loggregator_v2.Envelope) plog.LogRecord {
 	return r
 }
 
-// agentSpan adds a span, as the only one of its resource, if the Timer is one.
+// agentSpan adds the Timer as the only span of its resource, if the agent makes it a span.
 func (c *converted) agentSpan(e *loggregator_v2.Envelope, timer *loggregator_v2.Timer) {
 	traceID, isTrace := idOf(e, "trace_id", 16)
 	spanID, isSpan := idOf(e, "span_id", 8)
@@ -414,7 +414,7 @@ func (c *converted) agentSpan(e *loggregator_v2.Envelope, timer *loggregator_v2.
 	agentAttributes(s.Attributes(), e)
 }
 
-// idOf returns the bytes of an ID in a tag, which has to have this size.
+// idOf returns the bytes of an ID in a tag, and reports whether it has this size.
 func idOf(e *loggregator_v2.Envelope, tag string, size int) (id []byte, ok bool) {
 	id, err := hex.DecodeString(e.GetTags()[tag])
 	return id, err == nil && len(id) == size
@@ -432,7 +432,7 @@ func agentAttributes(attributes pcommon.Map, e *loggregator_v2.Envelope) {
 	}
 }
 
-// receiverScope is the name of the scope of all that comes from the cloudfoundryreceiver.
+// receiverScope is the scope name of all data from the cloudfoundryreceiver.
 const receiverScope = "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/cloudfoundryreceiver"
 
 // resourceKeys are the tags that the cloudfoundryreceiver puts on the resource with cloudfoundry.resourceAttributes.allow.
@@ -441,8 +441,8 @@ var resourceKeys = []string{
 	"source_id", "source_type", "process_type", "process_id", "process_instance_id",
 }
 
-// receiver does what the cloudfoundryreceiver of opentelemetry-collector-contrib does with envelopes. Each has a resource
-// of its own; with tags onResource, those that have the same ones share it.
+// receiver converts envelopes as contrib's cloudfoundryreceiver does. Each has a resource of its own, but with tags onResource, envelopes
+// with the same values of these share one.
 func receiver(envelopes []*loggregator_v2.Envelope, onResource []string) converted {
 	logs, metrics := plog.NewLogs(), pmetric.NewMetrics()
 	c := converted{logs: logs, metrics: []pmetric.Metrics{metrics}, traces: ptrace.NewTraces()}
@@ -499,7 +499,7 @@ func receiver(envelopes []*loggregator_v2.Envelope, onResource []string) convert
 	return c
 }
 
-// resourceWith returns the resource of all that has these attributes, if they are shared, else a new one.
+// resourceWith returns the resource in all that has these attributes, if resources are shared, else a new one.
 func resourceWith[R interface{ Resource() pcommon.Resource }](all interface {
 	All() iter.Seq2[int, R]
 	AppendEmpty() R
@@ -515,11 +515,11 @@ func resourceWith[R interface{ Resource() pcommon.Resource }](all interface {
 	return r
 }
 
-// envelopes are as Loggregator carries them: source IDs, instance IDs, source types and tag keys get through syslog, strings
-// are UTF-8, numbers are finite, everything has a time, nothing ends before it began, nothing is above the limits on size.
+// envelopes returns envelopes as Loggregator carries them: source IDs, instance IDs, source types and tag keys are valid in syslog, strings
+// are UTF-8, numbers are finite, all times are set, no Timer ends before it starts, and sizes are within the limits.
 //
-// Tags don't have names that mean something else to the exporter: those of the semantic conventions for identity, and those
-// with the prefix of the cloudfoundryreceiver. A log.iostream says what the type of the Log says.
+// No tag has a name that means something else to the exporter, such as cloudfoundry.app.id, service.instance.id, or one with the prefix of
+// the cloudfoundryreceiver. A log.iostream matches the type of the Log.
 func (s *script) envelopes(labels bool) []*loggregator_v2.Envelope {
 	var envelopes []*loggregator_v2.Envelope
 	for len(s.rest) > 0 {
@@ -605,20 +605,20 @@ func (s *script) time() int64 {
 	return int64(s.uint64()>>2) | 1
 }
 
-// string is any that is UTF-8, and short enough for a source type, even in capitals.
+// string returns any valid UTF-8 that is short enough for a source type, even in capitals.
 func (s *script) string() string {
 	t := s.text()
 	return strings.ToValidUTF8(t[:min(len(t), 48)], "")
 }
 
-// characters are n of alphabet.
+// characters returns n characters of alphabet.
 func (s *script) characters(n int, alphabet string) string {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = alphabet[s.below(len(alphabet))]
 	}
 	if string(b) == "-" {
-		return "x" // As an ID, a dash says in syslog that there is none.
+		return "x" // As an ID in syslog, a dash means none.
 	}
 	return string(b)
 }
@@ -643,8 +643,7 @@ func (s *script) instanceID() string {
 	return s.characters(s.below(37), visibleCharacters)
 }
 
-// platformKeys are the tags of the platform itself, and others that components have or that the mapping treats specially.
-// All of them are labels of Prometheus.
+// platformKeys are tags of the platform and its components, and tags that the mapping treats specially. All are valid Prometheus labels.
 var platformKeys = []string{
 	"app_id", "app_name", "space_id", "space_name", "organization_id", "organization_name", "process_id", "process_type",
 	"process_instance_id", "source_type", "deployment", "job", "index", "ip", "id", "origin", "product", "instance_group",
@@ -680,7 +679,7 @@ func (s *script) tags(labels bool) map[string]string {
 		case "peer_type":
 			tags[key] = []string{"Server", "Client", "server", ""}[s.below(4)]
 		case "source_type", "process_type":
-			tags[key] = s.characters(s.below(40), visibleCharacters) // What a PROCID of syslog has room for.
+			tags[key] = s.characters(s.below(40), visibleCharacters) // Short enough for a PROCID of syslog.
 		case "uri":
 			tags[key] = []string{"https://example.com/a/b?c=d", "/a%20b", "https://example.com", "/%ff", "%", s.string()}[s.below(6)]
 		default:
@@ -690,7 +689,7 @@ func (s *script) tags(labels bool) map[string]string {
 	return tags
 }
 
-// expected returns the envelopes that have to come back, and how many are rejected as empty. It counts the differences in seen.
+// expected returns the envelopes that should come back, and the number rejected as empty. It counts the differences in seen.
 func (trip roundTrip) expected(
 	envelopes []*loggregator_v2.Envelope, seen map[string]int,
 ) (want []*loggregator_v2.Envelope, empty int) {
@@ -708,7 +707,7 @@ next:
 				seen[d.what]++
 			}
 		}
-		if saysNothing(e) {
+		if isEmptyLog(e) {
 			empty++
 		} else {
 			want = append(want, e)
@@ -717,7 +716,7 @@ next:
 	return want, empty
 }
 
-// run sends envelopes on the trip. It returns those that came back, and how many were rejected as empty.
+// run sends envelopes on the trip. It returns those that came back, and the number rejected as empty.
 func (trip roundTrip) run(t *testing.T, envelopes []*loggregator_v2.Envelope) (got []*loggregator_v2.Envelope, empty int) {
 	t.Helper()
 	opts := options(trip.options)
@@ -732,12 +731,12 @@ func (trip roundTrip) run(t *testing.T, envelopes []*loggregator_v2.Envelope) (g
 		empty += out.rejected[ReasonEmpty]
 		delete(out.rejected, ReasonEmpty)
 		out.requireRejected(nil)
-		require.Zero(t, out.truncated, "shortened")
+		require.Zero(t, out.truncated, "truncated items")
 	}
 	return got, empty
 }
 
-// comparable is what is compared of envelopes.
+// comparable returns the parts of envelopes that are compared.
 func (trip roundTrip) comparable(envelopes []*loggregator_v2.Envelope) []*loggregator_v2.Envelope {
 	if trip.apart {
 		envelopes = apart(envelopes)
@@ -753,7 +752,7 @@ func (trip roundTrip) comparable(envelopes []*loggregator_v2.Envelope) []*loggre
 	return list
 }
 
-// apart makes a Gauge of each metric.
+// apart splits each Gauge into Gauges of one metric.
 func apart(envelopes []*loggregator_v2.Envelope) []*loggregator_v2.Envelope {
 	var list []*loggregator_v2.Envelope
 	for _, e := range envelopes {
@@ -769,7 +768,7 @@ func apart(envelopes []*loggregator_v2.Envelope) []*loggregator_v2.Envelope {
 	return list
 }
 
-// requireSameEnvelopes compares what is on the wire, in any order.
+// requireSameEnvelopes compares encoded envelopes, in any order.
 func requireSameEnvelopes(t *testing.T, want, got []*loggregator_v2.Envelope) {
 	t.Helper()
 	wire := func(e *loggregator_v2.Envelope) string {
@@ -798,12 +797,12 @@ func requireSameEnvelopes(t *testing.T, want, got []*loggregator_v2.Envelope) {
 		}
 	}
 	if len(missing)+len(unexpected) > 0 {
-		t.Fatalf("did not come back: %s\ncame instead: %s", readable(missing), readable(unexpected))
+		t.Fatalf("missing: %s\nunexpected: %s", readable(missing), readable(unexpected))
 	}
 }
 
-// check sends the envelopes of a script on the trip. It counts the kinds that came back in came, the differences in seen.
-func (trip roundTrip) check(t *testing.T, b []byte, came, seen map[string]int) {
+// check sends the envelopes of a script on the trip. It counts the kinds that came back in returned, and the differences in seen.
+func (trip roundTrip) check(t *testing.T, b []byte, returned, seen map[string]int) {
 	t.Helper()
 	envelopes := newScript(b).envelopes(trip.labels)
 	want, wantEmpty := trip.expected(envelopes, seen)
@@ -812,7 +811,7 @@ func (trip roundTrip) check(t *testing.T, b []byte, came, seen map[string]int) {
 	require.Equal(t, wantEmpty, empty, "rejected as empty")
 	requireSameEnvelopes(t, trip.comparable(want), trip.comparable(got))
 	for _, e := range got {
-		came[kindOf(e)]++
+		returned[kindOf(e)]++
 	}
 }
 
@@ -823,26 +822,26 @@ func kindOf(e *loggregator_v2.Envelope) string {
 func TestRoundTrip(t *testing.T) {
 	for name, trip := range roundTrips {
 		t.Run(name, func(t *testing.T) {
-			came, seen := map[string]int{}, map[string]int{}
+			returned, seen := map[string]int{}, map[string]int{}
 			for seed := range uint64(150) {
-				trip.check(t, randomScript(seed), came, seen)
+				trip.check(t, randomScript(seed), returned, seen)
 			}
 			for _, kind := range trip.kinds {
-				assert.Greater(t, came[kind], 50, "%s envelopes that came back", kind)
+				assert.Greater(t, returned[kind], 50, "%s envelopes that came back", kind)
 			}
 			for _, d := range trip.differences {
-				// The exporter treats Timers too, but none gets to it from the receiver.
+				// The exporter also changes Timers, but the receiver produces none.
 				if d.what != "the tag span_kind of a Timer" || slices.Contains(trip.kinds, "timer") {
-					assert.Positive(t, seen[d.what], "how often there was: %s (%s)", d.what, d.why)
+					assert.Positive(t, seen[d.what], "occurrences of: %s (%s)", d.what, d.why)
 				}
 			}
 		})
 	}
 }
 
-// A second trip changes nothing.
+// A second round trip changes nothing.
 func TestRoundTripTwice(t *testing.T) {
-	trip := roundTrips["forwarder agent, batches as large as its own"]
+	trip := roundTrips["forwarder agent, batches of its own size"]
 	for seed := range uint64(50) {
 		once, _ := trip.run(t, newScript(randomScript(seed)).envelopes(false))
 		require.NotEmpty(t, once)
@@ -852,7 +851,7 @@ func TestRoundTripTwice(t *testing.T) {
 	}
 }
 
-// An envelope to which no difference applies comes back as it is, to the last byte.
+// An envelope to which no difference applies comes back unchanged, to the last byte.
 func TestRoundTripUnchanged(t *testing.T) {
 	failed := &loggregator_v2.Log{Payload: []byte("no"), Type: loggregator_v2.Log_ERR}
 	for name, e := range map[string]*loggregator_v2.Envelope{
@@ -869,7 +868,7 @@ func TestRoundTripUnchanged(t *testing.T) {
 			maps.Copy(e.Tags, map[string]string{
 				"origin": "gorouter", "job": "router", "ip": "10.0.0.1", "process_type": "web", "source_type": "APP/PROC/WEB",
 			})
-			trip := roundTrips["forwarder agent, batches as large as its own"]
+			trip := roundTrips["forwarder agent, batches of its own size"]
 			got, empty := trip.run(t, []*loggregator_v2.Envelope{e})
 			require.Zero(t, empty)
 			requireSameEnvelopes(t, []*loggregator_v2.Envelope{e}, got)

@@ -13,28 +13,28 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// headRoom is how many bytes a timestamp takes in an envelope at most.
-const headRoom = 11
+// maxTimestampSize is the maximum size of a timestamp in an envelope, in bytes.
+const maxTimestampSize = 11
 
-// maxLength is longer than any value.
+// maxLength is a length that no value exceeds.
 const maxLength = math.MaxInt
 
-// fit makes common small enough, the encoded identity and tags that the envelopes of an item share. room is how many bytes the
-// largest of these envelopes needs beside common and a timestamp. Syslog escapes what is in texts, and nothing in payload bytes. If
-// the envelopes do not fit into [envelope.MaxSize], fit truncates the longest tag values. It reports false if that is not enough.
+// fit makes the envelopes of an item fit in [envelope.MaxSize]: if necessary, it truncates the longest tag values in common. It reports
+// false if that is not enough. room is the number of bytes that the largest of the envelopes needs in addition to common and a timestamp.
+// Of these, payload bytes are a log payload, which syslog does not escape. It does escape texts.
 func (t *translator) fit(room, payload int, texts ...string) bool {
 	if t.tooLarge {
 		return false
 	}
 	escape := t.opts.SyslogSafe
-	most := headRoom + len(t.common) + room
+	most := maxTimestampSize + len(t.common) + room
 	if escape {
-		most += most - payload // There is at most one escape for each byte.
+		most += most - payload // At most one escape per byte.
 	}
 	if most <= envelope.MaxSize {
 		return true
 	}
-	budget := envelope.MaxSize - headRoom - room
+	budget := envelope.MaxSize - maxTimestampSize - room
 	if escape {
 		for _, text := range texts {
 			budget -= envelope.SyslogEscapes(text)
@@ -64,14 +64,14 @@ func (t *translator) fit(room, payload int, texts ...string) bool {
 	return true
 }
 
-// fits reports whether the tags, with their values truncated to length bytes, take at most budget bytes. With escape, what syslog
-// escapes in the values counts too.
+// fits reports whether the tags, with their values truncated to length bytes, take at most budget bytes. With escape, the syslog escapes of
+// the values count too.
 func (s *tagSet) fits(length, budget int, escape bool) bool {
 	n := 0
 	for i := range s.tags {
 		n += tagSize(len(s.tags[i].key), min(len(s.tags[i].value), length))
 	}
-	if !escape || n > budget || 2*n <= budget { // There is at most one escape for each byte.
+	if !escape || n > budget || 2*n <= budget { // At most one escape per byte.
 		return n <= budget
 	}
 	for i := range s.tags {
@@ -80,8 +80,8 @@ func (s *tagSet) fits(length, budget int, escape bool) bool {
 	return n <= budget
 }
 
-// truncatedValue returns the value truncated to length bytes, with an ellipsis at its end. A source type has none: it becomes part of
-// a PROCID, which is ASCII.
+// truncatedValue returns the value truncated to length bytes, ending in an ellipsis. A source type has no ellipsis: it becomes part of a
+// PROCID, which is ASCII.
 func (t *tag) truncatedValue(length int) string {
 	switch {
 	case len(t.value) <= length:
@@ -93,7 +93,7 @@ func (t *tag) truncatedValue(length int) string {
 	}
 }
 
-// prefix returns the whole characters in the first length bytes of s.
+// prefix returns the complete characters in the first length bytes of s.
 func prefix(s string, length int) string {
 	if len(s) <= length {
 		return s
@@ -101,15 +101,15 @@ func prefix(s string, length int) string {
 	return s[:runeStart(s, length)]
 }
 
-// tagSize is how many bytes a tag takes in an envelope.
+// tagSize returns the size of an encoded tag with a key and a value of these lengths, in bytes.
 func tagSize(key, value int) int {
 	return 1 + protowire.SizeBytes(2+protowire.SizeBytes(key)+protowire.SizeBytes(value))
 }
 
 const ellipsis = "…"
 
-// truncate shortens the longest values, all to the same length, until the tags fit; see fits. It reports false, and changes
-// nothing, when even the shortest values would not do.
+// truncate shortens the longest values, all to the same length, until the tags fit; see fits. If even the shortest values would not fit, it
+// changes nothing and reports false.
 func (s *tagSet) truncate(budget int, escape bool) bool {
 	if !s.fits(len(ellipsis), budget, escape) {
 		return false
@@ -122,7 +122,7 @@ func (s *tagSet) truncate(budget int, escape bool) bool {
 	return true
 }
 
-// runeStart returns the largest index up to i that is in the middle of no character of s.
+// runeStart returns the largest index up to i that is not in the middle of a character of s.
 func runeStart[S string | []byte](s S, i int) int {
 	for n := i; n > i-utf8.UTFMax && n > 0; n-- {
 		if utf8.RuneStart(s[n]) {

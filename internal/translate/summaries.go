@@ -11,13 +11,13 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// quantileTag has the quantile of a Gauge of a summary.
+// quantileTag is the key of the tag with the quantile of a summary's Gauge.
 var quantileTag = newTagKey("quantile")
 
-// summaryPoint yields a point of a summary as Prometheus has it: a gauge for each quantile, a gauge of the sum of all observations, and a
-// counter of them.
+// summaryPoint yields a point of a summary in the form of Prometheus: a gauge for each quantile, a gauge of the sum of all observations,
+// and a counter of observations.
 func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Reason {
-	if name == "" || !haveQuantiles(p) {
+	if name == "" || !validQuantiles(p) {
 		return ReasonMalformed
 	}
 	if !m.encodeCommon(p.Attributes(), quantileTag, m.summaryRoom(name, unit), name, unit) {
@@ -26,7 +26,7 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 	timestamp := m.pointTime(p.Timestamp())
 	for _, q := range p.QuantileValues().All() {
 		if !isFinite(q.Value()) {
-			continue // Prometheus has NaN for a quantile when it has observed nothing lately. The rest of the point is sound.
+			continue // Prometheus has NaN for quantiles without recent observations. The rest of the point is valid.
 		}
 		m.putGauge(timestamp, name, unit, q.Value(), quantileTag, m.formatNumber(q.Quantile()))
 	}
@@ -37,17 +37,17 @@ func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Re
 	return ""
 }
 
-// summaryRoom returns how many bytes the largest envelope of a summary takes beside what they share.
+// summaryRoom returns the number of bytes that the largest envelope of a summary takes in addition to the common part.
 func (m *Metrics) summaryRoom(name, unit string) int {
 	m.message = envelope.AppendCounter(m.message[:0], name+"_count", 0, math.MaxUint64)
 	m.gauge = envelope.AppendGaugeMetric(m.gauge[:0], name+"_sum", unit, math.MaxFloat64)
 	return max(len(m.message), envelope.Size(len(m.gauge))+tagSize(len(quantileTag.key), longestNumber))
 }
 
-// haveQuantiles reports whether the quantiles of a point are from 0 to 1.
-func haveQuantiles(p pmetric.SummaryDataPoint) bool {
+// validQuantiles reports whether the quantiles of a point are from 0 to 1.
+func validQuantiles(p pmetric.SummaryDataPoint) bool {
 	for _, q := range p.QuantileValues().All() {
-		if !(q.Quantile() >= 0 && q.Quantile() <= 1) { // Nor is NaN.
+		if !(q.Quantile() >= 0 && q.Quantile() <= 1) { // Rejects NaN too.
 			return false
 		}
 	}

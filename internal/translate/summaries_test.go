@@ -11,8 +11,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 )
 
-// summaryPoint makes metric a summary, if it is none, and appends a point at the time at. quantiles are quantiles and values
-// in turn.
+// summaryPoint appends a point with the timestamp at. It makes metric a summary unless it already is one. quantiles alternates quantiles
+// and values.
 func summaryPoint(metric pmetric.Metric, count uint64, sum float64, quantiles ...float64) pmetric.SummaryDataPoint {
 	if metric.Type() != pmetric.MetricTypeSummary {
 		metric.SetEmptySummary()
@@ -50,29 +50,29 @@ func TestSummaries(t *testing.T) {
 			),
 		},
 		"no quantiles": {metric: of(nil), want: list(gauge("m_sum", "", 12.5), total("m_count", 5))},
-		"quantiles that have no number are left out": {
+		"quantiles that are not finite": {
 			metric: of(nil, 0.5, math.NaN(), 0.9, 3, 0.99, math.Inf(1)),
 			want:   list(quantile("0.9", 3), gauge("m_sum", "", 12.5), total("m_count", 5)),
 		},
-		"a negative sum": {metric: of(func(p point) { p.SetSum(-3) }), want: list(gauge("m_sum", "", -3), total("m_count", 5))},
+		"negative sum": {metric: of(func(p point) { p.SetSum(-3) }), want: list(gauge("m_sum", "", -3), total("m_count", 5))},
 		"no timestamp": {
 			metric: of(func(p point) { p.SetTimestamp(0) }, 0.5, 2),
 			want:   list(timed(quantile("0.5", 2), now), timed(gauge("m_sum", "", 12.5), now), timed(total("m_count", 5), now)),
 		},
 		"with tags and identity": {
 			metric: of(func(p point) { put(p.Attributes(), "k", "v", "instance_id", "7") }, 0.5, 2),
-			want:   ofInstance7(quantile("0.5", 2, "k", "v"), gauge("m_sum", "", 12.5, "k", "v"), total("m_count", 5, "k", "v")),
+			want:   withInstance7(quantile("0.5", 2, "k", "v"), gauge("m_sum", "", 12.5, "k", "v"), total("m_count", 5, "k", "v")),
 		},
-		"an attribute of the quantile's name": {
+		"attribute quantile": {
 			metric: of(func(p point) { put(p.Attributes(), "quantile", "x") }, 0.5, 2),
 			want: list(
 				quantile("0.5", 2, "exported_quantile", "x"), gauge("m_sum", "", 12.5, "exported_quantile", "x"),
 				total("m_count", 5, "exported_quantile", "x"),
 			),
 		},
-		"a sum that is no number": {metric: of(func(p point) { p.SetSum(math.NaN()) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5))},
-		"a sum that is infinite":  {metric: of(func(p point) { p.SetSum(math.Inf(1)) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5))},
-		"several points, the broken ones rejected": {
+		"NaN sum":      {metric: of(func(p point) { p.SetSum(math.NaN()) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5))},
+		"infinite sum": {metric: of(func(p point) { p.SetSum(math.Inf(1)) }, 0.5, 2), want: list(quantile("0.5", 2), total("m_count", 5))},
+		"several points, one malformed": {
 			metric: func(m pmetric.Metric) {
 				summaryPoint(m, 1, 1)
 				summaryPoint(m, 2, 2, 1.5, 2)
@@ -81,10 +81,10 @@ func TestSummaries(t *testing.T) {
 			want:     list(gauge("m_sum", "", 1), total("m_count", 1), gauge("m_sum", "", 3), total("m_count", 3)),
 			rejected: rejectedOnce(ReasonMalformed),
 		},
-		"stale":                        {metric: of(func(p point) { p.SetFlags(stale) }, 0.5, 2), rejected: rejectedOnce(ReasonStale)},
-		"a quantile below zero":        {metric: of(nil, -0.5, 1), rejected: rejectedOnce(ReasonMalformed)},
-		"a quantile that is no number": {metric: of(nil, math.NaN(), 1), rejected: rejectedOnce(ReasonMalformed)},
-		"without a name": {
+		"stale":             {metric: of(func(p point) { p.SetFlags(stale) }, 0.5, 2), rejected: rejectedOnce(ReasonStale)},
+		"negative quantile": {metric: of(nil, -0.5, 1), rejected: rejectedOnce(ReasonMalformed)},
+		"NaN quantile":      {metric: of(nil, math.NaN(), 1), rejected: rejectedOnce(ReasonMalformed)},
+		"no name": {
 			metric: func(m pmetric.Metric) {
 				m.SetName("")
 				summaryPoint(m, 1, 1, 0.5, 1)

@@ -16,7 +16,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// keySet is different tag keys in the order in which they came.
+// keySet is a set of tag keys in insertion order.
 type keySet struct {
 	keys  []string
 	index map[string]int // of each key, once there are more than searchAtMost
@@ -26,7 +26,7 @@ const searchAtMost = 16
 
 func (s *keySet) reset() {
 	s.keys = s.keys[:0]
-	s.index = emptied(s.index)
+	s.index = resetMap(s.index)
 }
 
 // find returns the index of a key, or -1.
@@ -48,20 +48,20 @@ func (s *keySet) append(key string) {
 	if s.index == nil {
 		s.index = make(map[string]int, 4*searchAtMost)
 	}
-	for i := len(s.index); i < len(s.keys); i++ { // All, at first.
+	for i := len(s.index); i < len(s.keys); i++ { // The first time, all keys.
 		s.index[s.keys[i]] = i
 	}
 }
 
-// tag is one tag of an envelope. Its key and value are valid UTF-8, so that keys differ on the wire if they differ here, and
-// sizes are those on the wire.
+// tag is one tag of an envelope. Its key and value are valid UTF-8, so that different keys also differ on the wire, and lengths are those
+// on the wire.
 type tag struct {
 	*cleanKey
 	value     string
-	truncated bool // a part of the value was left out
+	truncated bool // reports whether the value was truncated
 }
 
-// tagSet is tags with different keys, in the order in which they came.
+// tagSet is a set of tags with distinct keys, in insertion order.
 type tagSet struct {
 	keySet
 	tags []tag
@@ -72,9 +72,9 @@ func (s *tagSet) reset() {
 	s.tags = s.tags[:0]
 }
 
-// forget drops strings of the data.
+// forget empties s, so that it holds no string of the data.
 func (s *tagSet) forget() {
-	s.tags, s.keys, s.index = forgotten(s.tags), forgotten(s.keys), emptied(s.index)
+	s.tags, s.keys, s.index = resetSlice(s.tags), resetSlice(s.keys), resetMap(s.index)
 }
 
 func (s *tagSet) has(key string) bool { return s.find(key) >= 0 }
@@ -84,7 +84,7 @@ func (s *tagSet) append(t tag) {
 	s.tags = append(s.tags, t)
 }
 
-// set adds a tag of the exporter's own, which wins over an attribute.
+// set adds a tag of the exporter's own, which replaces that of an attribute.
 func (s *tagSet) set(key *cleanKey, value string) {
 	own := tag{cleanKey: key, value: envelope.ValidUTF8(value)}
 	if i := s.find(key.key); i >= 0 {
@@ -94,7 +94,7 @@ func (s *tagSet) set(key *cleanKey, value string) {
 	s.append(own)
 }
 
-// inherit adds the tags of an outer attribute scope that s does not have.
+// inherit adds the tags of an outer attribute scope whose keys s lacks.
 func (s *tagSet) inherit(outer *tagSet) {
 	for i := range outer.tags {
 		if !s.has(outer.tags[i].key) {
@@ -103,8 +103,8 @@ func (s *tagSet) inherit(outer *tagSet) {
 	}
 }
 
-// forgotten returns s without its elements. A slice that has grown large is dropped, as a map is by emptied.
-func forgotten[T any](s []T) []T {
+// resetSlice returns s without its elements. A slice that has grown large is dropped; see resetMap.
+func resetSlice[T any](s []T) []T {
 	if cap(s) > cachedKeys {
 		return nil
 	}
@@ -112,7 +112,7 @@ func forgotten[T any](s []T) []T {
 	return s[:0]
 }
 
-// attributeTags makes the tags of a resource or an instrumentation scope.
+// attributeTags sets tags to those of a resource or an instrumentation scope.
 func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 	tags.reset()
 	if attrs.Len() == 0 {
@@ -136,7 +136,7 @@ func (t *translator) attributeTags(tags *tagSet, attrs pcommon.Map) {
 	}
 }
 
-// joinedString joins the values of some attributes by ";".
+// joinedString joins the values of the given attributes with ";".
 func joinedString(values []pcommon.Value, attributes []int) (s string, truncated bool) {
 	var texts []string
 	for _, i := range attributes {
@@ -146,10 +146,10 @@ func joinedString(values []pcommon.Value, attributes []int) (s string, truncated
 	return strings.Join(texts, ";"), truncated
 }
 
-// keyCleaner makes tag keys of attribute keys. It caches the keys that it has made.
+// keyCleaner derives tag keys from attribute keys, and caches them.
 type keyCleaner struct {
 	made cache[string, *cleanKey]
-	// labels makes Prometheus labels of keys. It also joins the values of attributes with the same tag key; else the first wins.
+	// labels turns keys into Prometheus labels. It also joins the values of attributes with the same tag key; otherwise the first wins.
 	labels     bool
 	syslogSafe bool
 }
@@ -158,9 +158,9 @@ type keyCleaner struct {
 type cleanKey struct {
 	attribute string
 	key       string
-	encoded   []byte  // as envelope.AppendTag takes it
-	own       ownKeys // if it is one of the exporter's own keys
-	isTag     bool    // false: the attribute becomes no tag
+	encoded   []byte  // for envelope.AppendTag
+	own       ownKeys // not 0 for one of the exporter's own keys
+	isTag     bool    // reports whether the attribute becomes a tag
 }
 
 func newTagKey(key string) *cleanKey {
@@ -173,7 +173,7 @@ func (c *keyCleaner) clean(attribute string) *cleanKey {
 	}
 	cached := len(attribute) <= cachedKeyBytes
 	if cached {
-		attribute = strings.Clone(attribute) // What is made of it may be a part of it.
+		attribute = strings.Clone(attribute) // The tag key may be a substring of it.
 	}
 	made := &cleanKey{}
 	if key, isTag := renameKey(attribute); isTag {
@@ -195,7 +195,7 @@ func (c *keyCleaner) clean(attribute string) *cleanKey {
 	return made
 }
 
-// cloudFoundryKeys are the names that Cloud Foundry has for attributes of the semantic conventions.
+// cloudFoundryKeys are Cloud Foundry's names for attributes of the semantic conventions.
 var cloudFoundryKeys = map[string]string{
 	"cloudfoundry.app.id":       "app_id",
 	"cloudfoundry.app.name":     "app_name",
@@ -207,20 +207,20 @@ var cloudFoundryKeys = map[string]string{
 	"cloudfoundry.process.type": "process_type",
 }
 
-// The attributes that are identity and never a tag of their own.
+// The attributes that belong to the identity and never become tags.
 const (
 	sourceIDKey   = "source_id"
 	instanceIDKey = "instance_id"
 )
 
-// exportedPrefix is what Prometheus puts before a label that a target has too. Without it, a key that becomes the name of an identity
-// or of a tag of the exporter's own would pass for that in a query.
+// exportedPrefix is the prefix that Prometheus adds to a label that conflicts with one of the target. Without it, a key that becomes the
+// name of an identity, or of one of the exporter's own tags, would be mistaken for that in a query.
 const exportedPrefix = "exported_"
 
-// cloudFoundryPrefix is what the contrib cloudfoundryreceiver puts before tags.
+// cloudFoundryPrefix is the prefix that contrib's cloudfoundryreceiver adds to tags.
 const cloudFoundryPrefix = "org.cloudfoundry."
 
-// renameKey gives a key the name that Cloud Foundry has for it; false for one that is part of the identity and no tag.
+// renameKey returns the name of a key in Cloud Foundry. It reports false for a key that belongs to the identity and becomes no tag.
 func renameKey(key string) (string, bool) {
 	switch key {
 	case "cloudfoundry.app.instance.id", sourceIDKey, instanceIDKey:
@@ -235,15 +235,14 @@ func renameKey(key string) (string, bool) {
 	return key, true
 }
 
-// labelNamer makes labels as contrib's NormalizeLabel did up to collector v0.163.0, except that letters and digits outside ASCII, which
-// PromQL does not take, become underscores too.
+// labelNamer builds labels as contrib's NormalizeLabel did up to collector v0.163.0, except that letters and digits outside ASCII, which
+// PromQL does not accept, also become underscores.
 var labelNamer = otlptranslator.LabelNamer{
-	UnderscoreLabelSanitization: true, //nolint:staticcheck // It is the rule of the labels that exist: _x becomes key_x.
+	UnderscoreLabelSanitization: true, //nolint:staticcheck // Existing labels follow this rule: _x becomes key_x.
 	PreserveMultipleUnderscores: true,
 }
 
-// promLabel makes a Prometheus label of a key. A key without a letter or digit has no label: it becomes as many underscores as it
-// has characters.
+// promLabel turns a key into a Prometheus label. A key without a letter or digit has none: each character becomes an underscore.
 func promLabel(key string) string {
 	label, err := labelNamer.Build(key)
 	if err != nil {
@@ -252,11 +251,11 @@ func promLabel(key string) string {
 	return label
 }
 
-// keyHead is the part of a key above [envelope.MaxTagKey], in bytes, that stays readable before its hash.
+// keyHead is the length, in bytes, of the readable part before the hash in a key longer than [envelope.MaxTagKey].
 const keyHead = envelope.MaxTagKey - len("_") - 8
 
-// syslogKey makes an SD-NAME of RFC 5424: each character that is not printable ASCII, and space, =, ] and ", becomes an
-// underscore. A key above 32 bytes becomes its first 23 bytes, an underscore, and the 32-bit FNV-1a hash of all of key in
+// syslogKey turns a key into an SD-NAME of RFC 5424: each character that is not printable ASCII, and space, =, ] and ", becomes an
+// underscore. A key longer than 32 bytes becomes its first 23 bytes, an underscore, and the 32-bit FNV-1a hash of the whole original key in
 // 8 hexadecimal digits.
 func syslogKey(key string) string {
 	safe := strings.Map(func(r rune) rune {
@@ -274,7 +273,7 @@ func syslogKey(key string) string {
 	return safe[:keyHead] + "_" + hash32(key)
 }
 
-// hash32 is the 32-bit FNV-1a hash of s in 8 hexadecimal digits.
+// hash32 returns the 32-bit FNV-1a hash of s in 8 hexadecimal digits.
 func hash32(s string) string {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(s))

@@ -22,8 +22,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// tagRow says what tags a span with these attributes has, or a point beside its instance ID. A span without anything else has none of the
-// exporter's own.
+// tagRow is a span or a point with attributes, and the expected tags. The span has none of the exporter's own; the point also has
+// instance_id.
 type tagRow struct {
 	options                 func(*Options)
 	metrics                 bool
@@ -67,7 +67,7 @@ func TestTags(t *testing.T) {
 			record:   []any{"a", "record"},
 			want:     []string{"a", "record", "b", "scope", "c", "resource"},
 		},
-		"an empty value wins too": {resource: []any{"a", "resource"}, record: []any{"a", ""}, want: []string{"a", ""}},
+		"empty value over another": {resource: []any{"a", "resource"}, record: []any{"a", ""}, want: []string{"a", ""}},
 		"scope name and version": {
 			name: "lib", version: "1.2", want: []string{"otel_scope_name", "lib", "otel_scope_version", "1.2"},
 		},
@@ -78,7 +78,7 @@ func TestTags(t *testing.T) {
 			resource: []any{"otel_scope_name", "r"}, scope: []any{"otel_scope_name", "s"},
 			want: []string{"otel_scope_name", "lib"},
 		},
-		"attributes that are the identity stay tags if they are more than that": {
+		"identity attributes that stay tags": {
 			resource: []any{
 				"service.name", "s", "service.instance.id", "1", "cloudfoundry.system.id", "c", "cloudfoundry.system.instance.id", "2",
 			},
@@ -87,7 +87,7 @@ func TestTags(t *testing.T) {
 			},
 		},
 
-		// Keys that become one.
+		// Keys that become equal.
 		"record over resource": {
 			resource: []any{"a b", "resource"}, record: []any{"a=b", "record"}, want: []string{"a_b", "record"},
 		},
@@ -103,14 +103,14 @@ func TestTags(t *testing.T) {
 		"first in byte order on the resource": {
 			resource: []any{"a_b", "underscore", "a b", "space"}, want: []string{"a_b", "space"},
 		},
-		"by renaming: the order of the original keys": {
+		"renamed, order of the original keys": {
 			record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain", "org.cloudfoundry.app_id", "receiver"},
 			want:   []string{"app_id", "plain"},
 		},
-		"by renaming: the record over the resource": {
+		"renamed, record over resource": {
 			resource: []any{"app_id", "resource"}, record: []any{"org.cloudfoundry.app_id", "record"}, want: []string{"app_id", "record"},
 		},
-		"the original key shadowed by the record": {
+		"original key also on the record": {
 			resource: []any{"a b", "resource space", "a=b", "resource equals"}, record: []any{"a=b", "record"},
 			want: []string{"a_b", "record"},
 		},
@@ -118,28 +118,28 @@ func TestTags(t *testing.T) {
 			record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...),
 			want:   append([]string{"a_b", "space"}, manyTags(20)...),
 		},
-		"of metrics, joined in byte order of the keys": {
+		"metrics, joined in byte order of the keys": {
 			metrics: true, resource: []any{"a.b", "resource"}, record: []any{"a_b", "underscore", "a.b", "dot", "a-b", "dash"},
 			want: []string{"a_b", "dash;dot;underscore"},
 		},
-		"of metrics, joined on the resource": {metrics: true, resource: []any{"a_b", "x", "a.b", "a"}, want: []string{"a_b", "a;x"}},
-		"of metrics, several at once": {
+		"metrics, joined on the resource": {metrics: true, resource: []any{"a_b", "x", "a.b", "a"}, want: []string{"a_b", "a;x"}},
+		"metrics, several at once": {
 			metrics: true, record: []any{"a.b", "1", "c.d", "2", "e", "3", "a_b", "4", "c_d", "5"},
 			want: []string{"a_b", "1;4", "c_d", "2;5", "e", "3"},
 		},
-		"of metrics, joined after renaming": {
+		"metrics, joined after renaming": {
 			metrics: true, record: []any{"cloudfoundry.app.id", "cf", "app_id", "plain"}, want: []string{"app_id", "plain;cf"},
 		},
-		"of metrics, joined with what became an exported key": {
+		"metrics, joined as an exported key": {
 			metrics: true, record: []any{"instance.id", "dot", "exported.instance.id", "exported"},
 			want: []string{"exported_instance_id", "exported;dot"},
 		},
-		"of metrics, joined, an empty value": {metrics: true, record: []any{"a.b", "", "a_b", "x"}, want: []string{"a_b", ";x"}},
-		"of metrics, joined among many": {
+		"metrics, joined, an empty value": {metrics: true, record: []any{"a.b", "", "a_b", "x"}, want: []string{"a_b", ";x"}},
+		"metrics, joined among many": {
 			metrics: true, record: append([]any{"a_b", "underscore"}, append(manyAttributes(20), "a b", "space")...),
 			want: append([]string{"a_b", "space;underscore"}, manyTags(20)...),
 		},
-		"of metrics, as they are": {
+		"metrics, not joined": {
 			options: otelNames, metrics: true, record: []any{"a_b", "underscore", "a b", "space"}, want: []string{"a_b", "space"},
 		},
 
@@ -148,10 +148,10 @@ func TestTags(t *testing.T) {
 		"unsafe, empty":         {options: unsafeKeys, record: []any{"", "x"}, want: []string{"", "x"}},
 		"unsafe, renamed":       {options: unsafeKeys, record: []any{"cloudfoundry.app.id", "x"}, want: []string{"app_id", "x"}},
 		"unsafe, not UTF-8":     {options: unsafeKeys, record: []any{"a\xff", "x"}, want: []string{"a\uFFFD", "x"}},
-		"unsafe, not UTF-8, and the same once mended": {
+		"unsafe, equal as valid UTF-8": {
 			options: unsafeKeys, resource: []any{"a\xfe", "resource"}, record: []any{"a\xff", "record"}, want: []string{"a\uFFFD", "record"},
 		},
-		"unsafe, not UTF-8, and the same once mended, in one scope": {
+		"unsafe, equal as valid UTF-8, on one record": {
 			options: unsafeKeys, record: []any{"a\xfe", "first in byte order", "a\xff", "second"}, want: []string{"a\uFFFD", "first in byte order"},
 		},
 	} {
@@ -182,35 +182,35 @@ func TestManyTags(t *testing.T) {
 	}
 }
 
-// Values become the same text in a tag and in the body of an event and, but for strings and bytes, in a payload.
+// A value becomes the same text in a tag, in the body of an event and, except for strings and bytes, in a payload.
 func TestValues(t *testing.T) {
 	for name, row := range map[string]struct {
 		value any
 		want  string
 	}{
-		"string":              {"x", "x"},
-		"empty string":        {"", ""},
-		"nothing":             {nil, ""},
-		"true":                {true, "true"},
-		"false":               {false, "false"},
-		"int":                 {int64(-12), "-12"},
-		"zero":                {int64(0), "0"},
-		"double":              {2.5, "2.5"},
-		"large double":        {1e21, "1e+21"},
-		"NaN":                 {math.NaN(), "NaN"},
-		"infinity":            {math.Inf(-1), "-Infinity"},
-		"bytes":               {[]byte{1, 2, 255}, "AQL/"},
-		"slice":               {[]any{"a", int64(1), true, nil}, `["a",1,true,null]`},
-		"empty slice":         {[]any{}, `[]`},
-		"map":                 {map[string]any{"b": "<&>", "a": map[string]any{"c": 1.5}}, `{"a":{"c":1.5},"b":"<&>"}`},
-		"empty map":           {map[string]any{}, `{}`},
-		"bytes in a map":      {map[string]any{"a": []byte{1, 2, 255}}, `{"a":"AQL/"}`},
-		"NaN in a map":        {map[string]any{"a": math.NaN(), "b": "c"}, `{"a":"NaN","b":"c"}`},
-		"infinity in a slice": {[]any{[]any{math.Inf(1)}, map[string]any{"a": math.Inf(-1)}}, `[["Infinity"],{"a":"-Infinity"}]`},
-		"not UTF-8":           {"a\xff\xfeb\xe4\xb8", "a\uFFFDb\uFFFD"},
-		"not UTF-8, in a map": {map[string]any{"a": "b\xff"}, `{"a":"b\ufffd"}`},
-		"line ends and NULs":  {"a\nb\x00", "a\nb\x00"},
-		"any language":        {"世界 😀 é", "世界 😀 é"},
+		"string":                   {"x", "x"},
+		"empty string":             {"", ""},
+		"nil":                      {nil, ""},
+		"true":                     {true, "true"},
+		"false":                    {false, "false"},
+		"int":                      {int64(-12), "-12"},
+		"zero":                     {int64(0), "0"},
+		"double":                   {2.5, "2.5"},
+		"large double":             {1e21, "1e+21"},
+		"NaN":                      {math.NaN(), "NaN"},
+		"infinity":                 {math.Inf(-1), "-Infinity"},
+		"bytes":                    {[]byte{1, 2, 255}, "AQL/"},
+		"slice":                    {[]any{"a", int64(1), true, nil}, `["a",1,true,null]`},
+		"empty slice":              {[]any{}, `[]`},
+		"map":                      {map[string]any{"b": "<&>", "a": map[string]any{"c": 1.5}}, `{"a":{"c":1.5},"b":"<&>"}`},
+		"empty map":                {map[string]any{}, `{}`},
+		"bytes in a map":           {map[string]any{"a": []byte{1, 2, 255}}, `{"a":"AQL/"}`},
+		"NaN in a map":             {map[string]any{"a": math.NaN(), "b": "c"}, `{"a":"NaN","b":"c"}`},
+		"infinity in a slice":      {[]any{[]any{math.Inf(1)}, map[string]any{"a": math.Inf(-1)}}, `[["Infinity"],{"a":"-Infinity"}]`},
+		"not UTF-8":                {"a\xff\xfeb\xe4\xb8", "a\uFFFDb\uFFFD"},
+		"not UTF-8, in a map":      {map[string]any{"a": "b\xff"}, `{"a":"b\ufffd"}`},
+		"line ends and NULs":       {"a\nb\x00", "a\nb\x00"},
+		"characters outside ASCII": {"世界 😀 é", "世界 😀 é"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tagRow{record: []any{"k", row.value}, want: []string{"k", row.want}}.run(t)
@@ -240,7 +240,7 @@ func TestCloudFoundryTagKeys(t *testing.T) {
 		"org.cloudfoundry":            "org.cloudfoundry",
 		"cloudfoundry.app.id.more":    "cloudfoundry.app.id.more",
 		"app_id":                      "app_id",
-		// No tags.
+		// Not tags.
 		"cloudfoundry.app.instance.id": "",
 		"source_id":                    "",
 		"instance_id":                  "",
@@ -265,20 +265,20 @@ func TestMetricTagKeys(t *testing.T) {
 		key     string
 		want    string
 	}{
-		"a label":                              {key: "http.method", want: "http_method"},
-		"a label already":                      {key: "http_method", want: "http_method"},
-		"a digit first":                        {key: "2xx", want: "key_2xx"},
-		"an underscore first":                  {key: "_x", want: "key_x"},
-		"two underscores first":                {key: "__x", want: "__x"},
-		"after the renaming":                   {key: "org.cloudfoundry.a.b", want: "a_b"},
-		"renamed":                              {key: "cloudfoundry.app.id", want: "app_id"},
-		"a letter that is not ASCII":           {key: "größe", want: "gr__e"},
-		"a letter that is not ASCII, not safe": {options: unsafeKeys, key: "größe.x", want: "gr__e_x"},
-		"a long one, hashed as a label": {
+		"label":                        {key: "http.method", want: "http_method"},
+		"already a label":              {key: "http_method", want: "http_method"},
+		"leading digit":                {key: "2xx", want: "key_2xx"},
+		"leading underscore":           {key: "_x", want: "key_x"},
+		"two leading underscores":      {key: "__x", want: "__x"},
+		"after renaming":               {key: "org.cloudfoundry.a.b", want: "a_b"},
+		"renamed":                      {key: "cloudfoundry.app.id", want: "app_id"},
+		"letter outside ASCII":         {key: "größe", want: "gr__e"},
+		"letter outside ASCII, unsafe": {options: unsafeKeys, key: "größe.x", want: "gr__e_x"},
+		"long, hashed as a label": {
 			key: "http.request.header.content_length", want: "http_request_header_con_" + fnv1a("http_request_header_content_length"),
 		},
-		"as it is":           {options: otelNames, key: "http.method", want: "http.method"},
-		"as it is, but safe": {options: otelNames, key: "http method", want: "http_method"},
+		"otel":                       {options: otelNames, key: "http.method", want: "http.method"},
+		"otel, made safe for syslog": {options: otelNames, key: "http method", want: "http_method"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tagRow{options: row.options, metrics: true, record: []any{row.key, "x"}, want: []string{row.want, "x"}}.run(t)
@@ -290,7 +290,7 @@ func unsafeKeys(o *Options) { o.SyslogSafe = false }
 
 func otelNames(o *Options) { o.PrometheusNames = false }
 
-// Only metrics have labels, and the instance ID as a tag.
+// Only for metrics, keys become labels and the instance ID is a tag.
 func TestTagsOfLogsAndTraces(t *testing.T) {
 	data := scoped{resource: []any{"instance_id", "7"}, record: []any{"http.method", "x"}}
 	requireTags(t, []string{"http.method", "x", "source_type", "OTEL"}, translateLogs(t, defaults(), data.logs()))
@@ -300,16 +300,16 @@ func TestTagsOfLogsAndTraces(t *testing.T) {
 func TestSyslogSafeKeys(t *testing.T) {
 	for name, row := range map[string]struct{ key, want string }{
 		"safe":                          {"http.method", "http.method"},
-		"all that is allowed":           {"!#$%&'()*+,-./:;<>?@[\\^_`{|}~", "!#$%&'()*+,-./:;<>?@[\\^_`{|}~"},
+		"all characters allowed":        {"!#$%&'()*+,-./:;<>?@[\\^_`{|}~", "!#$%&'()*+,-./:;<>?@[\\^_`{|}~"},
 		"space, equals, bracket, quote": {` =]"`, "____"},
 		"control characters":            {"a\x00\t\n\x7fb", "a____b"},
-		"one for each character":        {"é世😀", "___"},
+		"one underscore per character":  {"é世😀", "___"},
 		"not UTF-8":                     {"a\xff\xfeb", "a__b"},
 		"empty":                         {"", "_"},
 		"empty once renamed":            {"org.cloudfoundry.", "_"},
 		"32 characters":                 {strings.Repeat("k", 32), strings.Repeat("k", 32)},
 		"32 characters, more bytes":     {strings.Repeat("é", 32), strings.Repeat("_", 32)},
-		// The hashes are those that anyone can compute: FNV-1a, 32 bits.
+		// The hash is 32-bit FNV-1a, which anyone can compute.
 		"33 characters":             {strings.Repeat("k", 33), strings.Repeat("k", 23) + "_" + fnv1a(strings.Repeat("k", 33))},
 		"gen_ai":                    {"gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_3d96205f"},
 		"content_length":            {"http.request.header.content_length", "http.request.header.con_7c4d350b"},
@@ -346,7 +346,7 @@ func manyTags(n int) []string {
 	return tags
 }
 
-// A full cache does not change how keys are made. Long keys are not cached: there may be ever new ones.
+// A full cache does not change the resulting keys. Long keys are not cached, because new ones may always follow.
 func TestKeyCache(t *testing.T) {
 	traces := NewTraces(defaults())
 	translate := func(key string) map[string]string {
@@ -355,7 +355,7 @@ func TestKeyCache(t *testing.T) {
 	for i := range 100 {
 		translate(strings.Repeat("k", 1000) + strconv.Itoa(i))
 	}
-	require.Len(t, traces.keys.made, 1, "long keys")
+	require.Len(t, traces.keys.made, 1, "long keys are not cached")
 	for i := range cachedKeys + 10 {
 		require.Equal(t, "x", translate(fmt.Sprintf("k %d", i))[fmt.Sprintf("k_%d", i)])
 	}
@@ -366,23 +366,23 @@ func TestTruncate(t *testing.T) {
 	const kB = 1000
 	long := func(n int) string { return strings.Repeat("v", n) }
 	for name, row := range map[string]struct {
-		record     []any
-		whole, cut []string // keys
+		record           []any
+		whole, truncated []string // keys
 	}{
-		"it fits":                  {record: []any{"a", long(65 * kB)}, whole: []string{"a"}},
-		"the longest value is cut": {record: []any{"a", "short", "b", long(70 * kB), "c", long(10 * kB)}, whole: []string{"a", "c"}, cut: []string{"b"}},
-		"the longest values are cut": {
-			record: []any{"a", long(50 * kB), "b", long(60 * kB), "c", long(9 * kB)}, whole: []string{"c"}, cut: []string{"a", "b"},
+		"fits":          {record: []any{"a", long(65 * kB)}, whole: []string{"a"}},
+		"longest value": {record: []any{"a", "short", "b", long(70 * kB), "c", long(10 * kB)}, whole: []string{"a", "c"}, truncated: []string{"b"}},
+		"longest values": {
+			record: []any{"a", long(50 * kB), "b", long(60 * kB), "c", long(9 * kB)}, whole: []string{"c"}, truncated: []string{"a", "b"},
 		},
-		"all are cut":               {record: []any{"a", long(66 * kB), "b", long(70 * kB), "c", long(80 * kB)}, cut: []string{"a", "b", "c"}},
-		"characters of two bytes":   {record: []any{"a", strings.Repeat("é", 50*kB)}, cut: []string{"a"}},
-		"characters of three bytes": {record: []any{"a", strings.Repeat("世", 50*kB)}, cut: []string{"a"}},
-		"characters of four bytes":  {record: []any{"a", strings.Repeat("😀", 50*kB)}, cut: []string{"a"}},
-		"not UTF-8 at every byte":   {record: []any{"a", strings.Repeat("\xff", 200*kB)}, whole: []string{"a"}},
-		"longer once it is mended":  {record: []any{"a", strings.Repeat("a\xff", 30*kB)}, cut: []string{"a"}},
-		"shorter once it is mended": {record: []any{"a", long(70*kB) + strings.Repeat("\xff", 60*kB)}, cut: []string{"a"}},
-		"mended beside a longer one": {
-			record: []any{"a", long(50*kB) + strings.Repeat("\xff", 60*kB), "b", long(60 * kB)}, cut: []string{"a", "b"},
+		"all values":                  {record: []any{"a", long(66 * kB), "b", long(70 * kB), "c", long(80 * kB)}, truncated: []string{"a", "b", "c"}},
+		"characters of two bytes":     {record: []any{"a", strings.Repeat("é", 50*kB)}, truncated: []string{"a"}},
+		"characters of three bytes":   {record: []any{"a", strings.Repeat("世", 50*kB)}, truncated: []string{"a"}},
+		"characters of four bytes":    {record: []any{"a", strings.Repeat("😀", 50*kB)}, truncated: []string{"a"}},
+		"invalid UTF-8 at every byte": {record: []any{"a", strings.Repeat("\xff", 200*kB)}, whole: []string{"a"}},
+		"longer as valid UTF-8":       {record: []any{"a", strings.Repeat("a\xff", 30*kB)}, truncated: []string{"a"}},
+		"shorter as valid UTF-8":      {record: []any{"a", long(70*kB) + strings.Repeat("\xff", 60*kB)}, truncated: []string{"a"}},
+		"shorter as valid UTF-8, with a longer one": {
+			record: []any{"a", long(50*kB) + strings.Repeat("\xff", 60*kB), "b", long(60 * kB)}, truncated: []string{"a", "b"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -394,34 +394,34 @@ func TestTruncate(t *testing.T) {
 			tags := out.envelopes[0].GetTags()
 			for _, key := range row.whole {
 				v, _ := attrs.Get(key)
-				assert.Equal(t, strings.ToValidUTF8(v.Str(), "\uFFFD"), tags[key], "the tag %s is as it was", key)
+				assert.Equal(t, strings.ToValidUTF8(v.Str(), "\uFFFD"), tags[key], "the tag %s is unchanged", key)
 			}
 			lengths := map[string]int{}
-			for _, key := range row.cut {
+			for _, key := range row.truncated {
 				v, _ := attrs.Get(key)
 				head, found := strings.CutSuffix(tags[key], "…")
 				require.True(t, found, "the tag %s ends in an ellipsis", key)
-				assert.True(t, strings.HasPrefix(strings.ToValidUTF8(v.Str(), "\uFFFD"), head), "the tag %s begins as it did", key)
+				assert.True(t, strings.HasPrefix(strings.ToValidUTF8(v.Str(), "\uFFFD"), head), "the tag %s keeps its beginning", key)
 				assert.True(t, utf8.ValidString(head))
 				lengths[key] = len(tags[key])
 			}
-			if len(row.cut) == 0 {
+			if len(row.truncated) == 0 {
 				assert.Zero(t, out.truncated)
 				return
 			}
-			assert.Equal(t, 1, out.truncated, "one item is cut")
-			assert.Greater(t, len(out.encoded[0]), envelope.MaxSize-64, "no more is cut than has to be")
+			assert.Equal(t, 1, out.truncated, "one item is truncated")
+			assert.Greater(t, len(out.encoded[0]), envelope.MaxSize-64, "no more is truncated than necessary")
 			for key, n := range lengths {
-				assert.InDelta(t, lengths[row.cut[0]], n, 4, "the tag %s is cut like the others", key)
+				assert.InDelta(t, lengths[row.truncated[0]], n, 4, "the tag %s is as long as the other truncated ones", key)
 				for _, other := range row.whole {
-					assert.GreaterOrEqual(t, n, len(tags[other]), "the longest values are cut")
+					assert.GreaterOrEqual(t, n, len(tags[other]), "the longest values are truncated")
 				}
 			}
 		})
 	}
 }
 
-// The items of a scope with too large tags are rejected without any work on each, which would take minutes here. Other scopes are
+// The items of a scope whose tags are too large are rejected without work on each item, which would take minutes here. Other scopes are
 // not affected.
 func TestScopeTagsTooLarge(t *testing.T) {
 	const n = 50_000
@@ -470,7 +470,7 @@ func TestTooLarge(t *testing.T) {
 			assert.Zero(t, out.truncated)
 		})
 	}
-	t.Run("not the next span", func(t *testing.T) {
+	t.Run("next span fits", func(t *testing.T) {
 		traces, span := oneSpan()
 		span.SetName(huge)
 		traces.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty().SetName("next")
@@ -482,7 +482,7 @@ func TestTooLarge(t *testing.T) {
 	})
 }
 
-// Around the limit, byte by byte, no envelope is above it, and nothing is truncated or rejected that fits.
+// Byte by byte around the limit, no envelope exceeds it, and nothing that fits is truncated or rejected.
 func TestSizeLimit(t *testing.T) {
 	for name, it := range map[string]item{
 		"log":       {kind: "log", name: "hello"},
@@ -504,7 +504,7 @@ func TestSizeLimit(t *testing.T) {
 				out := with(n)
 				require.Empty(t, out.rejected)
 				largest := len(slices.MaxFunc(out.encoded, func(a, b []byte) int { return len(a) - len(b) }))
-				// The room for a timestamp, a bound and the numbers of parts is that of the longest.
+				// The room is for the longest timestamp, bound and part numbers.
 				require.Greater(t, largest, envelope.MaxSize-32, "a value of %d bytes", n)
 				require.Equal(t, n >= first, out.truncated == 1, "a value of %d bytes", n)
 			}
@@ -512,8 +512,8 @@ func TestSizeLimit(t *testing.T) {
 	}
 }
 
-// A collector may receive a key twice, which pdata cannot make. The first value counts, and is joined once.
-func TestKeyTwice(t *testing.T) {
+// A collector may receive a duplicate key, which pdata cannot create. The first value counts, and is joined once.
+func TestDuplicateKey(t *testing.T) {
 	attributes := `"attributes": [{"key": "a.a", "value": {"stringValue": "1"}}, {"key": "a.a", "value": {"stringValue": "2"}},
 		{"key": "a_a", "value": {"stringValue": "3"}}, {"key": "a_a", "value": {"stringValue": "4"}}]`
 	logs, err := (&plog.JSONUnmarshaler{}).UnmarshalLogs([]byte(

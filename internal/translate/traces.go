@@ -14,12 +14,12 @@ import (
 type Traces struct {
 	translator
 	batches[ptrace.Traces]
-	event []byte // what the events of a span share
+	event []byte // the encoded identity and tags of a span's events
 }
 
 var noAttributes = pcommon.NewMap()
 
-// NewTraces makes a translator of traces.
+// NewTraces returns a translator of traces.
 func NewTraces(opts Options) *Traces {
 	t := &Traces{translator: newTranslator(opts, false)}
 	t.init(&t.translator, t.translate)
@@ -61,13 +61,13 @@ func (t *Traces) span(s ptrace.Span) {
 	t.emit(timestamp, nil, "", 1)
 }
 
-// appendSpanTags appends the tags that the exporter sets, and adds them to set.
+// appendSpanTags appends the tags that the exporter sets itself, and adds their keys to set.
 func appendSpanTags(b []byte, set *ownKeys, s ptrace.Span) []byte {
 	b = appendSpanIDs(b, set, s)
 	if kind := nameOf(spanKinds, s.Kind()); kind != "" {
 		b = appendOwnTag(b, set, spanKindName, kind)
 		if s.Kind() == ptrace.SpanKindServer {
-			// The platform's own OTLP egress makes a server span of a Timer with this tag.
+			// The platform's own OTLP egress turns a Timer with this tag into a server span.
 			b = appendOwnTag(b, set, peerTypeName, "Server")
 		}
 	}
@@ -77,13 +77,13 @@ func appendSpanTags(b []byte, set *ownKeys, s ptrace.Span) []byte {
 			b = appendOwnTag(b, set, statusMessageName, message)
 		}
 	}
-	if stop := nanoseconds(s.EndTimestamp()); stop != 0 && stop < nanoseconds(s.StartTimestamp()) { // Without an end there is no clock to blame.
+	if stop := nanoseconds(s.EndTimestamp()); stop != 0 && stop < nanoseconds(s.StartTimestamp()) { // A missing end is not clock skew.
 		b = appendOwnTag(b, set, clockSkewName, "true")
 	}
 	return b
 }
 
-// spanKinds and statusCodes are the names as tags have them.
+// spanKinds and statusCodes are the names used in tags.
 var (
 	spanKinds = []string{
 		ptrace.SpanKindInternal: "internal", ptrace.SpanKindServer: "server", ptrace.SpanKindClient: "client",
@@ -92,12 +92,12 @@ var (
 	statusCodes = []string{ptrace.StatusCodeOk: "ok", ptrace.StatusCodeError: "error"}
 )
 
-// events yields the events of a span, before the span itself, which completes the item.
+// events yields the events of a span. The span itself, which completes the item, comes after them.
 func (t *Traces) events(s ptrace.Span) {
 	if s.Events().Len() == 0 {
 		return
 	}
-	// The span's identity, and its ids as tags, but not its attributes: those are the event's, in the body.
+	// An event has the span's identity and, as tags, its IDs, but not its attributes: the body has those of the event.
 	var set ownKeys
 	id := t.identity.find(s.Attributes())
 	t.event = appendSpanIDs(t.event[:0], &set, s)

@@ -16,7 +16,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// oneSpan is a span of 100 ns that ends at the time at.
+// oneSpan returns a batch with one span, which takes 100 ns and ends at the time at.
 func oneSpan() (ptrace.Traces, ptrace.Span) {
 	traces := ptrace.NewTraces()
 	s := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
@@ -26,7 +26,7 @@ func oneSpan() (ptrace.Traces, ptrace.Span) {
 	return traces, s
 }
 
-// timer is the Timer expected of that span.
+// timer returns the Timer expected for that span.
 func timer(tags ...string) *loggregator_v2.Envelope {
 	return newEnvelope(&loggregator_v2.Timer{Name: "GET /", Start: at - 100, Stop: at}, tags...)
 }
@@ -42,7 +42,7 @@ func setIDs(s ptrace.Span) {
 	s.SetParentSpanID(pcommon.SpanID{0x03, 7: 0xef})
 }
 
-// ids are the tags that setIDs makes, and more.
+// ids returns the tags for the IDs of setIDs, and more.
 func ids(more ...string) []string {
 	return append([]string{
 		"trace_id", "010000000000000000000000000000ab", "span_id", "02000000000000cd", "parent_span_id", "03000000000000ef",
@@ -59,9 +59,9 @@ func TestSpans(t *testing.T) {
 		span    func(ptrace.Span)
 		want    *loggregator_v2.Envelope
 	}{
-		"plain":         {span: func(ptrace.Span) {}, want: timer()},
-		"no name":       {span: func(s ptrace.Span) { s.SetName("") }, want: named("")},
-		"name in bytes": {span: func(s ptrace.Span) { s.SetName("a\xff") }, want: named("a\uFFFD")},
+		"plain":          {span: func(ptrace.Span) {}, want: timer()},
+		"no name":        {span: func(s ptrace.Span) { s.SetName("") }, want: named("")},
+		"name not UTF-8": {span: func(s ptrace.Span) { s.SetName("a\xff") }, want: named("a\uFFFD")},
 		"with tags and identity": {
 			span: func(s ptrace.Span) {
 				put(s.Attributes(), "http.method", "GET", "source_id", "app", "instance_id", "3", "cloudfoundry.space.id", "s")
@@ -69,12 +69,12 @@ func TestSpans(t *testing.T) {
 			want: from(timer("http.method", "GET", "space_id", "s"), "app", "3"),
 		},
 
-		"no end":                    {span: func(s ptrace.Span) { s.SetEndTimestamp(0) }, want: times(timer(), now, at-100, at-100)},
-		"no start":                  {span: func(s ptrace.Span) { s.SetStartTimestamp(0) }, want: times(timer(), at, at, at)},
-		"no times":                  {span: func(s ptrace.Span) { s.SetStartTimestamp(0); s.SetEndTimestamp(0) }, want: times(timer(), now, now, now)},
-		"a start that does not fit": {span: func(s ptrace.Span) { s.SetStartTimestamp(1 << 63) }, want: times(timer(), at, at, at)},
-		"an end that does not fit":  {span: func(s ptrace.Span) { s.SetEndTimestamp(1 << 63) }, want: times(timer(), now, at-100, at-100)},
-		"no time that fits": {
+		"no end":             {span: func(s ptrace.Span) { s.SetEndTimestamp(0) }, want: times(timer(), now, at-100, at-100)},
+		"no start":           {span: func(s ptrace.Span) { s.SetStartTimestamp(0) }, want: times(timer(), at, at, at)},
+		"no times":           {span: func(s ptrace.Span) { s.SetStartTimestamp(0); s.SetEndTimestamp(0) }, want: times(timer(), now, now, now)},
+		"start out of range": {span: func(s ptrace.Span) { s.SetStartTimestamp(1 << 63) }, want: times(timer(), at, at, at)},
+		"end out of range":   {span: func(s ptrace.Span) { s.SetEndTimestamp(1 << 63) }, want: times(timer(), now, at-100, at-100)},
+		"both times out of range": {
 			span: func(s ptrace.Span) { s.SetStartTimestamp(1 << 63); s.SetEndTimestamp(math.MaxUint64) },
 			want: times(timer(), now, now, now),
 		},
@@ -82,39 +82,39 @@ func TestSpans(t *testing.T) {
 		"end before start": {
 			span: func(s ptrace.Span) { s.SetStartTimestamp(at + ms) }, want: times(timer("clock_skew", "true"), at, at+ms, at+ms),
 		},
-		"clock_skew before an attribute": {
+		"clock_skew over attribute": {
 			span: func(s ptrace.Span) { s.SetStartTimestamp(at + 1); put(s.Attributes(), "clock_skew", "mine") },
 			want: times(timer("clock_skew", "true"), at, at+1, at+1),
 		},
 
 		"ids": {span: setIDs, want: timer(ids()...)},
-		"ids before attributes": {
+		"ids over attributes": {
 			span: func(s ptrace.Span) {
 				setIDs(s)
 				put(s.Attributes(), "trace_id", "x", "span_id", "y", "parent_span_id", "z")
 			},
 			want: timer(ids()...),
 		},
-		"attributes where there are no ids": {
+		"attributes without ids": {
 			span: func(s ptrace.Span) { put(s.Attributes(), "trace_id", "x", "span_id", "y", "parent_span_id", "z") },
 			want: timer("trace_id", "x", "span_id", "y", "parent_span_id", "z"),
 		},
 		"no parent": {span: func(s ptrace.Span) { setIDs(s); s.SetParentSpanID(pcommon.SpanID{}) }, want: timer(ids()[:4]...)},
 
-		"server":                {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindServer) }, want: timer("span_kind", "server", "peer_type", "Server")},
-		"client":                {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindClient) }, want: timer("span_kind", "client")},
-		"producer":              {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindProducer) }, want: timer("span_kind", "producer")},
-		"consumer":              {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindConsumer) }, want: timer("span_kind", "consumer")},
-		"internal":              {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindInternal) }, want: timer("span_kind", "internal")},
-		"a kind without a name": {span: func(s ptrace.Span) { s.SetKind(99) }, want: timer()},
-		"kind before attributes": {
+		"server":       {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindServer) }, want: timer("span_kind", "server", "peer_type", "Server")},
+		"client":       {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindClient) }, want: timer("span_kind", "client")},
+		"producer":     {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindProducer) }, want: timer("span_kind", "producer")},
+		"consumer":     {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindConsumer) }, want: timer("span_kind", "consumer")},
+		"internal":     {span: func(s ptrace.Span) { s.SetKind(ptrace.SpanKindInternal) }, want: timer("span_kind", "internal")},
+		"unknown kind": {span: func(s ptrace.Span) { s.SetKind(99) }, want: timer()},
+		"kind over attributes": {
 			span: func(s ptrace.Span) {
 				s.SetKind(ptrace.SpanKindServer)
 				put(s.Attributes(), "span_kind", "x", "peer_type", "Client")
 			},
 			want: timer("span_kind", "server", "peer_type", "Server"),
 		},
-		"attributes where there is no kind": {
+		"attributes without kind": {
 			span: func(s ptrace.Span) { put(s.Attributes(), "span_kind", "x", "peer_type", "Client") },
 			want: timer("span_kind", "x", "peer_type", "Client"),
 		},
@@ -125,9 +125,9 @@ func TestSpans(t *testing.T) {
 			span: func(s ptrace.Span) { s.Status().SetCode(ptrace.StatusCodeError); s.Status().SetMessage("it broke\xff") },
 			want: timer("status_code", "error", "status_message", "it broke\uFFFD"),
 		},
-		"a message without status": {span: func(s ptrace.Span) { s.Status().SetMessage("it broke") }, want: timer()},
-		"a status without a name":  {span: func(s ptrace.Span) { s.Status().SetCode(99) }, want: timer()},
-		"status before attributes": {
+		"message without status": {span: func(s ptrace.Span) { s.Status().SetMessage("it broke") }, want: timer()},
+		"unknown status":         {span: func(s ptrace.Span) { s.Status().SetCode(99) }, want: timer()},
+		"status over attributes": {
 			span: func(s ptrace.Span) {
 				s.Status().SetCode(ptrace.StatusCodeError)
 				s.Status().SetMessage("it broke")
@@ -138,7 +138,7 @@ func TestSpans(t *testing.T) {
 
 		"span events, by default": {span: func(s ptrace.Span) { s.Events().AppendEmpty().SetName("e") }, want: timer()},
 		"span events, none":       {options: spanEvents, span: setIDs, want: timer(ids()...)},
-		"what is not carried": {
+		"fields not carried": {
 			span: func(s ptrace.Span) {
 				s.TraceState().FromRaw("a=b")
 				s.SetFlags(1)
@@ -200,10 +200,10 @@ func TestSpanEvents(t *testing.T) {
 		from(timed(newEnvelope(&loggregator_v2.Event{Title: "without any time", Body: `{}`}, outer...), now), "resource", "0"),
 		from(timed(newEnvelope(&loggregator_v2.Timer{Name: "next", Start: now, Stop: now}, outer...), now), "resource", "0"),
 	)
-	assert.Equal(t, 2, out.items, "an event is no item")
+	assert.Equal(t, 2, out.items, "an event is not an item")
 }
 
-// An event that is too large is left out, and its span counts as truncated, once. A span that is too large is rejected once, although its
+// An event that is too large is left out, and its span counts as truncated once. A span that is too large is rejected once, although its
 // events were yielded.
 func TestSpanEventsTooLarge(t *testing.T) {
 	huge := strings.Repeat("x", envelope.MaxSize)
@@ -214,7 +214,7 @@ func TestSpanEventsTooLarge(t *testing.T) {
 		truncated       int
 		rejected        map[Reason]int
 	}{
-		"an event": {
+		"one event": {
 			span: "span", events: []string{"small", huge, "small too"}, want: []string{"small", "small too", "span", "next"}, truncated: 1,
 		},
 		"all events and an attribute": {

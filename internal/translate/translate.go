@@ -3,11 +3,10 @@
 
 // Package translate turns OpenTelemetry logs, metrics and traces into Loggregator v2 envelopes.
 //
-// [Logs], [Metrics] and [Traces] translate one signal each. They read pdata, never change it, and keep nothing of it. They yield
-// an [Envelope] at a time: one that is encoded or, for items that make none, the [Reason].
+// [Logs], [Metrics] and [Traces] each translate one signal. They neither modify pdata nor retain it. They yield one [Envelope] at a time:
+// an encoded envelope or, for rejected items, the [Reason].
 //
-// An item is a log record, a data point or a span. One item can make several envelopes (a histogram), and several items can
-// share one (gauges).
+// An item is a log record, a data point or a span. An item can become several envelopes (a histogram), and several can share one (gauges).
 package translate
 
 import (
@@ -20,68 +19,68 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// Options say how to translate.
+// Options configure the translation.
 type Options struct {
 	SourceID, InstanceID Identity
-	// SyslogSafe makes tag keys that the syslog agent and Log Cache can carry.
+	// SyslogSafe restricts tag keys, instance IDs, source types and sizes to what the syslog agent and Log Cache can carry.
 	SyslogSafe bool
 
-	// SourceType is the tag source_type of logs without a process type.
+	// SourceType is the default value of the tag source_type of logs.
 	SourceType string
 	// MaxPayload is the longest log payload, in bytes, that is not split.
 	MaxPayload int
-	// EventsAsLogs makes Log envelopes of events too.
+	// EventsAsLogs translates events to Log envelopes instead of Event envelopes.
 	EventsAsLogs bool
 
-	// PrometheusNames makes names and label names of metrics that PromQL can ask for.
+	// PrometheusNames turns metric names and their tag keys into names that PromQL can select.
 	PrometheusNames bool
-	// DoubleSumsAsGauges keeps the fraction of monotonic cumulative sums of doubles, in a Gauge.
+	// DoubleSumsAsGauges translates monotonic cumulative sums of doubles to Gauges, which keep the fraction.
 	DoubleSumsAsGauges bool
 
-	// SpanEvents makes an Event envelope of each span event.
+	// SpanEvents translates each span event to an Event envelope.
 	SpanEvents bool
 
-	// Now is the time of items that have none; nil is time.Now.
+	// Now returns the time for items without one; nil means time.Now.
 	Now func() time.Time
 }
 
-// Envelope is one encoded envelope, or items that make none.
+// Envelope is one encoded envelope, or the rejection of items.
 type Envelope struct {
-	// Encoded is valid until the next Envelope is asked for. It is nil when the items are rejected.
+	// Encoded is valid until the iteration continues. It is nil if the items are rejected.
 	Encoded []byte
-	// Items is how many items it completes. An Envelope that completes none belongs to the item that the next one completes first.
+	// Items is the number of items that the envelope completes. An envelope that completes none belongs to the next item completed.
 	Items int
-	// Truncated is how many of them were truncated.
+	// Truncated is the number of these items that were truncated.
 	Truncated int
 	// Reason is why the items are rejected; empty if they are not.
 	Reason Reason
 }
 
-// translator has what the three signals share: the work on a resource, a scope and an item, and the buffers for it.
+// translator is the part that the three signals share: the handling of a resource, a scope and an item, and its buffers.
 type translator struct {
 	opts     Options
 	yield    func(Envelope) bool // of the current batch
-	stopped  bool                // yield has returned false
+	stopped  bool                // yield returned false
 	identity identities
 	keys     keyCleaner
 
 	resourceAttributes pcommon.Map
 	resource           tagSet
-	// base has the tags of the scope, and those of the resource that the scope does not have.
-	base  tagSet
-	scope int // the number of the current scope
-	plans plans
-	sorts bool // tags are in the order of their keys
+	// base holds the tags of the scope, and the tags of the resource whose keys the scope lacks.
+	base   tagSet
+	scope  int // the number of the current scope
+	plans  plans
+	sorted bool // tags are sorted by key
 
 	id       identity // of the current item, if its attributes affect it
-	tooLarge bool     // no envelope has room for the tags of its scope and resource
+	tooLarge bool     // the tags of its scope and resource fit in no envelope
 	// truncated reports whether a part of the current item was left out.
 	truncated bool
 
 	common  []byte // the encoded identity and tags that all envelopes of the item share
 	message []byte // the encoded message of the current envelope
 
-	// Buffers: the inherited tags and the parts to sort of a plan, and the values of attributes.
+	// Buffers for the inherited tags of a plan, its parts to sort, and the values of attributes.
 	inherited tagSet
 	parts     []keyedPart
 	values    []pcommon.Value
@@ -98,13 +97,13 @@ func newTranslator(opts Options, prometheusLabels bool) translator {
 	}
 }
 
-// batches makes the sequence of the envelopes of a batch. It is the same one for all batches: each would be an allocation.
+// batches holds the sequence of envelopes that Translate returns. All batches share it, because each new one would be an allocation.
 type batches[D any] struct {
-	next D // to be translated next
+	next D // the batch to translate
 	all  iter.Seq[Envelope]
 }
 
-// init makes the sequence, in which translate puts the envelopes of each batch.
+// init creates the sequence. translate puts the envelopes of a batch into it.
 func (b *batches[D]) init(t *translator, translate func(D)) {
 	b.all = func(yield func(Envelope) bool) {
 		t.yield, t.stopped = yield, false
@@ -115,7 +114,7 @@ func (b *batches[D]) init(t *translator, translate func(D)) {
 	}
 }
 
-// Translate yields the envelopes of all items of a batch, once. The next call ends what is left of the sequence.
+// Translate returns the envelopes of all items of a batch as a single-use sequence. The next call invalidates it.
 func (b *batches[D]) Translate(data D) iter.Seq[Envelope] {
 	b.next = data
 	return b.all
@@ -126,7 +125,7 @@ func (t *translator) beginResource(r pcommon.Resource) {
 	t.attributeTags(&t.resource, r.Attributes())
 }
 
-// The tags of the name and the version of a scope, and the instance ID of a point.
+// Tag keys for the name and version of a scope, and the instance ID of a point.
 var (
 	scopeNameKey     = newTagKey("otel_scope_name")
 	scopeVersionKey  = newTagKey("otel_scope_version")
@@ -146,7 +145,7 @@ func (t *translator) beginScope(s pcommon.InstrumentationScope) {
 	t.scope++
 }
 
-// appendOwnTag appends a tag that the exporter sets itself, and adds its key to those that the plan skips.
+// appendOwnTag appends a tag that the exporter sets itself, and adds its key to set, the keys that the plan skips.
 func appendOwnTag(b []byte, set *ownKeys, name ownName, value string) []byte {
 	*set |= name.set()
 	return envelope.AppendTag(b, encodedNames[name], value)
@@ -168,24 +167,24 @@ func appendSpanID(b []byte, set *ownKeys, name ownName, id pcommon.SpanID) []byt
 	return envelope.AppendHexTag(b, encodedNames[name], id[:])
 }
 
-// text returns the text of a value of the current item.
+// text returns a value of the current item as a string.
 func (t *translator) text(v pcommon.Value) string {
 	s, truncated := valueString(v)
 	t.truncated = t.truncated || truncated
 	return s
 }
 
-// json returns the JSON of attributes of the current item.
+// json returns attributes of the current item as JSON.
 func (t *translator) json(attrs pcommon.Map) string {
 	s, truncated := mapString(attrs)
 	t.truncated = t.truncated || truncated
 	return s
 }
 
-// keptBytes is how much memory of an item is kept for the next one: more than any envelope takes.
+// keptBytes is the limit of buffer memory kept for the next batch: more than any envelope takes.
 const keptBytes = 4 * envelope.MaxSize
 
-// end ends a batch. Nothing keeps a reference to its pdata or a string of it.
+// end ends a batch. No reference to its pdata, or to a string in it, remains.
 func (t *translator) end() {
 	t.yield = nil
 	t.resourceAttributes = pcommon.Map{}
@@ -196,8 +195,8 @@ func (t *translator) end() {
 	if cap(t.common)+cap(t.message) > keptBytes {
 		t.common, t.message = nil, nil
 	}
-	t.plans.once = plan{}
-	t.values = forgotten(t.values)
+	t.plans.uncached = plan{}
+	t.values = resetSlice(t.values)
 }
 
 func (t *translator) put(e Envelope) {
@@ -206,7 +205,7 @@ func (t *translator) put(e Envelope) {
 	}
 }
 
-// reject rejects items, if there are any and a reason. What was truncated of them does not count.
+// reject yields items as rejected, and not as truncated. It does nothing if reason is empty or items is 0.
 func (t *translator) reject(reason Reason, items int) {
 	if reason == "" || items == 0 {
 		return
@@ -215,7 +214,7 @@ func (t *translator) reject(reason Reason, items int) {
 	t.put(Envelope{Items: items, Reason: reason})
 }
 
-// nanoseconds returns a time in nanoseconds since 1970 UTC; 0 for one that is not set or does not fit.
+// nanoseconds returns a time in nanoseconds since 1970 UTC, or 0 if it is not set or does not fit in an int64.
 func nanoseconds(ts pcommon.Timestamp) int64 {
 	if ts > math.MaxInt64 {
 		return 0
@@ -223,7 +222,7 @@ func nanoseconds(ts pcommon.Timestamp) int64 {
 	return int64(ts)
 }
 
-// timestamp returns the first time that is set, else now; see nanoseconds.
+// timestamp returns the first time for which nanoseconds is not 0, else now.
 func (t *translator) timestamp(times ...pcommon.Timestamp) int64 {
 	for _, ts := range times {
 		if ns := nanoseconds(ts); ns != 0 {
@@ -233,7 +232,7 @@ func (t *translator) timestamp(times ...pcommon.Timestamp) int64 {
 	return t.opts.Now().UnixNano()
 }
 
-// emit yields an envelope of common, message, and one tag of its own unless key is nil.
+// emit yields an envelope of common, message and, unless key is nil, one more tag.
 func (t *translator) emit(timestamp int64, key *cleanKey, value string, items int) {
 	truncated := 0
 	if items > 0 {
@@ -242,7 +241,7 @@ func (t *translator) emit(timestamp int64, key *cleanKey, value string, items in
 	t.yieldEnvelope(t.encode(timestamp, key, value), items, truncated)
 }
 
-// encode encodes the envelope that emit yields, behind common.
+// encode appends to common the rest of the envelope that emit yields.
 func (t *translator) encode(timestamp int64, key *cleanKey, value string) []byte {
 	b := envelope.AppendTimestamp(t.common, timestamp)
 	if key != nil {
@@ -251,13 +250,13 @@ func (t *translator) encode(timestamp int64, key *cleanKey, value string) []byte
 	return append(b, t.message...)
 }
 
-// yieldEnvelope yields an envelope that was encoded behind common, which stays for the next one.
+// yieldEnvelope yields an envelope that was appended to common, and keeps common for the next one.
 func (t *translator) yieldEnvelope(encoded []byte, items, truncated int) {
 	t.put(Envelope{Encoded: encoded, Items: items, Truncated: truncated})
 	t.common = encoded[:len(t.common)]
 }
 
-// takeTruncated returns 1 if the current item was truncated. The item is complete then.
+// takeTruncated returns 1 if the current item was truncated, else 0, and resets truncated for the next item.
 func (t *translator) takeTruncated() int {
 	if !t.truncated {
 		return 0

@@ -32,7 +32,7 @@ import (
 )
 
 const (
-	// at is the time of the items that the tests translate, unless a row says otherwise.
+	// at is the timestamp of translated items, unless a test sets another.
 	at = 1767225600_000000001
 	// now is the time of the translators' clock.
 	now = 1767229200_000000007
@@ -62,7 +62,7 @@ func defaults() Options {
 	}
 }
 
-// recorder decodes and keeps what a translator yields.
+// recorder decodes and keeps the output of a translator.
 type recorder struct {
 	t         testing.TB
 	envelopes []*loggregator_v2.Envelope
@@ -70,7 +70,7 @@ type recorder struct {
 	items     int // in envelopes
 	rejected  map[Reason]int
 	truncated int
-	open      bool // the last envelope belongs to an item that is not complete
+	open      bool // the last envelope does not complete its item
 }
 
 func newRecorder(t testing.TB) *recorder { return &recorder{t: t, rejected: map[Reason]int{}} }
@@ -100,15 +100,15 @@ func (r *recorder) take(all iter.Seq[Envelope]) {
 		require.LessOrEqual(r.t, len(e.Encoded), envelope.MaxSize, "bytes of the envelope")
 		decoded := &loggregator_v2.Envelope{Tags: map[string]string{}}
 		require.NoError(r.t, proto.UnmarshalOptions{Merge: true}.Unmarshal(e.Encoded, decoded))
-		require.Empty(r.t, decoded.ProtoReflect().GetUnknown(), "fields that Loggregator does not have")
-		require.Equal(r.t, proto.Size(decoded), len(e.Encoded), "bytes: a key is there twice, which decoding hides: %v", decoded)
+		require.Empty(r.t, decoded.ProtoReflect().GetUnknown(), "unknown fields")
+		require.Equal(r.t, proto.Size(decoded), len(e.Encoded), "no key is encoded twice: %v", decoded)
 		r.envelopes = append(r.envelopes, decoded)
 		r.encoded = append(r.encoded, bytes.Clone(e.Encoded))
 		r.items += e.Items
 	}
 }
 
-// requireItems checks that each item is in an envelope or rejected, once.
+// requireItems checks that each item is in an envelope or rejected, exactly once.
 func (r *recorder) requireItems(want int) {
 	r.t.Helper()
 	got := r.items
@@ -116,7 +116,7 @@ func (r *recorder) requireItems(want int) {
 		got += n
 	}
 	require.Equal(r.t, want, got, "items: %d in envelopes, rejected %v", r.items, r.rejected)
-	require.False(r.t, r.open, "the last item is not complete")
+	require.False(r.t, r.open, "the last item is complete")
 }
 
 func (r *recorder) requireEnvelopes(want ...*loggregator_v2.Envelope) {
@@ -135,10 +135,10 @@ func (r *recorder) requireRejected(want map[Reason]int) {
 	require.Equal(r.t, want, r.rejected, "rejected")
 }
 
-// rejectedOnce is one item rejected for a reason.
+// rejectedOnce returns one item rejected for a reason.
 func rejectedOnce(reason Reason) map[Reason]int { return map[Reason]int{reason: 1} }
 
-// stale flags a point as one without a value.
+// stale flags a point as having no recorded value.
 var stale = pmetric.DefaultDataPointFlags.WithNoRecordedValue(true)
 
 // readable returns envelopes as JSON, with the payloads of logs as text.
@@ -154,7 +154,7 @@ func readable(envelopes []*loggregator_v2.Envelope) string {
 	return b.String()
 }
 
-// newEnvelope returns the envelope expected of an item without identity at the time at. tags are keys and values in turn.
+// newEnvelope returns the envelope expected for an item without an identity, with the timestamp at. tags alternates keys and values.
 func newEnvelope(message proto.Message, tags ...string) *loggregator_v2.Envelope {
 	e := &loggregator_v2.Envelope{Timestamp: at, SourceId: "otelcol", InstanceId: "0", Tags: map[string]string{}}
 	for pair := range slices.Chunk(tags, 2) {
@@ -172,12 +172,12 @@ func newEnvelope(message proto.Message, tags ...string) *loggregator_v2.Envelope
 	case *loggregator_v2.Event:
 		e.Message = &loggregator_v2.Envelope_Event{Event: m}
 	default:
-		panic(fmt.Sprintf("no message of an envelope: %T", m))
+		panic(fmt.Sprintf("not a message of an envelope: %T", m))
 	}
 	return e
 }
 
-// put puts keys and values, in turn and in this order.
+// put adds alternating keys and values, in this order.
 func put(attrs pcommon.Map, keysAndValues ...any) {
 	for pair := range slices.Chunk(keysAndValues, 2) {
 		if err := attrs.PutEmpty(pair[0].(string)).FromRaw(pair[1]); err != nil {
@@ -186,7 +186,7 @@ func put(attrs pcommon.Map, keysAndValues ...any) {
 	}
 }
 
-// options are the defaults after change, which may be nil.
+// options returns the defaults after change, which may be nil.
 func options(change func(*Options)) Options {
 	opts := defaults()
 	if change != nil {
@@ -195,7 +195,7 @@ func options(change func(*Options)) Options {
 	return opts
 }
 
-// signal is what the tests of all signals need of one.
+// signal has the functions of one signal for the tests that cover all signals.
 type signal[D interface{ CopyTo(dest D) }] struct {
 	new     func(Options) translatorOf[D]
 	count   func(D) int
@@ -222,7 +222,7 @@ var (
 	}
 )
 
-// translate records a batch, counts its items, and checks that it is not changed.
+// translate records a batch, counts its items, and checks that it is unchanged.
 func (s signal[D]) translate(t testing.TB, opts Options, data D) *recorder {
 	t.Helper()
 	before, err := s.marshal(data)
@@ -231,11 +231,11 @@ func (s signal[D]) translate(t testing.TB, opts Options, data D) *recorder {
 	out.requireItems(s.count(data))
 	after, err := s.marshal(data)
 	require.NoError(t, err)
-	require.Equal(t, before, after, "the input is not changed")
+	require.Equal(t, before, after, "the input is unchanged")
 	return out
 }
 
-// check checks what holds for any batch: its envelopes get through, and are the same each time.
+// check checks that the envelopes of a batch pass through syslog, and are the same each time.
 func (s signal[D]) check(t *testing.T, opts Options, data D) *recorder {
 	t.Helper()
 	out := s.translate(t, opts, data)
@@ -286,7 +286,7 @@ func TestDefaultClock(t *testing.T) {
 	assert.LessOrEqual(t, out.envelopes[0].GetTimestamp(), after)
 }
 
-// A translator keeps buffers, but no data, from one batch to the next, even if a loop breaks, which ends the translation.
+// A translator keeps buffers, but no data, from one batch to the next, even if the loop breaks, which ends the translation.
 func TestTranslatorReuse(t *testing.T) {
 	t.Run("logs", func(t *testing.T) { signalLogs.reuse(t, defaults()) })
 	t.Run("metrics", func(t *testing.T) { signalMetrics.reuse(t, defaults()) })
@@ -303,31 +303,31 @@ func (s signal[D]) reuse(t *testing.T, opts Options) {
 			break
 		}
 		if m, ok := any(used).(*Metrics); ok {
-			m.fractions = newFractions() // They are meant to be kept.
+			m.fractions = newFractions() // Fractions are kept between batches.
 		}
 		require.Equal(t, want, recordAll(t, used.Translate(data)).encoded)
 	}
-	require.Positive(t, broken, "loops that broke")
+	require.Positive(t, broken, "broken loops")
 }
 
-// The collector's own generators of test data: all of it gets through.
+// Data from the collector's own test data generators is accepted.
 func TestCollectorTestdata(t *testing.T) {
 	for _, n := range []int{1, 7, 200} {
 		require.Empty(t, signalLogs.check(t, defaults(), testdata.GenerateLogs(n)).rejected, "logs")
 		require.Empty(t, signalTraces.check(t, options(spanEvents), testdata.GenerateTraces(n)).rejected, "traces")
 		for reason := range signalMetrics.check(t, defaults(), testdata.GenerateMetrics(n)).rejected {
-			require.Equal(t, ReasonTemporality, reason, "the generator makes a delta histogram")
+			require.Equal(t, ReasonTemporality, reason, "only the delta histogram of the generator is rejected")
 		}
 	}
 }
 
-// script decides what random pdata is like, byte by byte. When it is at its end, everything is empty.
+// script determines random pdata, byte by byte. At its end, everything is empty.
 type script struct{ rest []byte }
 
-// newScript takes the bytes that a fuzz target gets.
+// newScript returns a script of the bytes that a fuzz target gets.
 func newScript(b []byte) *script { return &script{rest: b} }
 
-// randomScript is one that reaches everything, given enough seeds.
+// randomScript returns the bytes of a script. Given enough seeds, scripts reach everything.
 func randomScript(seed uint64) []byte {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	b := make([]byte, 64+rnd.IntN(1500))
@@ -385,21 +385,21 @@ func (s *script) timestamp() pcommon.Timestamp {
 	return pcommon.Timestamp(s.uint64())
 }
 
-// telling are the strings that the mapping treats specially.
-var telling = []string{
+// specialStrings are the strings that the mapping treats specially.
+var specialStrings = []string{
 	"cloudfoundry.app.id", "cloudfoundry.app.name", "cloudfoundry.process.type", "cloudfoundry.app.instance.id",
 	"org.cloudfoundry.source_id", "org.cloudfoundry.", "org.cloudfoundry.app_id", "source_id", "instance_id", "service.name",
 	"service.instance.id", "source_type", "process_type", "severity", "log.iostream", "stderr", "stdout", "title", "body",
 	"part", "le", "trace_id", "span_id", "peer_type", "span_kind", "otel_scope_name", "a.b", "a_b", "a-b", "1", "By", "s", "total",
 }
 
-// text is any string at all: short and telling, every byte, broken UTF-8, and now and then a huge one.
+// text returns any string: short, special, of any bytes, with invalid UTF-8, and sometimes huge.
 func (s *script) text() string {
 	switch s.below(8) {
 	case 0:
 		return ""
 	case 1, 2:
-		return telling[s.below(len(telling))]
+		return specialStrings[s.below(len(specialStrings))]
 	case 3:
 		return string(s.bytes(s.below(80)))
 	case 4:
@@ -407,12 +407,12 @@ func (s *script) text() string {
 	case 5:
 		return strings.Repeat([]string{"a", "é", "世", "😀", "\n", " ", "\x00", "\xff", "\xe4\xb8", "a\xff"}[s.below(10)], s.below(80))
 	case 6:
-		return strings.Repeat(telling[s.below(len(telling))], s.below(6))
+		return strings.Repeat(specialStrings[s.below(len(specialStrings))], s.below(6))
 	}
 	if s.below(3) > 0 {
 		return "value"
 	}
-	// Valid and invalid pieces, because the mapping truncates the ones and replaces the others.
+	// Valid and invalid pieces, because the mapping truncates the former and replaces the latter.
 	var b strings.Builder
 	for range 1 + s.below(3) {
 		piece := []string{"a", "é", "世", "line\n", "\x00", "\xff", "\xff\xfea", "\xf0\x9f\x98", "=]\" "}[s.below(9)]
@@ -680,7 +680,7 @@ func randomTraces(s *script) ptrace.Traces {
 	return traces
 }
 
-// fuzzOptions lets one byte choose between the options, all of which keep tags safe for syslog.
+// fuzzOptions selects options by the bits of choice. All of them keep tags safe for syslog.
 func fuzzOptions(choice byte) Options {
 	opts := defaults()
 	opts.EventsAsLogs = choice&1 != 0

@@ -10,11 +10,11 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 )
 
-// maxDepth is how deep maps and lists may be nested. A deeper one becomes an ellipsis, so that no value exhausts the stack.
+// maxDepth is the maximum depth of nested maps and lists. A deeper one becomes an ellipsis, so that no value exhausts the stack.
 const maxDepth = 64
 
-// valueString returns v as a string, as [pcommon.Value.AsString] does: maps and lists as JSON. It reports whether it
-// truncated a value deeper than maxDepth.
+// valueString returns v as a string, as [pcommon.Value.AsString] does: maps and lists as JSON. It reports whether it truncated a value
+// nested deeper than maxDepth.
 func valueString(v pcommon.Value) (s string, truncated bool) {
 	switch v.Type() {
 	case pcommon.ValueTypeMap, pcommon.ValueTypeSlice:
@@ -25,13 +25,13 @@ func valueString(v pcommon.Value) (s string, truncated bool) {
 	}
 }
 
-// mapString is valueString of a map.
+// mapString is like valueString, for a map.
 func mapString(m pcommon.Map) (s string, truncated bool) {
 	raw, truncated := rawMap(m, 1)
 	return jsonString(raw), truncated
 }
 
-// jsonString returns the JSON of what rawMap and rawValue return, which is always valid.
+// jsonString encodes a result of rawMap or rawValue as JSON, which never fails.
 func jsonString(raw any) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -40,8 +40,8 @@ func jsonString(raw any) string {
 	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
-// rawMap and rawValue return what pdata's AsRaw does, down to maxDepth. NaN and infinities, which JSON lacks, become the strings that
-// AsString has for them. depth is that of the map, or of the map or slice with the value.
+// rawMap and rawValue are like pdata's AsRaw, down to maxDepth. NaN and infinities, which JSON lacks, become the strings that AsString
+// returns for them. depth is the depth of the map, or of the map or slice that contains the value.
 
 func rawMap(m pcommon.Map, depth int) (raw map[string]any, truncated bool) {
 	raw = make(map[string]any, m.Len())

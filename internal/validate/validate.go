@@ -15,14 +15,13 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 )
 
-// leastDuration is below what any duration in the configuration can sensibly be. A number without a unit, which the collector
-// takes as nanoseconds, is even less.
-const leastDuration = time.Millisecond
+// minDuration is below any sensible setting. A number without a unit, which the collector reads as nanoseconds, is even lower.
+const minDuration = time.Millisecond
 
 // UnitMissing reports whether d seems to be a number without a unit.
-func UnitMissing(d time.Duration) bool { return d > 0 && d < leastDuration }
+func UnitMissing(d time.Duration) bool { return d > 0 && d < minDuration }
 
-// Durations refuses durations in cfg whose unit seems to be missing, also in the collector's own settings.
+// Durations returns an error for durations in cfg whose unit seems to be missing, including those in the collector's own settings.
 func Durations(cfg any) error {
 	conf := confmap.New()
 	if err := conf.Marshal(cfg); err != nil {
@@ -35,21 +34,21 @@ func Durations(cfg any) error {
 			if d >= 1000 {
 				unit = "ms"
 			}
-			errs = append(errs, fmt.Errorf("%s: must be 0s or at least %s, not %s; if the unit is missing, write %d%s", key, leastDuration, d, d, unit))
+			errs = append(errs, fmt.Errorf("%s: must be 0s or at least %s, not %s; if the unit is missing, write %d%s", key, minDuration, d, d, unit))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Retry refuses a multiplier that makes pauses shorter.
+// Retry returns an error for a multiplier that shortens pauses.
 func Retry(key string, retry configretry.BackOffConfig) error {
-	if retry.Enabled && retry.Multiplier >= 0 && retry.Multiplier < 1 { // The collector refuses what is below 0.
+	if retry.Enabled && retry.Multiplier >= 0 && retry.Multiplier < 1 { // The collector refuses values below 0.
 		return fmt.Errorf("%s::multiplier: must be at least 1, not %v, or each delay is shorter than the last", key, retry.Multiplier)
 	}
 	return nil
 }
 
-// InRange refuses a value that is not from least to most.
+// InRange returns an error unless value is between least and most, inclusive.
 func InRange(key string, value, least, most int) error {
 	if value < least || value > most {
 		return fmt.Errorf("%s: must be from %d to %d, not %d", key, least, most, value)
@@ -57,7 +56,7 @@ func InRange(key string, value, least, most int) error {
 	return nil
 }
 
-// NotNegative refuses a limit below 0. 0 means none.
+// NotNegative returns an error for a limit below 0. 0 means no limit.
 func NotNegative(key string, value int) error {
 	if value < 0 {
 		return fmt.Errorf("%s: must be 0 (no limit) or more, not %d", key, value)
@@ -65,7 +64,7 @@ func NotNegative(key string, value int) error {
 	return nil
 }
 
-// OneOf refuses a value that is not allowed.
+// OneOf returns an error unless value is allowed.
 func OneOf[S ~string](key string, value S, allowed ...S) error {
 	if slices.Contains(allowed, value) {
 		return nil

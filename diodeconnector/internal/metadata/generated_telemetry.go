@@ -121,31 +121,31 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	var err, errs error
 	builder.ConnectorDiodeAcceptedItems, err = builder.meter.Int64ObservableCounter(
 		"otelcol_connector_diode_accepted_items",
-		metric.WithDescription("Number of items (log records, metric points, spans) that the pipeline pushed. Each is forwarded, failed or dropped, or waits. [Alpha]"),
+		metric.WithDescription("Number of items (log records, metric points, spans) pushed by the pipeline. Each is either forwarded, failed, dropped or waiting. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ConnectorDiodeDroppedItems, err = builder.meter.Int64ObservableCounter(
 		"otelcol_connector_diode_dropped_items",
-		metric.WithDescription("Number of items that were dropped before an attempt to pass them on. [Alpha]"),
+		metric.WithDescription("Number of items dropped before an attempt to pass them on. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ConnectorDiodeForwardFailedItems, err = builder.meter.Int64Counter(
 		"otelcol_connector_diode_forward_failed_items",
-		metric.WithDescription("Number of items that were given up after the last attempt to pass them on failed. [Alpha]"),
+		metric.WithDescription("Number of items given up after the last attempt to pass them on failed. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ConnectorDiodeForwardedItems, err = builder.meter.Int64Counter(
 		"otelcol_connector_diode_forwarded_items",
-		metric.WithDescription("Number of items that the next component took. [Alpha]"),
+		metric.WithDescription("Number of items that the next component accepted. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ConnectorDiodeWaitingItems, err = builder.meter.Int64ObservableGauge(
 		"otelcol_connector_diode_waiting_items",
-		metric.WithDescription("Number of items that wait in the diode or are being passed on. [Alpha]"),
+		metric.WithDescription("Number of items waiting in the diode or being passed on. [Alpha]"),
 		metric.WithUnit("{item}"),
 	)
 	errs = errors.Join(errs, err)

@@ -24,7 +24,7 @@ func NewSettings(tt *componenttest.Telemetry) connector.Settings {
 func AssertEqualConnectorDiodeAcceptedItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_connector_diode_accepted_items",
-		Description: "Number of items (log records, metric points, spans) that the pipeline pushed. Each is forwarded, failed or dropped, or waits. [Alpha]",
+		Description: "Number of items (log records, metric points, spans) pushed by the pipeline. Each is either forwarded, failed, dropped or waiting. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -40,7 +40,7 @@ func AssertEqualConnectorDiodeAcceptedItems(t *testing.T, tt *componenttest.Tele
 func AssertEqualConnectorDiodeDroppedItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_connector_diode_dropped_items",
-		Description: "Number of items that were dropped before an attempt to pass them on. [Alpha]",
+		Description: "Number of items dropped before an attempt to pass them on. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -56,7 +56,7 @@ func AssertEqualConnectorDiodeDroppedItems(t *testing.T, tt *componenttest.Telem
 func AssertEqualConnectorDiodeForwardFailedItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_connector_diode_forward_failed_items",
-		Description: "Number of items that were given up after the last attempt to pass them on failed. [Alpha]",
+		Description: "Number of items given up after the last attempt to pass them on failed. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -72,7 +72,7 @@ func AssertEqualConnectorDiodeForwardFailedItems(t *testing.T, tt *componenttest
 func AssertEqualConnectorDiodeForwardedItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_connector_diode_forwarded_items",
-		Description: "Number of items that the next component took. [Alpha]",
+		Description: "Number of items that the next component accepted. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -88,7 +88,7 @@ func AssertEqualConnectorDiodeForwardedItems(t *testing.T, tt *componenttest.Tel
 func AssertEqualConnectorDiodeWaitingItems(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_connector_diode_waiting_items",
-		Description: "Number of items that wait in the diode or are being passed on. [Alpha]",
+		Description: "Number of items waiting in the diode or being passed on. [Alpha]",
 		Unit:        "{item}",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
