@@ -241,8 +241,8 @@ func (o *goldenOutput) readable(t *testing.T) []byte {
 		Envelopes []any                    `json:"envelopes"`
 		Payloads  []string                 `json:"payloads,omitempty"`
 		Rejected  map[translate.Reason]int `json:"rejected,omitempty"`
-		Cut       int                      `json:"cut,omitempty"`
-	}{Envelopes: []any{}, Rejected: o.rejected, Cut: o.truncated}
+		Truncated int                      `json:"truncated,omitempty"`
+	}{Envelopes: []any{}, Rejected: o.rejected, Truncated: o.truncated}
 	for _, encoded := range o.encoded {
 		e := &loggregator_v2.Envelope{}
 		require.NoError(t, proto.Unmarshal(encoded, e))

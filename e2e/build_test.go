@@ -20,13 +20,13 @@ import (
 )
 
 const (
-	ours    = "github.com/loggregatorexporter/loggregatorexporter"
-	core    = "go.opentelemetry.io/collector"
-	contrib = "github.com/open-telemetry/opentelemetry-collector-contrib"
+	exporterModule = "github.com/loggregatorexporter/loggregatorexporter"
+	core           = "go.opentelemetry.io/collector"
+	contrib        = "github.com/open-telemetry/opentelemetry-collector-contrib"
 )
 
-// The builder configuration of the README builds with the oldest and with the newest collector, and raises no module to another
-// release. The newest has Prometheus components beside the exporter, which share its translation of names.
+// The builder configuration of the README builds with the oldest and the newest collector, and raises no module to another
+// release. The newest build includes Prometheus components, which share the exporter's translation of names.
 func TestBuild(t *testing.T) {
 	_, section, ok := strings.Cut(read(t, "../README.md"), "\n## Build it into your collector\n")
 	require.True(t, ok)
@@ -58,7 +58,7 @@ func TestBuild(t *testing.T) {
 				Replaces   []string
 			}
 			require.NoError(t, yaml.Unmarshal([]byte(text), &config))
-			// What a reader's collector has besides.
+			// Components that a reader's collector has in addition.
 			dir := filepath.Join(t.TempDir(), "collector")
 			config.Dist = map[string]string{"name": "collector", "module": "example.com/collector", "output_path": dir}
 			config.Receivers = append(config.Receivers, component{Module: core + "/receiver/otlpreceiver " + version})
@@ -72,12 +72,12 @@ func TestBuild(t *testing.T) {
 			require.NoError(t, os.WriteFile(file, encoded, 0o600))
 
 			goIn(t, filepath.Dir(dir), "run", core+"/cmd/builder@"+version, "--config", file, "--skip-compilation")
-			goIn(t, dir, "build", ours, contrib+"/pkg/translator/prometheus")
+			goIn(t, dir, "build", exporterModule, contrib+"/pkg/translator/prometheus")
 
 			stable := requiredIn(t, "../bench", core+"/component")
 			if i == 1 {
 				stable = requiredIn(t, "..", core+"/component")
-				assert.Empty(t, raised(t, dir), "modules of the oldest collector that the exporter requires in a later version")
+				assert.Empty(t, raised(t, dir), "modules of the oldest collector raised by the exporter")
 			}
 			numbers := map[string]bool{}
 			for module, number := range selected(t, dir) {
@@ -85,12 +85,12 @@ func TestBuild(t *testing.T) {
 					numbers[number] = true
 				}
 			}
-			assert.Equal(t, map[string]bool{version: true, stable: true}, numbers, "all of one release")
+			assert.Equal(t, map[string]bool{version: true, stable: true}, numbers, "the versions of the collector's modules")
 		})
 	}
 }
 
-// selected is the modules of a build, with their versions.
+// selected returns the modules of a build, with their versions.
 func selected(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	versions := map[string]string{}
@@ -101,7 +101,7 @@ func selected(t *testing.T, dir string) map[string]string {
 	return versions
 }
 
-// raised is the modules that others require too, but have in the selected version only because of the exporter.
+// raised returns the modules that others require too, but whose selected version only the exporter requires.
 func raised(t *testing.T, dir string) []string {
 	t.Helper()
 	byUs, byOthers := map[string]string{}, map[string][]string{}
@@ -109,9 +109,9 @@ func raised(t *testing.T, dir string) []string {
 		from, to, _ := strings.Cut(strings.TrimSpace(line), " ")
 		module, version, _ := strings.Cut(to, "@")
 		switch {
-		case strings.HasPrefix(from, ours+"@"):
+		case strings.HasPrefix(from, exporterModule+"@"):
 			byUs[module] = version
-		case strings.Contains(from, "@"): // Not the build itself, which has what was selected.
+		case strings.Contains(from, "@"): // Excludes the build itself, which requires all selected versions.
 			byOthers[module] = append(byOthers[module], version)
 		}
 	}
@@ -124,7 +124,7 @@ func raised(t *testing.T, dir string) []string {
 	return found
 }
 
-// requiredIn is the version of a module in the module in dir.
+// requiredIn returns the version of a module that the module in dir requires.
 func requiredIn(t *testing.T, dir, module string) string {
 	t.Helper()
 	return strings.TrimSpace(goIn(t, dir, "list", "-m", "-f", "{{.Version}}", module))
@@ -141,8 +141,8 @@ func goIn(t *testing.T, dir string, arguments ...string) string {
 	return string(out)
 }
 
-// startProgress starts progress.sh with a command that waits until somebody opens a pipe. Its lines end when both have ended: the command
-// has the pipe of the lines too, as descriptor 9.
+// startProgress starts progress.sh with a command that waits until the test opens pipe. lines ends when both have ended, because the
+// command has it open too, as descriptor 9.
 func startProgress(t *testing.T) (cmd *exec.Cmd, lines *bufio.Scanner, pipe string) {
 	t.Helper()
 	pipe = filepath.Join(t.TempDir(), "pipe")
@@ -154,14 +154,14 @@ func startProgress(t *testing.T) (cmd *exec.Cmd, lines *bufio.Scanner, pipe stri
 	return cmd, bufio.NewScanner(stderr), pipe
 }
 
-// progress.sh prints lines while a command is silent.
+// progress.sh prints lines although its command prints none.
 func TestProgress(t *testing.T) {
 	cmd, lines, pipe := startProgress(t)
 	for range 3 {
 		require.True(t, lines.Scan())
 		assert.Regexp(t, `^the work: \d+ s.* \(usually 2 min\)$`, lines.Text())
 	}
-	// The command ends now.
+	// Let the command end.
 	require.NoError(t, exec.CommandContext(t.Context(), "bash", "-c", `: > "$0"`, pipe).Run())
 	last := ""
 	for lines.Scan() {

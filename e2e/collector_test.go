@@ -27,7 +27,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-// What `make e2e` has built.
+// The programs that `make e2e` builds.
 const (
 	collectorBinary = "../build/collector/otelcol-loggregator"
 	sinkBinary      = "../build/bin/loggregator-sink"
@@ -42,7 +42,8 @@ type process struct {
 	written bytes.Buffer
 }
 
-// start starts a program. It calls onLine with each line of its standard output. If that is nil, it keeps them with the standard error.
+// start starts a program. It calls onLine with each line of its standard output. If onLine is nil, the standard output is kept together
+// with the standard error.
 func start(t *testing.T, cmd *exec.Cmd, onLine func([]byte)) *process {
 	t.Helper()
 	p, stdout := &process{t: t}, &lines{onLine: onLine}
@@ -55,10 +56,10 @@ func start(t *testing.T, cmd *exec.Cmd, onLine func([]byte)) *process {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		if err := p.Stop(); err != nil {
-			assert.ErrorAs(t, err, new(*exec.ExitError), "it may have been killed, but has to end")
+			assert.ErrorAs(t, err, new(*exec.ExitError), "a program may be killed, but must end")
 		}
-		assert.True(t, !p.ProcessState.Exited() || len(stdout.rest) == 0, "the last line of %s has no end: %q", cmd.Path, stdout.rest)
-		// Such as of a name that the newest collector calls otherwise.
+		assert.True(t, !p.ProcessState.Exited() || len(stdout.rest) == 0, "an incomplete last line of %s: %q", cmd.Path, stdout.rest)
+		// For example a name that the newest collector has replaced.
 		for line := range strings.Lines(p.output()) {
 			assert.NotContains(t, strings.ToLower(line), "deprecated", "%s warns", filepath.Base(cmd.Path))
 		}
@@ -69,7 +70,7 @@ func start(t *testing.T, cmd *exec.Cmd, onLine func([]byte)) *process {
 	return p
 }
 
-// lines calls onLine with each whole line that is written to it.
+// lines is a writer that calls onLine with each complete line.
 type lines struct {
 	onLine func([]byte)
 	rest   []byte
@@ -87,7 +88,7 @@ func (l *lines) Write(b []byte) (int, error) {
 	}
 }
 
-// Write takes what the program writes.
+// Write collects the output of the program.
 func (p *process) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,23 +107,23 @@ func (p *process) eventually(what string, condition func() bool) {
 	require.NoError(p.t, p.Eventually(p.t.Context(), func() (bool, error) { return condition(), nil }), what)
 }
 
-// eventuallyWrites waits for a text in what the program writes.
+// eventuallyWrites waits for a text in the output of the program.
 func (p *process) eventuallyWrites(text string) {
 	p.t.Helper()
 	p.eventually(text, func() bool { return strings.Contains(p.output(), text) })
 }
 
-// sink is a loggregator-sink.
+// sink is a running loggregator-sink.
 type sink struct {
 	*process
 	addr, certs string
-	take        func(*loggregator_v2.Envelope)
+	receive     func(*loggregator_v2.Envelope)
 
 	mu        sync.Mutex
 	envelopes []*loggregator_v2.Envelope
 }
 
-// startSink starts a sink that keeps what arrives.
+// startSink starts a sink that keeps all envelopes.
 func startSink(t *testing.T) *sink {
 	t.Helper()
 	var s *sink
@@ -134,23 +135,23 @@ func startSink(t *testing.T) *sink {
 	return s
 }
 
-// startSinkTo starts a sink that calls take with what arrives.
-func startSinkTo(t *testing.T, take func(*loggregator_v2.Envelope)) *sink {
+// startSinkTo starts a sink that calls receive with each envelope.
+func startSinkTo(t *testing.T, receive func(*loggregator_v2.Envelope)) *sink {
 	t.Helper()
-	s := &sink{certs: filepath.Join(t.TempDir(), "certs"), take: take}
+	s := &sink{certs: filepath.Join(t.TempDir(), "certs"), receive: receive}
 	s.listen(t, "127.0.0.1:0")
 	return s
 }
 
 func discard(*loggregator_v2.Envelope) {}
 
-// listen starts the sink, or starts it again on the address that it had.
+// listen starts or restarts the sink on this address.
 func (s *sink) listen(t *testing.T, addr string) {
 	t.Helper()
 	s.process = start(t, exec.Command(sinkBinary, "-listen", addr, "-certs", s.certs, "-output", "json"), func(line []byte) {
 		e := &loggregator_v2.Envelope{}
 		if assert.NoError(t, protojson.Unmarshal(line, e), "not an envelope: %q", line) {
-			s.take(e)
+			s.receive(e)
 		}
 	})
 	s.eventually("the sink's address", func() bool {
@@ -160,57 +161,56 @@ func (s *sink) listen(t *testing.T, addr string) {
 	})
 }
 
-// all returns what has arrived since forget, or so far.
+// all returns the envelopes that have arrived since the start or the last reset.
 func (s *sink) all() []*loggregator_v2.Envelope {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.envelopes)
 }
 
-func (s *sink) forget() {
+func (s *sink) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.envelopes = nil
 }
 
-// from returns what has arrived so far from a source ID.
+// from returns the envelopes of a source ID in all.
 func (s *sink) from(sourceID string) []*loggregator_v2.Envelope {
 	return slices.DeleteFunc(s.all(), func(e *loggregator_v2.Envelope) bool { return e.GetSourceId() != sourceID })
 }
 
-// waitFor waits until n envelopes have arrived from a source ID.
+// waitFor waits for n envelopes of a source ID, and returns them.
 func (s *sink) waitFor(sourceID string, n int) []*loggregator_v2.Envelope {
 	s.t.Helper()
 	s.eventually(fmt.Sprintf("%d envelopes of %s", n, sourceID), func() bool { return len(s.from(sourceID)) >= n })
 	return s.from(sourceID)
 }
 
-// env is where the sink is, in the variables that configurations have for it.
+// env returns the environment variables with which configurations find the sink.
 func (s *sink) env() []string {
 	_, port, _ := net.SplitHostPort(s.addr)
 	return []string{"SINK=" + s.addr, "SINK_PORT=" + port, "CERTS=" + s.certs}
 }
 
-// to is the part of the exporter's settings that leads to a sink.
-func (s *sink) to() string {
+// settings returns the exporter's settings for the connection to the sink.
+func (s *sink) settings() string {
 	return fmt.Sprintf("endpoint: %q, tls: {ca_file: %[2]s/ca.crt, cert_file: %[2]s/client.crt, key_file: %[2]s/client.key}",
 		s.addr, s.certs)
 }
 
-// collector is the built collector.
+// collector is a running process of the built collector.
 type collector struct {
 	*process
 	grpcPort, httpPort, metricsPort, healthPort, pprofPort int
 }
 
-// The settings that take the addresses of an example's receiver and exporter from these tests.
+// Settings that replace the addresses of an example's receiver and exporter.
 const (
 	onGRPCPort = `receivers::otlp::protocols::grpc::endpoint: "127.0.0.1:${env:OTLP_GRPC_PORT}"`
 	toSink     = `exporters::loggregator::endpoint: "${env:SINK}"`
 )
 
-// startCollector starts the collector on a configuration, with these settings on top of it, each in the form that `--config yaml:`
-// takes.
+// startCollector starts the collector with a configuration and these overriding settings, each in the form of `--config yaml:`.
 func startCollector(t *testing.T, config string, env []string, settings ...string) *collector {
 	t.Helper()
 	args := []string{"--config", config}
@@ -220,7 +220,7 @@ func startCollector(t *testing.T, config string, env []string, settings ...strin
 	return runCollector(t, env, args...)
 }
 
-// componentStatus is the flag with which the health check follows the status. No example needs it.
+// componentStatus is the flag that makes the health check follow the component status. No example needs it.
 const componentStatus = "--feature-gates=+extension.healthcheck.useComponentStatus"
 
 // runCollector starts the collector with these arguments.
@@ -239,7 +239,7 @@ func runCollector(t *testing.T, env []string, args ...string) *collector {
 	return c
 }
 
-// startFull starts the collector on testdata/config.yaml, with a log file of two lines.
+// startFull starts the collector with testdata/config.yaml and a log file of two lines.
 func startFull(t *testing.T, s *sink) *collector {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "app.log")
@@ -249,16 +249,16 @@ func startFull(t *testing.T, s *sink) *collector {
 	return c
 }
 
-// startPlain starts the collector on testdata/plain.yaml, with these settings of the exporter.
+// startPlain starts the collector with testdata/plain.yaml and these settings of the exporter.
 func startPlain(t *testing.T, settings string, env ...string) *collector {
 	t.Helper()
 	return runCollector(t, env, componentStatus, "--config", "testdata/plain.yaml", "--config", "yaml:exporters: {loggregator: {"+settings+"}}")
 }
 
-// untiring are settings of the exporter with which it finds out soon that a sink is back, and fails no item.
-const untiring = "timeout: 1s, retry_on_failure: {initial_interval: 100ms, max_interval: 500ms, max_elapsed_time: 0}"
+// retryForever has settings with which the exporter soon notices that a sink is back, and never gives up an item.
+const retryForever = "timeout: 1s, retry_on_failure: {initial_interval: 100ms, max_interval: 500ms, max_elapsed_time: 0}"
 
-// dial makes a client of the collector's OTLP receiver without TLS.
+// dial returns a client of the collector's OTLP receiver without TLS.
 func (c *collector) dial() *grpc.ClientConn { return c.dialWith(insecure.NewCredentials()) }
 
 func (c *collector) dialWith(creds credentials.TransportCredentials) *grpc.ClientConn {
@@ -276,7 +276,7 @@ func freePorts(t *testing.T, n int) []int {
 	return ports
 }
 
-// get returns the body of a page of the collector, or an empty string.
+// get returns the body of a page of the collector, or an empty string after an error.
 func (c *collector) get(port int, path string) string {
 	if code, body, err := outage.Get(outage.Loopback(port), path); err == nil && code == http.StatusOK {
 		return string(body)
@@ -284,7 +284,7 @@ func (c *collector) get(port int, path string) string {
 	return ""
 }
 
-// page returns the collector's metrics; it is empty when they can't be read.
+// page returns the collector's metrics. It is empty if they can't be read.
 func (c *collector) page() outage.Page {
 	c.t.Helper()
 	page, err := outage.ParsePage([]byte(c.get(c.metricsPort, "/metrics")))

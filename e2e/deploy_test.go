@@ -23,8 +23,8 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
-// shutdownAtMost is how long the exporter may need to end, all its signals together, with some for the rest of the collector.
-const shutdownAtMost = 12 * time.Second
+// maxShutdown is the time that all signals of the exporter together may need to shut down, with some for the rest of the collector.
+const maxShutdown = 12 * time.Second
 
 func readYAML(t *testing.T, file string, into any) {
 	t.Helper()
@@ -62,12 +62,12 @@ func TestDockerfile(t *testing.T) {
 	stages := readDockerfile(t, file)
 	require.Len(t, stages, 3)
 	build, images := stages[0], stages[1:]
-	assert.Equal(t, "collector", images[len(images)-1].name, "what is built without a target")
+	assert.Equal(t, "collector", images[len(images)-1].name, "the default target")
 	for _, s := range images {
 		assert.Equal(t, "scratch", s.from, s.name)
 		require.Len(t, s.all("USER"), 1, s.name)
 		require.Len(t, s.all("ENTRYPOINT"), 1, s.name)
-		assert.Regexp(t, `^[1-9][0-9]*:[1-9][0-9]*$`, s.all("USER")[0], "no root, and a number, which needs no /etc/passwd: %s", s.name)
+		assert.Regexp(t, `^[1-9][0-9]*:[1-9][0-9]*$`, s.all("USER")[0], "not root, and numeric because there is no /etc/passwd: %s", s.name)
 		var copied []string
 		for _, arguments := range s.all("COPY") {
 			require.True(t, strings.HasPrefix(arguments, "--from="+build.name+" "), "%s: %s", s.name, arguments)
@@ -75,12 +75,12 @@ func TestDockerfile(t *testing.T) {
 		}
 		assert.Contains(t, copied, strings.Trim(s.all("ENTRYPOINT")[0], `[]"`), s.name)
 	}
-	// The Go of the image is that of go.mod, because images of Go get no other one.
+	// The image has the Go version of go.mod, because Go's images do not download another one.
 	goMod := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))
 	require.NotNil(t, goMod)
 	assert.True(t, strings.HasPrefix(build.from, "golang:"+goMod[1]), build.from)
 
-	// The build stage copies everything; what it names, and what it needs, is there and not left out.
+	// The build stage copies everything. The files that it needs exist and are not ignored.
 	var builder struct {
 		Dist struct {
 			Name string
@@ -134,10 +134,10 @@ func TestCompose(t *testing.T) {
 			assert.Contains(t, compose.Services, other)
 		}
 	}
-	assert.Greater(t, compose.Services["collector"].StopGracePeriod, shutdownAtMost)
+	assert.Greater(t, compose.Services["collector"].StopGracePeriod, maxShutdown)
 }
 
-// The configuration of compose.yaml shows something without any load.
+// The configuration of compose.yaml produces envelopes without any load.
 func TestComposeConfig(t *testing.T) {
 	s := startSink(t)
 	c := startCollector(t, "../deploy/docker/config.yaml", s.env(), onGRPCPort,
@@ -161,7 +161,7 @@ func TestSystemdUnit(t *testing.T) {
 	}
 	timeout, err := time.ParseDuration(one("TimeoutStopSec"))
 	require.NoError(t, err)
-	assert.Greater(t, timeout, shutdownAtMost)
+	assert.Greater(t, timeout, maxShutdown)
 
 	environment := readSettings(filepath.Join("../deploy/systemd", filepath.Base(one("EnvironmentFile"))))
 	for _, variable := range regexp.MustCompile(`\$(\w+)`).FindAllStringSubmatch(one("ExecStart"), -1) {
@@ -173,7 +173,7 @@ func TestSystemdUnit(t *testing.T) {
 	require.NoError(t, err)
 	assert.Less(t, soft, hard)
 
-	// The examples find the certificates under the names that the credentials have.
+	// The examples use the names of the credentials for the certificates.
 	example := read(t, "../examples/cloudfoundry/config.yaml")
 	assert.Equal(t, "CERTS=%d", one("Environment"))
 	for _, credential := range settings["LoadCredential"] {
@@ -183,13 +183,13 @@ func TestSystemdUnit(t *testing.T) {
 	assert.Len(t, settings["LoadCredential"], strings.Count(example, "${env:CERTS}"))
 }
 
-// operation is an entry of an operations file.
+// operation is an entry in an operations file.
 type operation struct {
 	Type, Path string
 	Value      yaml.Node
 }
 
-// interpolate replaces each ((variable)) that is a whole string.
+// interpolate replaces each string that consists of a ((variable)).
 func interpolate(t *testing.T, node any, variables map[string]string) any {
 	t.Helper()
 	switch n := node.(type) {
@@ -211,8 +211,8 @@ func interpolate(t *testing.T, node any, variables map[string]string) any {
 	return node
 }
 
-// The gateway of the operations file, with what the job otel-collector makes of its properties, delivers; and who has a
-// certificate of the Loggregator CA, as the forwarder agent has, does not get in.
+// The gateway of the operations file delivers with the configuration that the job otel-collector renders. It refuses a client with
+// a certificate of the Loggregator CA, such as the forwarder agent.
 func TestBOSHGateway(t *testing.T) {
 	var operations []operation
 	readYAML(t, "../deploy/bosh/add-loggregator-exporter.yml", &operations)
@@ -222,7 +222,7 @@ func TestBOSHGateway(t *testing.T) {
 			Properties map[string]any
 		}
 	}
-	defined := map[string]bool{"otel_collector_release_version": true} // On the command line.
+	defined := map[string]bool{"otel_collector_release_version": true} // Set on the command line.
 	for _, op := range operations {
 		require.Equal(t, "replace", op.Type)
 		if strings.HasPrefix(op.Path, "/instance_groups/") {
@@ -232,7 +232,7 @@ func TestBOSHGateway(t *testing.T) {
 			defined[strings.TrimSuffix(name, "?")] = true
 		}
 	}
-	// These are cf-deployment's.
+	// cf-deployment defines these.
 	defined["loggregator_tls_agent"], defined["forwarder_agent_metrics_tls"] = true, true
 	text := read(t, "../deploy/bosh/add-loggregator-exporter.yml")
 	for _, variable := range regexp.MustCompile(`\(\((\w+)[.)]`).FindAllStringSubmatch(text, -1) {
@@ -263,7 +263,7 @@ func TestBOSHGateway(t *testing.T) {
 		"otel_gateway_tls.private_key":             string(server.KeyPEM),
 	}).(map[string]any)
 
-	// What the template config.yml.erb of the job does.
+	// Do the same as the template config.yml.erb of the job.
 	dir := t.TempDir()
 	ingressTLS := collector["ingress"].(map[string]any)["grpc"].(map[string]any)["tls"].(map[string]any)
 	for key, content := range ingressTLS {
@@ -283,7 +283,7 @@ func TestBOSHGateway(t *testing.T) {
 	require.NoError(t, err)
 	c := startCollector(t, "yaml:"+string(rendered), s.env(), toSink)
 
-	clientConfig := clientTLS(t, s.certs, name, string(authority.PEM)) // With the certificate that the agent has.
+	clientConfig := clientTLS(t, s.certs, name, string(authority.PEM)) // With a certificate like the agent's.
 	requireRefused(t, c.dialWith(credentials.NewTLS(clientConfig)))
 	pair, err := client.Certificate()
 	require.NoError(t, err)

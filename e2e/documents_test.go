@@ -27,7 +27,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-// Blocks of code, the commands within text, links, headings, and addresses of files of this repository.
+// Patterns for code blocks, commands within text, links, headings, and URLs of files in this repository.
 var (
 	codeBlock  = regexp.MustCompile("(?ms)^ *```(\\w*)\n(.*?)^ *```")
 	inlineCode = regexp.MustCompile("`((?:[A-Z0-9]+=\\S+ )*(?:make|docker|go) [^`]+)`")
@@ -39,10 +39,10 @@ var (
 
 const owner = "loggregatorexporter/loggregatorexporter"
 
-// pages are the patterns of all pages.
+// pages holds the patterns of all pages.
 var pages = []string{"*.md", "*/*.md", "deploy/*/*.md"}
 
-// documents returns the texts of files, by their paths in the repository.
+// documents returns the contents of files, by their paths in the repository.
 func documents(t *testing.T, patterns ...string) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
@@ -57,7 +57,7 @@ func documents(t *testing.T, patterns ...string) map[string]string {
 	return texts
 }
 
-// commands returns those of a page: each line of a block, or the whole block if its lines belong together.
+// commands returns the commands of a page. Each line of a block is a command, or the whole block if it has continued lines.
 func commands(page string) []string {
 	var found []string
 	for _, block := range codeBlock.FindAllStringSubmatch(page, -1) {
@@ -82,14 +82,14 @@ func commands(page string) []string {
 	return found
 }
 
-// Each command of each page works as it is written, but for ports and for how long it takes. The first pattern that matches says how it is
-// tried; a command without one fails the test.
+// Each command on each page works as written, except for ports and durations. The first matching pattern determines how the test tries it.
+// A command without a pattern fails the test.
 func TestCommands(t *testing.T) {
 	ci := read(t, "../.ci/run")
 	bin := t.TempDir()
 	dryRun := func(command string) { shell(t, strings.Replace(command, "make ", "make -n ", 1)) }
 	syntax := func(command string) { shell(t, "bash -n <<'end'\n"+command+"\nend") }
-	var run *process // make run, while the other commands are tried
+	var run *process // make run, which continues during the other commands
 	ports := freePorts(t, 4)
 	startRun := func(command string) {
 		for i, variable := range []string{"SINK_PORT", "OTLP_GRPC_PORT", "OTLP_HTTP_PORT", "METRICS_PORT"} {
@@ -97,9 +97,9 @@ func TestCommands(t *testing.T) {
 		}
 		cmd := exec.Command("bash", "-c", "exec "+command)
 		cmd.Dir = ".."
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches all of it.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches the whole group.
 		run = start(t, cmd, nil)
-		// What the README shows of it.
+		// The output that the README shows.
 		for _, text := range []string{
 			"system_cpu_load_average_1m", "line 1 from examples/local/run.sh", "system_network_io_bytes_total", "Ctrl-C ends both",
 		} {
@@ -107,7 +107,7 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	generate := func(command string) {
-		require.NotNil(t, run, "make run comes first")
+		require.NotNil(t, run, "make run must come first")
 		shell(t, strings.ReplaceAll(command, "--otlp-insecure", "--otlp-insecure --otlp-endpoint "+outage.Loopback(ports[1])))
 		for _, text := range []string{"[OTEL/0] telemetrygen OUT the message {app=server", "GAUGE    telemetrygen/0 gen 0 {instance_id=0 service_name=telemetrygen}",
 			"TIMER    telemetrygen/0 okey-dokey-0 123µs {", "TIMER    telemetrygen/0 lets-go 123µs {"} {
@@ -133,14 +133,14 @@ func TestCommands(t *testing.T) {
 		{`^make demo-outage$`, func(command string) { shell(t, command+` DEMO="-before 1s -stall 2s -after 1s"`) }},
 		{`^docker build -f deploy/docker/Dockerfile -t \S+ \.$`, func(string) {}}, // TestDockerfile
 		{`^key=`, func(command string) { shell(t, `[ "$(`+command+`)" = http.request.header.con_7c4d350b ]`) }},
-		// What CI runs, or takes too long: the target or the test is there, with these flags.
+		// CI runs these commands, or they take too long: check only that the target, or the test with its flags, exists.
 		{`^make `, dryRun},
 		{`^(GOARCH=386 )?(CGO_ENABLED=0 )?go test `, func(command string) {
 			if !strings.Contains(ci, "\n"+command+"\n") {
 				shell(t, strings.Replace(command, "-race ", "", 1)+" -list .")
 			}
 		}},
-		// What needs a Cloud Foundry, or a release.
+		// These need a Cloud Foundry or a release.
 		{`^(bosh|cf|export|\./telemetrygen|go mod) `, syntax},
 	}
 	found := map[string]string{}
@@ -151,22 +151,22 @@ func TestCommands(t *testing.T) {
 	}
 	require.Greater(t, len(found), 30)
 	for _, command := range slices.SortedFunc(maps.Keys(found), func(a, b string) int {
-		// The collector has to run before something is sent to it.
+		// The collector must run before telemetrygen sends to it.
 		return cmp.Or(strings.Compare(strconv.FormatBool(b == "make run"), strconv.FormatBool(a == "make run")), strings.Compare(a, b))
 	}) {
 		known := slices.IndexFunc(tries, func(try try) bool { return regexp.MustCompile(try.pattern).MatchString(command) })
-		if assert.NotEqual(t, -1, known, "%s has a command that nothing tries: %s", found[command], command) {
+		if assert.NotEqual(t, -1, known, "%s: no pattern for the command: %s", found[command], command) {
 			t.Logf("%s: %s", found[command], command)
 			tries[known].run(command)
 		}
 	}
 	require.NotNil(t, run)
-	_ = run.Stop() // make reports that it was interrupted.
+	_ = run.Stop() // make returns an error when interrupted.
 	assert.NotContains(t, strings.ToLower(read(t, "../build/run/collector.log")), "deprecated")
 }
 
-// Each configuration in a page is what the collector takes: a part of one on top of an example, a whole one by itself. If that has the
-// exporter, it delivers.
+// The collector accepts each configuration on each page: a partial one together with an example, a complete one by itself. A complete one
+// with the exporter delivers.
 func TestConfigurations(t *testing.T) {
 	s := startSink(t)
 	const example = "../examples/cloudfoundry/config.yaml"
@@ -195,7 +195,7 @@ func TestConfigurations(t *testing.T) {
 				}
 				c := startCollector(t, "yaml:"+block[2], s.env(), settings...)
 				if config.Exporters["loggregator"] != nil {
-					s.forget()
+					s.reset()
 					s.requireDelivery(c.dial(), readTelemetry(t, "shop.yaml"), "logs")
 				}
 			})
@@ -204,7 +204,7 @@ func TestConfigurations(t *testing.T) {
 	assert.Positive(t, started)
 }
 
-// Each link to a file of this repository, and to a heading in it, leads there.
+// Each link to a file in this repository, or to a heading in it, has a target.
 func TestLinks(t *testing.T) {
 	anchors := map[string]map[string]bool{}
 	texts := documents(t, pages...)
@@ -250,10 +250,10 @@ func shell(t *testing.T, command string) {
 	require.NoError(t, err, "%s\n%s", command, out)
 }
 
-// schemaURL is where the schemas refer to each other, and where editors get them.
+// schemaURL is the base URL by which editors and other schemas find the schemas.
 const schemaURL = "https://raw.githubusercontent.com/loggregatorexporter/loggregatorexporter/main/"
 
-// collectorSchema returns a function that checks a collector's configuration as an editor does with collector.schema.json.
+// collectorSchema returns a function that checks a collector's configuration as an editor with collector.schema.json does.
 func collectorSchema(t *testing.T) func(config any) error {
 	t.Helper()
 	load := func(at *url.URL) (*jsonschema.Schema, error) {
@@ -271,7 +271,7 @@ func collectorSchema(t *testing.T) func(config any) error {
 	resolved, err := schema.Resolve(&jsonschema.ResolveOptions{Loader: load})
 	require.NoError(t, err)
 	return func(config any) error {
-		// JSON's types, as editors have them.
+		// Editors see JSON's types.
 		encoded, err := json.Marshal(config)
 		require.NoError(t, err)
 		var decoded any
@@ -280,7 +280,7 @@ func collectorSchema(t *testing.T) func(config any) error {
 	}
 }
 
-// collectorConfigs returns every configuration of a collector in the repository, and every part of one in its pages, by file.
+// collectorConfigs returns every complete or partial configuration of a collector in the repository, by file.
 func collectorConfigs(t *testing.T) map[string][]any {
 	t.Helper()
 	configs := map[string][]any{}
@@ -289,7 +289,7 @@ func collectorConfigs(t *testing.T) map[string][]any {
 		require.NoError(t, yaml.Unmarshal([]byte(text), &config), "%s:\n%s", file, text)
 		sections, _ := config.(map[string]any)
 		for _, key := range []string{"receivers", "processors", "exporters", "connectors", "extensions", "service"} {
-			if _, ok := sections[key].(map[string]any); ok { // A list is that of ocb.
+			if _, ok := sections[key].(map[string]any); ok { // ocb's sections are lists.
 				configs[file] = append(configs[file], config)
 				return
 			}
@@ -307,7 +307,7 @@ func collectorConfigs(t *testing.T) map[string][]any {
 			}
 		}
 	}
-	// The BOSH operations have theirs in the properties of a job.
+	// In BOSH operations, the configuration is a property of a job.
 	for file, text := range documents(t, "deploy/bosh/*.yml") {
 		var visit func(node *yaml.Node)
 		visit = func(node *yaml.Node) {
@@ -327,7 +327,7 @@ func collectorConfigs(t *testing.T) map[string][]any {
 	return configs
 }
 
-// An editor accepts what the collector is shown to accept.
+// An editor accepts all configurations that the collector accepts.
 func TestSchemaAcceptsExamples(t *testing.T) {
 	check := collectorSchema(t)
 	configs := collectorConfigs(t)
@@ -343,7 +343,7 @@ func TestSchemaAcceptsExamples(t *testing.T) {
 	}
 }
 
-// What the collector refuses is mostly refused in an editor as well.
+// An editor refuses most configurations that the collector refuses.
 func TestSchema(t *testing.T) {
 	check := collectorSchema(t)
 	for text, valid := range map[string]bool{

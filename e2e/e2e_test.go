@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package e2e runs what a user runs: the collector that ocb built, as a process, with the loggregator-sink as its ingress.
+// Package e2e tests the collector that ocb builds, as a process, with the loggregator-sink as its ingress.
 package e2e
 
 import (
@@ -46,7 +46,7 @@ func TestOTLP(t *testing.T) {
 	}
 	assert.Contains(t, names, "system_memory_usage_bytes")
 
-	// The metrics of the host are sent all the time: only logs and spans have exact counts.
+	// The host's metrics are sent continuously: only logs and spans have exact counts.
 	metric := func(name string, labels ...string) float64 {
 		return c.metric(name, append(labels, "exporter", "loggregator")...)
 	}
@@ -64,7 +64,7 @@ func TestOTLP(t *testing.T) {
 	assert.EqualValues(t, 1000, metric("otelcol_exporter_queue_capacity", "data_type", "logs"))
 
 	require.NoError(t, c.Stop())
-	for _, signal := range signals { // Once.
+	for _, signal := range signals { // No envelope is duplicated.
 		assert.Len(t, s.from(all[signal].Envelopes[0].GetSourceId()), len(all[signal].Envelopes))
 	}
 	require.NoError(t, s.Stop())
@@ -116,11 +116,11 @@ func TestTelemetrygen(t *testing.T) {
 	require.Equal(t, map[string]int{"client": n, "server": n}, kinds)
 
 	c.eventually("the counters", func() bool { return c.metric("otelcol_exporter_sent_spans") == 2*n })
-	assert.EqualValues(t, n+2, c.metric("otelcol_exporter_sent_log_records"), "and the two lines of the file")
+	assert.EqualValues(t, n+2, c.metric("otelcol_exporter_sent_log_records"), "including the two lines of the file")
 	assert.Equal(t, c.metric("otelcol_receiver_accepted_spans"), c.metric("otelcol_exporter_sent_spans"))
 }
 
-// The built collector refuses a wrong configuration before it runs.
+// The command validate of the built collector refuses invalid settings.
 func TestValidate(t *testing.T) {
 	for name, tt := range map[string]struct{ yaml, want string }{
 		"empty endpoint": {`endpoint: ""`, "exporters::loggregator: endpoint: must not be empty; the Loggregator agent listens on 127.0.0.1:3458"},
@@ -135,7 +135,7 @@ func TestValidate(t *testing.T) {
 		"no unit":               {"timeout: 5", "exporters::loggregator: timeout: must be 0s or at least 1ms, not 5ns; if the unit is missing, write 5s"},
 		"endpoint without port": {"endpoint: localhost", "exporters::loggregator: endpoint: address localhost: missing port in address"},
 		"negative timeout":      {"timeout: -1s", "exporters::loggregator::timeout: "},
-		"right":                 {"timeout: 3s", ""},
+		"valid":                 {"timeout: 3s", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := validate(t, "", "--config", fmt.Sprintf(`yaml:
@@ -153,7 +153,6 @@ service: {pipelines: {logs: {receivers: [otlp], exporters: [loggregator]}}}
 	}
 }
 
-// Each example passes validate.
 func TestExamplesValidate(t *testing.T) {
 	s := startSink(t) // For its certificates.
 	examples, err := filepath.Glob("../examples/*/config.yaml")
@@ -167,7 +166,7 @@ func TestExamplesValidate(t *testing.T) {
 	}
 }
 
-// validate returns what the validate command of the built collector says.
+// validate returns the output of the built collector's validate command.
 func validate(t *testing.T, certs string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), collectorBinary, append([]string{"validate"}, args...)...)
@@ -176,13 +175,13 @@ func validate(t *testing.T, certs string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// telemetry is OTLP, and the envelopes that it becomes.
+// telemetry holds OTLP requests, and the resulting envelopes.
 type telemetry struct {
 	Requests  []any
 	Envelopes envelopes
 }
 
-// envelopes are read from protojson, or from YAML with the same content.
+// envelopes can be read from protojson or from YAML with the same content.
 type envelopes []*loggregator_v2.Envelope
 
 // UnmarshalYAML decodes a list of envelopes.
@@ -204,14 +203,14 @@ func (e *envelopes) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
-// readTelemetry reads a file of testdata: its telemetry by signal.
+// readTelemetry reads the telemetry in a file of testdata, by signal.
 func readTelemetry(t *testing.T, file string) (all map[string]telemetry) {
 	t.Helper()
 	readYAML(t, "testdata/"+file, &all)
 	return all
 }
 
-// signals are all of them.
+// signals lists all signals.
 var signals = []string{"logs", "metrics", "traces"}
 
 // push pushes the telemetry of these signals.
@@ -241,7 +240,7 @@ func push(t *testing.T, conn *grpc.ClientConn, all map[string]telemetry, signals
 	}
 }
 
-// requireDelivery pushes the telemetry of these signals, and requires that the sink gets its envelopes, and no others of their sources.
+// requireDelivery pushes the telemetry of these signals, and requires that the sink gets exactly its envelopes from their sources.
 func (s *sink) requireDelivery(conn *grpc.ClientConn, all map[string]telemetry, signals ...string) {
 	s.t.Helper()
 	push(s.t, conn, all, signals...)
@@ -251,7 +250,7 @@ func (s *sink) requireDelivery(conn *grpc.ClientConn, all map[string]telemetry, 
 	}
 }
 
-// requireEnvelopes compares without regard to order: Loggregator keeps none.
+// requireEnvelopes compares envelopes regardless of their order, which Loggregator does not keep.
 func requireEnvelopes(t *testing.T, want, got []*loggregator_v2.Envelope) {
 	t.Helper()
 	texts := func(envelopes []*loggregator_v2.Envelope) (all []string) {

@@ -27,7 +27,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	_ "google.golang.org/grpc/encoding/gzip" // The exporter compresses.
+	_ "google.golang.org/grpc/encoding/gzip" // The otlp exporter compresses with gzip.
 
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
@@ -46,7 +46,7 @@ func TestExampleTransform(t *testing.T) {
 
 func TestExampleAppGateway(t *testing.T) {
 	s := startSink(t)
-	// The sink's authority and certificates are as good as any.
+	// The gateway reuses the sink's authority and certificates.
 	dir := t.TempDir()
 	for from, to := range map[string]string{"ca.crt": "ca.crt", "metron.crt": "server.crt", "metron.key": "server.key"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, to), []byte(read(t, filepath.Join(s.certs, from))), 0o600))
@@ -73,7 +73,7 @@ func TestExampleAppGateway(t *testing.T) {
 	requireRefused(t, c.dialWith(credentials.NewTLS(config)))
 }
 
-// clientTLS is what the client of a sink needs to connect to a server of that name, with a certificate of this authority.
+// clientTLS returns the configuration of a client with the sink's client certificate, for a server with this name and authority.
 func clientTLS(t *testing.T, certs, server, authority string) *tls.Config {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(certs+"/client.crt", certs+"/client.key")
@@ -118,7 +118,7 @@ func TestExampleHostAgent(t *testing.T) {
 	}
 }
 
-// metrics returns the values of metrics by name and, behind it, these tags, if they have them.
+// metrics returns the values of metrics by name, followed by these tags if the envelope has them.
 func metrics(envelopes []*loggregator_v2.Envelope, tags ...string) map[string]float64 {
 	values := map[string]float64{}
 	for _, e := range envelopes {
@@ -159,7 +159,7 @@ go_gc_cycles_total 9
 	startCollector(t, "../examples/prometheus/config.yaml", append(s.env(), "SCRAPE_TARGET="+target),
 		"receivers::prometheus::config::global::scrape_interval: 100ms", toSink)
 
-	// What each scrape makes, without the time and the tags that are the same for all.
+	// The series of a scrape, without timestamps and common tags.
 	want := map[string]float64{
 		`requests_total code=200`: 17, `queue_length`: 4.5, `latency_seconds_count`: 3, `latency_seconds_sum`: 2.25,
 		`latency_seconds_bucket le=0.5`: 1, `latency_seconds_bucket le=+Inf`: 3, `up`: 1,
@@ -167,7 +167,7 @@ go_gc_cycles_total 9
 	var got map[string]float64
 	s.eventually("all series", func() bool {
 		got = metrics(s.from("my-component"), "code", "le")
-		maps.DeleteFunc(got, func(series string, _ float64) bool { return strings.HasPrefix(series, "scrape_") }) // Of the scrape itself.
+		maps.DeleteFunc(got, func(series string, _ float64) bool { return strings.HasPrefix(series, "scrape_") }) // About the scrape itself.
 		return len(got) >= len(want)
 	})
 	assert.Equal(t, want, got)
@@ -176,14 +176,14 @@ go_gc_cycles_total 9
 	}
 }
 
-// Two routers behind one name take streams only, and have certificates for doppler only.
+// Two routers behind one name accept only streams, and have certificates for the name doppler.
 func TestExampleRouters(t *testing.T) {
 	first := ingresstest.StartCapture(t)
 	_, port, err := net.SplitHostPort(first.Addr())
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
 	if err != nil {
-		t.Skipf("loopback has one address only: %v", err)
+		t.Skipf("loopback has only one address: %v", err)
 	}
 	require.NoError(t, l.Close())
 	routers := []*ingresstest.Capture{first, ingresstest.StartCaptureAt(t, net.JoinHostPort("127.0.0.2", port))}
@@ -197,7 +197,7 @@ func TestExampleRouters(t *testing.T) {
 	}
 	dns := ingresstest.StartDNS(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2})
 	c := startCollector(t, "../examples/routers/config.yaml",
-		// The name of the example, at the name server of this test and the port of these routers.
+		// The name in the example, with the name server of this test and the port of these routers.
 		[]string{"CERTS=" + first.Certs, "SINK=dns://" + dns + "/doppler.service.cf.internal:" + port}, onGRPCPort, toSink)
 	conn, all := c.dial(), readTelemetry(t, "shop.yaml")
 
@@ -223,12 +223,12 @@ func TestExampleRouters(t *testing.T) {
 	}
 }
 
-// A proxy in the environment is asked for the name of a router, not for an agent on loopback.
-func TestProxyInTheEnvironment(t *testing.T) {
+// The exporter uses a proxy in the environment for a router, but not for an agent on loopback.
+func TestProxyEnvironment(t *testing.T) {
 	s := startSink(t)
-	asked := make(chan string, 16)
+	requests := make(chan string, 16)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked <- r.Method + " " + r.Host
+		requests <- r.Method + " " + r.Host
 		router, err := net.Dial("tcp", s.addr)
 		if !assert.NoError(t, err) {
 			return
@@ -240,8 +240,8 @@ func TestProxyInTheEnvironment(t *testing.T) {
 		}
 		defer client.Close()
 		_, _ = io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
-		go io.Copy(router, client)     // Until one of them ends.
-		_, _ = io.Copy(client, router) // Likewise.
+		go io.Copy(router, client) // Both copies end with the connections.
+		_, _ = io.Copy(client, router)
 	}))
 	defer proxy.Close()
 	for _, tt := range []struct{ name, address, want string }{
@@ -249,15 +249,15 @@ func TestProxyInTheEnvironment(t *testing.T) {
 		{"router", "doppler.service.cf.internal:8082", "CONNECT doppler.service.cf.internal:8082"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s.forget()
+			s.reset()
 			c := startCollector(t, "../examples/cloudfoundry/config.yaml",
 				append(s.env(), "SINK="+tt.address, "HTTPS_PROXY="+proxy.URL, "NO_PROXY="), onGRPCPort, toSink)
 			s.requireDelivery(c.dial(), readTelemetry(t, "shop.yaml"), "logs")
 			if tt.want == "" {
-				assert.Empty(t, asked)
+				assert.Empty(t, requests)
 				return
 			}
-			assert.Equal(t, tt.want, <-asked)
+			assert.Equal(t, tt.want, <-requests)
 		})
 	}
 }
@@ -310,7 +310,7 @@ func (b *backend) Export(ctx context.Context, request plogotlp.ExportRequest) (p
 	defer b.stalled.RUnlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if ctx.Err() == nil { // Else the exporter has given up the attempt.
+	if ctx.Err() == nil { // Otherwise the attempt has timed out.
 		for _, record := range request.Logs().ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().All() {
 			b.numbers = append(b.numbers, record.Body().Int())
 		}
@@ -318,8 +318,8 @@ func (b *backend) Export(ctx context.Context, request plogotlp.ExportRequest) (p
 	return plogotlp.NewExportResponse(), ctx.Err()
 }
 
-// While the backend stalls, receivers take everything at once. When it goes on, it gets the batch that the exporter had tried, and then the
-// newest data. Every item is accounted for.
+// While the backend stalls, pushes into the receiver succeed at once. When it resumes, it gets the batch that the exporter was trying, and
+// then the newest data. Every item is counted.
 func TestExampleFreshFirst(t *testing.T) {
 	const batch, maxItems, pushed = 100, 2000, 10_000
 	b, addr := startBackend(t)
@@ -349,11 +349,11 @@ func TestExampleFreshFirst(t *testing.T) {
 	push()
 	c.eventually("a failed attempt", func() bool { return count("waiting") == batch && len(b.all()) == batch })
 	for next < pushed {
-		push() // It returns although nothing gets through.
+		push() // Returns although the backend accepts nothing.
 	}
 	assert.Len(t, b.all(), batch)
 	assert.Equal(t, pushed, count("accepted"))
-	assert.Equal(t, pushed-2*batch-maxItems, count("dropped"), "at that moment")
+	assert.Equal(t, pushed-2*batch-maxItems, count("dropped"), "dropped during the stall")
 	b.stalled.Unlock()
 	c.eventually("the rest", func() bool { return count("waiting") == 0 })
 

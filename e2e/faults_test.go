@@ -17,25 +17,25 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-// Every item counts once, although the sink is killed in the middle of messages again and again. A message that the sink had not
+// Every item is counted once, although the sink is repeatedly killed in the middle of a message. A message that the sink has not
 // acknowledged is sent again, so an item may arrive twice. The sink prints before it acknowledges: sent items must have arrived.
 func TestSinkKilledUnderLoad(t *testing.T) {
 	arrived, next := &outage.Arrivals{}, make(chan struct{})
-	take := func(e *loggregator_v2.Envelope) {
+	receive := func(e *loggregator_v2.Envelope) {
 		assert.NoError(t, arrived.Add(e))
 		select {
 		case next <- struct{}{}:
 		default:
 		}
 	}
-	s := startSinkTo(t, take)
-	// Of the diode's 20 batches some are dropped in less than a second without a sink.
-	c := startPlain(t, s.to()+", diode: {capacity: 20}, "+untiring)
+	s := startSinkTo(t, receive)
+	// Without a sink, a diode of 20 batches drops some in less than a second.
+	c := startPlain(t, s.settings()+", diode: {capacity: 20}, "+retryForever)
 	l := startLoad(t, c, uniform(50, 5, 1, [3]int{}), 40)
 
 	var before [3]int
-	// arrives waits until more arrives of each signal than what waited in its diode.
-	arrives := func() {
+	// awaitItems waits until more items of each signal have arrived than its diode can hold.
+	awaitItems := func() {
 		t.Helper()
 		s.eventually("items of each signal at the sink", func() bool {
 			for i := range before {
@@ -46,14 +46,13 @@ func TestSinkKilledUnderLoad(t *testing.T) {
 			return true
 		})
 	}
-	arrives()
+	awaitItems()
 	for range 10 {
-		// The moment at which the first lines of a message are read is a bad one: the rest is not printed yet, and the
-		// message not acknowledged.
+		// Kill the sink while it prints a message: the rest is not printed yet, and the message is not acknowledged.
 		select {
 		case <-next:
 		case <-time.After(time.Minute):
-			t.Fatal("nothing arrives any more")
+			t.Fatal("no more envelopes arrive")
 		}
 		s.Kill()
 		killed := l.accounts()
@@ -69,23 +68,23 @@ func TestSinkKilledUnderLoad(t *testing.T) {
 			return true
 		})
 		s.listen(t, s.addr)
-		arrives()
+		awaitItems()
 	}
 
 	accounts := l.settle()
-	s.Kill() // So that all of what it printed is read.
+	s.Kill() // Kill returns when all output has been read.
 	for i, signal := range outage.Signals {
 		a, generated := accounts[i], int(l.Sent[i].Load())
 		total, distinct, highest := arrived.Count(i)
-		t.Logf("%s: %d generated, %d arrived and %d again, %+v", signal.Name, generated, distinct, total-distinct, a)
+		t.Logf("%s: %d generated, %d arrived, %d duplicates, %+v", signal.Name, generated, distinct, total-distinct, a)
 		assert.Equal(t, generated, distinct+a.Dropped+a.Failed+a.Rejected, signal.Name)
 		assert.Equal(t, distinct, a.Sent, signal.Name)
-		assert.Zero(t, a.Failed, "%s: a sink that dies is no reason to give up", signal.Name)
-		assert.Less(t, highest, generated, "an ID that was never sent")
+		assert.Zero(t, a.Failed, "%s: messages given up because of a killed sink", signal.Name)
+		assert.Less(t, highest, generated, "the highest ID that arrived")
 	}
 }
 
-// eventuallyHealth waits until the health check extension answers with this code and status.
+// eventuallyHealth waits until the health check extension returns this code and status.
 func (c *collector) eventuallyHealth(code int, status string) {
 	c.t.Helper()
 	c.eventually(status, func() bool {
@@ -94,13 +93,12 @@ func (c *collector) eventuallyHealth(code int, status string) {
 	})
 }
 
-// The health check follows an outage.
-func TestHealthFollowsLoggregator(t *testing.T) {
+func TestHealthOutage(t *testing.T) {
 	s := startSinkTo(t, discard)
-	c := startPlain(t, s.to()+", "+untiring)
+	c := startPlain(t, s.settings()+", "+retryForever)
 	c.eventuallyHealth(http.StatusOK, "StatusOK")
 	l := startLoad(t, c, uniform(10, 1, 1, [3]int{}), 10)
-	c.eventually("what is sent", func() bool { return c.metric("otelcol_exporter_sent_log_records") > 0 })
+	c.eventually("sent items", func() bool { return c.metric("otelcol_exporter_sent_log_records") > 0 })
 	s.Kill()
 	c.eventuallyHealth(http.StatusInternalServerError, "StatusRecoverableError")
 	s.listen(t, s.addr)
@@ -111,13 +109,13 @@ func TestHealthFollowsLoggregator(t *testing.T) {
 // A wrong certificate is a recoverable error.
 func TestHealthWrongCertificate(t *testing.T) {
 	s, other := startSinkTo(t, discard), startSinkTo(t, discard)
-	other.addr = s.addr // With the certificates of another authority.
-	c := startPlain(t, other.to()+", "+untiring)
+	other.addr = s.addr // other has certificates of another authority.
+	c := startPlain(t, other.settings()+", "+retryForever)
 	startLoad(t, c, uniform(10, 1, 1, [3]int{}), 10)
 	c.eventuallyHealth(http.StatusInternalServerError, "StatusRecoverableError")
 }
 
-// While the agent stalls, a reload takes the 10 s that the signals of an exporter share. The log says what was dropped, and the
+// While the agent stalls, a reload takes the 10 s that the signals of an exporter share. The log reports the dropped items, and the
 // collector sends again when the agent resumes.
 func TestReloadDuringStall(t *testing.T) {
 	const ready, lost = "Everything is ready.", "Dropped items that could not be sent before shutdown"
@@ -128,7 +126,7 @@ func TestReloadDuringStall(t *testing.T) {
 
 	require.NoError(t, s.Signal(syscall.SIGSTOP))
 	defer func() { _ = s.Signal(syscall.SIGCONT) }()
-	for range 200 { // Each signal has more messages of 100 envelopes than attempts of 5 s.
+	for range 200 { // Each signal has more messages of 100 envelopes than attempts of 5 s in 10 s.
 		push(t, conn, all, signals...)
 	}
 	start := time.Now()
@@ -136,8 +134,8 @@ func TestReloadDuringStall(t *testing.T) {
 	c.eventually("the end of the reload", func() bool { return strings.Count(c.output(), ready) == 2 })
 	took := time.Since(start)
 	t.Logf("the reload took %s", took)
-	assert.Less(t, took, shutdownAtMost)
-	assert.Equal(t, 3, strings.Count(c.output(), lost), "each signal says what it lost")
+	assert.Less(t, took, maxShutdown)
+	assert.Equal(t, 3, strings.Count(c.output(), lost), "one line for each signal")
 
 	require.NoError(t, s.Signal(syscall.SIGCONT))
 	want := all["traces"].Envelopes

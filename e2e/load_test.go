@@ -22,7 +22,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-// status is a size of the process in /proc, in MiB.
+// status returns a size from the status of the process in /proc, in MiB.
 func (p *process) status(field string) float64 {
 	p.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
@@ -41,18 +41,18 @@ func skipWithoutProc(t *testing.T) {
 	}
 }
 
-// uniform is the shape of batches of so many items of each signal.
+// uniform returns the shape of batches with the same number of items for each signal.
 func uniform(items, resources, payload int, attributes [3]int) outage.Shape {
 	return outage.Shape{Items: [3]int{items, items, items}, Resources: resources, Payload: payload, Attributes: attributes}
 }
 
-// load is a load on a collector, until the test ends.
+// load is a load on a collector that lasts until the test ends.
 type load struct {
 	*outage.Load
 	c *collector
 }
 
-// startLoad pushes so many batches of each signal a second.
+// startLoad pushes batches of each signal at the given rate per second.
 func startLoad(t *testing.T, c *collector, s outage.Shape, batches rate.Limit) *load {
 	t.Helper()
 	l := &load{outage.StartLoad(c.dial(), s, batches, func(int, time.Duration) {}), c}
@@ -60,41 +60,41 @@ func startLoad(t *testing.T, c *collector, s outage.Shape, batches rate.Limit) *
 	return l
 }
 
-// accounts returns the account of each signal at one moment.
+// accounts returns the current account of each signal.
 func (l *load) accounts() []outage.Account {
 	l.c.t.Helper()
 	page := l.c.page()
-	require.NotEmpty(l.c.t, page, "the metrics page") // Else all would be 0.
+	require.NotEmpty(l.c.t, page, "the metrics page") // Without it, all counts would be 0.
 	return page.Accounts()
 }
 
-// settle stops the load, waits until nothing waits in the collector, and returns what became of everything.
+// settle stops the load, waits until no item waits in the collector, and returns the accounts.
 func (l *load) settle() (accounts []outage.Account) {
 	l.c.t.Helper()
 	require.NoError(l.c.t, l.Stop())
-	l.c.eventually("the end of what waits", func() bool {
+	l.c.eventually("no waiting items", func() bool {
 		accounts = l.accounts()
 		return outage.Empty(accounts)
 	})
 	return accounts
 }
 
-// mostMemory is what a small VM can spare for a collector, in MiB.
-const mostMemory = 512
+// maxMemory is the memory that a small VM can spare for a collector, in MiB.
+const maxMemory = 512
 
-// With the default settings the memory of the collector is bounded during an outage, however much is pushed into the full diodes.
+// With the default settings, the memory of the collector is bounded during an outage, even if pushes into the full diodes continue.
 func TestMemoryDuringOutage(t *testing.T) {
 	skipWithoutProc(t)
-	nobody := freePorts(t, 1)[0]
-	c := startPlain(t, fmt.Sprintf("endpoint: 127.0.0.1:%d", nobody), "GOMEMLIMIT=400MiB")
+	unused := freePorts(t, 1)[0]
+	c := startPlain(t, fmt.Sprintf("endpoint: 127.0.0.1:%d", unused), "GOMEMLIMIT=400MiB")
 	items := uniform(1000, 4, 120, [3]int{12, 6, 10})
 	l := startLoad(t, c, items, rate.Inf)
 
-	// Each signal goes on until its diode is full, and then for as many items again.
+	// Each signal pushes until its diode is full, and then as many items again.
 	var targets [3]int64
-	c.eventually("a turn of all diodes", func() bool {
-		if c.status("VmHWM") >= mostMemory {
-			return true // It can only become worse.
+	c.eventually("a replacement of all items in all diodes", func() bool {
+		if c.status("VmHWM") >= maxMemory {
+			return true // The test has failed.
 		}
 		done := true
 		for i, a := range l.accounts() {
@@ -112,24 +112,24 @@ func TestMemoryDuringOutage(t *testing.T) {
 	for i, a := range l.accounts() {
 		t.Logf("%s: %+v", outage.Signals[i].Name, a)
 	}
-	c.Kill() // It would take its time to give up all that waits.
-	assert.Less(t, peak, float64(mostMemory), "VmHWM in MiB")
+	c.Kill() // A shutdown would first try to send the waiting items.
+	assert.Less(t, peak, float64(maxMemory), "VmHWM in MiB")
 }
 
 var soakDuration = flag.Duration("soak.duration", 0, "how long TestSoak runs; 0 skips it")
 
-// soakSamples is how often TestSoak looks.
+// soakSamples is the number of samples that TestSoak takes.
 const soakSamples = 20
 
-// Under steady load and faults the collector does not grow, and every item counts once.
+// Under steady load and faults, the collector does not grow, and every item is counted once.
 func TestSoak(t *testing.T) {
 	if *soakDuration == 0 {
-		t.Skip("runs with -soak.duration only")
+		t.Skip("needs -soak.duration")
 	}
 	skipWithoutProc(t)
 	s := startSinkTo(t, discard)
-	// A stall of 2 s is more than the diode holds.
-	c := startPlain(t, s.to()+", diode: {capacity: 40}, "+untiring)
+	// A stall of 2 s overflows the diode.
+	c := startPlain(t, s.settings()+", diode: {capacity: 40}, "+retryForever)
 	begin := time.Now()
 	items := uniform(50, 5, 120, [3]int{4, 2, 4})
 	l := startLoad(t, c, items, 30)
@@ -140,7 +140,7 @@ func TestSoak(t *testing.T) {
 	ticker := time.NewTicker(*soakDuration / soakSamples)
 	defer ticker.Stop()
 	for sample := 1; sample <= soakSamples; sample++ {
-		<-ticker.C // Before the first sample, it is the time to warm up.
+		<-ticker.C // The first interval is the warm-up.
 		var sum outage.Account
 		for _, a := range l.accounts() {
 			sum.Sent += a.Sent
@@ -161,7 +161,7 @@ func TestSoak(t *testing.T) {
 			s.listen(t, s.addr)
 		case sample%2 == 1:
 			require.NoError(t, s.Signal(syscall.SIGSTOP))
-			time.Sleep(2 * time.Second) // This is the stall.
+			time.Sleep(2 * time.Second) // The stall.
 			require.NoError(t, s.Signal(syscall.SIGCONT))
 		}
 	}
@@ -183,11 +183,11 @@ func TestSoak(t *testing.T) {
 	} {
 		n := len(column.values)
 		second, last := median(column.values[n/3:n-n/3]), median(column.values[n-n/3:])
-		assert.LessOrEqualf(t, last, second*(1+column.mayGrow)+column.slack, "%s: the last third, beside the second", column.name)
+		assert.LessOrEqualf(t, last, second*(1+column.mayGrow)+column.slack, "%s: the last third, compared with the second", column.name)
 	}
 }
 
-// profile finds a number in a profile of the collector.
+// profile returns a number from a profile of the collector, found with a regular expression.
 func (c *collector) profile(name, number string) float64 {
 	c.t.Helper()
 	page := c.get(c.pprofPort, "/debug/pprof/"+name+"?debug=1")

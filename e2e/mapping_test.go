@@ -21,7 +21,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-// goldenNow is the present in the goldens, in nanoseconds.
+// goldenNow is the current time in the goldens, in ns since 1970.
 const goldenNow = 1767229200000000000
 
 // post sends a body to a path of the collector's OTLP/HTTP receiver.
@@ -33,11 +33,11 @@ func post(t *testing.T, port int, path, contentType string, body []byte) {
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 }
 
-// The goldens of the mapping, posted to the built collector over OTLP/HTTP, arrive at the sink as they say. Left out are those
-// with settings of their own, and those whose strings YAML or output.json has in a short form.
+// The goldens of the mapping, posted to the built collector over OTLP/HTTP, arrive at the sink as expected. The test skips goldens
+// with settings of their own, and goldens with abbreviated strings.
 func TestGoldensOverHTTP(t *testing.T) {
 	s := startSink(t)
-	c := startPlain(t, s.to())
+	c := startPlain(t, s.settings())
 	inputs, err := filepath.Glob("../testdata/translate/*/*/input.yaml")
 	require.NoError(t, err)
 	posted := 0
@@ -60,13 +60,13 @@ func TestGoldensOverHTTP(t *testing.T) {
 			readYAML(t, filepath.Join(dir, "output.json"), &output)
 			want := output.Envelopes
 
-			s.forget()
+			s.reset()
 			post(t, c.httpPort, "/v1/"+filepath.Base(filepath.Dir(dir)), "application/json", body)
 			c.eventually("an empty diode", func() bool { return c.metric("otelcol_exporter_loggregator_waiting_items") == 0 })
 			s.eventually(fmt.Sprintf("%d envelopes", len(want)), func() bool { return len(s.all()) >= len(want) })
 			got := s.all()
 			for _, e := range append(want, got...) {
-				if e.GetTimestamp() >= goldenNow { // The present, then and now.
+				if e.GetTimestamp() >= goldenNow { // The current time of the golden or of this run.
 					if timer := e.GetTimer(); timer.GetStart() == e.GetTimestamp() {
 						timer.Start, timer.Stop = goldenNow, goldenNow
 					}
@@ -79,10 +79,10 @@ func TestGoldensOverHTTP(t *testing.T) {
 	assert.Greater(t, posted, 100)
 }
 
-// A body of kvlists in kvlists, as deep as a request can be large, is truncated, and the collector lives.
+// A body of nested kvlists, as deep as the size of a request allows, is truncated and does not crash the collector.
 func TestDeepBodyOverHTTP(t *testing.T) {
 	s := startSink(t)
-	c := startPlain(t, s.to())
+	c := startPlain(t, s.settings())
 	logs := plog.NewLogs()
 	records := logs.ResourceLogs().AppendEmpty().ScopeLogs().AppendEmpty().LogRecords()
 	value := records.AppendEmpty().Body()
@@ -99,6 +99,6 @@ func TestDeepBodyOverHTTP(t *testing.T) {
 	got := s.waitFor("otelcol", 2)
 	assert.Equal(t, strings.Repeat(`{"k":`, 64)+`"…"`+strings.Repeat("}", 64), string(got[0].GetLog().GetPayload()))
 	assert.Equal(t, "the next record", string(got[1].GetLog().GetPayload()))
-	c.eventually("the count of what was truncated", func() bool { return c.metric("otelcol_exporter_loggregator_truncated_items") == 1 })
+	c.eventually("the count of truncated items", func() bool { return c.metric("otelcol_exporter_loggregator_truncated_items") == 1 })
 	require.NoError(t, c.Stop())
 }

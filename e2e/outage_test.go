@@ -26,16 +26,16 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-// An outage of seconds is replayed for the alerts as one of minutes: a second is five minutes, and a look at the metrics
-// every 50 ms is a scrape every 15 s.
+// The alerts see the run stretched from seconds to minutes: a second becomes five minutes, and reading the metrics every 50 ms
+// becomes a scrape every 15 s.
 const (
 	outageInterval = 50 * time.Millisecond
 	outageStretch  = 300
 	outageMaxItems = 2000
 )
 
-// A stalled Loggregator does not delay the pipeline, and every item counts once. The dashboard and the alerts are evaluated on the
-// metrics of the run: each has to return something.
+// A stalled Loggregator does not delay the pipeline, and every item is counted once. The dashboard and the alerts are evaluated on the
+// metrics of the run.
 func TestOutage(t *testing.T) {
 	recorded := newRecording()
 	report, err := outage.Run(t.Context(), outage.Options{
@@ -47,14 +47,14 @@ func TestOutage(t *testing.T) {
 			{Name: "after", Duration: 2 * time.Second},
 			{Name: "broken", Duration: 2500 * time.Millisecond, Fault: outage.Break},
 		},
-		Interval: outageInterval, Batches: 40, Capacity: 60, MaxItems: outageMaxItems, OnLook: recorded.look,
+		Interval: outageInterval, Batches: 40, Capacity: 60, MaxItems: outageMaxItems, OnSnapshot: recorded.record,
 	})
 	require.NoError(t, err)
 	for _, p := range report.Phases {
-		t.Logf("%s: %d pushes, p50 %s, p99 %s, %+v", p.Name, p.Pushes, p.P50, p.P99, p.Became)
+		t.Logf("%s: %d pushes, p50 %s, p99 %s, %+v", p.Name, p.Pushes, p.P50, p.P99, p.Delta)
 	}
 
-	t.Run("every item is counted out once", func(t *testing.T) {
+	t.Run("accounts", func(t *testing.T) {
 		before, stall := report.Phases[0], report.Phases[1]
 		for i, signal := range outage.Signals {
 			a := report.Accounts[i]
@@ -63,33 +63,33 @@ func TestOutage(t *testing.T) {
 			assert.Equal(t, report.Pushed[i], a.Accepted, "%s: pushed and accepted", signal.Name)
 			assert.Equal(t, report.Arrived[i], a.Sent, "%s: arrived and sent", signal.Name)
 			assert.Zero(t, a.Waiting, signal.Name)
-			assert.Zero(t, before.Became[i].Dropped, "%s: dropped before the stall", signal.Name)
-			assert.Positive(t, stall.Became[i].Dropped, "%s: dropped in the stall", signal.Name)
-			assert.Positive(t, stall.Became[i].Accepted, "%s: accepted in the stall", signal.Name)
-			assert.Zero(t, stall.Became[i].Failed, "%s: failed in the stall", signal.Name)
+			assert.Zero(t, before.Delta[i].Dropped, "%s: dropped before the stall", signal.Name)
+			assert.Positive(t, stall.Delta[i].Dropped, "%s: dropped during the stall", signal.Name)
+			assert.Positive(t, stall.Delta[i].Accepted, "%s: accepted during the stall", signal.Name)
+			assert.Zero(t, stall.Delta[i].Failed, "%s: failed during the stall", signal.Name)
 		}
 	})
-	t.Run("pushes do not feel it", func(t *testing.T) {
+	t.Run("push latency", func(t *testing.T) {
 		before, stall := report.Phases[0], report.Phases[1]
-		// A push that waited for Loggregator would take until the end of the stall. The machine alone may take some time.
-		assert.Less(t, stall.P99, 4*before.P99+time.Second, "p99 in the stall, beside %s before it", before.P99)
+		// A push that waited for Loggregator would take until the end of the stall. A slow machine may add some time.
+		assert.Less(t, stall.P99, 4*before.P99+time.Second, "p99 during the stall; %s before it", before.P99)
 	})
 	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, recorded, report) })
 	t.Run("alerts", func(t *testing.T) { checkAlerts(t, recorded, report) })
 }
 
-// checkDashboard asks each query of the dashboard. Each has to return something, and the single numbers what the run has come to.
+// checkDashboard runs each query of the dashboard. Each must return data, and the single numbers must match the report of the run.
 func checkDashboard(t *testing.T, recorded *recording, report *outage.Report) {
 	panels, variables := readDashboard(t, "../deploy/grafana/dashboard.json")
 	from, to := recorded.span()
-	numbers := map[string]float64{} // single ones, by panel and series
+	numbers := map[string]float64{} // single numbers, by panel and series
 	for _, q := range slices.Concat(variables, panels) {
 		checkSelectors(t, recorded, q.panel, q.Expr)
 		begin := from
 		if q.Instant {
 			begin = to
 		}
-		matrix, err := recorded.ask(t.Context(), q.Expr, begin, to, recorded.interval())
+		matrix, err := recorded.rangeQuery(t.Context(), q.Expr, begin, to, recorded.interval())
 		require.NoErrorf(t, err, "%s: %s", q.panel, q.Expr)
 		points := 0
 		for _, series := range matrix {
@@ -104,7 +104,7 @@ func checkDashboard(t *testing.T, recorded *recording, report *outage.Report) {
 				}
 			}
 		}
-		assert.NotZerof(t, points, "%s: nothing for %s", q.panel, q.Expr)
+		assert.NotZerof(t, points, "%s: no data for %s", q.panel, q.Expr)
 	}
 	var sum outage.Account
 	for _, a := range report.Accounts {
@@ -121,11 +121,11 @@ func checkDashboard(t *testing.T, recorded *recording, report *outage.Report) {
 	assert.InEpsilon(t, float64(sum.Sent)/float64(sum.Sent+lost), numbers["Share delivered, share"], 0.1)
 }
 
-// checkSelectors asks each selector of a query alone: a query can return something although one of its metrics does not exist.
+// checkSelectors runs each selector of a query on its own: a query can return data although one of its metrics does not exist.
 func checkSelectors(t *testing.T, recorded *recording, of, expr string) {
 	t.Helper()
 	from, to := recorded.span()
-	// The parser knows no variables.
+	// The parser does not know Grafana's variables.
 	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(recorded.interpolate(expr))
 	require.NoErrorf(t, err, "%s: %s", of, expr)
 	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
@@ -134,20 +134,20 @@ func checkSelectors(t *testing.T, recorded *recording, of, expr string) {
 			return nil
 		}
 		alone := parser.VectorSelector{Name: selector.Name, LabelMatchers: selector.LabelMatchers}
-		found, err := recorded.ask(t.Context(), alone.String(), from, to, recorded.interval())
+		found, err := recorded.rangeQuery(t.Context(), alone.String(), from, to, recorded.interval())
 		require.NoErrorf(t, err, "%s: %s", of, alone.String())
 		assert.NotEmptyf(t, found, "%s: the collector has no %s", of, alone.String())
 		return nil
 	})
 }
 
-// checkAlerts evaluates the alerts as Prometheus does, over the run and for a while after the collector has ended.
+// checkAlerts evaluates the alerts as Prometheus does, during the run and for a while after the end of the collector.
 func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
 	quiet := slog.New(slog.DiscardHandler)
 	groups, errs := rulefmt.ParseFile("../deploy/prometheus/alerts.yaml", false, model.UTF8Validation, parser.NewParser(parser.Options{}), quiet)
 	require.Empty(t, errs)
 
-	// What a Prometheus sees of a collector that has ended.
+	// After the end of the collector, up is 0 and all other series are stale.
 	stretched := recorded.stretched(outageStretch)
 	const scrape = outageInterval * outageStretch
 	from, end := stretched.span()
@@ -165,14 +165,14 @@ func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
 	engine := newEngine()
 	defer engine.Close()
 	query := rules.EngineQueryFunc(engine, stretched)
-	firing := map[string]map[string][]time.Time{} // by alert, and by what it is about
+	firing := map[string]map[string][]time.Time{} // by alert and signal
 	for _, group := range groups.Groups {
 		for _, rule := range group.Rules {
 			require.NotEmpty(t, rule.Alert)
 			assert.Containsf(t, []string{"warning", "critical"}, rule.Labels["severity"], rule.Alert)
-			// TestLinks looks whether that is there.
+			// TestLinks checks that this heading exists.
 			runbook := "https://github.com/" + owner + "/blob/main/docs/operations.md#" + strings.ToLower(rule.Alert)
-			assert.Equal(t, runbook, rule.Annotations["runbook_url"], "a heading of its own")
+			assert.Equal(t, runbook, rule.Annotations["runbook_url"], "the runbook of the alert")
 			for _, annotation := range []string{"summary", "description"} {
 				assert.NotEmptyf(t, rule.Annotations[annotation], "%s: %s", rule.Alert, annotation)
 			}
@@ -189,65 +189,65 @@ func checkAlerts(t *testing.T, recorded *recording, report *outage.Report) {
 					assert.NotContainsf(t, a.Annotations.Get("summary")+a.Annotations.Get("description"), "<error", rule.Alert)
 					assert.NotContainsf(t, a.Annotations.Get("summary"), "<no value>", rule.Alert)
 					if a.State == rules.StateFiring {
-						about := cmp.Or(a.Labels.Get("signal"), a.Labels.Get("data_type"))
-						firing[rule.Alert][about] = append(firing[rule.Alert][about], now)
+						signal := cmp.Or(a.Labels.Get("signal"), a.Labels.Get("data_type"))
+						firing[rule.Alert][signal] = append(firing[rule.Alert][signal], now)
 					}
 				}
 			}
 		}
 	}
-	whole := []string{""}
+	noSignal := []string{""}
 	expected := []struct {
-		alert  string
-		phase  string
-		about  []string // what has to fire in the phase
-		silent []string // phases in which nothing fires
+		alert   string
+		phase   string
+		signals []string // for which it fires in the phase
+		silent  []string // phases in which it does not fire
 	}{
 		{"LoggregatorExporterDropping", "stall", signals, []string{"before", "gone"}},
 		{"LoggregatorExporterFillingUp", "stall", signals, []string{"before", "gone"}},
 		{"LoggregatorExporterNotSending", "stall", signals, []string{"before", "gone"}},
 		{"LoggregatorExporterFailing", "broken", signals, []string{"before", "stall", "after"}},
 		{"LoggregatorExporterRejecting", "broken", []string{"logs", "metrics"}, []string{"before", "stall", "after"}},
-		{"LoggregatorExporterTargetDown", "gone", whole, []string{"before", "stall", "after", "broken"}},
-		{"LoggregatorExporterAbsent", "gone", whole, []string{"before", "stall", "after", "broken"}},
+		{"LoggregatorExporterTargetDown", "gone", noSignal, []string{"before", "stall", "after", "broken"}},
+		{"LoggregatorExporterAbsent", "gone", noSignal, []string{"before", "stall", "after", "broken"}},
 	}
 	var names []string
 	for _, e := range expected {
 		names = append(names, e.alert)
-		fires := func(phase, about string) bool {
-			return slices.ContainsFunc(firing[e.alert][about], func(at time.Time) bool {
+		fires := func(phase, signal string) bool {
+			return slices.ContainsFunc(firing[e.alert][signal], func(at time.Time) bool {
 				return !at.Before(phases[phase][0]) && at.Before(phases[phase][1])
 			})
 		}
-		for _, about := range e.about {
-			assert.Truef(t, fires(e.phase, about), "%s does not fire for %q in the phase %s", e.alert, about, e.phase)
+		for _, signal := range e.signals {
+			assert.Truef(t, fires(e.phase, signal), "%s does not fire for %q in the phase %s", e.alert, signal, e.phase)
 		}
-		for about := range firing[e.alert] {
+		for signal := range firing[e.alert] {
 			for _, phase := range e.silent {
-				assert.Falsef(t, fires(phase, about), "%s fires for %q in the phase %s", e.alert, about, phase)
+				assert.Falsef(t, fires(phase, signal), "%s fires for %q in the phase %s", e.alert, signal, phase)
 			}
 		}
-		for about, times := range firing[e.alert] {
-			t.Logf("%s %s: fires from minute %.1f to %.1f", e.alert, about, times[0].Sub(from).Minutes(),
+		for signal, times := range firing[e.alert] {
+			t.Logf("%s %s: fires from minute %.1f to %.1f", e.alert, signal, times[0].Sub(from).Minutes(),
 				times[len(times)-1].Sub(from).Minutes())
 		}
 	}
-	for about, times := range firing["LoggregatorExporterNotSending"] {
+	for signal, times := range firing["LoggregatorExporterNotSending"] {
 		assert.Falsef(t, slices.ContainsFunc(times, func(at time.Time) bool {
 			return !at.Before(phases["after"][1].Add(-2*scrape)) && at.Before(phases["broken"][0])
-		}), "LoggregatorExporterNotSending fires for %s although sends go on", about)
+		}), "LoggregatorExporterNotSending fires for %s although sends succeed", signal)
 	}
-	assert.ElementsMatch(t, names, slices.Collect(maps.Keys(firing)), "the alerts that this test expects")
+	assert.ElementsMatch(t, names, slices.Collect(maps.Keys(firing)), "the alerts in alerts.yaml")
 }
 
-// query is PromQL, with a legend for each of its series, in which {{label}} stands for the value of a label.
+// query is a PromQL query, with a legend for its series, in which {{label}} is replaced with the value of a label.
 type query struct {
 	panel, Expr string
 	Legend      string `json:"legendFormat"`
 	Instant     bool   // at the end of the time range only
 }
 
-// panel is what these tests look at in a panel.
+// panel holds the tested fields of a panel.
 type panel struct {
 	Type, Title string
 	Targets     []query
@@ -266,11 +266,11 @@ func (p panel) overlaps(o panel) bool {
 	return a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H
 }
 
-// labelValues is how a variable asks for the values of a label.
+// labelValues matches a variable's query for the values of a label.
 var labelValues = regexp.MustCompile(`^label_values\((.+), *([a-z_]+)\)$`)
 
-// readDashboard returns the queries of the panels and of the variables of a dashboard. In them the variables are replaced as if
-// All were chosen of each; $__rate_interval and $__range are left.
+// readDashboard returns the queries of a dashboard's panels and variables. Each variable in them is replaced with its value for All;
+// $__rate_interval and $__range remain.
 func readDashboard(t *testing.T, file string) (panels, variables []query) {
 	t.Helper()
 	var dashboard struct {
@@ -283,30 +283,30 @@ func readDashboard(t *testing.T, file string) (panels, variables []query) {
 		}
 	}
 	require.NoError(t, json.Unmarshal([]byte(read(t, file)), &dashboard))
-	var all []string // the variables, each before the value for All
+	var all []string // pairs of a variable and its value for All
 	for _, v := range dashboard.Templating.List {
 		if v.Type == "datasource" {
 			continue
 		}
 		require.Equal(t, "query", v.Type, v.Name)
-		var asks struct{ Query string }
-		require.NoError(t, json.Unmarshal(v.Query, &asks), v.Name)
-		m := labelValues.FindStringSubmatch(asks.Query)
-		require.NotNil(t, m, "%s: not label_values: %s", v.Name, asks.Query)
+		var values struct{ Query string }
+		require.NoError(t, json.Unmarshal(v.Query, &values), v.Name)
+		m := labelValues.FindStringSubmatch(values.Query)
+		require.NotNil(t, m, "%s: not label_values: %s", v.Name, values.Query)
 		variables = append(variables, query{
 			panel: "the variable " + m[2], Expr: fmt.Sprintf("count by (%s) (%s)", m[2], m[1]), Legend: m[2],
 		})
 		all = append(all, "$"+v.Name, v.AllValue)
 	}
 	for i, p := range dashboard.Panels {
-		assert.False(t, slices.ContainsFunc(dashboard.Panels[:i], p.overlaps) || p.GridPos.X+p.GridPos.W > 24, "%q has no place of its own", p.Title)
+		assert.False(t, slices.ContainsFunc(dashboard.Panels[:i], p.overlaps) || p.GridPos.X+p.GridPos.W > 24, "%q overlaps another panel", p.Title)
 		if p.Type == "row" {
 			continue
 		}
 		require.Contains(t, []string{"timeseries", "stat", "gauge"}, p.Type, p.Title)
 		if p.Type != "timeseries" {
-			assert.NotEmpty(t, p.FieldConfig.Defaults.NoValue, "what %q shows without a value", p.Title)
-			assert.NotEmpty(t, p.FieldConfig.Defaults.Thresholds.Steps, "the thresholds of %q", p.Title)
+			assert.NotEmpty(t, p.FieldConfig.Defaults.NoValue, "%q: the text without a value", p.Title)
+			assert.NotEmpty(t, p.FieldConfig.Defaults.Thresholds.Steps, "%q: the thresholds", p.Title)
 		}
 		for _, q := range p.Targets {
 			q.panel = p.Title

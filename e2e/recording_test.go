@@ -20,32 +20,32 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-// recording is what a Prometheus would know of a run: series of samples, each with its time. It is a storage for the PromQL
-// engine. Prometheus' own has a database under it, which takes minutes to compile.
+// recording holds the series that a Prometheus server would have of a run. It is a storage for the PromQL engine. Prometheus' own
+// storage includes a database, which takes minutes to compile.
 type recording struct {
 	series map[string]*promql.Series // by their labels
-	times  []int64                   // of the looks, in ms since 1970
+	times  []int64                   // of the snapshots, in ms since 1970
 }
 
 func newRecording() *recording { return &recording{series: map[string]*promql.Series{}} }
 
-// The labels that a Prometheus would give the collector.
+// target has the labels that Prometheus would give the collector.
 var target = []string{"job", "otelcol", "instance", "demo"}
 
-// look adds the metrics of a look, and that they could be read.
-func (r *recording) look(l outage.Look) {
-	for _, s := range l.Page {
-		r.add(labels.NewBuilder(s.Metric).Set(target[0], target[1]).Set(target[2], target[3]).Labels(), l.At.UnixMilli(), s.Value)
+// record adds the metrics of a snapshot, and an up of 1.
+func (r *recording) record(snapshot outage.Snapshot) {
+	for _, s := range snapshot.Page {
+		r.add(labels.NewBuilder(s.Metric).Set(target[0], target[1]).Set(target[2], target[3]).Labels(), snapshot.At.UnixMilli(), s.Value)
 	}
-	r.up(l.At, 1)
+	r.up(snapshot.At, 1)
 }
 
-// up adds whether the metrics could be read, under Prometheus' name for it.
+// up adds a sample of Prometheus' metric up.
 func (r *recording) up(at time.Time, v float64) {
 	r.add(labels.FromStrings(append(target, model.MetricNameLabel, "up")...), at.UnixMilli(), v)
 }
 
-// add puts a sample at the end of its series. Times in ms since 1970 never go back.
+// add appends a sample to its series. Times, in ms since 1970, must not decrease.
 func (r *recording) add(metric labels.Labels, at int64, v float64) {
 	s, ok := r.series[metric.String()]
 	if !ok {
@@ -58,12 +58,12 @@ func (r *recording) add(metric labels.Labels, at int64, v float64) {
 	}
 }
 
-// span is from the first look to the last.
+// span returns the times of the first and the last snapshot.
 func (r *recording) span() (from, to time.Time) {
 	return time.UnixMilli(r.times[0]), time.UnixMilli(r.times[len(r.times)-1])
 }
 
-// interval is the median time between two looks.
+// interval returns the median time between two snapshots.
 func (r *recording) interval() time.Duration {
 	var between []int64
 	for i, t := range r.times[1:] {
@@ -73,8 +73,8 @@ func (r *recording) interval() time.Duration {
 	return time.Duration(between[len(between)/2]) * time.Millisecond
 }
 
-// stretched is the recording as if each second of it had taken factor seconds. A series that ended before the last look is
-// marked as Prometheus marks it.
+// stretched returns the recording as if each second had taken factor seconds. A series that ended before the last snapshot gets
+// Prometheus' staleness marker.
 func (r *recording) stretched(factor int64) *recording {
 	s, first := newRecording(), r.times[0]
 	at := func(t int64) int64 { return first + (t-first)*factor }
@@ -94,7 +94,7 @@ func (r *recording) stretched(factor int64) *recording {
 	return s
 }
 
-// end marks all series as ended, as Prometheus does when a target is gone.
+// end appends a staleness marker to all series, as Prometheus does when a target is gone.
 func (r *recording) end(at time.Time) {
 	for _, s := range r.series {
 		r.add(s.Metric, at.UnixMilli(), math.Float64frombits(value.StaleNaN))
@@ -114,11 +114,11 @@ func (r *recording) Querier(int64, int64) (storage.Querier, error) {
 	}}, nil
 }
 
-// seriesSet is at the series before the first of all.
+// seriesSet iterates over series.
 type seriesSet struct {
-	storage.SeriesSet // of none: it has no errors
+	storage.SeriesSet // an empty one, for the other methods
 	at                *promql.Series
-	all               []*promql.Series
+	all               []*promql.Series // after at
 }
 
 func (s *seriesSet) Next() bool {
@@ -131,21 +131,21 @@ func (s *seriesSet) Next() bool {
 
 func (s *seriesSet) At() storage.Series { return promql.NewStorageSeries(*s.at) }
 
-// newEngine makes a PromQL engine with the settings of a Prometheus.
+// newEngine returns a PromQL engine with Prometheus' settings.
 func newEngine() *promql.Engine {
 	return promql.NewEngine(promql.EngineOpts{
 		MaxSamples: 50_000_000, Timeout: time.Minute, EnableAtModifier: true, EnableNegativeOffset: true,
 	})
 }
 
-// interpolate replaces Grafana's own variables, as for a chart of the whole recording.
+// interpolate replaces Grafana's built-in variables, as in a chart of the whole recording.
 func (r *recording) interpolate(expr string) string {
 	from, to := r.span()
 	return strings.NewReplacer("$__rate_interval", (4 * r.interval()).String(), "$__range", fmt.Sprintf("%dms", to.Sub(from).Milliseconds())).Replace(expr)
 }
 
-// ask asks a query as a chart of Grafana would.
-func (r *recording) ask(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promql.Matrix, error) {
+// rangeQuery runs a query as a Grafana chart would.
+func (r *recording) rangeQuery(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promql.Matrix, error) {
 	engine := newEngine()
 	defer engine.Close()
 	query, err := engine.NewRangeQuery(ctx, r, nil, r.interpolate(expr), from, to, step)
@@ -158,7 +158,7 @@ func (r *recording) ask(ctx context.Context, expr string, from, to time.Time, st
 	if err != nil {
 		return nil, err
 	}
-	// The points are the query's, which uses them again after Close.
+	// The query reuses the points after Close.
 	copied := make(promql.Matrix, len(matrix))
 	for i, s := range matrix {
 		copied[i] = promql.Series{Metric: s.Metric, Floats: slices.Clone(s.Floats)}

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Starts the loggregator-sink and the collector on examples/local/config.yaml and shows what arrives, until Ctrl-C.
+# Starts the loggregator-sink, and the collector with examples/local/config.yaml, and prints envelopes until Ctrl-C.
 # `make run` builds both and calls this.
 set -euo pipefail
-set -m # Each program in a process group of its own, so that Ctrl-C reaches this script only, which ends them in order.
+set -m # Each program has its own process group, so that Ctrl-C reaches only this script, which ends them in order.
 cd "$(dirname "$0")/../.."
 
 export SINK_PORT=${SINK_PORT:-3458}
@@ -17,7 +17,7 @@ say() { printf '%s\n' "$*" >&2; }
 for variable in SINK_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT METRICS_PORT; do
   port=${!variable}
   if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-    say "Port $port is taken by another program. Choose another one: make run $variable=$((port + 10000))"
+    say "Another program uses port $port. Choose another port: make run $variable=$((port + 10000))"
     exit 1
   fi
 done
@@ -27,7 +27,7 @@ mkdir -p build/run
 sink='' collector='' writer=''
 stop() {
   trap '' INT TERM
-  # The collector first: it sends what it still has.
+  # The collector first: it sends its waiting items.
   for pid in $writer $collector; do kill -TERM "$pid" 2>/dev/null || true; done
   for pid in $writer $collector; do wait "$pid" 2>/dev/null || true; done
   if [ -n "$sink" ]; then
@@ -49,7 +49,7 @@ build/quickstart/otelcol-quickstart --config examples/local/config.yaml >"$colle
 collector=$!
 
 for ((n = 1; ; )); do
-  # As soon as the collector listens.
+  # This fails until the collector listens.
   if examples/local/log.sh "line $n from examples/local/run.sh" 2>/dev/null; then
     n=$((n + 1))
     sleep 2
@@ -65,11 +65,11 @@ say "OTLP is open on 127.0.0.1:$OTLP_GRPC_PORT (gRPC) and 127.0.0.1:$OTLP_HTTP_P
 say "The collector's own metrics: http://127.0.0.1:$METRICS_PORT/metrics, its log: $collector_log. Ctrl-C ends both."
 say ""
 
-# Whichever ends first ends this.
+# The script ends with the first of them.
 status=0
 wait -n "$sink" "$collector" || status=$?
 if ! kill -0 "$collector" 2>/dev/null; then
-  say "The collector ended. The end of $collector_log:"
+  say "The collector ended. The last lines of $collector_log:"
   tail -n 20 "$collector_log" >&2
 fi
 exit "$status"

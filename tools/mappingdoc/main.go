@@ -119,7 +119,7 @@ type output struct {
 	Envelopes []yaml.Node
 	Payloads  []string
 	Rejected  map[string]int
-	Cut       int
+	Truncated int
 }
 
 // yaml returns the envelopes in a compact form, with log payloads as text, followed by the counts of rejected and truncated items.
@@ -157,8 +157,8 @@ func (o output) yaml() string {
 	for _, reason := range slices.Sorted(maps.Keys(o.Rejected)) {
 		fmt.Fprintf(&b, "# rejected, %s: %d\n", reason, o.Rejected[reason])
 	}
-	if o.Cut > 0 {
-		fmt.Fprintf(&b, "# truncated: %d\n", o.Cut)
+	if o.Truncated > 0 {
+		fmt.Fprintf(&b, "# truncated: %d\n", o.Truncated)
 	}
 	return b.String()
 }

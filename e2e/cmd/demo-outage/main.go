@@ -1,8 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo-outage shows what a Loggregator that takes nothing for a while does to a collector: it runs the built
-// collector before an ingress that stalls, pushes logs, metrics and traces, shows what becomes of them, and draws it.
+// Command demo-outage shows a collector while Loggregator stalls. It runs the built collector with an ingress that stalls,
+// pushes logs, metrics and traces, and prints and draws their outcome.
 package main
 
 import (
@@ -38,13 +38,13 @@ func main() {
 func run(ctx context.Context, args []string, stdout *os.File) error {
 	flags := flag.NewFlagSet("demo-outage", flag.ContinueOnError)
 	collector := flags.String("collector", "build/collector/otelcol-loggregator", "`path` of the built collector")
-	before := flags.Duration("before", 10*time.Second, "how long all is well at first")
-	stall := flags.Duration("stall", 20*time.Second, "how long Loggregator takes nothing")
-	after := flags.Duration("after", 10*time.Second, "how long all is well again")
+	before := flags.Duration("before", 10*time.Second, "time before the stall")
+	stall := flags.Duration("stall", 20*time.Second, "time during which Loggregator accepts nothing")
+	after := flags.Duration("after", 10*time.Second, "time after the stall")
 	batches := flags.Int("batches", 40, "batches to push a second, for each signal")
 	capacity := flags.Int("capacity", 200, "diode.capacity: batches that can wait, for each signal")
 	maxItems := flags.Int("max-items", 40000, "diode.max_items: items that can wait, for each signal")
-	interval := flags.Duration("interval", 250*time.Millisecond, "time between two looks at the collector's metrics")
+	interval := flags.Duration("interval", 250*time.Millisecond, "time between two reads of the collector's metrics")
 	file := flags.String("picture", "build/demo-outage.svg", "`file` to draw")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, stdout *os.File) error {
 			{Name: "after", Duration: *after},
 		},
 		Interval: *interval, Batches: *batches, Capacity: *capacity, MaxItems: *maxItems,
-		OnLook: view.look,
+		OnSnapshot: view.show,
 	})
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%w (its files are in %s)", err, dir)
@@ -83,22 +83,22 @@ func run(ctx context.Context, args []string, stdout *os.File) error {
 		return errors.Join(err, removed)
 	}
 	summary(stdout, report)
-	// Not the time in which the rest is sent.
-	looks := slices.DeleteFunc(view.looks, func(l outage.Look) bool { return l.Elapsed > *before+*stall+*after })
-	if err := drawPicture(looks, *file); err != nil {
+	// The picture ends before the waiting items are sent.
+	snapshots := slices.DeleteFunc(view.snapshots, func(l outage.Snapshot) bool { return l.Elapsed > *before+*stall+*after })
+	if err := drawPicture(snapshots, *file); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "The picture is %s.\n", *file)
 	return nil
 }
 
-// window is the time over which rates and quantiles are taken.
+// window is the time over which rates and quantiles are calculated.
 const window = time.Second
 
-// history is the looks of a run.
-type history []outage.Look
+// history holds the snapshots of a run.
+type history []outage.Snapshot
 
-// window returns the looks of the last window, and the one before it.
+// window returns the snapshots of the last window, and the one before it.
 func (h history) window() history {
 	for len(h) > 2 && h[len(h)-1].Elapsed-h[1].Elapsed >= window {
 		h = h[1:]
@@ -106,17 +106,17 @@ func (h history) window() history {
 	return h
 }
 
-// rate returns how many items of a signal had this fate in a second.
-func (h history) rate(signal int, fate func(outage.Account) int) float64 {
+// rate returns the number of items of a signal with this outcome per second.
+func (h history) rate(signal int, outcome func(outage.Account) int) float64 {
 	first, last := h[0], h[len(h)-1]
 	passed := (last.Elapsed - first.Elapsed).Seconds()
 	if passed == 0 {
 		return 0
 	}
-	return float64(fate(last.Accounts[signal])-fate(first.Accounts[signal])) / passed
+	return float64(outcome(last.Accounts[signal])-outcome(first.Accounts[signal])) / passed
 }
 
-// push returns quantiles of the pushes of some signals.
+// push returns quantiles of the pushes of these signals.
 func (h history) push(signals ...int) (p50, p99 time.Duration) {
 	var all []time.Duration
 	for _, l := range h {
@@ -129,69 +129,69 @@ func (h history) push(signals ...int) (p50, p99 time.Duration) {
 
 func accepted(a outage.Account) int { return a.Accepted }
 
-// view shows a run while it goes on: on a terminal always in the same place, else one line a second.
+// view shows a run in progress: on a terminal in a fixed place, elsewhere as one line per second.
 type view struct {
-	out      io.Writer
-	terminal bool
-	looks    history
-	lineAt   time.Duration // when the last line was written
+	out       io.Writer
+	terminal  bool
+	snapshots history
+	lineAt    time.Duration // when the last line was written
 }
 
-// look shows a look.
-func (v *view) look(l outage.Look) {
-	l.Page = nil // Its account is enough.
-	v.looks = append(v.looks, l)
+// show adds a snapshot to the run, and shows it.
+func (v *view) show(s outage.Snapshot) {
+	s.Page = nil // The view needs only its accounts.
+	v.snapshots = append(v.snapshots, s)
 	switch {
 	case v.terminal:
-		v.redraw(l)
-	case l.Elapsed-v.lineAt >= window:
-		v.line(l)
-		v.lineAt = l.Elapsed.Truncate(window)
+		v.redraw(s)
+	case s.Elapsed-v.lineAt >= window:
+		v.line(s)
+		v.lineAt = s.Elapsed.Truncate(window)
 	}
 }
 
-func state(l outage.Look) string {
-	if l.Phase.Fault == outage.Stall {
+func state(s outage.Snapshot) string {
+	if s.Phase.Fault == outage.Stall {
 		return "stalled"
 	}
 	return "ok"
 }
 
-// columns are what is shown of a signal.
+// columns are the names of the values shown for each signal.
 var columns = []any{"accepted/s", "waiting", "sent", "dropped", "rejected", "failed", "p50 ms", "p99 ms"}
 
 // row returns the columns of a signal.
 func (v *view) row(i int) []any {
-	recent := v.looks.window()
-	a := v.looks[len(v.looks)-1].Accounts[i]
+	recent := v.snapshots.window()
+	a := v.snapshots[len(v.snapshots)-1].Accounts[i]
 	p50, p99 := recent.push(i)
 	rate := fmt.Sprintf("%.0f", recent.rate(i, accepted))
 	return []any{rate, a.Waiting, a.Sent, a.Dropped, a.Rejected, a.Failed, millis(p50), millis(p99)}
 }
 
-func (v *view) redraw(l outage.Look) {
+func (v *view) redraw(s outage.Snapshot) {
 	var b strings.Builder
-	if len(v.looks) > 1 {
-		fmt.Fprintf(&b, "\x1b[%dA", 2+len(outage.Signals)) // Up to its first line.
+	if len(v.snapshots) > 1 {
+		fmt.Fprintf(&b, "\x1b[%dA", 2+len(outage.Signals)) // Up to the first line.
 	}
 	color := "32" // green
-	if state(l) == "stalled" {
+	if state(s) == "stalled" {
 		color = "31" // red
 	}
-	fmt.Fprintf(&b, "\x1b[2KLoggregator: \x1b[1;%sm%-7s\x1b[0m %6.1f s\n", color, state(l), l.Elapsed.Seconds())
+	fmt.Fprintf(&b, "\x1b[2KLoggregator: \x1b[1;%sm%-7s\x1b[0m %6.1f s\n", color, state(s), s.Elapsed.Seconds())
 	const format = "\x1b[2K%-7s %10v %7v %7v %7v %8v %6v %8v %8v\n"
 	fmt.Fprintf(&b, format, append([]any{""}, columns...)...)
 	for i, s := range outage.Signals {
 		fmt.Fprintf(&b, format, append([]any{s.Name}, v.row(i)...)...)
 	}
-	_, _ = io.WriteString(v.out, b.String()) // A view that can't be written is no reason to stop.
+	_, _ = io.WriteString(v.out, b.String()) // The run continues without a view.
 }
 
-func (v *view) line(l outage.Look) {
+func (v *view) line(s outage.Snapshot) {
 	if v.lineAt < 0 {
-		fmt.Fprintln(v.out, "The numbers are of logs/metrics/traces.")
+		fmt.Fprintln(v.out, "Numbers are for logs/metrics/traces.")
 	}
-	fmt.Fprintf(v.out, "%3.0f s Loggregator: %-7s", l.Elapsed.Seconds(), state(l))
+	fmt.Fprintf(v.out, "%3.0f s Loggregator: %-7s", s.Elapsed.Seconds(), state(s))
 	rows := [][]any{v.row(0), v.row(1), v.row(2)}
 	for k, name := range columns {
 		fmt.Fprintf(v.out, " %v %v/%v/%v", name, rows[0][k], rows[1][k], rows[2][k])
@@ -201,20 +201,20 @@ func (v *view) line(l outage.Look) {
 
 func millis(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d.Microseconds())/1000) }
 
-// drawPicture draws how the pushes and the items of a run went.
-func drawPicture(looks history, file string) error {
-	// series is a value of the looks until then, over time.
+// drawPicture draws the pushes and the items of a run over time.
+func drawPicture(snapshots history, file string) error {
+	// series draws a value, calculated from the snapshots up to each moment.
 	series := func(name string, value func(until history) float64) picture.Series {
 		s := picture.Series{Name: name}
-		for i := 1; i < len(looks); i++ {
-			s.Points = append(s.Points, plotter.XY{X: looks[i].Elapsed.Seconds(), Y: value(looks[:i+1])})
+		for i := 1; i < len(snapshots); i++ {
+			s.Points = append(s.Points, plotter.XY{X: snapshots[i].Elapsed.Seconds(), Y: value(snapshots[:i+1])})
 		}
 		return s
 	}
-	items := func(name string, fate func(outage.Account) int) picture.Series {
+	items := func(name string, outcome func(outage.Account) int) picture.Series {
 		return series(name, func(until history) (sum float64) {
 			for i := range outage.Signals {
-				sum += until.window().rate(i, fate)
+				sum += until.window().rate(i, outcome)
 			}
 			return sum
 		})
@@ -223,23 +223,23 @@ func drawPicture(looks history, file string) error {
 		return series(name, func(until history) float64 { return 1000 * quantile(until.window().push(0, 1, 2)).Seconds() })
 	}
 	var stall picture.Shade
-	for _, l := range looks {
-		if state(l) == "stalled" {
-			stall.From, stall.To = cmp.Or(stall.From, l.Elapsed.Seconds()), l.Elapsed.Seconds()
+	for _, s := range snapshots {
+		if state(s) == "stalled" {
+			stall.From, stall.To = cmp.Or(stall.From, s.Elapsed.Seconds()), s.Elapsed.Seconds()
 		}
 	}
 	named := picture.Shade{Name: "Loggregator accepts nothing", From: stall.From, To: stall.To}
 	return picture.Draw(file,
-		picture.Chart{Title: "How long a push into the collector takes", Unit: "ms", Shade: named, Series: []picture.Series{
+		picture.Chart{Title: "Duration of a push into the collector", Unit: "ms", Shade: named, Series: []picture.Series{
 			pushes("median", func(p50, _ time.Duration) time.Duration { return p50 }),
 			pushes("99th percentile", func(_, p99 time.Duration) time.Duration { return p99 }),
 		}},
-		picture.Chart{Title: "What becomes of logs, metric points and spans", Unit: "/s", Shade: stall, Series: []picture.Series{
+		picture.Chart{Title: "Outcome of logs, metric points and spans", Unit: "/s", Shade: stall, Series: []picture.Series{
 			items("pushed", accepted),
 			items("delivered", func(a outage.Account) int { return a.Sent }),
-			items("dropped, the oldest first", func(a outage.Account) int { return a.Dropped }),
+			items("dropped, oldest first", func(a outage.Account) int { return a.Dropped }),
 		}},
-		picture.Chart{Title: "How many wait in the exporter", Shade: stall, Series: []picture.Series{
+		picture.Chart{Title: "Items waiting in the exporter", Shade: stall, Series: []picture.Series{
 			series("waiting", func(until history) (sum float64) {
 				for _, a := range until[len(until)-1].Accounts {
 					sum += float64(a.Waiting)
@@ -250,26 +250,26 @@ func drawPicture(looks history, file string) error {
 	)
 }
 
-// summary says in words how it went.
+// summary prints the outcome of a run.
 func summary(w io.Writer, r *outage.Report) {
-	fmt.Fprintf(w, "\nPushes, as the OTLP clients see them:\n")
+	fmt.Fprintf(w, "\nPushes, as seen by the OTLP clients:\n")
 	for _, p := range r.Phases {
 		fmt.Fprintf(w, "  %-6s  %5.1f s, %5d pushes: p50 %s ms, p99 %s ms\n", p.Name, p.End.Sub(p.Start).Seconds(),
 			p.Pushes, millis(p.P50), millis(p.P99))
 	}
-	fmt.Fprintf(w, "\nWhat became of the items:\n")
+	fmt.Fprintf(w, "\nOutcome of the items:\n")
 	for i, s := range outage.Signals {
 		a := r.Accounts[i]
 		verdict := "true, to the item"
 		if !a.Balanced() {
-			verdict = "NOT TRUE, that is a defect"
+			verdict = "NOT TRUE, which is a bug"
 		}
 		fmt.Fprintf(w, "  %-7s  accepted %d = sent %d + failed %d + dropped %d + rejected %d + waiting %d: %s\n", s.Name,
 			a.Accepted, a.Sent, a.Failed, a.Dropped, a.Rejected, a.Waiting, verdict)
-		fmt.Fprintf(w, "           the clients pushed %d; at Loggregator arrived %d different ones, and %d again\n",
-			r.Pushed[i], r.Arrived[i], r.Again[i])
+		fmt.Fprintf(w, "           the clients pushed %d; %d distinct items arrived at Loggregator, and %d duplicates\n",
+			r.Pushed[i], r.Arrived[i], r.Duplicates[i])
 		for _, p := range r.Phases {
-			if d := p.Became[i].Dropped; d > 0 {
+			if d := p.Delta[i].Dropped; d > 0 {
 				fmt.Fprintf(w, "           dropped in the phase %q: %d\n", p.Name, d)
 			}
 		}

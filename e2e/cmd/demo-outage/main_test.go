@@ -18,17 +18,17 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/e2e/internal/outage"
 )
 
-// looks are two, with a second in between, of a load that is large.
-func looks() []outage.Look {
-	at := func(elapsed time.Duration, accepted int, phase outage.Phase) outage.Look {
+// snapshots returns two snapshots of a large load, a second apart.
+func snapshots() []outage.Snapshot {
+	at := func(elapsed time.Duration, accepted int, phase outage.Phase) outage.Snapshot {
 		a := outage.Account{Accepted: accepted, Sent: 1234567, Failed: 12345, Dropped: 1234567, Rejected: 12345, Waiting: 40000}
 		ms := time.Millisecond
-		return outage.Look{
+		return outage.Snapshot{
 			Elapsed: elapsed, Phase: phase, Accounts: []outage.Account{a, a, a},
 			Pushes: [3][]time.Duration{{ms, ms, ms, 10000 * ms}, {ms, 2 * ms}, {ms, 3 * ms}},
 		}
 	}
-	return []outage.Look{
+	return []outage.Snapshot{
 		at(time.Second, 1000, outage.Phase{Name: "before"}),
 		at(2*time.Second, 3500, outage.Phase{Name: "stall", Fault: outage.Stall}),
 	}
@@ -36,19 +36,19 @@ func looks() []outage.Look {
 
 var escape = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
 
-func TestViewOnATerminal(t *testing.T) {
+func TestViewTerminal(t *testing.T) {
 	var out bytes.Buffer
 	v := &view{out: &out, terminal: true}
-	for _, l := range looks() {
-		v.look(l)
+	for _, s := range snapshots() {
+		v.show(s)
 	}
 	first, second, ok := strings.Cut(out.String(), "\x1b[5A")
-	require.True(t, ok, "the second is drawn over the first: %q", out.String())
+	require.True(t, ok, "the second view replaces the first: %q", out.String())
 	for _, drawn := range []string{first, second} {
 		lines := strings.Split(strings.TrimSuffix(escape.ReplaceAllString(drawn, ""), "\n"), "\n")
 		require.Len(t, lines, 5)
 		for _, l := range lines {
-			assert.Less(t, len(l), 80, "a line that is wrapped is not drawn over: %q", l)
+			assert.Less(t, len(l), 80, "a wrapped line would not be replaced: %q", l)
 		}
 	}
 	assert.Contains(t, escape.ReplaceAllString(first, ""), "Loggregator: ok")
@@ -57,17 +57,17 @@ func TestViewOnATerminal(t *testing.T) {
 	assert.Regexp(t, `(?m)^logs +2500 +40000 +1234567 +1234567 +12345 +12345 +1\.00 +10000\.00$`, second)
 }
 
-func TestViewElsewhere(t *testing.T) {
+func TestViewLines(t *testing.T) {
 	var out bytes.Buffer
 	v := &view{out: &out, lineAt: -window}
-	l := looks()
+	l := snapshots()
 	between := l[0]
 	between.Elapsed += window / 2
-	for _, look := range []outage.Look{l[0], between, l[1]} {
-		v.look(look)
+	for _, s := range []outage.Snapshot{l[0], between, l[1]} {
+		v.show(s)
 	}
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
-	require.Len(t, lines, 3, "a legend, and one a second: %q", lines)
+	require.Len(t, lines, 3, "a legend and one line per second: %q", lines)
 	assert.Contains(t, lines[1], "Loggregator: ok")
 	assert.Contains(t, lines[2], "Loggregator: stalled accepted/s 2500/2500/2500 waiting 40000/40000/40000")
 	assert.NotContains(t, out.String(), "\x1b")
@@ -75,16 +75,16 @@ func TestViewElsewhere(t *testing.T) {
 
 func TestPicture(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "folder", "outage.svg")
-	require.NoError(t, drawPicture(looks(), file))
+	require.NoError(t, drawPicture(snapshots(), file))
 	drawn, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Contains(t, string(drawn), "How many wait in the exporter")
+	assert.Contains(t, string(drawn), "Items waiting in the exporter")
 	assert.Contains(t, string(drawn), ">Loggregator accepts nothing</text>")
 	assert.Contains(t, string(drawn), "sans-serif")
 	colors := regexp.MustCompile(`style="(?:fill:none;)?((?:fill|stroke):#[0-9A-F]{6})`).FindAllStringSubmatch(string(drawn), -1)
 	require.NotEmpty(t, colors)
 	for _, color := range colors {
-		assert.Contains(t, string(drawn), `[style*="`+color[1]+`"]`, "a color of dark pages in the place of this")
+		assert.Contains(t, string(drawn), `[style*="`+color[1]+`"]`, "a replacement of this color on dark pages")
 	}
 }
 
@@ -95,10 +95,10 @@ func TestSummaryMismatch(t *testing.T) {
 	bad.Sent++
 	summary(&out, &outage.Report{
 		Phases: []outage.PhaseReport{{
-			Phase:  outage.Phase{Name: "stall"},
-			Became: []outage.Account{{Dropped: 3}, {}, {}},
+			Phase: outage.Phase{Name: "stall"},
+			Delta: []outage.Account{{Dropped: 3}, {}, {}},
 		}},
-		Accounts: []outage.Account{good, bad, good}, Pushed: []int{10, 10, 10}, Arrived: []int{4, 4, 4}, Again: []int{0, 0, 0},
+		Accounts: []outage.Account{good, bad, good}, Pushed: []int{10, 10, 10}, Arrived: []int{4, 4, 4}, Duplicates: []int{0, 0, 0},
 	})
 	assert.Contains(t, out.String(),
 		"logs     accepted 10 = sent 4 + failed 1 + dropped 3 + rejected 2 + waiting 0: true, to the item")

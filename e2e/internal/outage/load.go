@@ -26,30 +26,30 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Shape describes the batches of a load. The source ID of an item is the name of its signal, and its number is the payload of
-// the log, the name of the metric after "load." or the name of the span. No two items have an attribute value in common.
+// Shape describes the batches of a load. The source ID of an item is the name of its signal. The number of an item is the payload of
+// its log, the name of its metric after "load.", or the name of its span. No two items have an attribute value in common.
 type Shape struct {
 	Items      [3]int // in a batch of each signal
 	Resources  int
 	Payload    int    // bytes in a log
 	Attributes [3]int // of an item of each signal
-	// NaN makes one in so many points a NaN, which is rejected. 0 makes none.
+	// NaN is the interval, in points, of NaN values, which are rejected. 0 means none.
 	NaN int
 }
 
-// Load pushes the items 0, 1, 2 and so on of each signal to a collector until it is stopped, or the collector refuses some.
+// Load pushes the items 0, 1, 2 and so on of each signal to a collector until Stop is called or the collector refuses a batch.
 type Load struct {
 	Sent [3]atomic.Int64 // items of each signal that the collector acknowledged
-	// Malformed makes half of the logs and points such that they have no form in Loggregator.
+	// Malformed makes half of the logs and points such that the exporter rejects them.
 	Malformed atomic.Bool
-	// Ended is closed when the load is stopped, and when the collector has refused a batch.
+	// Ended is closed when Stop is called or the collector has refused a batch.
 	Ended   <-chan struct{}
 	cancel  context.CancelFunc
 	running *errgroup.Group
 }
 
-// StartLoad pushes so many batches of each signal a second. It calls onPush with the duration of each push, from a goroutine for each
-// signal.
+// StartLoad pushes batches of each signal at the given rate per second. It calls onPush with the duration of each push, from one
+// goroutine for each signal.
 func StartLoad(conn *grpc.ClientConn, shape Shape, batches rate.Limit, onPush func(signal int, took time.Duration)) *Load {
 	logs, metrics, traces := plogotlp.NewGRPCClient(conn), pmetricotlp.NewGRPCClient(conn), ptraceotlp.NewGRPCClient(conn)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -73,7 +73,7 @@ func StartLoad(conn *grpc.ClientConn, shape Shape, batches rate.Limit, onPush fu
 		l.running.Go(func() error {
 			for pace := rate.NewLimiter(batches, 1); pace.Wait(ctx) == nil; {
 				begin := time.Now()
-				// A push that has begun ends, so that the fate of its items is known.
+				// A push is never canceled, so that the fate of its items is known.
 				if err := export(context.WithoutCancel(ctx), int(l.Sent[i].Load())); err != nil {
 					return fmt.Errorf("the collector refused %s: %w", Signals[i].Name, err)
 				}
@@ -86,7 +86,7 @@ func StartLoad(conn *grpc.ClientConn, shape Shape, batches rate.Limit, onPush fu
 	return l
 }
 
-// Stop returns when no push is in progress, with the error of the batch that the collector refused. It may be called more than once.
+// Stop stops the load, and waits for the pushes in progress. It returns the error of a refused batch. It may be called more than once.
 func (l *Load) Stop() error {
 	l.cancel()
 	return l.running.Wait()
@@ -110,7 +110,7 @@ func (s Shape) logs(first int, malformed bool) plog.Logs {
 			r := records.AppendEmpty()
 			r.SetTimestamp(now())
 			if malformed && id%2 == 0 {
-				continue // Nothing in it: rejected as empty.
+				continue // Rejected as empty.
 			}
 			r.Body().SetStr(fmt.Sprintf("%0*d", s.Payload, id))
 			putAttributes(r.Attributes(), id, s.Attributes[0])
@@ -158,7 +158,7 @@ func (s Shape) traces(first int) ptrace.Traces {
 	return data
 }
 
-// Arrivals counts the items of loads that arrive at Loggregator. Its methods may be called at the same time.
+// Arrivals counts the items of loads that arrive at Loggregator. Its methods may be called concurrently.
 type Arrivals struct {
 	mu             sync.Mutex
 	total, highest [3]int
@@ -194,7 +194,7 @@ func (a *Arrivals) Add(e *loggregator_v2.Envelope) error {
 	return nil
 }
 
-// Count returns how many items of a signal have arrived, how many different ones, and the highest number of one.
+// Count returns the total number of arrivals of a signal, the number of distinct items, and the highest item number.
 func (a *Arrivals) Count(signal int) (total, distinct, highest int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

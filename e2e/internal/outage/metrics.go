@@ -13,16 +13,16 @@ import (
 	"github.com/prometheus/prometheus/model/textparse"
 )
 
-// Signal is a kind of telemetry, under the names that the collector has for it.
+// Signal is a kind of telemetry, with the collector's names for it.
 type Signal struct {
 	Name  string // logs, metrics or traces
 	Items string // in the names of metrics: log_records, metric_points or spans
 }
 
-// Signals lists all signals. Whatever exists per signal is in this order.
+// Signals lists all signals. All values per signal are in this order.
 var Signals = []Signal{{"logs", "log_records"}, {"metrics", "metric_points"}, {"traces", "spans"}}
 
-// Page is the samples of a metrics page.
+// Page holds the samples of a metrics page.
 type Page []Sample
 
 // Sample is the value of a series.
@@ -50,7 +50,7 @@ func ParsePage(text []byte) (Page, error) {
 	}
 }
 
-// Sum adds up the series of a metric that have these labels, given as name, value, name, value.
+// Sum returns the sum of all series of a metric with these labels, given as name, value, name, value.
 func (p Page) Sum(metric string, matching ...string) (sum float64) {
 	matching = append(matching, model.MetricNameLabel, metric)
 	for _, s := range p {
@@ -65,7 +65,7 @@ func (p Page) Sum(metric string, matching ...string) (sum float64) {
 	return sum
 }
 
-// Account is the number of items of a signal by what became of them, as the collector's metrics have it.
+// Account holds the number of items of a signal by their outcome, as in the collector's metrics.
 type Account struct{ Accepted, Sent, Failed, Dropped, Rejected, Waiting int }
 
 // Accounts returns the account of each signal.
@@ -85,7 +85,7 @@ func (p Page) Accounts() []Account {
 	return accounts
 }
 
-// Balanced reports whether each accepted item is counted out exactly once.
+// Balanced reports whether the outcome of each accepted item is counted exactly once.
 func (a Account) Balanced() bool {
 	return a.Accepted == a.Sent+a.Failed+a.Dropped+a.Rejected+a.Waiting
 }

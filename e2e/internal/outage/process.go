@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// patience is how long a process may take for what has to come. It is far more than it takes.
+// patience is the timeout for expected events. It is far longer than they take.
 const patience = 2 * time.Minute
 
-// Process is a program that runs.
+// Process is a running program.
 type Process struct {
 	*exec.Cmd
 	exited chan struct{}
-	err    error // after that
+	err    error // set before exited is closed
 }
 
 // Start starts a program.
@@ -38,7 +38,7 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 	return p, nil
 }
 
-// Eventually waits for a condition. It fails if the program ends before.
+// Eventually waits for a condition. It fails if the program ends first.
 func (p *Process) Eventually(ctx context.Context, condition func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -51,12 +51,12 @@ func (p *Process) Eventually(ctx context.Context, condition func() (bool, error)
 			return fmt.Errorf("%s ended: %s", p.Path, p.ProcessState)
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(20 * time.Millisecond): // Between two looks.
+		case <-time.After(20 * time.Millisecond): // Between two checks.
 		}
 	}
 }
 
-// Stop asks the program to end, as Ctrl-C does, and waits for that. It fails with an [exec.ExitError] if the exit code is not 0.
+// Stop asks the program to end, as Ctrl-C does, and waits until it has. It returns an [exec.ExitError] if the exit code is not 0.
 func (p *Process) Stop() error {
 	_ = p.Signal(syscall.SIGINT)
 	select {
@@ -68,13 +68,13 @@ func (p *Process) Stop() error {
 	return p.err
 }
 
-// Kill kills the program, and returns when all of its output is read.
+// Kill kills the program, and returns when all of its output has been read.
 func (p *Process) Kill() {
 	_ = p.Signal(syscall.SIGKILL)
 	<-p.exited
 }
 
-// Signal sends a signal to the program or, if it has a process group of its own, to all of that.
+// Signal sends a signal to the program or, if the program has a process group of its own, to the whole group.
 func (p *Process) Signal(s syscall.Signal) error {
 	if p.SysProcAttr == nil || !p.SysProcAttr.Setpgid {
 		return p.Process.Signal(s)
@@ -82,7 +82,7 @@ func (p *Process) Signal(s syscall.Signal) error {
 	return syscall.Kill(-p.Process.Pid, s)
 }
 
-// FreePorts finds ports that nobody listens on. They are all held until the last is found, so that they differ.
+// FreePorts finds unused ports. It holds them all until it has found the last one, so that they differ.
 func FreePorts(n int) ([]int, error) {
 	var ports []int
 	for range n {
@@ -96,10 +96,10 @@ func FreePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
-// Loopback is the address of a port.
+// Loopback returns the loopback address of a port.
 func Loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// Get returns the response of an HTTP server; the code is 0 if there is none.
+// Get returns the response of an HTTP server. The code is 0 if there is no response.
 func Get(address, path string) (code int, body []byte, err error) {
 	client := http.Client{Timeout: 10 * time.Second}
 	response, err := client.Get("http://" + address + path)
@@ -115,7 +115,7 @@ func Get(address, path string) (code int, body []byte, err error) {
 func ReadPage(address string) (Page, error) {
 	code, body, err := Get(address, "/metrics")
 	if err == nil && code != http.StatusOK {
-		err = fmt.Errorf("the collector's metrics: %d", code)
+		err = fmt.Errorf("read the collector's metrics: status %d", code)
 	}
 	if err != nil {
 		return nil, err

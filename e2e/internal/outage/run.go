@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package outage puts a load on a built collector, reads its metrics, and runs it through an outage of Loggregator.
+// Package outage puts a built collector under load, reads its metrics, and runs it through an outage of Loggregator.
 package outage
 
 import (
@@ -32,14 +32,14 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// Fault is what is wrong in a phase.
+// Fault is the fault of a phase.
 type Fault int
 
 // The faults.
 const (
 	None  Fault = iota
-	Stall       // Loggregator takes no message.
-	Break       // Loggregator refuses each message for good, and half of the logs and metrics have no form in Loggregator.
+	Stall       // Loggregator accepts no message.
+	Break       // Loggregator refuses each message for good, and half of the logs and metrics are rejected.
 )
 
 // Phase is a part of a run.
@@ -49,26 +49,26 @@ type Phase struct {
 	Fault    Fault
 }
 
-// Options of a run. All have to be set.
+// Options are the options of a run. All must be set.
 type Options struct {
-	Collector string // the path of the built collector
-	Dir       string // for certificates and configuration
-	Phases    []Phase
-	Interval  time.Duration // between two looks at the collector's metrics
-	Batches   int           // pushed for each signal in a second
-	Capacity  int           // of the diode of each signal, in batches
-	MaxItems  int           // of the diode of each signal
-	OnLook    func(Look)    // is called with each look, from one goroutine
+	Collector  string // the path of the built collector
+	Dir        string // for certificates and configuration
+	Phases     []Phase
+	Interval   time.Duration  // between two reads of the collector's metrics
+	Batches    int            // pushed per second for each signal
+	Capacity   int            // of the diode of each signal, in batches
+	MaxItems   int            // of the diode of each signal
+	OnSnapshot func(Snapshot) // is called with each snapshot, from one goroutine
 }
 
-// Look is the state of a run at a moment.
-type Look struct {
+// Snapshot is the state of a run at a moment.
+type Snapshot struct {
 	At       time.Time
 	Elapsed  time.Duration
 	Phase    Phase
 	Page     Page
 	Accounts []Account
-	Pushes   [3][]time.Duration // since the previous look
+	Pushes   [3][]time.Duration // since the previous snapshot
 }
 
 // PhaseReport is the outcome of a phase.
@@ -77,16 +77,16 @@ type PhaseReport struct {
 	Start, End time.Time
 	Pushes     int
 	P50, P99   time.Duration // of the pushes of all signals
-	Became     []Account     // of the items in it; Waiting is the change
+	Delta      []Account     // the change of each signal's account
 }
 
 // Report is the outcome of a run.
 type Report struct {
-	Phases   []PhaseReport
-	Accounts []Account // at the end, when nothing waited any more
-	Pushed   []int     // items that the collector acknowledged, as the OTLP clients know it
-	Arrived  []int     // different items that arrived at Loggregator
-	Again    []int     // items that arrived once more
+	Phases     []PhaseReport
+	Accounts   []Account // at the end, with nothing waiting
+	Pushed     []int     // items that the collector acknowledged to the OTLP clients
+	Arrived    []int     // distinct items that arrived at Loggregator
+	Duplicates []int     // repeated arrivals of these items
 }
 
 // Run runs a collector through the phases.
@@ -102,7 +102,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	arrived := &Arrivals{}
 	ingress, err := ingresstest.Start("127.0.0.1:0", tls, func(envelopes []*loggregator_v2.Envelope) {
 		for _, e := range envelopes {
-			_ = arrived.Add(e) // Something else is missed as an item that did not arrive.
+			_ = arrived.Add(e) // An unexpected envelope shows as an item that did not arrive.
 		}
 	})
 	if err != nil {
@@ -123,13 +123,13 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Else the terminal's Ctrl-C would reach it too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Keeps the terminal's Ctrl-C from it.
 	c, err := Start(cmd)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
-	// It is ready when its receiver listens and its metrics can be read.
+	// The collector is ready when its receiver listens and its metrics can be read.
 	if err := c.Eventually(ctx, func() (bool, error) {
 		conn, err := net.DialTimeout("tcp", otlp, time.Second)
 		if err == nil {
@@ -138,7 +138,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		}
 		return err == nil, nil
 	}); err != nil {
-		return nil, fmt.Errorf("the start of the collector: %w", err)
+		return nil, fmt.Errorf("wait for the collector to start: %w", err)
 	}
 	conn, err := grpc.NewClient(otlp, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -153,29 +153,29 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	}
 	for i := range Signals {
 		total, distinct, _ := arrived.Count(i)
-		report.Arrived, report.Again = append(report.Arrived, distinct), append(report.Again, total-distinct)
+		report.Arrived, report.Duplicates = append(report.Arrived, distinct), append(report.Duplicates, total-distinct)
 	}
 	return report, nil
 }
 
-// shape fills the diode of traces by its items, and those of the others by their batches. A few points are always rejected,
-// which is normal. With an attribute of its own a point shares no envelope.
+// shape fills the diode of traces up to its limit of items, and the others up to their limit of batches. A few points are always
+// rejected, as in real data. An attribute of its own prevents a point from sharing an envelope.
 var shape = Shape{Items: [3]int{20, 20, 50}, Resources: 1, Payload: 40, Attributes: [3]int{1, 1, 1}, NaN: 200}
 
 //go:embed collector.yaml
 var config string
 
-// runner is a run.
+// runner holds the state of a run.
 type runner struct {
 	options   Options
 	ingress   *ingresstest.Server
 	collector *Process
-	metrics   string // the address of the collector's
+	metrics   string // address of the collector's metrics
 	load      *Load
 	begin     time.Time
 
 	mu     sync.Mutex
-	pushes [3][]time.Duration // since the last look
+	pushes [3][]time.Duration // since the last snapshot
 }
 
 func (r *runner) pushed(signal int, took time.Duration) {
@@ -188,12 +188,12 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 	report := &Report{}
 	ticker := time.NewTicker(r.options.Interval)
 	defer ticker.Stop()
-	look, err := r.look(r.options.Phases[0])
+	snapshot, err := r.snapshot(r.options.Phases[0])
 	if err != nil {
 		return nil, err
 	}
 	for _, phase := range r.options.Phases {
-		p, before := PhaseReport{Phase: phase, Start: time.Now()}, look.Accounts
+		p, before := PhaseReport{Phase: phase, Start: time.Now()}, snapshot.Accounts
 		r.enter(phase.Fault)
 		var pushes []time.Duration
 		for time.Since(p.Start) < phase.Duration {
@@ -204,14 +204,14 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 				return nil, r.load.Stop()
 			case <-ticker.C:
 			}
-			if look, err = r.look(phase); err != nil {
+			if snapshot, err = r.snapshot(phase); err != nil {
 				return nil, err
 			}
-			pushes = slices.Concat(pushes, look.Pushes[0], look.Pushes[1], look.Pushes[2])
+			pushes = slices.Concat(pushes, snapshot.Pushes[0], snapshot.Pushes[1], snapshot.Pushes[2])
 		}
 		p.End, p.Pushes, p.P50, p.P99 = time.Now(), len(pushes), Quantile(pushes, 0.5), Quantile(pushes, 0.99)
-		for i, a := range look.Accounts {
-			p.Became = append(p.Became, a.Minus(before[i]))
+		for i, a := range snapshot.Accounts {
+			p.Delta = append(p.Delta, a.Minus(before[i]))
 		}
 		report.Phases = append(report.Phases, p)
 	}
@@ -222,23 +222,23 @@ func (r *runner) run(ctx context.Context) (*Report, error) {
 	last := r.options.Phases[len(r.options.Phases)-1]
 	last.Fault = None
 	if err := r.collector.Eventually(ctx, func() (done bool, err error) {
-		look, err = r.look(last)
-		return Empty(look.Accounts), err
+		snapshot, err = r.snapshot(last)
+		return Empty(snapshot.Accounts), err
 	}); err != nil {
-		return nil, fmt.Errorf("the end of what waits: %w", err)
+		return nil, fmt.Errorf("wait until no item waits: %w", err)
 	}
-	// An item is no longer waiting shortly before it is counted as sent.
-	if look, err = r.look(last); err != nil {
+	// An item stops waiting shortly before it is counted as sent.
+	if snapshot, err = r.snapshot(last); err != nil {
 		return nil, err
 	}
-	report.Accounts = look.Accounts
+	report.Accounts = snapshot.Accounts
 	for i := range Signals {
 		report.Pushed = append(report.Pushed, int(r.load.Sent[i].Load()))
 	}
 	return report, nil
 }
 
-// enter makes a fault, and ends the previous one.
+// enter ends the previous fault and starts the next one.
 func (r *runner) enter(fault Fault) {
 	r.ingress.Resume()
 	r.load.Malformed.Store(fault == Break)
@@ -246,26 +246,26 @@ func (r *runner) enter(fault Fault) {
 	case Stall:
 		r.ingress.Stall()
 	case Break:
-		r.ingress.Refuse(status.Error(codes.InvalidArgument, "refused by the demonstration"))
+		r.ingress.Refuse(status.Error(codes.InvalidArgument, "refused by the demo"))
 	}
 }
 
-// look reads the collector's metrics.
-func (r *runner) look(phase Phase) (Look, error) {
+// snapshot reads the collector's metrics.
+func (r *runner) snapshot(phase Phase) (Snapshot, error) {
 	at := time.Now()
 	page, err := ReadPage(r.metrics)
 	if err != nil {
-		return Look{}, err
+		return Snapshot{}, err
 	}
-	look := Look{At: at, Elapsed: at.Sub(r.begin), Phase: phase, Page: page, Accounts: page.Accounts()}
+	snapshot := Snapshot{At: at, Elapsed: at.Sub(r.begin), Phase: phase, Page: page, Accounts: page.Accounts()}
 	r.mu.Lock()
-	look.Pushes, r.pushes = r.pushes, [3][]time.Duration{}
+	snapshot.Pushes, r.pushes = r.pushes, [3][]time.Duration{}
 	r.mu.Unlock()
-	r.options.OnLook(look)
-	return look, nil
+	r.options.OnSnapshot(snapshot)
+	return snapshot, nil
 }
 
-// Quantile returns the smallest of all values that is not below a share q of them; 0 if there are none.
+// Quantile returns the smallest value in all that is not below a share q of them. It returns 0 if all is empty.
 func Quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0
