@@ -11,7 +11,7 @@ QUICKSTART  := build/quickstart/otelcol-quickstart
 SINK        := $(BIN)/loggregator-sink
 OCB         := $(BIN)/ocb
 PROGRESS    := @tools/progress.sh
-# Of Prometheus without its service discoveries, as in builder-config.yaml: they take minutes to compile.
+# Prometheus without its service discoveries, as in builder-config.yaml: they take minutes to compile.
 TAGS        := remove_all_sd
 SOURCES     := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './build/*' $(foreach m,$(filter-out .,$(MODULES)),-not -path './$(m)/*'))
 
@@ -24,7 +24,7 @@ help: ## List the targets
 
 .PHONY: run
 run: $(QUICKSTART) $(SINK) ## Build a small collector and the sink, and show this host's telemetry as envelopes
-	@# make passes variables of its command line on, such as the ports.
+	@# make passes on the variables of its command line, such as the ports.
 	@examples/local/run.sh
 
 .PHONY: test
@@ -32,7 +32,7 @@ test: ## Run the unit, contract and lifecycle tests with the race detector, and 
 	$(GO) test -race ./...
 	$(GO) test -tags explore -run Explore ./diodes
 
-# The root's go.mod with the collector that bench/go.mod has, which is the newest.
+# The root's go.mod with the newest collector, which bench/go.mod requires.
 NEWEST      := build/newest.mod
 
 $(NEWEST): go.mod go.sum bench/go.mod
@@ -44,7 +44,7 @@ $(NEWEST): go.mod go.sum bench/go.mod
 	$(GO) mod tidy -modfile=$@
 
 .PHONY: test-newest
-test-newest: $(NEWEST) ## Run the tests with the newest collector, and those of tools, which has it
+test-newest: $(NEWEST) ## Run the tests with the newest collector, and the tests of tools, which requires it
 	$(GO) test -modfile=$(NEWEST) ./...
 	cd tools && $(GO) test ./...
 
@@ -55,16 +55,16 @@ e2e: $(COLLECTOR_BIN) $(SINK) ## Run the built collector as a process against a 
 DURATION    ?= 10m
 
 .PHONY: soak
-soak: $(COLLECTOR_BIN) $(SINK) ## Run the built collector under load for DURATION (default 10m) and watch what it uses
+soak: $(COLLECTOR_BIN) $(SINK) ## Run the built collector under load for DURATION (default 10m) and watch its resource use
 	cd e2e && $(GO) test -tags $(TAGS) -count=1 -timeout 0 -v -run '^TestSoak$$' . -soak.duration=$(DURATION)
 
 .PHONY: demo-outage
-demo-outage: $(COLLECTOR_BIN) ## Stall a Loggregator for 20 s (else: DEMO="-stall 5s"), show it, and draw build/demo-outage.svg
+demo-outage: $(COLLECTOR_BIN) ## Stall a Loggregator for 20 s (or DEMO="-stall 5s"), show the outage, and draw build/demo-outage.svg
 	cd e2e && $(GO) build -tags $(TAGS) -o ../$(BIN)/demo-outage ./cmd/demo-outage
 	@$(BIN)/demo-outage $(DEMO)
 
 .PHONY: chaos
-chaos: ## Make random faults for DURATION (default 10m) while 16 goroutines push
+chaos: ## Inject random faults for DURATION (default 10m) while 16 goroutines push
 	$(GO) test -race -count=1 -timeout 0 -v -run '^TestChaos$$' . -chaos.duration=$(DURATION)
 
 .PHONY: explore
@@ -72,7 +72,7 @@ explore: ## Explore the interleavings of random scenarios of the diodes for DURA
 	$(GO) test -tags explore -count=1 -timeout 0 -v -run ExploreRandom ./diodes -explore.for=$(DURATION)
 
 .PHONY: mutate
-mutate: ## Change the code, one place at a time, and see that the tests catch each; with ONLY=regexp, some
+mutate: ## Change the code, one place at a time, and check that the tests catch each change; ONLY=regexp selects some
 	cd tools && $(GO) run ./mutate -root .. -only '$(ONLY)'
 
 .PHONY: conformance
@@ -85,7 +85,7 @@ collector: $(COLLECTOR_BIN) ## Build the collector with ocb from builder-config.
 $(OCB): tools/go.mod tools/go.sum
 	$(PROGRESS) "The collector's builder, ocb" "20 s" build -o $@ -modfile=tools/go.mod go.opentelemetry.io/collector/cmd/builder
 
-# ocb writes the sources and gets the modules. It would compile without a word.
+# ocb writes the sources and downloads the modules. progress.sh compiles them, because ocb would not report progress.
 $(COLLECTOR_BIN): builder-config.yaml
 $(COLLECTOR_BIN): USUAL := 5 min
 $(QUICKSTART): examples/local/builder-config.yaml
@@ -96,14 +96,14 @@ $(COLLECTOR_BIN) $(QUICKSTART): $(OCB) go.mod go.sum $(SOURCES)
 	$(PROGRESS) "The collector" "$(USUAL)" build -C $(@D) -o $(@F) -tags $(TAGS) .
 
 .PHONY: collector-sources
-collector-sources: $(OCB) ## Have ocb write the sources of the full collector, without a build
+collector-sources: $(OCB) ## Let ocb write the sources of the full collector, without a build
 	@mkdir -p build/collector
 	$(OCB) --config builder-config.yaml --skip-compilation
 
 PLATFORMS   := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .PHONY: cross
-cross: ## Compile for the other platforms, and vet for one of 32 bits
+cross: ## Compile for the other platforms, and vet for a 32-bit platform
 	for p in $(PLATFORMS); do \
 	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath ./... || exit 1; done
 	CGO_ENABLED=0 GOARCH=386 $(GO) vet -trimpath ./...
@@ -126,21 +126,21 @@ $(SINK): go.mod go.sum $(SOURCES)
 .PHONY: build
 build: ## Compile every module, and vet this one
 	for m in $(MODULES); do (cd $$m && $(GO) build -tags $(TAGS) -o /dev/null ./...) || exit 1; done
-	@# The linter vets as well. Beside it, to vet the large dependencies of the other modules takes minutes.
+	@# The linter vets every module. Vetting the large dependencies of the others here as well would take minutes.
 	$(GO) vet ./...
 	cd tools && $(GO) build -o /dev/null tool
 
 .PHONY: generate
-generate: ## Write the generated files anew
+generate: ## Write the generated files
 	$(GO) generate ./...
 
 .PHONY: upgrade
-upgrade: ## Move to another collector: COLLECTOR=v0.166.0, or latest; ocb takes BUILD=v0.165.0, if given
+upgrade: ## Move to another collector version: COLLECTOR=v0.166.0, or latest; ocb uses BUILD=v0.165.0, if given
 	tools/upgrade.sh '$(COLLECTOR)' '$(BUILD)'
 	$(MAKE) generate
 
 .PHONY: generate-check
-generate-check: ## Fail if a generated file, or a version, is not up to date
+generate-check: ## Fail if a generated file or a version is not up to date
 	./.ci/unchanged $(MAKE) upgrade COLLECTOR=current
 
 .PHONY: tidy-check
@@ -157,14 +157,14 @@ BENCHCOUNT  ?= 6
 BENCHTIME   ?= 200ms
 
 .PHONY: bench
-bench: ## Measure the exporter beside its peers and write docs/benchmarks.md with plots
+bench: ## Measure the exporter and its peers, and write docs/benchmarks.md with plots
 	@mkdir -p build/bench docs
 	cd bench && $(GO) test -c -o ../build/bench/exporter.test ./exporter && $(GO) build -o ../build/bench/report ./cmd/report
 	{ echo "go: $$($(GO) env GOVERSION)"; \
 	  cd bench; for m in go.opentelemetry.io/collector/exporter/exporterhelper code.cloudfoundry.org/go-loggregator/v10; do \
 	    echo "$$(basename $${m%/v10}): $$($(GO) list -m -f '{{.Version}}' $$m)"; done; \
 	  echo "rounds: $(BENCHCOUNT)"; } > build/bench/exporter.txt
-	@# Round by round: with -count, a slow spell of the machine would hit one peer only.
+	@# In rounds, because with -count, a slow spell of the machine would affect only one peer.
 	for round in $$(seq $(BENCHCOUNT)); do \
 	  build/bench/exporter.test -test.run '^$$' -test.bench . -test.benchtime $(BENCHTIME) >> build/bench/exporter.txt || exit 1; done
 	build/bench/report -page exporter -raw build/bench/exporter.txt -benchstat '$(TOOL) benchstat' > build/bench/benchmarks.md
@@ -172,7 +172,7 @@ bench: ## Measure the exporter beside its peers and write docs/benchmarks.md wit
 	@sed -n '/^## Verdicts/,$$p' docs/benchmarks.md
 
 .PHONY: bench-diodes
-bench-diodes: ## Measure the diodes beside their peers and write docs/benchmarks-diodes.md
+bench-diodes: ## Measure the diodes and their peers, and write docs/benchmarks-diodes.md
 	@mkdir -p build/bench docs
 	cd bench && $(GO) test -c -o ../build/bench/diodes.test . && $(GO) build -o ../build/bench/report ./cmd/report
 	{ echo "go: $$($(GO) env GOVERSION)"; \
@@ -184,17 +184,17 @@ bench-diodes: ## Measure the diodes beside their peers and write docs/benchmarks
 	mv build/bench/benchmarks-diodes.md docs/benchmarks-diodes.md
 
 .PHONY: bench-check
-bench-check: ## Fail if allocations or ratios are worse than in bench/baseline.txt; with ALLOCS=1 only allocations
+bench-check: ## Fail if allocations or ratios exceed bench/baseline.txt; ALLOCS=1 checks only allocations
 	@mkdir -p build/bench
 	cd bench && $(GO) test -c -o ../build/bench/exporter.test ./exporter && $(GO) build -o ../build/bench/report ./cmd/report
 	build/bench/report -check bench/baseline.txt -bench build/bench/exporter.test $(if $(ALLOCS),-allocs)
 
 .PHONY: fuzz
-fuzz: ## Fuzz each fuzz test for FUZZTIME (default 30s), or that many inputs (3000x)
+fuzz: ## Run each fuzz test for FUZZTIME (default 30s), or a number of inputs (3000x)
 	$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
 	  (cd "$$dir" && grep -ho '^func Fuzz[A-Za-z0-9]*' ./*_test.go 2>/dev/null | sed 's/^func //' | while read -r f; do \
 	    $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-30s} -fuzzminimizetime 5x . || exit 1; done) || exit 1; done
 
 .PHONY: clean
-clean: ## Remove what was built
+clean: ## Remove the build folder
 	rm -rf build

@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package bench measures the project side by side with its peers, in one run.
+// Package bench measures the diodes and their peers in one run.
 package bench
 
 import (
@@ -21,8 +21,7 @@ import (
 
 const ringSize = 1000
 
-// The level of the machine: what an atomic costs that nobody contends for, and how long a cache line takes to another core
-// and back.
+// BenchmarkBaseline measures the machine: the cost of an uncontended atomic, and the round trip of a cache line to another core.
 func BenchmarkBaseline(b *testing.B) {
 	type padded struct {
 		_ [64]byte
@@ -56,7 +55,7 @@ func BenchmarkBaseline(b *testing.B) {
 	})
 }
 
-// One goroutine sets an element and takes it out again.
+// BenchmarkManyToOne sets an element and takes it out again, in one goroutine.
 func BenchmarkManyToOne(b *testing.B) {
 	each(b, func(b *testing.B, p peer) {
 		pairs := p.open(ringSize).pairs
@@ -65,7 +64,7 @@ func BenchmarkManyToOne(b *testing.B) {
 	}, ours, oursWriter, goDiodes, goDiodesWaiter, channel, channelSelect, mutex)
 }
 
-// What a large ring costs: the same, over more memory.
+// BenchmarkGrowth is like BenchmarkManyToOne, for rings of increasing size.
 func BenchmarkGrowth(b *testing.B) {
 	for _, size := range []int{10, 100, 1000, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
@@ -79,10 +78,10 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-// floorRing is the least that one compare-and-swap on each side takes: no laps, no policy, no parking. What a ring of this
-// kind costs beyond that is its own.
+// floorRing is the minimal ring with one compare-and-swap on each side: no laps, no policy, no wake-ups. It is a lower bound for the cost
+// of a ring of this kind.
 type floorRing struct {
-	words   []atomic.Uint64 // 1: the cell is full
+	states  []atomic.Uint64 // 1: the cell is full
 	cells   []element
 	in, out int
 }
@@ -90,10 +89,10 @@ type floorRing struct {
 //go:noinline
 func (r *floorRing) Set(x element) bool {
 	r.cells[r.in] = x
-	if !r.words[r.in].CompareAndSwap(0, 1) {
+	if !r.states[r.in].CompareAndSwap(0, 1) {
 		return false
 	}
-	if r.in++; r.in == len(r.words) {
+	if r.in++; r.in == len(r.states) {
 		r.in = 0
 	}
 	return true
@@ -101,19 +100,19 @@ func (r *floorRing) Set(x element) bool {
 
 //go:noinline
 func (r *floorRing) TryNext() (x element, ok bool) {
-	if !r.words[r.out].CompareAndSwap(1, 0) {
+	if !r.states[r.out].CompareAndSwap(1, 0) {
 		return nil, false
 	}
 	x, r.cells[r.out] = r.cells[r.out], nil
-	if r.out++; r.out == len(r.words) {
+	if r.out++; r.out == len(r.states) {
 		r.out = 0
 	}
 	return x, true
 }
 
-// exchangeRing is the least that an exchange of cells takes in addition: who comes has to look at the slot.
+// exchangeRing is the minimal ring that also exchanges cells, for which each side must load the state of the slot first.
 type exchangeRing struct {
-	words           []atomic.Uint64 // lap, full, cell
+	states          []atomic.Uint64 // lap, full, cell
 	cells           []element
 	in, out         int
 	inLap, outLap   uint64
@@ -126,9 +125,9 @@ const (
 )
 
 func newExchangeRing(size int) *exchangeRing {
-	r := &exchangeRing{words: make([]atomic.Uint64, size), cells: make([]element, size+2)}
-	for i := range r.words {
-		r.words[i].Store(uint64(i))
+	r := &exchangeRing{states: make([]atomic.Uint64, size), cells: make([]element, size+2)}
+	for i := range r.states {
+		r.states[i].Store(uint64(i))
 	}
 	r.inCell, r.outCell = uint64(size), uint64(size)+1
 	return r
@@ -137,12 +136,12 @@ func newExchangeRing(size int) *exchangeRing {
 //go:noinline
 func (r *exchangeRing) Set(x element) bool {
 	r.cells[r.inCell] = x
-	old := r.words[r.in].Load()
-	if old&^(exchangeFull-1) != r.inLap || !r.words[r.in].CompareAndSwap(old, r.inLap|exchangeFull|r.inCell) {
+	old := r.states[r.in].Load()
+	if old&^(exchangeFull-1) != r.inLap || !r.states[r.in].CompareAndSwap(old, r.inLap|exchangeFull|r.inCell) {
 		return false
 	}
 	r.inCell = old & (exchangeFull - 1)
-	if r.in++; r.in == len(r.words) {
+	if r.in++; r.in == len(r.states) {
 		r.in = 0
 		r.inLap += exchangeLap
 	}
@@ -151,23 +150,23 @@ func (r *exchangeRing) Set(x element) bool {
 
 //go:noinline
 func (r *exchangeRing) TryNext() (x element, ok bool) {
-	old := r.words[r.out].Load()
-	if old&^(exchangeFull-1) != r.outLap|exchangeFull || !r.words[r.out].CompareAndSwap(old, r.outLap+exchangeLap|r.outCell) {
+	old := r.states[r.out].Load()
+	if old&^(exchangeFull-1) != r.outLap|exchangeFull || !r.states[r.out].CompareAndSwap(old, r.outLap+exchangeLap|r.outCell) {
 		return nil, false
 	}
 	r.outCell = old & (exchangeFull - 1)
 	x, r.cells[r.outCell] = r.cells[r.outCell], nil
-	if r.out++; r.out == len(r.words) {
+	if r.out++; r.out == len(r.states) {
 		r.out = 0
 		r.outLap += exchangeLap
 	}
 	return x, true
 }
 
-// The same with the diodes that have one writer only.
+// BenchmarkOneToOne is like BenchmarkManyToOne, for the diodes with a single writer.
 func BenchmarkOneToOne(b *testing.B) {
 	ours := diodes.NewOneToOne[element](ringSize, nil)
-	floor := &floorRing{words: make([]atomic.Uint64, ringSize), cells: make([]element, ringSize)}
+	floor := &floorRing{states: make([]atomic.Uint64, ringSize), cells: make([]element, ringSize)}
 	exchange := newExchangeRing(ringSize)
 	goDiodes := cfdiodes.NewOneToOne(ringSize, nil)
 	opened := func(name string, pairs func(n int)) peer {
@@ -200,8 +199,8 @@ func BenchmarkOneToOne(b *testing.B) {
 	}), channel, channelSelect, mutex)
 }
 
-// write has as many goroutines set b.N elements between them, and measures until the last of them is done. Its metric
-// "cores" is the time that the process got on cores in that time: without a second one there is no contention to measure.
+// write sets b.N elements from the given number of goroutines, and measures until the last of them is done. The metric "cores" is the
+// processor time of the process divided by the elapsed time: without a second core there is no contention to measure.
 func write(b *testing.B, r ring, writers int) {
 	start := make(chan struct{})
 	var done sync.WaitGroup
@@ -228,7 +227,7 @@ func processTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// Many writers and a reader that reads as fast as it can, and sleeps when there is nothing.
+// BenchmarkFanIn has many writers, and a reader that reads as fast as it can and sleeps when the ring is empty.
 func BenchmarkFanIn(b *testing.B) {
 	for _, writers := range []int{8, 64} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
@@ -250,7 +249,7 @@ func BenchmarkFanIn(b *testing.B) {
 	}
 }
 
-// Writers into a full ring that nobody reads.
+// BenchmarkOverflowStorm has many writers and a full ring without a reader.
 func BenchmarkOverflowStorm(b *testing.B) {
 	for _, writers := range []int{2, 64} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
@@ -263,7 +262,7 @@ func BenchmarkOverflowStorm(b *testing.B) {
 	}
 }
 
-// How many elements are lost when a ring of 10,000 gets one too many.
+// BenchmarkOverflowByOne counts the elements lost when a ring of 10,000 gets one more.
 func BenchmarkOverflowByOne(b *testing.B) {
 	const size = 10_000
 	each(b, func(b *testing.B, p peer) {
@@ -276,13 +275,13 @@ func BenchmarkOverflowByOne(b *testing.B) {
 				lost--
 			}
 		}
-		b.ReportMetric(0, "ns/op") // Most of it is the making of the ring.
+		b.ReportMetric(0, "ns/op") // It would mostly be the creation of the ring.
 		b.ReportMetric(float64(lost), "lost")
 	}, ours, goDiodes, channelSelect, mutex)
 }
 
-// How long a single Set takes when 8 writers set into a full ring whose reader stalls. Each duration has a reading of the
-// clock in it, which is what the peer "clock" measures alone: how often the machine itself takes a goroutine off its core.
+// BenchmarkSetLatency measures single Sets of 8 writers into a full ring whose reader stalls. Each duration includes a reading of the
+// clock. The peer "clock" measures only that, and shows how often the machine takes a goroutine off its core.
 func BenchmarkSetLatency(b *testing.B) {
 	const writers = 8
 	clock := peer{"clock", func(int) ring { return ring{writer: shared(func(int) {})} }}
@@ -303,16 +302,16 @@ func BenchmarkSetLatency(b *testing.B) {
 		}}
 		write(b, timed, writers)
 		slices.Sort(all)
-		b.ReportMetric(0, "ns/op") // Most of it is the clock.
+		b.ReportMetric(0, "ns/op") // It would mostly be the clock.
 		for _, q := range []float64{.5, .99, .999} {
 			b.ReportMetric(float64(all[int(q*float64(len(all)-1))]), fmt.Sprintf("p%v-ns", 100*q))
 		}
 	}, ours, oursWriter, clock, goDiodes, goDiodesWaiter, channelSelect, mutex)
 }
 
-// One element at a time into an empty ring whose reader sleeps, and the reader's reply, over the same channel for each peer.
-// With one processor the reader sleeps for certain: after the reply it runs on until it blocks, and only then the writer.
-// With two it has, while the writer yields twice, nearly always the time for it.
+// BenchmarkWakeup sets one element at a time into an empty ring whose reader sleeps, and waits for the reader's reply over the same kind
+// of channel for each peer. With one processor, the reader certainly sleeps: after the reply it runs until it blocks, and only then does
+// the writer run. With two, the writer yields twice, which nearly always gives the reader enough time to fall asleep.
 func BenchmarkWakeup(b *testing.B) {
 	for _, procs := range []int{1, 2} {
 		b.Run(fmt.Sprintf("procs=%d", procs), func(b *testing.B) {
@@ -340,19 +339,19 @@ func BenchmarkWakeup(b *testing.B) {
 	}
 }
 
-// A Set and a TryNext that meet in a slot, of a ring that has overflowed before. After both, one element is there for the
-// reader. A stall is when the reader can't get it; sets-to-recover is how many more it takes until it gets one.
+// BenchmarkCollision has a Set and a TryNext that meet in a slot of a ring that has overflowed before. After both, there is one element for
+// the reader. It is a stall if the reader can't get it; sets-to-recover is the number of further Sets until it gets one.
 //
-// In go-diodes the slot still has an element in it that was lost in the overflow. When the reader clears it away between
-// the writer's look and its swap, the swap fails, and the writer takes the next number and slot; the reader waits at the
-// slot for a number that nobody will write any more, until a writer comes round to it.
+// In go-diodes, the slot still holds an element that was lost in the overflow. If the reader clears it between the writer's load and swap,
+// the swap fails, and the writer takes the next number and slot. The reader waits at the slot for a number that is never written, until a
+// writer reaches the slot again.
 func BenchmarkCollision(b *testing.B) {
 	const size = 100
 	collide := func(kept int) func(b *testing.B, p peer) {
 		return func(b *testing.B, p peer) {
 			var r ring
 			var set func(n int)
-			var turn, done atomic.Int64 // The rounds that the writer may do, and has done.
+			var turn, done atomic.Int64 // Number of rounds that the writer may do, and has done.
 			go func() {
 				for i := int64(1); ; i++ {
 					await(&turn, i)
@@ -373,7 +372,7 @@ func BenchmarkCollision(b *testing.B) {
 					r.tryNext()
 				}
 				turn.Store(i)
-				for range i % 256 { // The writer takes a while to notice; all delays have a turn.
+				for range i % 256 { // The writer takes a while to notice. Vary the delay.
 				}
 				ok := r.tryNext()
 				await(&done, i)
@@ -387,17 +386,17 @@ func BenchmarkCollision(b *testing.B) {
 			}
 			set = nil
 			turn.Store(i + 1)
-			b.ReportMetric(0, "ns/op") // Most of it is the making of the ring.
+			b.ReportMetric(0, "ns/op") // It would mostly be the creation of the ring.
 			b.ReportMetric(100*float64(stalls)/float64(i), "stalled-%")
 			b.ReportMetric(float64(sets)/float64(max(stalls, 1)), "sets-to-recover")
 		}
 	}
-	// What there is to read after the overflow is read before the two meet.
+	// The elements readable after the overflow are read before Set and TryNext meet.
 	each(b, collide(size), ours, mutex)
 	each(b, collide(1), goDiodes)
 }
 
-// await spins, so that both sides go on at the same moment; on a machine that gives them no two cores it lets go at times.
+// await spins, so that both sides continue at the same moment. It yields now and then in case they do not have two cores.
 func await(v *atomic.Int64, want int64) {
 	for n := 1; v.Load() != want; n++ {
 		if n%1024 == 0 {

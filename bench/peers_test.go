@@ -16,22 +16,22 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/diodes"
 )
 
-// go-diodes logs each collision. Discarded, a message isn't even formatted: that costs it less than in production.
+// go-diodes logs each collision. A discarded message is not even formatted, which costs go-diodes less than in production.
 func init() { log.SetOutput(io.Discard) }
 
 type element = *[64]byte
 
-// Each peer is given &payload, so that none pays for making an element. The address is a constant: there is no variable to
-// load that might share its cache line with one that is written.
+// payload is the element of all peers, as &payload, so that none pays for creating one. The address is a constant, so there is no load of
+// a variable whose cache line may be written.
 var payload [64]byte
 
-// A ring is a peer's, made for one run. Its loops are the peer's own, with direct calls, so that the smallest numbers have
-// no calls of function values in them.
+// A ring is a peer's ring for one run. The loops are within its functions, with direct calls, so that the smallest results do not include
+// calls of function values.
 type ring struct {
-	writer  func() func(n int) // makes, for one goroutine, what sets n elements
+	writer  func() func(n int) // returns a function for one goroutine that sets n elements
 	pairs   func(n int)        // sets an element and takes it out again, n times
 	tryNext func() bool
-	next    func() bool // blocks while there is nothing; false when nothing will come after close
+	next    func() bool // blocks while the ring is empty; false if it is closed and empty
 	close   func()      // called when the writers are done
 }
 
@@ -62,7 +62,7 @@ func each(b *testing.B, f func(b *testing.B, p peer), peers ...peer) {
 	}
 }
 
-// shared is for peers whose writers are all alike.
+// shared returns a ring.writer for a peer whose writers share one function.
 func shared(set func(n int)) func() func(n int) { return func() func(n int) { return set } }
 
 func openOurs(policy diodes.DropPolicy) func(size int) ring {
@@ -143,7 +143,7 @@ func openGoDiodesWaiter(size int) ring {
 				d.TryNext()
 			}
 		},
-		// Next may give up with elements still there when its context is done.
+		// When its context is done, Next may return although elements are left.
 		next:  func() bool { return d.Next() != nil || has(d) },
 		close: stop,
 	}
@@ -246,8 +246,7 @@ func openMutexRing(size int) ring {
 	}
 }
 
-// mutexRing is what one writes without a diode: an exact ring behind a lock, which hands out the oldest element when it is
-// full.
+// mutexRing is the simple alternative to a diode: an exact ring behind a lock, which returns the oldest element when it is full.
 type mutexRing[T any] struct {
 	mu       sync.Mutex
 	filled   sync.Cond
@@ -273,7 +272,7 @@ func (r *mutexRing[T]) Set(x T) (dropped T, ok bool) {
 	}
 	r.cells[last] = x
 	r.n++
-	if r.n == 1 { // Only then the reader can be waiting.
+	if r.n == 1 { // Only then can the reader be waiting.
 		r.filled.Signal()
 	}
 	r.mu.Unlock()
@@ -308,7 +307,7 @@ func (r *mutexRing[T]) Close() {
 	r.mu.Unlock()
 }
 
-// take is called with the lock held, when the ring is not empty.
+// take takes the oldest element. The caller holds the lock, and the ring is not empty.
 func (r *mutexRing[T]) take() (x T) {
 	var none T
 	x, r.cells[r.first] = r.cells[r.first], none
@@ -319,7 +318,7 @@ func (r *mutexRing[T]) take() (x T) {
 	return x
 }
 
-// A wrong peer would make the measurements worthless.
+// The measurements need a correct peer.
 func TestMutexRing(t *testing.T) {
 	r := newMutexRing[int](3)
 	for i := 1; i <= 5; i++ {
@@ -334,5 +333,5 @@ func TestMutexRing(t *testing.T) {
 		assert.Equal(t, i, x)
 	}
 	_, ok := r.Next()
-	assert.False(t, ok, "more than was set")
+	assert.False(t, ok, "the ring is empty")
 }

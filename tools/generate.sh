@@ -1,7 +1,7 @@
 #!/bin/sh
-# Writes what is generated: mdatagen's code and documentation of metadata.yaml, docs/mapping.md, and the settings, which are those of the
-# newest collector. mdatagen calls the package of its tests after the folder that metadata.yaml is in, and a checkout may be in a
-# folder of any name, so it sees this one through a link with the right name.
+# Writes the generated files: mdatagen's code and documentation from metadata.yaml, docs/mapping.md, and the settings of the newest
+# collector. mdatagen names the package of its tests after the folder of metadata.yaml. A checkout may be in a folder of any name, so
+# mdatagen reads it through a link with the right name.
 set -eu
 cd "$(dirname "$0")/.."
 links=$(mktemp -d)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs a command and says on standard error, from the start and every 2 s, what it does, how far it is, and how long it takes as a
-# rule: on a terminal in one line that is rewritten, elsewhere in lines. What the command prints is shown if it fails.
+# Runs a command and reports its purpose, progress and usual duration on standard error: on a terminal in one line that is rewritten
+# every second, elsewhere in a new line every 2 s. The command's output is shown only if it fails.
 #
 #	progress.sh what usual command...                             any command
-#	progress.sh what usual build [-C dir] -o file flags package   go build as ocb does it, with compiled packages counted
+#	progress.sh what usual build [-C dir] -o file flags package   go build as ocb runs it, counting compiled packages
 set -euo pipefail
 
 what=$1 usual=$2
@@ -47,7 +47,7 @@ say() {
     n=$(grep -c '^[^ ]*$' "$files/log") || true
     line+=", compiled $n of at most $(($(wc -l <"$files/packages"))) packages"
   fi
-  # Modules that were not on this machine yet.
+  # Modules that were not in the cache.
   n=$(find "$downloads" -name '*.zip' -newer "$files/started" 2>/dev/null | wc -l)
   if [ "$n" -gt 0 ]; then line+=", downloaded $n modules"; fi
   if [ -t 2 ]; then

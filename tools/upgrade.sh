@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Moves the repository to other versions of the collector, in every file that names one, and writes the table of them in docs/operations.md.
+# Moves the repository to other collector versions, in every file that names one, and writes the table of versions in docs/operations.md.
 #
 #	upgrade.sh collector [build]
 #
-# collector is the newest, which tests and benchmarks use: such as v0.165.0, latest, or current. build is the one that ocb builds,
-# if it is not the newest: for when a component is not published yet. The oldest, which go.mod requires, stays.
+# collector is the newest version, used by tests and benchmarks: such as v0.165.0, latest, or current. build is the version that ocb
+# builds, if different: for when a component is not published yet. The oldest version, required by go.mod, does not change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 core=go.opentelemetry.io/collector
 contrib=github.com/open-telemetry/opentelemetry-collector-contrib
-beta=$core/exporter/exporterhelper # numbered as the collector is
-stable=$core/component             # numbered as the stable modules are
+beta=$core/exporter/exporterhelper # has the collector's version
+stable=$core/component             # has the version of the stable modules
 configs=(builder-config.yaml examples/local/builder-config.yaml)
 begin='<!-- versions: written by make upgrade -->'
 end='<!-- end of versions -->'
@@ -22,10 +22,10 @@ fail() {
   exit 1
 }
 
-# required go.mod module: the version in a go.mod.
+# required go.mod module: the version of a module in a go.mod.
 required() { awk -v module="$2" '$1 == module { print $2 }' "$1"; }
 
-# release version: the same of a release, which may be latest. All modules that say so are published.
+# release version: the beta and stable versions of a release, which may be latest. Fails unless all its modules are published.
 release() {
   local found
   found=$(cd / && go list -m -f '{{.Version}} {{.GoMod}}' "$beta@$1")
@@ -35,7 +35,7 @@ release() {
   echo "${found% *} $(required "${found#* }" "$stable")"
 }
 
-# gomod major: the version of the components of a major version in builder-config.yaml.
+# gomod major: the version of the components with this major version in builder-config.yaml.
 gomod() { sed -nE "s#.*gomod: $core/[^ ]+ ($1\.[^ ]+).*#\1#p" "${configs[0]}" | tail -1; }
 
 # older a b: whether version a is older than b.
@@ -57,16 +57,17 @@ read -r newest newest_stable <<<"$found"
 found=$(release "${build:-$newest}")
 read -r built built_stable <<<"$found"
 if older "$newest" "$built" || older "$built" "$oldest"; then
-  fail "the collector that is built, $built, must be from $oldest to $newest"
+  fail "the version to build, $built, must be from $oldest to $newest"
 fi
 
-# The modules that use the newest; the first is part of the others. mdatagen and ocb, and what is only theirs, have versions of their own.
+# The modules that use the newest version. tools comes first, because others depend on it. mdatagen, ocb and their own dependencies have
+# other versions.
 for folder in tools bench e2e conformance; do
   sed -E -i "\#$core/(cmd|internal/schemagen)#! {
     s#($core|$contrib)(/[^ ]+)? v0\.[^ ]+#\1\2 $newest#
     s#($core)(/[^ ]+)? v1\.[^ ]+#\1\2 $newest_stable#
   }" "$folder/go.mod"
-  # The exporter requires it for its oldest collector. Packages have left it since, and would be there twice.
+  # The exporter requires $core of its oldest collector. Packages have moved out of it since, and would exist twice.
   (cd "$folder" && go mod edit "-require=$core@$newest" && go mod tidy)
 done
 (cd tools && go mod edit "-require=$core/cmd/builder@$built" && go mod tidy)
@@ -75,7 +76,8 @@ sed -E -i "
   s#(gomod: $core/[^ ]+) v1\.[^ ]+#\1 $built_stable#
 " "${configs[@]}"
 
-# What is to be copied from documents. The oldest stays. The newest is first: what becomes of it is not replaced again.
+# Versions in examples that readers copy from documents. The oldest does not change. The newest comes first, so that no result is
+# replaced again.
 shown="(gomod: $core|gomod: $contrib|=> $core)[^ ]* |\`ocb\` "
 moves=''
 for move in "$from_newest $newest" "$from_newest_stable $newest_stable" "$from_built $built" "$from_built_stable $built_stable"; do
@@ -84,20 +86,20 @@ for move in "$from_newest $newest" "$from_newest_stable $newest_stable" "$from_b
 done
 git ls-files -z -- '*.md' 'deploy/*.yml' 'deploy/*.yaml' ':!CHANGELOG.md' | xargs -0 sed -E -i "$moves"
 
-grep -qF "$begin" $page && grep -qF "$end" $page || fail "$page has no place for the versions"
+grep -qF "$begin" $page && grep -qF "$end" $page || fail "$page has no markers for the versions"
 row() { echo "| $1 | $2 ($3 of the stable modules) | $4 |"; }
 text=$(
   sed "/^$begin/q" $page
   echo '| collector | version | tested |'
   echo '| --- | --- | --- |'
-  row "the oldest, required by \`go.mod\`" "$oldest" "$oldest_stable" 'unit tests; builds in a module of its own'
+  row "the oldest, required by \`go.mod\`" "$oldest" "$oldest_stable" 'unit tests; builds in a separate module'
   ocb="end to end: \`builder-config.yaml\` and the examples"
   if [ "$built" = "$newest" ]; then
-    row 'the newest' "$newest" "$newest_stable" "unit tests; builds beside Prometheus' components; $ocb"
+    row 'the newest' "$newest" "$newest_stable" "unit tests; builds together with Prometheus' components; $ocb"
   else
     row "built here by \`ocb\`" "$built" "$built_stable" "$ocb"
     row 'the newest' "$newest" "$newest_stable" \
-      "unit tests; builds beside \`prometheusreceiver\` and \`prometheusremotewriteexporter\`"
+      "unit tests; builds together with \`prometheusreceiver\` and \`prometheusremotewriteexporter\`"
   fi
   sed -n "/^$end/,\$p" $page
 )

@@ -23,7 +23,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/diodeconnector"
 )
 
-// backend is an OTLP receiver. While it stalls, no call returns.
+// backend is an OTLP receiver. No call returns until stalled is closed.
 type backend struct {
 	plogotlp.UnimplementedGRPCServer
 	addr    string
@@ -53,7 +53,7 @@ func (r *backend) Export(ctx context.Context, request plogotlp.ExportRequest) (p
 	}
 }
 
-// otlpPeer is the otlp exporter with a queue of 1,000 batches before it. stop is called once the backend takes data.
+// otlpPeer is the otlp exporter behind a queue of 1,000 batches. stop is called once the backend accepts data.
 type otlpPeer struct {
 	name  string
 	start func(b *testing.B, addr string) (push consumer.Logs, stop func())
@@ -89,7 +89,7 @@ func startOTLP(b *testing.B, addr string, queue bool) otelexporter.Logs {
 	return logs
 }
 
-// BenchmarkConnectorPush is a push of 100 records at full load, into the diode connector and into the queue of the same exporter.
+// BenchmarkConnectorPush pushes batches of 100 records as fast as it can, into the diode connector and into the exporter's own queue.
 func BenchmarkConnectorPush(b *testing.B) {
 	for _, behind := range []string{"live", "stalled"} {
 		for _, peer := range otlpPeers {
@@ -101,7 +101,7 @@ func BenchmarkConnectorPush(b *testing.B) {
 				logs, stop := peer.start(b, r.addr)
 				data := benchLogs(100, 1, 12)
 				data.MarkReadOnly()
-				for range 2000 { // Until it is full.
+				for range 2000 { // Fill the queue.
 					_ = logs.ConsumeLogs(context.Background(), data)
 				}
 				latencies := make([]time.Duration, b.N)
@@ -122,8 +122,8 @@ func BenchmarkConnectorPush(b *testing.B) {
 	}
 }
 
-// BenchmarkAfterOutage is what arrives in the first second after an outage in which 5,000 batches were pushed, five times as many as
-// can wait. The backend takes a batch a millisecond.
+// BenchmarkAfterOutage counts the batches that arrive in the first second after an outage in which 5,000 batches were pushed, five times
+// the capacity. The backend takes one batch per millisecond.
 func BenchmarkAfterOutage(b *testing.B) {
 	for _, peer := range otlpPeers {
 		b.Run("peer="+peer.name, func(b *testing.B) {
@@ -164,7 +164,7 @@ func BenchmarkAfterOutage(b *testing.B) {
 	}
 }
 
-// BenchmarkConnectorFull is the memory of a peer with 1,000 batches that wait, beside that of the records: they are all the same.
+// BenchmarkConnectorFull measures the memory of a peer with 1,000 waiting batches, without that of the records, which all batches share.
 func BenchmarkConnectorFull(b *testing.B) {
 	data := benchLogs(100, 1, 12)
 	data.MarkReadOnly()

@@ -24,7 +24,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter"
 )
 
-// create creates an exporter of logs with these settings.
+// create returns a logs exporter with these settings.
 func create(b *testing.B, factory otelexporter.Factory, settings map[string]any) otelexporter.Logs {
 	b.Helper()
 	cfg := factory.CreateDefaultConfig()
@@ -34,13 +34,13 @@ func create(b *testing.B, factory otelexporter.Factory, settings map[string]any)
 	return logs
 }
 
-// delivery is a peer that is started.
+// delivery is a started peer.
 type delivery struct {
-	push func(plog.Logs) // waits if the peer is full
+	push func(plog.Logs) // blocks while the peer is full
 	stop func()
 }
 
-// deliverBy pushes to an exporter of the collector.
+// deliverBy delivers with a collector exporter.
 func deliverBy(b *testing.B, logs otelexporter.Logs) delivery {
 	b.Helper()
 	require.NoError(b, logs.Start(b.Context(), componenttest.NewNopHost()))
@@ -54,7 +54,7 @@ func deliverBy(b *testing.B, logs otelexporter.Logs) delivery {
 	}
 }
 
-// deliverByExporter is without a rate limit, with messages of so many envelopes.
+// deliverByExporter delivers with this exporter, without a rate limit, in messages of at most the given number of envelopes.
 func deliverByExporter(b *testing.B, s *sink, envelopes int) delivery {
 	b.Helper()
 	return deliverBy(b, create(b, loggregatorexporter.NewFactory(), map[string]any{
@@ -65,7 +65,7 @@ func deliverByExporter(b *testing.B, s *sink, envelopes int) delivery {
 	}))
 }
 
-// deliverByOTLP sends what is pushed as one message, up to ten at a time.
+// deliverByOTLP delivers with the otlp exporter, which sends each batch as one message, up to ten at a time.
 func deliverByOTLP(b *testing.B, s *sink) delivery {
 	b.Helper()
 	return deliverBy(b, create(b, otlpexporter.NewFactory(), map[string]any{
@@ -85,11 +85,11 @@ var deliveries = []struct {
 		require.NoError(b, err)
 		return delivery{
 			func(data plog.Logs) { (&straightforward{emit: client.Emit}).logs(data) },
-			func() { _ = client.CloseSend() }, // It is answered with an end of file.
+			func() { _ = client.CloseSend() }, // The response is io.EOF.
 		}
 	}},
 	{"queue-structs-Send", func(b *testing.B, s *sink) delivery {
-		// The pipeline waits when the queue is full, as it does with otlp here.
+		// The pipeline waits when the queue is full, as with otlp here.
 		return deliverBy(b, startQueue(b, sendStructs(b, s), func(q *exporterhelper.QueueBatchConfig) { q.BlockOnOverflow = true }))
 	}},
 	{"otlp", deliverByOTLP},
@@ -105,7 +105,7 @@ var deliveries = []struct {
 	}},
 }
 
-// processorTime is how long this process has run on processors.
+// processorTime returns the processor time that this process has used.
 func processorTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
@@ -113,8 +113,8 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkDeliver is the way of 20 batches of 1,000 records from the push to a sink in another process, over mutual TLS and a
-// connection that is there already. None of the peers is limited, and none loses anything.
+// BenchmarkDeliver delivers 20 batches of 1,000 records to a sink in another process, over mutual TLS and an established connection. No
+// peer has a rate limit, and none loses data.
 func BenchmarkDeliver(b *testing.B) {
 	const batches = 20
 	data := benchLogs(items, 4, 12)
@@ -124,7 +124,7 @@ func BenchmarkDeliver(b *testing.B) {
 		for _, peer := range deliveries {
 			b.Run(fmt.Sprintf("cores=%d/peer=%s", cores, peer.peer), func(b *testing.B) {
 				if cores > runtime.NumCPU() {
-					b.Skip("there are not so many")
+					b.Skip("not enough cores")
 				}
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
 				arrived := s.ask()

@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package exporter measures the exporter beside its peers.
+// Package exporter measures the exporter and its peers.
 package exporter
 
 import (
@@ -41,7 +41,7 @@ func putResource(r pcommon.Resource, i int) {
 
 const when = 1_767_225_600_000_000_000 // 2026-01-01 00:00 UTC in ns
 
-// benchLogs are records with so many attributes over so many resources.
+// benchLogs returns log records with the given number of attributes each, spread over the given number of resources.
 func benchLogs(records, resources, attributes int) plog.Logs {
 	data := plog.NewLogs()
 	for k := range resources {
@@ -81,7 +81,7 @@ func benchTraces(spans, attributes int) ptrace.Traces {
 	return data
 }
 
-// benchPoints are half gauges, half sums, of 50 names each.
+// benchPoints returns half gauges and half sums, with 50 names each.
 func benchPoints(points int) pmetric.Metrics {
 	data := pmetric.NewMetrics()
 	rm := data.ResourceMetrics().AppendEmpty()
@@ -131,7 +131,7 @@ func benchHistograms(points int) pmetric.Metrics {
 	return data
 }
 
-// messages makes messages of 100 envelopes in the same memory.
+// messages builds messages of 100 envelopes in the same memory.
 type messages struct {
 	message   []byte
 	envelopes int
@@ -161,11 +161,11 @@ var options = translate.Options{
 	SyslogSafe: true, SourceType: "OTEL", MaxPayload: 60 << 10, PrometheusNames: true,
 }
 
-// straightforward is how one would write it without a second thought, for the part of the mapping that the inputs need:
-// go-loggregator's structs, with a map of tags each, and proto.Marshal of 100 at a time.
+// straightforward is the obvious implementation of the mapping, as far as the inputs need it: go-loggregator's structs with a map of tags
+// each, encoded by proto.Marshal 100 at a time.
 type straightforward struct {
 	batch loggregator_v2.EnvelopeBatch
-	// What is to be done with an envelope, or a batch, instead of encoding a batch of 100.
+	// emit and send, if set, take an envelope or a batch, instead of encoding a batch of 100.
 	emit func(*loggregator_v2.Envelope)
 	send func(*loggregator_v2.EnvelopeBatch)
 }
@@ -213,7 +213,7 @@ func tagKey(key string) string {
 		return "app_name"
 	}
 	if len(key) > 32 {
-		panic("none of the inputs is that long")
+		panic("no input has such a long key")
 	}
 	return key
 }
@@ -290,7 +290,7 @@ func (s *straightforward) metrics(data pmetric.Metrics) {
 						s.histogram(prometheusName(m.Name(), m.Unit(), ""), p, resource)
 					}
 				default:
-					panic("none of the inputs has that")
+					panic("no input has this type")
 				}
 			}
 		}
@@ -348,7 +348,7 @@ func metricEnvelope(at pcommon.Timestamp, attributes, resource pcommon.Map, e *l
 
 const items = 1000
 
-// input is data of a signal, and what each peer does with it.
+// input is the work of each peer with the same data of a signal.
 type input struct {
 	name                      string
 	items                     int // log records, metric points or spans
@@ -388,7 +388,7 @@ func must(err error) {
 	}
 }
 
-// perItem measures work on so many items, in steady state: what is made once, such as a cache, is made before.
+// perItem measures work on the given number of items in steady state, for example with warm caches.
 func perItem(b *testing.B, items int, work func()) {
 	b.Helper()
 	for range 3 {
@@ -409,7 +409,7 @@ func perItem(b *testing.B, items int, work func()) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkEncode is the translation of data to messages of 100 envelopes, ready for the wire.
+// BenchmarkEncode translates data to encoded messages of 100 envelopes.
 func BenchmarkEncode(b *testing.B) {
 	for _, in := range []input{
 		logsInput("logs", benchLogs(items, 4, 12)),
@@ -434,7 +434,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// BenchmarkEncodeGrowth is the same for logs of more and more records, and of records with more and more attributes.
+// BenchmarkEncodeGrowth is like BenchmarkEncode for logs with increasing numbers of records and of attributes.
 func BenchmarkEncodeGrowth(b *testing.B) {
 	grow := func(what string, n int, in input) {
 		b.Run(fmt.Sprintf("grow=%s/n=%d/peer=exporter", what, n), func(b *testing.B) { perItem(b, in.items, in.exporter) })

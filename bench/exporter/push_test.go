@@ -30,7 +30,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// startExporter creates the exporter before an ingress, with its defaults but for these settings.
+// startExporter creates an exporter that sends to an ingress, with default settings except for these.
 func startExporter(b *testing.B, ingress *ingresstest.Capture, settings map[string]any) otelexporter.Logs {
 	b.Helper()
 	all := map[string]any{"endpoint": ingress.Addr(), "tls": sinkOf(ingress).settings()}
@@ -38,12 +38,12 @@ func startExporter(b *testing.B, ingress *ingresstest.Capture, settings map[stri
 	return create(b, loggregatorexporter.NewFactory(), all)
 }
 
-// sinkOf is an ingress in this process as a sink, for those who connect to it.
+// sinkOf returns an ingress in this process as a sink that peers can connect to.
 func sinkOf(ingress *ingresstest.Capture) *sink {
 	return &sink{certs: ingress.Certs, address: ingress.Addr()}
 }
 
-// startQueue creates exporterhelper with its queue of 1,000 batches before a pusher.
+// startQueue creates an exporter of exporterhelper, with a queue of 1,000 batches in front of push.
 func startQueue(b *testing.B, push func(context.Context, plog.Logs) error, changes ...func(*exporterhelper.QueueBatchConfig)) otelexporter.Logs {
 	b.Helper()
 	queue := exporterhelper.NewDefaultQueueConfig()
@@ -57,9 +57,9 @@ func startQueue(b *testing.B, push func(context.Context, plog.Logs) error, chang
 	return logs
 }
 
-// channel is a bare channel of 1,000 batches. What does not fit is dropped.
+// channel is a bare channel of 1,000 batches. Batches that do not fit are dropped.
 type channel struct {
-	otelexporter.Logs // nil: for the methods that nobody calls
+	otelexporter.Logs // nil: its other methods are not called
 	batches           chan plog.Logs
 	drained           chan struct{}
 }
@@ -71,7 +71,7 @@ func newChannel() *channel {
 func (c *channel) Start(context.Context, component.Host) error {
 	go func() {
 		defer close(c.drained)
-		for range c.batches { // They are pushed to nobody.
+		for range c.batches { // Discard.
 		}
 	}()
 	return nil
@@ -91,7 +91,7 @@ func (c *channel) Shutdown(context.Context) error {
 	return nil
 }
 
-// sendStructs is a pusher that sends go-loggregator's structs.
+// sendStructs returns a push function that sends go-loggregator's structs.
 func sendStructs(b *testing.B, s *sink) func(context.Context, plog.Logs) error {
 	b.Helper()
 	conn, err := grpc.NewClient(s.address, grpc.WithTransportCredentials(credentials.NewTLS(s.client(b))))
@@ -109,7 +109,7 @@ func sendStructs(b *testing.B, s *sink) func(context.Context, plog.Logs) error {
 	}
 }
 
-// pushPeer is one of those that are pushed to.
+// pushPeer is a peer of the push benchmarks.
 type pushPeer struct {
 	name  string
 	start func(b *testing.B, ingress *ingresstest.Capture) otelexporter.Logs
@@ -124,18 +124,18 @@ var pushPeers = []pushPeer{
 	}},
 }
 
-// BenchmarkPush is a push of 100 records, whatever is behind it. A peer that is full may drop or refuse: what counts is how long the
-// pipeline is held up.
+// BenchmarkPush pushes batches of 100 records, with different consumers behind the peer. A full peer may drop or refuse: what counts is
+// how long the pipeline is blocked.
 func BenchmarkPush(b *testing.B) {
 	for _, behind := range []struct {
 		name  string
-		flaw  func(*ingresstest.Capture)
+		fault func(*ingresstest.Capture)
 		peers []pushPeer
 	}{
 		{"live", func(*ingresstest.Capture) {}, pushPeers},
 		{"slow", func(ingress *ingresstest.Capture) { ingress.Slow(20 * time.Millisecond) }, pushPeers},
 		{"stalled", (*ingresstest.Capture).Stall, pushPeers},
-		{"nobody", func(*ingresstest.Capture) {}, []pushPeer{
+		{"none", func(*ingresstest.Capture) {}, []pushPeer{
 			{"sending_queue", func(b *testing.B, _ *ingresstest.Capture) otelexporter.Logs {
 				return startQueue(b, func(context.Context, plog.Logs) error { return nil })
 			}},
@@ -145,14 +145,14 @@ func BenchmarkPush(b *testing.B) {
 		for _, peer := range behind.peers {
 			for _, pushers := range []int{1, 8, 64} {
 				b.Run(fmt.Sprintf("pushers=%d/behind=%s/peer=%s", pushers, behind.name, peer.name), func(b *testing.B) {
-					push(b, pushers, behind.flaw, peer.start)
+					push(b, pushers, behind.fault, peer.start)
 				})
 			}
 		}
 	}
 }
 
-// BenchmarkPushGrowth is pushing to a stalled peer, from more and more goroutines, and into larger and larger rings.
+// BenchmarkPushGrowth pushes to a stalled peer, from an increasing number of goroutines, and into rings of increasing size.
 func BenchmarkPushGrowth(b *testing.B) {
 	for _, pushers := range []int{1, 2, 4, 8, 16, 32, 64} {
 		for _, peer := range pushPeers {
@@ -170,20 +170,20 @@ func BenchmarkPushGrowth(b *testing.B) {
 	}
 }
 
-// push pushes b.N batches of 100 records from so many goroutines to a peer before an ingress, and reports how long each took.
-func push(b *testing.B, pushers int, flaw func(*ingresstest.Capture), start func(*testing.B, *ingresstest.Capture) otelexporter.Logs) {
+// push pushes b.N batches of 100 records from the given number of goroutines to a peer, and reports the latencies.
+func push(b *testing.B, pushers int, fault func(*ingresstest.Capture), start func(*testing.B, *ingresstest.Capture) otelexporter.Logs) {
 	b.Helper()
 	data := benchLogs(100, 1, 12)
 	data.MarkReadOnly()
 	ingress := ingresstest.StartCapture(b)
 	ingress.Divert(func([]*loggregator_v2.Envelope) {})
-	flaw(ingress)
+	fault(ingress)
 	logs := start(b, ingress)
 	require.NoError(b, logs.Start(b.Context(), componenttest.NewNopHost()))
-	for range 2000 { // Until the diode, or the queue, is as full as it gets.
+	for range 2000 { // Fill the diode or the queue.
 		_ = logs.ConsumeLogs(context.Background(), data)
 	}
-	if !strings.Contains(b.Name(), "behind=nobody") { // What a connection takes is there before.
+	if !strings.Contains(b.Name(), "behind=none") { // The connection and its allocations are not measured.
 		ingress.WaitFor(b, "a call", func() bool { return ingress.Calls() > 0 })
 	}
 	latencies := make([]time.Duration, b.N)
@@ -203,14 +203,14 @@ func push(b *testing.B, pushers int, flaw func(*ingresstest.Capture), start func
 	wg.Wait()
 	b.StopTimer()
 	runtime.ReadMemStats(&after)
-	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/push") // Go's own rounds down.
+	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/push") // The testing package rounds down.
 	reportLatencies(b, latencies, 0.5, 0.99, 0.999)
-	ingress.Resume() // Else the queue's shutdown would wait for ever.
+	ingress.Resume() // Otherwise the queue's shutdown would wait forever.
 	ingress.Down()
 	abandon(logs)
 }
 
-// abandon shuts a peer down without a time for what waits.
+// abandon shuts a peer down without waiting for its batches.
 func abandon(logs otelexporter.Logs) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -225,7 +225,7 @@ func reportLatencies(b *testing.B, latencies []time.Duration, quantiles ...float
 	}
 }
 
-// heap returns the bytes on the heap that are in use.
+// heap returns the number of bytes in use on the heap.
 func heap() float64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -233,8 +233,8 @@ func heap() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// BenchmarkFull is the memory of a component with 1,000 batches that wait, of 1,000 records each, beside that of the records: they are
-// all the same ones. There is no connection, which takes the same with all.
+// BenchmarkFull measures the memory of a component with 1,000 waiting batches of 1,000 records each, without that of the records, which
+// all batches share. There is no connection, which would take the same memory in each peer.
 func BenchmarkFull(b *testing.B) {
 	data := benchLogs(items, 4, 12)
 	data.MarkReadOnly()
@@ -244,7 +244,7 @@ func BenchmarkFull(b *testing.B) {
 	}{
 		{"exporter", func(<-chan struct{}) otelexporter.Logs {
 			return create(b, loggregatorexporter.NewFactory(), map[string]any{
-				"endpoint": "127.0.0.1:1", "tls": map[string]any{"insecure": true}, // Nobody listens there.
+				"endpoint": "127.0.0.1:1", "tls": map[string]any{"insecure": true}, // No listener.
 				"diode": map[string]any{"max_items": 0},
 			})
 		}},

@@ -25,7 +25,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
-// sinkCerts is the variable with the certificates of the process that is the sink, and not the benchmarks.
+// sinkCerts is the environment variable with the certificate folder that makes this binary run as the sink.
 const sinkCerts = "BENCH_SINK_CERTS"
 
 func TestMain(m *testing.M) {
@@ -39,27 +39,27 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// countCodec counts what is in a message and keeps nothing of it.
-type countCodec struct{}
+// rawCodec does not decode messages.
+type rawCodec struct{}
 
-func (countCodec) Name() string { return "proto" }
+func (rawCodec) Name() string { return "proto" }
 
-// Marshal makes an empty message of anything.
-func (countCodec) Marshal(any) (mem.BufferSlice, error) { return nil, nil }
+// Marshal encodes anything as an empty message.
+func (rawCodec) Marshal(any) (mem.BufferSlice, error) { return nil, nil }
 
-// Unmarshal counts the envelopes of an EnvelopeBatch, or the log records of an ExportLogsServiceRequest, into *[]byte.
-func (countCodec) Unmarshal(data mem.BufferSlice, v any) error {
+// Unmarshal copies the encoded message to a *[]byte.
+func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	message := v.(*[]byte)
 	*message = append((*message)[:0], data.Materialize()...)
 	return nil
 }
 
-// fields calls each with the content of every field of a message that has this number, and content.
+// fields calls each with the content of every length-delimited field of a message with this number.
 func fields(message []byte, number protowire.Number, each func([]byte)) {
 	for len(message) > 0 {
 		n, kind, size := protowire.ConsumeTag(message)
 		if size < 0 {
-			panic("this is no message")
+			panic("not a message")
 		}
 		message = message[size:]
 		if n == number && kind == protowire.BytesType {
@@ -86,9 +86,8 @@ func countRecords(message []byte) (n int64) {
 	return n
 }
 
-// serveSink serves Loggregator's ingress and OTLP's receiver of logs, prints its address, and answers each line of its input
-// with the number of items that have arrived so far. It decodes no more than it has to for that: what is measured is the
-// sending.
+// serveSink serves a Loggregator ingress and an OTLP receiver for logs, prints its address, and responds to each line of its input with
+// the number of items that have arrived. It decodes only what it needs to count them, because the benchmarks measure sending.
 func serveSink(certs string) error {
 	config, err := ingressserver.ServerTLS(certs)
 	if err != nil {
@@ -99,7 +98,7 @@ func serveSink(certs string) error {
 		return err
 	}
 	var items atomic.Int64
-	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)), grpc.MaxRecvMsgSize(64<<20), grpc.ForceServerCodecV2(countCodec{}),
+	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)), grpc.MaxRecvMsgSize(64<<20), grpc.ForceServerCodecV2(rawCodec{}),
 		grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 			method, _ := grpc.MethodFromServerStream(stream)
 			count := countEnvelopes
@@ -109,7 +108,7 @@ func serveSink(certs string) error {
 			var message []byte
 			for {
 				if err := stream.RecvMsg(&message); err != nil {
-					return err // A stream of batches ends like that.
+					return err // A BatchSender stream ends like this.
 				}
 				items.Add(count(message))
 				if method != loggregator_v2.Ingress_BatchSender_FullMethodName {
@@ -128,7 +127,7 @@ func serveSink(certs string) error {
 
 const plogotlpExport = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
-// sink is a process that takes what the peers send, so that its use of processors is not theirs.
+// sink is a separate process that the peers send to, so that its processor time does not count as theirs.
 type sink struct {
 	certs, address string
 	ask            func() int64
@@ -147,7 +146,7 @@ func startSink(b *testing.B) *sink {
 	require.NoError(b, err)
 	require.NoError(b, cmd.Start())
 	b.Cleanup(func() {
-		_ = in.Close() // Which ends it.
+		_ = in.Close() // Ends the process.
 		require.NoError(b, cmd.Wait())
 	})
 	lines := bufio.NewScanner(out)
@@ -165,7 +164,7 @@ func startSink(b *testing.B) *sink {
 	return s
 }
 
-// waitFor waits until so many items have arrived.
+// waitFor waits until n items have arrived.
 func (s *sink) waitFor(b *testing.B, n int64) {
 	b.Helper()
 	for deadline := time.Now().Add(time.Minute); s.ask() < n; time.Sleep(time.Millisecond) {
@@ -175,7 +174,7 @@ func (s *sink) waitFor(b *testing.B, n int64) {
 	}
 }
 
-// settings are those of a client of the sink, for a component's tls.
+// settings returns the tls settings of a component that connects to the sink.
 func (s *sink) settings() map[string]any {
 	return map[string]any{
 		"ca_file":              filepath.Join(s.certs, ingressserver.CAFile),
@@ -185,7 +184,7 @@ func (s *sink) settings() map[string]any {
 	}
 }
 
-// client is the same for crypto/tls.
+// client returns the TLS configuration of a client of the sink.
 func (s *sink) client(b *testing.B) *tls.Config {
 	b.Helper()
 	config, err := ingressserver.ClientTLS(s.certs)

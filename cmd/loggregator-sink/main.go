@@ -1,13 +1,13 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command loggregator-sink is a Loggregator ingress for a laptop: it listens where the agent of a Cloud Foundry VM would,
-// with mutual TLS, and prints each envelope that arrives.
+// Command loggregator-sink is a Loggregator ingress for a laptop: it listens where the agent on a Cloud Foundry VM would, with mutual
+// TLS, and prints each envelope that arrives.
 //
 //	loggregator-sink -certs build/certs
 //
-// On its first start it makes an authority and certificates in the -certs folder: ca.crt, client.crt and client.key are what
-// a client needs. Like the agent's, its own certificate is for the name metron.
+// On its first start, it creates an authority and certificates in the -certs folder. A client needs ca.crt, client.crt and client.key.
+// The sink's certificate is for the name metron, like the agent's.
 package main
 
 import (
@@ -28,7 +28,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGPIPE) // The sink goes on when nobody reads its output.
+	signal.Ignore(syscall.SIGPIPE) // The sink keeps running when nothing reads its output.
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
@@ -37,14 +37,14 @@ func main() {
 	}
 }
 
-// run serves until ctx is done. Envelopes go to stdout, all else to stderr.
+// run serves until ctx is done. Envelopes go to stdout, everything else to stderr.
 func run(ctx context.Context, args []string, stdout *os.File, stderr io.Writer) error {
 	flags := flag.NewFlagSet("loggregator-sink", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	listen := flags.String("listen", "127.0.0.1:3458", "`address` to listen on")
-	certs := flags.String("certs", "loggregator-certs", "`folder` of the certificates, made if they are not there")
-	output := flags.String("output", "text", "what a line is: text, or json (protojson)")
-	color := flags.String("color", "auto", "colours: auto (on a terminal), always or never")
+	certs := flags.String("certs", "loggregator-certs", "certificate `folder`, created if missing")
+	output := flags.String("output", "text", "line format: text or json (protojson)")
+	color := flags.String("color", "auto", "colors: auto (on a terminal), always or never")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			flags.SetOutput(stderr)
@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, stdout *os.File, stderr io.Writer) 
 		p.print(batch)
 		return nil
 	})
-	fmt.Fprintf(stderr, "listening on %s; a client needs ca.crt, client.crt and client.key of %s\n", server.Addr(), *certs)
+	fmt.Fprintf(stderr, "listening on %s; a client needs ca.crt, client.crt and client.key from %s\n", server.Addr(), *certs)
 	<-ctx.Done()
 	server.Stop()
 	p.summary(stderr)

@@ -29,7 +29,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// asCommand makes the binary of the tests be the command itself.
+// asCommand is an environment variable that makes the test binary run the command.
 const asCommand = "LOGGREGATOR_SINK_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -37,11 +37,11 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	time.Local = time.UTC // The text lines have local times.
+	time.Local = time.UTC // Text lines use local time.
 	goleak.VerifyTestMain(m)
 }
 
-// output is a writer that anyone may read at any time.
+// output is a writer whose content can be read at any time.
 type output struct {
 	mu      sync.Mutex
 	written bytes.Buffer
@@ -59,18 +59,18 @@ func (o *output) String() string {
 	return o.written.String()
 }
 
-var listening = regexp.MustCompile(`(?m)^listening on (127\.0\.0\.1:\d+); a client needs ca\.crt, client\.crt and client\.key of `)
+var listening = regexp.MustCompile(`(?m)^listening on (127\.0\.0\.1:\d+); a client needs ca\.crt, client\.crt and client\.key from `)
 
 // address waits for the address that the sink listens on.
 func (o *output) address(t *testing.T) string {
 	t.Helper()
 	if !assert.Eventually(t, func() bool { return listening.MatchString(o.String()) }, ingresstest.WaitAtMost, time.Millisecond) {
-		t.Fatalf("it does not listen:\n%s", o)
+		t.Fatalf("the sink does not listen:\n%s", o)
 	}
 	return listening.FindStringSubmatch(o.String())[1]
 }
 
-// sink is a run in this process.
+// sink is a running sink.
 type sink struct {
 	client loggregator_v2.IngressClient
 	stdout *os.File
@@ -78,7 +78,7 @@ type sink struct {
 	stop   func() error
 }
 
-// startSink runs with these arguments and with stdout to a file.
+// startSink runs the sink in this process, with these arguments and with a file as stdout.
 func startSink(t *testing.T, args ...string) *sink {
 	t.Helper()
 	stdout, err := os.Create(filepath.Join(t.TempDir(), "stdout"))
@@ -97,7 +97,7 @@ func startSinkTo(t *testing.T, stdout *os.File, args ...string) *sink {
 	go func() {
 		err := run(ctx, args, stdout, s.stderr)
 		if err != nil {
-			fmt.Fprintln(s.stderr, err) // For the test that waits in vain.
+			fmt.Fprintln(s.stderr, err) // address prints it on a timeout.
 		}
 		done <- err
 	}()
@@ -110,20 +110,20 @@ func startSinkTo(t *testing.T, stdout *os.File, args ...string) *sink {
 	return s
 }
 
-// send returns when the batch is printed, because it is acknowledged after that.
+// send sends a batch, and returns when it is printed: the sink acknowledges it only then.
 func (s *sink) send(t *testing.T, envelopes ...*loggregator_v2.Envelope) {
 	t.Helper()
 	_, err := s.client.Send(t.Context(), &loggregator_v2.EnvelopeBatch{Batch: envelopes})
 	require.NoError(t, err)
 }
 
-// printed returns the lines.
+// printed returns the printed lines.
 func (s *sink) printed(t *testing.T) []string {
 	t.Helper()
 	content, err := os.ReadFile(s.stdout.Name())
 	require.NoError(t, err)
 	lines := strings.Split(string(content), "\n")
-	require.Empty(t, lines[len(lines)-1], "the last line has no end")
+	require.Empty(t, lines[len(lines)-1], "the output ends with a line end")
 	return lines[:len(lines)-1]
 }
 
@@ -133,9 +133,9 @@ func TestSummary(t *testing.T) {
 		want    string
 		lines   int
 	}{
-		"of nothing":                   {nil, `\nno envelopes arrived\n$`, 0},
-		"of a batch without envelopes": {[][]*loggregator_v2.Envelope{{}}, `\nno envelopes arrived\n$`, 0},
-		"of each kind": {[][]*loggregator_v2.Envelope{
+		"nothing":     {nil, `\nno envelopes arrived\n$`, 0},
+		"empty batch": {[][]*loggregator_v2.Envelope{{}}, `\nno envelopes arrived\n$`, 0},
+		"each kind": {[][]*loggregator_v2.Envelope{
 			{logOf("a"), logOf("b"), logOf("c")},
 			{counterOf(1, 0), counterOf(0, 1)},
 			{gaugeOf(nil), timerOf(0, 1), eventOf("t", "b"), {}, logOf("d")},
@@ -159,7 +159,7 @@ func TestStream(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, stream.Send(&loggregator_v2.EnvelopeBatch{Batch: []*loggregator_v2.Envelope{logOf("a"), logOf("b")}}))
 	_, err = stream.CloseAndRecv()
-	require.ErrorContains(t, err, "EOF", "as an agent ends a stream that it has read")
+	require.ErrorContains(t, err, "EOF", "a stream ends as with an agent")
 	assert.Len(t, s.printed(t), 2)
 }
 
@@ -204,22 +204,22 @@ func TestInvalidFlags(t *testing.T) {
 	tests := []struct {
 		name string
 		args []string
-		want []string // all of them in the error
+		want []string // parts of the error
 	}{
 		{"unknown flag", []string{"-bogus"}, []string{"-bogus"}},
 		{"unexpected argument", []string{"-output", "json", "127.0.0.1:3458"}, []string{"unexpected argument", `"127.0.0.1:3458"`}},
-		{"output that is none", []string{"-output", "xml"}, []string{"-output", "text", "json", `"xml"`}},
+		{"invalid output", []string{"-output", "xml"}, []string{"-output", "text", "json", `"xml"`}},
 		{"empty output", []string{"-output", ""}, []string{"-output", `""`}},
-		{"color that is none", []string{"-color", "sometimes"}, []string{"-color", "auto", "always", "never", `"sometimes"`}},
-		{"address that is none", []string{"-certs", certs, "-listen", "nonsense"}, []string{"-listen", "nonsense"}},
-		{"port that is none", []string{"-certs", certs, "-listen", "127.0.0.1:99999"}, []string{"-listen", "99999"}},
+		{"invalid color", []string{"-color", "sometimes"}, []string{"-color", "auto", "always", "never", `"sometimes"`}},
+		{"invalid address", []string{"-certs", certs, "-listen", "nonsense"}, []string{"-listen", "nonsense"}},
+		{"invalid port", []string{"-certs", certs, "-listen", "127.0.0.1:99999"}, []string{"-listen", "99999"}},
 		{"address in use", []string{"-certs", certs, "-listen", taken.Addr().String()}, []string{"-listen", taken.Addr().String(), "address already in use"}},
 		{"certs is a file", []string{"-certs", file}, []string{"-certs", file}},
-		{"certs that are none", []string{"-certs", damaged}, []string{"-certs"}},
+		{"invalid certs", []string{"-certs", damaged}, []string{"-certs"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Chdir(t.TempDir()) // Where the default of -certs would go.
+			t.Chdir(t.TempDir()) // For the default of -certs.
 			stdout, err := os.Create("stdout")
 			require.NoError(t, err)
 			defer func() { _ = stdout.Close() }()
@@ -230,7 +230,7 @@ func TestInvalidFlags(t *testing.T) {
 				assert.ErrorContains(t, err, want)
 			}
 			assert.NotContains(t, stderr.String(), "listening on")
-			assert.NoDirExists(t, "loggregator-certs", "what is refused leaves nothing behind")
+			assert.NoDirExists(t, "loggregator-certs", "a failed start leaves nothing behind")
 		})
 	}
 }
@@ -251,10 +251,10 @@ func TestFirstStart(t *testing.T) {
 	_, err := ingresstest.Dial(t, address, certs).Send(t.Context(), &loggregator_v2.EnvelopeBatch{})
 	require.NoError(t, err)
 	_, err = s.client.Send(t.Context(), &loggregator_v2.EnvelopeBatch{})
-	require.Error(t, err, "a client of another authority")
+	require.Error(t, err, "a client with a certificate from another authority")
 }
 
-// command is a run in a process of its own.
+// command returns the sink as a separate process.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -266,15 +266,15 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func TestWrongUse(t *testing.T) {
+func TestExitStatus(t *testing.T) {
 	for name, tt := range map[string]struct {
 		args  []string
 		fails bool
 		want  string
 	}{
-		"wrong value":           {[]string{"-output", "xml"}, true, `^loggregator-sink: -output: must be text or json, not "xml"\n$`},
-		"unknown flag, once":    {[]string{"-bogus"}, true, `^[^\n]*-bogus\n$`},
-		"help is not a failure": {[]string{"-h"}, false, `^Usage of loggregator-sink`},
+		"invalid value": {[]string{"-output", "xml"}, true, `^loggregator-sink: -output: must be text or json, not "xml"\n$`},
+		"unknown flag":  {[]string{"-bogus"}, true, `^[^\n]*-bogus\n$`},
+		"help":          {[]string{"-h"}, false, `^Usage of loggregator-sink`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := command(t, tt.args...)
@@ -290,7 +290,7 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
-// startCommand starts a process that listens. Its stop sends a signal.
+// startCommand starts a process that listens. stop sends a signal and waits for it to end.
 func startCommand(t *testing.T, cmd *exec.Cmd, sig os.Signal) *sink {
 	t.Helper()
 	certs := ingresstest.Certs(t)
@@ -302,7 +302,7 @@ func startCommand(t *testing.T, cmd *exec.Cmd, sig os.Signal) *sink {
 	return s
 }
 
-// Its stdout is a pipe: no colours.
+// stdout is a pipe, so there are no colors.
 func TestSignals(t *testing.T) {
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
@@ -318,7 +318,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// As in loggregator-sink | head: a reader that has gone away is no reason to stop taking envelopes. In a process of its own a closed
+// As in loggregator-sink | head, the sink keeps taking envelopes when the reader of its output is gone. In a separate process, a closed
 // stdout raises a signal.
 func TestStdoutClosed(t *testing.T) {
 	cmd := command(t)
@@ -336,7 +336,7 @@ func TestStdoutClosed(t *testing.T) {
 	assert.Contains(t, s.stderr.String(), "\n3 envelopes in 3 batches: 3 LOG\n")
 }
 
-// In this process a closed stdout is an error.
+// In this process, writing to a closed stdout returns an error.
 func TestStdoutError(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
@@ -360,7 +360,7 @@ func TestColors(t *testing.T) {
 
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		t.Log("no terminal to be had:", err)
+		t.Log("no terminal available:", err)
 	}
 	defer func() { _ = terminal.Close() }()
 
@@ -376,8 +376,8 @@ func TestColors(t *testing.T) {
 		{"always, pipe", pipe, "", "always", true},
 		{"never, pipe", pipe, "", "never", false},
 		{"auto, terminal", terminal, "", "auto", true},
-		{"auto, terminal of somebody who wants none", terminal, "1", "auto", false},
-		{"always, terminal of somebody who wants none", terminal, "1", "always", true},
+		{"auto, terminal, NO_COLOR", terminal, "1", "auto", false},
+		{"always, terminal, NO_COLOR", terminal, "1", "always", true},
 		{"never, terminal", terminal, "", "never", false},
 	}
 	for _, tt := range tests {

@@ -23,7 +23,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// kinds are the kinds of envelopes: the names of their messages in the protocol, in capitals.
+// kinds are the kinds of envelopes: the names of their protobuf messages, in upper case.
 var kinds = []string{"LOG", "COUNTER", "GAUGE", "TIMER", "EVENT", noMessage}
 
 const noMessage = "EMPTY"
@@ -36,12 +36,12 @@ func kindOf(e *loggregator_v2.Envelope) string {
 	return noMessage
 }
 
-// The colours of a terminal: green, cyan, blue, yellow and red.
+// kindColors holds terminal colors: green, cyan, blue, yellow and red.
 var kindColors = map[string]string{"LOG": "32", "COUNTER": "36", "GAUGE": "34", "TIMER": "33", "EVENT": "31"}
 
 const dim = "2"
 
-// printer prints one line for each envelope, and counts them. Any goroutine may use it at any time.
+// A printer prints one line per envelope, and counts the envelopes. It is safe for concurrent use.
 type printer struct {
 	json, color bool
 
@@ -74,7 +74,7 @@ func newPrinter(out *os.File, output, color string) (*printer, error) {
 	return p, nil
 }
 
-// print prints a batch. A reader that has gone away is no reason to stop taking envelopes.
+// print prints a batch. It ignores errors, so that the sink keeps taking envelopes when the reader of its output is gone.
 func (p *printer) print(batch []*loggregator_v2.Envelope) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +90,7 @@ func (p *printer) print(batch []*loggregator_v2.Envelope) {
 	_ = p.out.Flush()
 }
 
-// line returns an envelope as a line, without its end and without what steers a terminal, but for colours.
+// line returns an envelope as a line without a line end. It contains no control characters except for colors.
 func (p *printer) line(e *loggregator_v2.Envelope) string {
 	if p.json {
 		return jsonLine(e)
@@ -98,9 +98,9 @@ func (p *printer) line(e *loggregator_v2.Envelope) string {
 	return p.textLine(e)
 }
 
-// jsonLine returns protojson without the spaces that protojson puts in at random.
+// jsonLine returns protojson without the spaces that protojson inserts at random.
 func jsonLine(e *loggregator_v2.Envelope) string {
-	line, _ := protojson.Marshal(e) // What came over the wire has valid strings, so there is no error.
+	line, _ := protojson.Marshal(e) // Strings from the wire are valid UTF-8, so there is no error.
 	var compact bytes.Buffer
 	_ = json.Compact(&compact, line)
 	var escaped strings.Builder
@@ -173,7 +173,7 @@ func content(e *loggregator_v2.Envelope) string {
 	return ""
 }
 
-// clean escapes line ends and what steers a terminal.
+// clean escapes line ends and other unprintable characters.
 func clean(s string) string {
 	if strings.IndexFunc(s, unprintable) < 0 {
 		return s
@@ -191,7 +191,7 @@ func quoteIfNeeded(s string) string {
 	return s
 }
 
-// summary prints what has arrived, and how fast.
+// summary prints the number of envelopes that have arrived, and their rate.
 func (p *printer) summary(w io.Writer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -53,10 +53,10 @@ func tagged(e *loggregator_v2.Envelope, tags map[string]string) *loggregator_v2.
 	return with(e, func(e *loggregator_v2.Envelope) { e.Tags = tags })
 }
 
-// noon is 12:34:56.789999999 UTC of some day.
+// noon is 12:34:56.789999999 UTC on some day.
 const noon = 1_700_051_696_789_999_999
 
-// lines are envelopes, and what they look like as text.
+// lines are envelopes and their text lines.
 var lines = []struct {
 	name     string
 	envelope *loggregator_v2.Envelope
@@ -80,12 +80,12 @@ var lines = []struct {
 	{"counter with total", counterOf(0, 7), "00:00:00.000 COUNTER  app/1 requests 7"},
 	{"counter with both", counterOf(5, math.MaxUint64), "00:00:00.000 COUNTER  app/1 requests 18446744073709551615"},
 	{"counter with neither", counterOf(0, 0), "00:00:00.000 COUNTER  app/1 requests 0"},
-	{"source_type is an origin of logs only", tagged(counterOf(0, 7), map[string]string{"source_type": "APP"}),
+	{"counter with source_type", tagged(counterOf(0, 7), map[string]string{"source_type": "APP"}),
 		"00:00:00.000 COUNTER  app/1 requests 7 {source_type=APP}"},
 	{"gauge", gaugeOf(map[string]*loggregator_v2.GaugeValue{
 		"memory": {Unit: "bytes", Value: 1.5e9}, "cpu": {Unit: "percentage", Value: 12.25}, "load": {Value: -1}, "hours": nil,
 	}), "00:00:00.000 GAUGE    app/1 cpu 12.25 percentage, hours 0, load -1, memory 1.5e+09 bytes"},
-	{"gauge out of bounds", gaugeOf(map[string]*loggregator_v2.GaugeValue{
+	{"gauge not finite", gaugeOf(map[string]*loggregator_v2.GaugeValue{
 		"a": {Value: math.Inf(1)}, "b": {Value: math.NaN()},
 	}), "00:00:00.000 GAUGE    app/1 a +Inf, b NaN"},
 	{"timer", timerOf(1_000_000_000, 2_500_000_000), "00:00:00.000 TIMER    app/1 http 1.5s"},
@@ -142,10 +142,10 @@ func TestJSONLines(t *testing.T) {
 	got := s.printed(t)
 	require.Len(t, got, len(want))
 	for i, line := range got {
-		assert.NotContains(t, line, "\x1b", "colours would not be JSON")
+		assert.NotContains(t, line, "\x1b", "colors are not valid JSON")
 		e := new(loggregator_v2.Envelope)
 		require.NoError(t, protojson.Unmarshal([]byte(line), e), line)
-		// A nil value of a gauge comes over the wire as an empty one.
+		// A nil gauge value arrives over the wire as an empty one.
 		wire, err := proto.Marshal(want[i])
 		require.NoError(t, err)
 		arrived := new(loggregator_v2.Envelope)
@@ -155,7 +155,7 @@ func TestJSONLines(t *testing.T) {
 }
 
 func TestJSONLineIsStable(t *testing.T) {
-	// protojson puts in spaces at random, for each build; a line has none.
+	// protojson inserts spaces at random, varying by build. A line has none.
 	e := tagged(counterOf(1, 2), map[string]string{"b": "2 ", "a": "1"})
 	e.Timestamp = noon
 	assert.Equal(t, `{"timestamp":"1700051696789999999","source_id":"app","instance_id":"1","tags":{"a":"1","b":"2 "},`+
@@ -189,15 +189,15 @@ func hostileOfEachKind(text string) []*loggregator_v2.Envelope {
 var hostileTexts = []struct{ name, text string }{
 	{"line feed", "a\n00:00:00.000 LOG      app OUT forged"},
 	{"carriage return", "a\rforged"},
-	{"colour", "\x1b[31mred\x1b[0m"},
-	{"title of the window", "\x1b]0;forged\x07"},
+	{"color", "\x1b[31mred\x1b[0m"},
+	{"window title", "\x1b]0;forged\x07"},
 	{"clear the screen", "\x1b[2J\x1b[H"},
 	{"backspaces", "abc\b\b\b"},
 	{"tab and form feed", "a\tb\vc\f"},
 	{"NUL", "a\x00b"},
 	{"delete", "a\x7fb"},
-	{"control sequence in one character", "\u009b31mred"},
-	{"next line in one character", "a\u0085b"},
+	{"single-character control sequence", "\u009b31mred"},
+	{"single-character next line", "a\u0085b"},
 }
 
 func TestControlCharacters(t *testing.T) {
@@ -217,7 +217,7 @@ func TestControlCharacters(t *testing.T) {
 				s.send(t, envelopes...)
 				got := s.printed(t)[printed:]
 				printed += len(got)
-				require.Len(t, got, len(envelopes), "a line for each envelope")
+				require.Len(t, got, len(envelopes), "one line per envelope")
 				for _, line := range got {
 					for _, r := range line {
 						require.True(t, tt.harmless(r), "%q in %q", r, line)
@@ -234,9 +234,9 @@ func TestTextLineEscapes(t *testing.T) {
 		{"right to left", "a\u202eb", `a\u202eb`},
 		{"invisible", "a\u200bb\ufeff", `a\u200bb\ufeff`},
 		{"line separator", "a\u2028b", `a\u2028b`},
-		{"quotes and backslashes beside a control character", "\"\\\n", `"\\\n`},
+		{"quotes and backslashes with a control character", "\"\\\n", `"\\\n`},
 		{"escape", "\x1b[31m", `\x1b[31m`},
-		{"control sequence in one byte", "\x9b31m", `\x9b31m`},
+		{"single-byte control sequence", "\x9b31m", `\x9b31m`},
 		{"not UTF-8", "a\xff\xfe", `a\xff\xfe`},
 	}
 	for _, tt := range tests {

@@ -1,9 +1,9 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package delivery sends encoded envelopes to a Loggregator v2 ingress: the agent of the host, or a router.
+// Package delivery sends encoded envelopes to a Loggregator v2 ingress: the agent on the host, or a router.
 //
-// A [Client] is one connection and one rate limit. A [Message] collects envelopes. A [Sender] delivers the messages of one signal: it
+// A [Client] holds one connection and one rate limit. A [Message] collects envelopes. A [Sender] delivers the messages of one signal: it
 // waits for the rate limit, sends, waits for the acknowledgement, and retries.
 package delivery
 
@@ -24,22 +24,22 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Config says where and how to send.
+// Config holds the settings of a [Client].
 type Config struct {
 	GRPC configgrpc.ClientConfig
 	// Timeout bounds one attempt; 0 means no limit.
 	Timeout time.Duration
 	Retry   configretry.BackOffConfig
-	// EnvelopesPerSecond and Burst are the rate limit of all senders together; 0 envelopes a second is no limit.
+	// EnvelopesPerSecond and Burst are the rate limit of all senders together; 0 envelopes per second means no limit.
 	EnvelopesPerSecond float64
 	Burst              int
 }
 
-// maxConnectPause is the longest pause between attempts to connect. With gRPC's own, two minutes, messages would go on failing long
-// after the server is back.
+// maxConnectPause is the longest pause between attempts to connect. With gRPC's default of two minutes, messages would keep failing
+// long after the server is back.
 const maxConnectPause = 5 * time.Second
 
-// Client is a connection to an ingress. Any goroutine may use it at any time.
+// A Client is a connection to an ingress. It is safe for concurrent use.
 type Client struct {
 	cfg     Config
 	conn    *grpc.ClientConn
@@ -48,12 +48,12 @@ type Client struct {
 
 	finishing  chan struct{} // closed by Finish
 	finishOnce sync.Once
-	life       context.Context // done after GiveUp
+	life       context.Context // canceled by GiveUp
 	giveUp     context.CancelFunc
 }
 
-// NewClient starts to connect and does not wait for the connection. It fails on a configuration that can't work, such as
-// certificates that can't be read.
+// NewClient returns a client and starts to connect, without waiting for the connection. It fails if the configuration is invalid, such
+// as when certificates cannot be read.
 func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]component.Component, set component.TelemetrySettings, build component.BuildInfo) (*Client, error) {
 	c := &Client{cfg: cfg, limiter: rate.NewLimiter(rate.Inf, 0), peer: peer{logger: set.Logger}, finishing: make(chan struct{})}
 	c.life, c.giveUp = context.WithCancel(context.Background())
@@ -67,7 +67,7 @@ func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]comp
 		configgrpc.WithGrpcDialOption(grpc.WithStatsHandler(&c.peer)),
 		configgrpc.WithGrpcDialOption(grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxConnectPause},
-			// gRPC's default, which it does not apply beside a Backoff.
+			// gRPC's default, which does not apply if Backoff is set.
 			MinConnectTimeout: 20 * time.Second,
 		})))
 	if err != nil {
@@ -76,8 +76,8 @@ func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]comp
 	return c, nil
 }
 
-// Finish makes each message that waits for another attempt have it now, as its last, and each later message have one attempt. GiveUp
-// follows after the given time. It holds for all senders. Only the first call has an effect.
+// Finish ends retries for all senders: a message waiting for another attempt gets it now, as its last, and each later message gets one
+// attempt. GiveUp follows after the given time. Only the first call has an effect.
 func (c *Client) Finish(within time.Duration) {
 	c.finishOnce.Do(func() {
 		close(c.finishing)
@@ -85,17 +85,17 @@ func (c *Client) Finish(within time.Duration) {
 	})
 }
 
-// GiveUp ends the context of the client.
+// GiveUp cancels the client's context.
 func (c *Client) GiveUp() { c.giveUp() }
 
-// Context is done after GiveUp: nothing more should be sent.
+// Context returns a context that is canceled by GiveUp. Nothing more should be sent then.
 func (c *Client) Context() context.Context { return c.life }
 
-// Close closes the connection. What is being sent fails.
+// Close closes the connection. Sends in progress fail.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// waitForRate waits until the rate limit allows so many envelopes. While there is no connection nothing can be sent, and it does not
-// wait: a shutdown gets through the queue at once.
+// waitForRate waits until the rate limit allows that many envelopes. It does not wait while there is no connection and an attempt would
+// fail at once, so that a shutdown gets through the queue without delay.
 func (c *Client) waitForRate(ctx context.Context, envelopes int) error {
 	if c.conn.GetState() == connectivity.TransientFailure && !c.cfg.GRPC.WaitForReady {
 		return ctx.Err()
@@ -109,7 +109,7 @@ func (c *Client) waitForRate(ctx context.Context, envelopes int) error {
 
 func (c *Client) connected() bool { return c.conn.GetState() == connectivity.Ready }
 
-// reconnected returns a channel that is closed when there is a connection. The caller has to call stop.
+// reconnected returns a channel that is closed once there is a connection. The caller must call stop.
 func (c *Client) reconnected(ctx context.Context) (ready <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	connected, ended := make(chan struct{}), make(chan struct{})
@@ -131,7 +131,7 @@ func (c *Client) reconnected(ctx context.Context) (ready <-chan struct{}, stop f
 	}
 }
 
-// The methods of loggregator.v2.Ingress that are used.
+// The methods of loggregator.v2.Ingress in use.
 const (
 	sendMethod        = "/loggregator.v2.Ingress/Send"
 	batchSenderMethod = "/loggregator.v2.Ingress/BatchSender"

@@ -30,7 +30,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-func TestEachKindArrives(t *testing.T) {
+func TestSendEachKind(t *testing.T) {
 	server, client := start(t)
 	sender := observe(client)
 
@@ -49,7 +49,7 @@ func TestEachKindArrives(t *testing.T) {
 	}
 	require.NoError(t, send(t.Context(), sender, want...))
 
-	// The acknowledgement comes after the batch: there is nothing to wait for.
+	// The server records the batch before it acknowledges it, so there is no need to wait.
 	got := server.Envelopes()
 	require.Len(t, got, len(want))
 	for i := range want {
@@ -62,7 +62,7 @@ func TestEachKindArrives(t *testing.T) {
 	assert.Positive(t, sender.attempts[0].Duration)
 }
 
-// rawCodec does not decode messages. Its name is protobuf's, as gRPC's servers expect.
+// rawCodec does not decode messages. It has protobuf's name, as gRPC servers expect.
 type rawCodec struct{}
 
 func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
@@ -94,14 +94,14 @@ func TestBytesOnTheWire(t *testing.T) {
 				return err
 			}
 			calls <- c
-			// Fields that a later version of the agent may respond with.
+			// A later version of the agent may respond with fields.
 			return stream.SendMsg(&[]byte{0x0a, 0x01, 'x'})
 		}),
 	)
 	sender := observe(connect(t, cfg))
 
 	random := rand.NewChaCha8([32]byte{})
-	// Around the size below which gRPC does not recycle memory, a frame, and the window of a stream.
+	// Around the size below which gRPC does not recycle memory, the size of a frame, and the window of a stream.
 	for _, size := range []int{0, 1, 1 << 10, 1<<10 + 1, 16 << 10, 1 << 16, 1 << 20} {
 		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
 			want := make([]byte, size)
@@ -113,28 +113,28 @@ func TestBytesOnTheWire(t *testing.T) {
 
 			got := ingresstest.Await(t, "the call", calls)
 			require.Equal(t, len(want), len(got.batch))
-			require.True(t, string(want) == string(got.batch), "other bytes than those that were sent")
+			require.True(t, string(want) == string(got.batch), "the received bytes differ from the sent ones")
 			assert.Equal(t, loggregator_v2.Ingress_Send_FullMethodName, got.method)
 			assert.Equal(t, []string{"application/grpc+proto"}, got.header.Get("content-type"))
-			assert.Empty(t, got.header.Get("grpc-encoding"), "the agent takes nothing that is compressed")
+			assert.Empty(t, got.header.Get("grpc-encoding"), "the agent does not accept compressed messages")
 			require.Len(t, got.header.Get("user-agent"), 1)
 			assert.Regexp(t, `^otelcol-test/1\.2\.3 grpc-go/`, got.header.Get("user-agent")[0])
 		})
 	}
 }
 
-// numbered returns a log with a payload that repeats its number, so that each byte shows where it comes from.
+// numbered returns a log whose payload repeats its number, so that each byte shows its origin.
 func numbered(number uint64, size int) *loggregator_v2.Envelope {
 	e := logEnvelope("")
 	e.GetLog().Payload = bytes.Repeat(binary.BigEndian.AppendUint64(nil, number), size/8)
 	return e
 }
 
-// gRPC may still write an abandoned message when the next one is encoded. If they shared memory, the race detector would report it, or
-// the server would get other bytes than were sent.
+// gRPC may still be writing an abandoned message when the next one is encoded. If they shared memory, the race detector would report
+// it, or the server would receive the wrong bytes.
 func TestAbandonedMessageBuffer(t *testing.T) {
 	const iterations = 90
-	// The first is in memory that gRPC does not recycle; the last is more than a stream's window: it is given up half sent.
+	// The first is too small for gRPC to recycle its memory. The last exceeds a stream's window, so it is abandoned half sent.
 	sizes := []int{512, 8 << 10, 200 << 10}
 
 	server, client := start(t)
@@ -162,13 +162,13 @@ func TestAbandonedMessageBuffer(t *testing.T) {
 		calls := server.Calls()
 		ctx, cancel := context.WithCancel(t.Context())
 		number++
-		givenUp := batch(numbered(number, size))
+		abandoned := batch(numbered(number, size))
 		result := make(chan error, 1)
-		go func() { result <- sendBytes(ctx, sender, givenUp) }()
+		go func() { result <- sendBytes(ctx, sender, abandoned) }()
 		if i%2 == 0 {
 			server.WaitFor(t, "the call", func() bool { return server.Calls() > calls })
 		} else {
-			// At any moment of the attempt.
+			// At any point of the attempt.
 			for range i % 20 {
 				runtime.Gosched()
 			}
@@ -176,7 +176,7 @@ func TestAbandonedMessageBuffer(t *testing.T) {
 		cancel()
 		require.Error(t, ingresstest.Await(t, "the end of Send", result))
 
-		// The next batches, while gRPC may still write the abandoned one.
+		// Encode the next batches while gRPC may still be writing the abandoned one.
 		next := make([]*[]byte, 3)
 		for n := range next {
 			number++
@@ -193,45 +193,45 @@ func TestAbandonedMessageBuffer(t *testing.T) {
 		payload := e.GetLog().GetPayload()
 		require.NotEmpty(t, payload)
 		got := binary.BigEndian.Uint64(payload)
-		require.Truef(t, proto.Equal(numbered(got, len(payload)), e), "batch %d holds bytes of others", got)
+		require.Truef(t, proto.Equal(numbered(got, len(payload)), e), "batch %d contains bytes of other batches", got)
 		delete(acknowledged, got)
 	}
-	assert.Empty(t, acknowledged, "batches that were acknowledged and did not arrive")
-	assert.Positive(t, reused, "the test is worth nothing if no memory is used again")
+	assert.Empty(t, acknowledged, "acknowledged batches that did not arrive")
+	assert.Positive(t, reused, "the test proves nothing unless memory is reused")
 }
 
 func TestNoConnection(t *testing.T) {
 	server := ingresstest.StartCapture(t)
-	stranger := t.TempDir()
-	require.NoError(t, ingressserver.WriteCerts(stranger))
+	otherCerts := t.TempDir()
+	require.NoError(t, ingressserver.WriteCerts(otherCerts))
 
 	down := ingresstest.StartCapture(t)
 	down.Down()
 
-	// With TLS 1.3 a client learns only after its handshake that the server refuses its certificate, or sees only a broken
-	// connection. Either way the error has to name the certificate.
+	// With TLS 1.3, a client learns only after its handshake that the server refuses its certificate, or sees only a broken connection.
+	// Either way, the error must mention the certificate.
 	tests := []struct {
 		name   string
 		change func(*Config)
 		want   string
 	}{
 		{"wrong server name", func(c *Config) { c.GRPC.TLS.ServerName = "doppler" }, "certificate is valid for metron, not doppler"},
-		{"server name is the address", func(c *Config) { c.GRPC.TLS.ServerName = "" }, "cannot validate certificate for 127.0.0.1"},
-		{"wrong authority", func(c *Config) { c.GRPC.TLS.CAFile = filepath.Join(stranger, ingressserver.CAFile) }, "certificate signed by unknown authority"},
+		{"address as server name", func(c *Config) { c.GRPC.TLS.ServerName = "" }, "cannot validate certificate for 127.0.0.1"},
+		{"wrong authority", func(c *Config) { c.GRPC.TLS.CAFile = filepath.Join(otherCerts, ingressserver.CAFile) }, "certificate signed by unknown authority"},
 		{"no client certificate", func(c *Config) { c.GRPC.TLS.CertFile, c.GRPC.TLS.KeyFile = "", "" }, "certificate"},
-		{"client certificate of another authority", func(c *Config) {
-			c.GRPC.TLS.CertFile = filepath.Join(stranger, ingressserver.ClientCertFile)
-			c.GRPC.TLS.KeyFile = filepath.Join(stranger, ingressserver.ClientKeyFile)
+		{"client certificate from another authority", func(c *Config) {
+			c.GRPC.TLS.CertFile = filepath.Join(otherCerts, ingressserver.ClientCertFile)
+			c.GRPC.TLS.KeyFile = filepath.Join(otherCerts, ingressserver.ClientKeyFile)
 		}, "certificate"},
 		{"no TLS", func(c *Config) { c.GRPC.TLS.Insecure = true; c.GRPC.TLS.CAFile = "" }, "connection error"},
-		{"nobody listens", func(c *Config) { c.GRPC.Endpoint = down.Addr() }, "connection refused"},
+		{"no listener", func(c *Config) { c.GRPC.Endpoint = down.Addr() }, "connection refused"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			sender := observe(connect(t, configFor(server), noRetry, tt.change))
 			e := requireError(t, send(t.Context(), sender, logEnvelopes(1)...), "Unavailable")
 			assert.Contains(t, e.Error(), tt.want)
-			assert.True(t, e.Retryable, "certificates get exchanged and agents start")
+			assert.True(t, e.Retryable, "certificates get replaced and agents get started")
 			assert.Len(t, sender.attempts, 1)
 		})
 	}
@@ -247,10 +247,10 @@ func TestNewClientInvalidConfig(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		{"authority that is not there", func(c *Config) { c.GRPC.TLS.CAFile += ".not" }, "ca.crt.not"},
-		{"authority that is none", func(c *Config) { c.GRPC.TLS.CAFile = garbage }, "CA"},
-		{"certificate that is not there", func(c *Config) { c.GRPC.TLS.CertFile += ".not" }, "client.crt.not"},
-		{"key that is not there", func(c *Config) { c.GRPC.TLS.KeyFile += ".not" }, "client.key.not"},
+		{"missing authority", func(c *Config) { c.GRPC.TLS.CAFile += ".not" }, "ca.crt.not"},
+		{"invalid authority", func(c *Config) { c.GRPC.TLS.CAFile = garbage }, "CA"},
+		{"missing certificate", func(c *Config) { c.GRPC.TLS.CertFile += ".not" }, "client.crt.not"},
+		{"missing key", func(c *Config) { c.GRPC.TLS.KeyFile += ".not" }, "client.key.not"},
 		{"key of another certificate", func(c *Config) { c.GRPC.TLS.KeyFile = server.File(ingressserver.AgentKeyFile) }, "private key does not match"},
 	}
 	for _, tt := range tests {
@@ -286,7 +286,7 @@ func TestCloseDuringAttempt(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	const timeout = 100 * time.Millisecond
 	server, client := start(t, func(c *Config) { c.Timeout = timeout })
-	// On a busy machine the connection may take longer than the timeout.
+	// On a busy machine, connecting may take longer than the timeout.
 	warm(t, client)
 
 	server.Stall()
@@ -314,7 +314,7 @@ func TestNoTimeout(t *testing.T) {
 	assert.Equal(t, []string{"late"}, server.Payloads())
 }
 
-// With wait_for_ready an attempt without a connection waits for one, and does not fail.
+// With wait_for_ready, an attempt without a connection waits for one instead of failing.
 func TestWaitForReady(t *testing.T) {
 	server, client := start(t, noRetry, func(c *Config) { c.GRPC.WaitForReady = true })
 	for name, fault := range map[string]func(){"agent": func() {}, "router": server.Router} {
@@ -324,7 +324,7 @@ func TestWaitForReady(t *testing.T) {
 		fault()
 		sent := make(chan error, 1)
 		go func() { sent <- send(t.Context(), observe(client), logEnvelope(name)) }()
-		require.NoError(t, server.Up()) // gRPC connects again after a second.
+		require.NoError(t, server.Up()) // gRPC reconnects after a second.
 		require.NoError(t, ingresstest.Await(t, "the acknowledgement", sent), name)
 	}
 }

@@ -10,16 +10,16 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// codec passes encoded bytes to gRPC, and does not decode the response, which has no fields.
+// codec passes encoded bytes to gRPC. It does not decode responses, which have no fields.
 type codec struct{}
 
-// nothing is the response to Send.
+// nothing is a response, which is not decoded.
 type nothing struct{}
 
 // buffer is an encoded EnvelopeBatch.
 type buffer struct{ mem.Buffer }
 
-// Marshal gives gRPC a reference of its own: it may still be writing after the call was given up.
+// Marshal gives gRPC its own reference, because it may still be writing after the call was given up.
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	b, ok := v.(*buffer)
 	if !ok {
@@ -36,16 +36,16 @@ func (codec) Unmarshal(_ mem.BufferSlice, v any) error {
 	return nil
 }
 
-// Name is protobuf's: it becomes part of the content type.
+// Name returns protobuf's name, which becomes part of the content type.
 func (codec) Name() string { return "proto" }
 
 // buffers recycles the memory of messages.
 var buffers pool
 
-// pool is a mem.BufferPool of buffers that grow to the size of the messages in them.
+// pool is a mem.BufferPool whose buffers grow to the size of their messages.
 type pool struct{ sync.Pool }
 
-// Get returns a buffer of length 0, whatever length is asked for.
+// Get returns a buffer of length 0, whatever length is requested.
 func (p *pool) Get(int) *[]byte {
 	if b, ok := p.Pool.Get().(*[]byte); ok {
 		*b = (*b)[:0]
@@ -57,7 +57,7 @@ func (p *pool) Get(int) *[]byte {
 // Put takes back a buffer.
 func (p *pool) Put(b *[]byte) { p.Pool.Put(b) }
 
-// copyOf copies encoded envelopes into a buffer of their own.
+// copyOf copies encoded envelopes into a new buffer.
 func copyOf(encoded []byte) *buffer {
 	b := buffers.Get(0)
 	*b = append(*b, encoded...)

@@ -16,37 +16,37 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Scope says what an error is about.
+// Scope is what an error applies to.
 type Scope int
 
 const (
-	// ScopeMessage says that the server refused this message. Others may be accepted.
+	// ScopeMessage means that the server refused this message. Others may be accepted.
 	ScopeMessage Scope = iota
-	// ScopeEndpoint says that any message would have failed.
+	// ScopeEndpoint means that any message would have failed.
 	ScopeEndpoint
-	// ScopeSize says that the message is larger than the server accepts. A part of it may be accepted.
+	// ScopeSize means that the message is larger than the server accepts. A part of it may be accepted.
 	ScopeSize
 )
 
-// Error says why a message was not acknowledged.
+// An Error describes why a message was not acknowledged.
 type Error struct {
 	Scope Scope
 	// Retryable reports whether another attempt may help.
 	Retryable bool
-	// Hint says what to do about it; often empty.
+	// Hint suggests a fix; often empty.
 	Hint string
 
 	status *status.Status
-	delay  time.Duration // that the server asks for; 0: none
+	delay  time.Duration // requested by the server; 0: none
 }
 
-// maxServerDelay bounds the delay that a server may ask for.
+// maxServerDelay bounds the delay that a server may request.
 const maxServerDelay = 5 * time.Minute
 
-// maxErrorText bounds the text of a server in an error, in bytes. A server may quote what it was sent.
+// maxErrorText bounds the server's text in an error, in bytes. A server may quote the message.
 const maxErrorText = 300
 
-// Error returns the code, the text of the server or of gRPC up to 300 bytes, and the hint.
+// Error returns the code, at most 300 bytes of text from the server or gRPC, and the hint.
 func (e *Error) Error() string {
 	text := e.status.Message()
 	if len(text) > maxErrorText {
@@ -59,32 +59,32 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Type returns the gRPC code, as in the attribute error.type.
+// Type returns the gRPC code, the value of the attribute error.type.
 func (e *Error) Type() string { return e.status.Code().String() }
 
-// verdict is what a code means.
+// verdict is the meaning of a code.
 type verdict struct {
 	scope     Scope
 	retryable bool
 }
 
-// verdicts has each code that an attempt can fail with. Retryable are the codes that OTLP's exporters retry, for the same reasons. A
-// code that is not here is like Unknown.
+// verdicts holds each code that an attempt can fail with. The retryable codes are those that OTLP exporters retry, for the same
+// reasons. Any other code is treated like Unknown.
 var verdicts = map[codes.Code]verdict{
-	// There is no connection, or it broke, or the server shuts down.
+	// There is no connection, it broke, or the server is shutting down.
 	codes.Unavailable: {ScopeEndpoint, true},
 	// No response within the timeout.
 	codes.DeadlineExceeded: {ScopeEndpoint, true},
-	// The server, or a proxy, gave the call up.
+	// The server or a proxy canceled the call.
 	codes.Canceled: {ScopeEndpoint, true},
 	codes.Aborted:  {ScopeEndpoint, true},
 	// The server's state is temporary.
 	codes.OutOfRange: {ScopeEndpoint, true},
 	codes.DataLoss:   {ScopeEndpoint, true},
 
-	// The server lacks some resource. tooLarge and RetryInfo say more.
+	// The server lacks some resource. classify also looks at the text and RetryInfo.
 	codes.ResourceExhausted: {ScopeMessage, false},
-	// The server does not accept the message, and will not the next time.
+	// The server does not accept the message, and would not accept it next time.
 	codes.InvalidArgument:    {ScopeMessage, false},
 	codes.NotFound:           {ScopeMessage, false},
 	codes.AlreadyExists:      {ScopeMessage, false},
@@ -93,18 +93,18 @@ var verdicts = map[codes.Code]verdict{
 	codes.Internal: {ScopeMessage, false},
 	codes.Unknown:  {ScopeMessage, false},
 
-	// The server is no ingress.
+	// The server is not an ingress.
 	codes.Unimplemented: {ScopeEndpoint, false},
 	// The server does not accept this client.
 	codes.Unauthenticated:  {ScopeEndpoint, false},
 	codes.PermissionDenied: {ScopeEndpoint, false},
 }
 
-// tooLarge matches what gRPC's implementations say when a message is above their limit.
+// tooLarge matches the errors of gRPC implementations about messages above their limit.
 var tooLarge = regexp.MustCompile(`larger than max|exceeds (the )?maximum|too large`)
 
-// connectionFaults are texts of errors with code Unavailable, and what to do. The first text that is found counts. "remote error" begins
-// an alert of the server (RFC 8446, section 6.2): it refused the client's certificate.
+// connectionFaults maps texts of errors with code Unavailable to hints. The first match counts. "remote error" begins an alert from the
+// server (RFC 8446, section 6.2): it refused the client's certificate.
 var connectionFaults = []struct{ text, hint string }{
 	{"certificate signed by unknown authority", wrongCAHint},
 	{"certificate has expired or is not yet valid", "the server's certificate has expired or is not yet valid; check the certificate and both clocks"},
@@ -128,12 +128,12 @@ var connectionFaults = []struct{ text, hint string }{
 
 const (
 	clientFault = "remote error: tls: "
-	// handshakeFailure is also what a server says with TLS 1.2 when the client has no certificate.
+	// With TLS 1.2, a server also sends handshakeFailure if the client has no certificate.
 	handshakeFailure = clientFault + "handshake failure"
 	brokenPreface    = "error reading server preface"
 )
 
-// Hints that depend on the settings, and hints for other codes. docs/operations.md explains each.
+// Hints that depend on the settings, and hints for other codes. docs/operations.md explains them.
 const (
 	wrongCAHint       = "the server's certificate is not signed by the CA in tls::ca_file, which is read only at start"
 	noCAHint          = "tls::ca_file is not set, so the system's root CAs were used: set it to the Loggregator CA"
@@ -147,22 +147,22 @@ const (
 	proxyHint         = "the response is from a proxy, not from an ingress"
 	noIngressHint     = "the endpoint does not serve loggregator.v2.Ingress: it must be a Loggregator agent or router"
 	tooLargeHint      = "batch::max_bytes is above the server's limit: lower it"
-	// brokenHint is for a connection that breaks before the first response: with TLS 1.3 a client may see no more of a refused
-	// certificate.
+	// brokenHint is for a connection that breaks before the first response. With TLS 1.3, a client may see nothing else when its
+	// certificate is refused.
 	brokenHint = "if this persists, the server may not accept the client certificate in tls::cert_file"
 )
 
-// credentialFaults matches what gRPC says when an auth extension has no credentials. The call was not made.
+// credentialFaults matches gRPC's errors for an auth extension without credentials. The call was not made.
 var credentialFaults = regexp.MustCompile(`^transport: (per-RPC creds failed|received per-RPC creds error)`)
 
-// fromProxy is what gRPC says when the response is not gRPC's: it comes from a proxy.
+// fromProxy begins gRPC's error for a response that is not gRPC, and so comes from a proxy.
 const fromProxy = "unexpected HTTP status code"
 
-// ownWords matches how gRPC begins when it says why there is no connection, or why it broke. An ingress, or a proxy, may report the same
-// of a connection of its own.
+// ownWords matches the prefixes of gRPC's own connection errors. An ingress or a proxy may report the same faults of its own
+// connections.
 var ownWords = regexp.MustCompile(`^(last connection error: |connection error: desc = |connection closed |error reading |closing transport |transport: |write )`)
 
-// classify says what the error of an attempt means. No other code knows that. settings are those of the connection.
+// classify returns the meaning of an attempt's error. It is the only code that interprets errors. settings are the connection's.
 func classify(err error, settings *configgrpc.ClientConfig) *Error {
 	s := status.Convert(err)
 	v := verdicts[s.Code()]
@@ -200,7 +200,7 @@ func classify(err error, settings *configgrpc.ClientConfig) *Error {
 	return e
 }
 
-// connectionHint says why there is no connection, as far as the text of gRPC and TLS does.
+// connectionHint returns a hint for a text from gRPC and TLS about a missing or broken connection; "" if it knows none.
 func connectionHint(text string, settings *configtls.ClientConfig) string {
 	if !ownWords.MatchString(text) {
 		return ""

@@ -28,7 +28,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// refusal returns an error of a server, with details.
+// refusal returns a server's error with this code and details.
 func refusal(t *testing.T, code codes.Code, details ...protoadapt.MessageV1) error {
 	t.Helper()
 	s := status.New(code, "no")
@@ -54,14 +54,14 @@ func withTLS(settings configtls.Config) *configgrpc.ClientConfig {
 	return &configgrpc.ClientConfig{TLS: configtls.ClientConfig{Config: settings}}
 }
 
-// lastCode is the last code that gRPC has.
+// lastCode is the highest gRPC code.
 const lastCode = codes.Unauthenticated
 
-// meanings has what each code means without details.
+// meanings holds the meaning of each code without details.
 var meanings = map[codes.Code]struct {
 	scope     Scope
 	retryable bool
-	hint      string // a part of it
+	hint      string // a substring
 }{
 	codes.Canceled:           {ScopeEndpoint, true, ""},
 	codes.Unknown:            {ScopeMessage, false, ""},
@@ -117,18 +117,18 @@ func TestClassifyDetails(t *testing.T) {
 		{"exhausted, with a pause", refusal(t, codes.ResourceExhausted, retryIn(3*time.Second)),
 			ScopeEndpoint, true, codes.ResourceExhausted, 3 * time.Second},
 		{"exhausted, with a pause of 0", refusal(t, codes.ResourceExhausted, retryIn(0)), ScopeEndpoint, true, codes.ResourceExhausted, 0},
-		{"exhausted, with RetryInfo that is empty", refusal(t, codes.ResourceExhausted, &errdetails.RetryInfo{}),
+		{"exhausted, with an empty RetryInfo", refusal(t, codes.ResourceExhausted, &errdetails.RetryInfo{}),
 			ScopeEndpoint, true, codes.ResourceExhausted, 0},
-		{"exhausted, with something else", refusal(t, codes.ResourceExhausted, help), ScopeMessage, false, codes.ResourceExhausted, 0},
-		{"exhausted, with a pause after something else", refusal(t, codes.ResourceExhausted, help, retryIn(time.Second)),
+		{"exhausted, with another detail", refusal(t, codes.ResourceExhausted, help), ScopeMessage, false, codes.ResourceExhausted, 0},
+		{"exhausted, with a pause after another detail", refusal(t, codes.ResourceExhausted, help, retryIn(time.Second)),
 			ScopeEndpoint, true, codes.ResourceExhausted, time.Second},
 		{"too large, with a pause", full.Err(), ScopeEndpoint, true, codes.ResourceExhausted, time.Second},
 		{"unavailable, with a pause", refusal(t, codes.Unavailable, retryIn(time.Second)), ScopeEndpoint, true, codes.Unavailable, time.Second},
-		{"a pause makes no permanent error pass", refusal(t, codes.InvalidArgument, retryIn(time.Second)),
+		{"permanent, with a pause", refusal(t, codes.InvalidArgument, retryIn(time.Second)),
 			ScopeMessage, false, codes.InvalidArgument, time.Second},
-		{"a pause longer than time can say", refusal(t, codes.Unavailable, tooLong), ScopeEndpoint, true, codes.Unavailable, maxServerDelay},
-		{"an error that is not gRPC's", errors.New("no"), ScopeMessage, false, codes.Unknown, 0},
-		{"a code that nobody knows", refusal(t, lastCode+1), ScopeMessage, false, lastCode + 1, 0},
+		{"a pause longer than a Duration", refusal(t, codes.Unavailable, tooLong), ScopeEndpoint, true, codes.Unavailable, maxServerDelay},
+		{"not a gRPC error", errors.New("no"), ScopeMessage, false, codes.Unknown, 0},
+		{"an unknown code", refusal(t, lastCode+1), ScopeMessage, false, lastCode + 1, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestClassifyDetails(t *testing.T) {
 			assert.Equal(t, tt.delay, e.delay)
 			assert.Contains(t, e.Error(), "no")
 			if tt.retryable {
-				assert.Empty(t, e.Hint, "what passes needs nobody")
+				assert.Empty(t, e.Hint, "a temporary error needs no fix")
 			}
 		})
 	}
@@ -151,7 +151,7 @@ const (
 	fromServer      = "error reading server preface: remote error: tls: "
 )
 
-// Certificate faults are classified by the text of crypto/tls and gRPC: the client's own, and alerts of the server.
+// Certificate faults are classified by the text of crypto/tls and gRPC: errors of the client, and alerts from the server.
 func TestClassifyClientFault(t *testing.T) {
 	for text, hint := range map[string]string{
 		unknownCA: "set it to the Loggregator CA",
@@ -169,20 +169,20 @@ func TestClassifyClientFault(t *testing.T) {
 	} {
 		for _, settings := range []*configgrpc.ClientConfig{plain, reloading} {
 			e := classify(status.Error(codes.Unavailable, text), settings)
-			assert.True(t, e.Retryable, "it is mended without a restart")
+			assert.True(t, e.Retryable, "the fix needs no restart")
 			assert.Equal(t, ScopeEndpoint, e.Scope)
 			assert.Contains(t, e.Hint, hint, text)
 		}
 	}
 }
 
-// Hints name settings that are missing, and files that are not read again.
+// Hints name missing settings and files that are not reloaded.
 func TestHintSettings(t *testing.T) {
 	const (
 		expired          = fromServer + "expired certificate"
 		handshakeFailure = `connection error: desc = "remote error: tls: handshake failure"`
 		noCA             = "tls::ca_file is not set, so the system's root CAs were used: set it to the Loggregator CA"
-		notOfTheCA       = "the server's certificate is not signed by the CA in tls::ca_file, which is read only at start"
+		otherCA          = "the server's certificate is not signed by the CA in tls::ca_file, which is read only at start"
 		hasExpired       = "the certificate in tls::cert_file has expired"
 		missing          = "the server may require a client certificate: set tls::cert_file and tls::key_file"
 		nothingInCommon  = "client and server have no TLS version or cipher suite in common, or the server does not accept the certificate in tls::cert_file"
@@ -194,17 +194,17 @@ func TestHintSettings(t *testing.T) {
 	}{
 		"no CA":                {unknownCA, configtls.Config{}, noCA},
 		"no CA, certificate":   {unknownCA, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, noCA},
-		"CA":                   {unknownCA, configtls.Config{CAFile: "ca.crt"}, notOfTheCA},
-		"CA, reload":           {unknownCA, configtls.Config{CAFile: "ca.crt", ReloadInterval: time.Minute}, notOfTheCA},
-		"CA in the settings":   {unknownCA, configtls.Config{CAPem: "PEM"}, notOfTheCA},
+		"CA":                   {unknownCA, configtls.Config{CAFile: "ca.crt"}, otherCA},
+		"CA, reload":           {unknownCA, configtls.Config{CAFile: "ca.crt", ReloadInterval: time.Minute}, otherCA},
+		"CA in the settings":   {unknownCA, configtls.Config{CAPem: "PEM"}, otherCA},
 		"certificate":          {expired, configtls.Config{CertFile: "client.crt"}, hasExpired + "; the file is read only at start, because tls::reload_interval is not set"},
 		"certificate, reload":  {expired, configtls.Config{CertFile: "client.crt", ReloadInterval: time.Minute}, hasExpired},
 		"certificate, no file": {expired, configtls.Config{CertPem: "PEM"}, hasExpired},
-		// With TLS 1.2 a server that gets no client certificate only says that the handshake failed.
-		"TLS 1.2, no certificate":                 {handshakeFailure, configtls.Config{}, missing},
-		"TLS 1.2, certificate":                    {handshakeFailure, configtls.Config{CertFile: "client.crt"}, nothingInCommon},
-		"TLS 1.2, certificate in the settings":    {handshakeFailure, configtls.Config{CertPem: "PEM"}, nothingInCommon},
-		"the connection ends, and both speak TLS": {`connection error: desc = "error reading server preface: EOF"`, configtls.Config{}, ""},
+		// With TLS 1.2, a server that gets no client certificate reports only that the handshake failed.
+		"TLS 1.2, no certificate":              {handshakeFailure, configtls.Config{}, missing},
+		"TLS 1.2, certificate":                 {handshakeFailure, configtls.Config{CertFile: "client.crt"}, nothingInCommon},
+		"TLS 1.2, certificate in the settings": {handshakeFailure, configtls.Config{CertPem: "PEM"}, nothingInCommon},
+		"connection ends, both sides use TLS":  {`connection error: desc = "error reading server preface: EOF"`, configtls.Config{}, ""},
 	} {
 		assert.Equal(t, tt.want, classify(status.Error(codes.Unavailable, tt.text), withTLS(tt.settings)).Hint, name)
 	}
@@ -223,7 +223,7 @@ func TestMissingClientCertificate(t *testing.T) {
 			cfg.GRPC.TLS.CertFile, cfg.GRPC.TLS.KeyFile = "", ""
 			ctx, cancel := context.WithTimeout(t.Context(), waitAtMost)
 			defer cancel()
-			// With TLS 1.3 an attempt may see no more than a broken connection.
+			// With TLS 1.3, an attempt may see only a broken connection.
 			var last *Error
 			sender := observe(connect(t, cfg), func(a Attempt) {
 				if last = a.Err; last != nil && strings.Contains(last.Hint, "set tls::cert_file") {
@@ -237,7 +237,7 @@ func TestMissingClientCertificate(t *testing.T) {
 	}
 }
 
-// Only one side speaks TLS.
+// Only one side uses TLS.
 func TestTLSMismatch(t *testing.T) {
 	secured := ingresstest.StartCapture(t)
 	insecure := func(c *Config) { c.GRPC.TLS = configtls.ClientConfig{Insecure: true} }
@@ -245,15 +245,15 @@ func TestTLSMismatch(t *testing.T) {
 		client *Client
 		want   string
 	}{
-		"the server": {connect(t, configFor(secured), noRetry, insecure), "the server probably requires TLS: remove tls::insecure"},
-		"the client": {connect(t, configWith(serve(t, early{}).GRPC.Endpoint, secured.Certs), noRetry), "the server does not speak TLS"},
+		"only the server": {connect(t, configFor(secured), noRetry, insecure), "the server probably requires TLS: remove tls::insecure"},
+		"only the client": {connect(t, configWith(serve(t, early{}).GRPC.Endpoint, secured.Certs), noRetry), "the server does not speak TLS"},
 	} {
 		e := requireError(t, send(t.Context(), observe(tt.client), logEnvelopes(1)...), "Unavailable")
 		assert.Equal(t, tt.want, e.Hint, "%s: %v", name, e)
 	}
 }
 
-// The text of a server or a proxy, about a connection of its own or in place of an ingress, is not taken for gRPC's.
+// Text from a server or a proxy is not mistaken for gRPC's own. It may be about another connection or not from an ingress at all.
 func TestClassifyForeignText(t *testing.T) {
 	for _, text := range []string{
 		"upstream: tls: failed to verify certificate: x509: certificate signed by unknown authority",
@@ -284,7 +284,7 @@ func TestClassifyScope(t *testing.T) {
 	}
 }
 
-// The text of a server is bounded: it may quote what it was sent.
+// The text from a server is bounded because it may quote the message.
 func TestErrorText(t *testing.T) {
 	longest := strings.Repeat("é", maxErrorText/2)
 	for text, want := range map[string]string{
@@ -296,8 +296,8 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
-// docs/operations.md explains each hint, up to its colon.
-func TestPageExplainsHints(t *testing.T) {
+// docs/operations.md explains each hint, which it quotes up to the colon.
+func TestHintsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/operations.md")
 	require.NoError(t, err)
 	hints := []string{wrongCAHint, noCAHint, strings.TrimPrefix(readOnceHint, "; "), plaintextHint, refusedHint, noCertificateHint, handshakeHint, credentialsHint, identityHint, proxyHint, noIngressHint, tooLargeHint, brokenHint}
@@ -306,8 +306,8 @@ func TestPageExplainsHints(t *testing.T) {
 	}
 	for _, hint := range hints {
 		words, _, _ := strings.Cut(hint, ": ")
-		if !strings.Contains(string(page), words) { // assert would print all of it.
-			t.Errorf("docs/operations.md does not have: %s", words)
+		if !strings.Contains(string(page), words) { // assert would print the whole page.
+			t.Errorf("docs/operations.md does not explain: %s", words)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	waitAtMost = ingresstest.WaitAtMost
-	// never is a pause that no test waits for.
+	// never is a pause too long for any test to wait for.
 	never = time.Hour
 )
 
@@ -40,7 +40,7 @@ var buildInfo = component.BuildInfo{Command: "otelcol-test", Version: "1.2.3"}
 
 func configFor(server *ingresstest.Capture) Config { return configWith(server.Addr(), server.Certs) }
 
-// configWith returns settings with these certificates and retries without end, 1 ms apart.
+// configWith returns settings with these certificates and endless retries, 1 ms apart.
 func configWith(endpoint, certs string) Config {
 	cfg := Config{
 		GRPC:    configgrpc.NewDefaultClientConfig(),
@@ -62,7 +62,7 @@ func configWith(endpoint, certs string) Config {
 
 func noRetry(c *Config) { c.Retry.Enabled = false }
 
-// pausing makes pauses of this length between attempts.
+// pausing sets the pause between attempts.
 func pausing(pause time.Duration) func(*Config) {
 	return func(c *Config) { c.Retry.InitialInterval, c.Retry.MaxInterval = pause, pause }
 }
@@ -71,7 +71,7 @@ func limited(envelopesPerSecond float64, burst int) func(*Config) {
 	return func(c *Config) { c.EnvelopesPerSecond, c.Burst = envelopesPerSecond, burst }
 }
 
-// connect makes a client with these changes of the settings. It is closed when the test ends.
+// connect returns a client with changed settings. The client is closed when the test ends.
 func connect(t *testing.T, cfg Config, changes ...func(*Config)) *Client {
 	t.Helper()
 	for _, change := range changes {
@@ -83,14 +83,14 @@ func connect(t *testing.T, cfg Config, changes ...func(*Config)) *Client {
 	return client
 }
 
-// start starts a server and a client of it.
+// start starts a server and returns it with a client.
 func start(t *testing.T, changes ...func(*Config)) (*ingresstest.Capture, *Client) {
 	t.Helper()
 	server := ingresstest.StartCapture(t)
 	return server, connect(t, configFor(server), changes...)
 }
 
-// serve serves an ingress, or none, without TLS, and returns the settings of a client of it.
+// serve runs a server without TLS, for ingress unless it is nil, and returns the settings for a client.
 func serve(t *testing.T, ingress loggregator_v2.IngressServer, options ...grpc.ServerOption) Config {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -110,19 +110,19 @@ func serve(t *testing.T, ingress loggregator_v2.IngressServer, options ...grpc.S
 	return cfg
 }
 
-// observed is a sender that records its attempts. It belongs to one goroutine at a time.
+// observed is a sender that records its attempts. It must not be used concurrently.
 type observed struct {
 	*Sender
 	attempts []Attempt
 	hooks    []func(Attempt)
 }
 
-// observe makes a sender that calls hooks after each attempt.
+// observe returns a sender that calls hooks after each attempt.
 func observe(client *Client, hooks ...func(Attempt)) *observed {
 	return &observed{Sender: client.NewSender(), hooks: hooks}
 }
 
-// watch makes a sender that sends its attempts to a channel.
+// watch returns a sender that sends its attempts to a channel.
 func watch(client *Client) (*observed, <-chan Attempt) {
 	attempts := make(chan Attempt, 100)
 	return observe(client, func(a Attempt) { attempts <- a }), attempts
@@ -135,7 +135,7 @@ func (s *observed) attempted(a Attempt) {
 	}
 }
 
-// resumeAfter is a hook that ends the faults of a server after so many attempts.
+// resumeAfter returns a hook that ends the faults of a server after this number of attempts.
 func resumeAfter(server *ingresstest.Capture, attempts int) func(Attempt) {
 	return func(Attempt) {
 		if attempts--; attempts == 0 {
@@ -144,7 +144,7 @@ func resumeAfter(server *ingresstest.Capture, attempts int) func(Attempt) {
 	}
 }
 
-// deliver delivers a message and returns what became of it.
+// deliver delivers a message and returns its outcomes.
 func (s *observed) deliver(ctx context.Context, m *Message) []Outcome {
 	for a := range s.Deliver(ctx, m) {
 		s.attempted(a)
@@ -152,7 +152,7 @@ func (s *observed) deliver(ctx context.Context, m *Message) []Outcome {
 	return m.Outcomes()
 }
 
-// newMessage makes a message without limits.
+// newMessage returns a message without limits.
 func newMessage() *Message { return NewMessage(math.MaxInt, math.MaxInt) }
 
 // warm waits for the connection.
@@ -176,7 +176,7 @@ func logEnvelopes(n int) []*loggregator_v2.Envelope {
 	return envelopes
 }
 
-// messageOf makes a message of these envelopes, each of which completes an item.
+// messageOf returns a message of these envelopes, each of which completes an item.
 func messageOf(envelopes ...*loggregator_v2.Envelope) *Message {
 	message := newMessage()
 	for _, e := range envelopes {
@@ -189,7 +189,7 @@ func messageOf(envelopes ...*loggregator_v2.Envelope) *Message {
 	return message
 }
 
-// send sends a message of these envelopes. It returns the error of the last that was not acknowledged.
+// send sends a message of these envelopes. It returns the error of the last outcome that has one.
 func send(ctx context.Context, s *observed, envelopes ...*loggregator_v2.Envelope) error {
 	var err error
 	for _, o := range s.deliver(ctx, messageOf(envelopes...)) {
@@ -210,7 +210,7 @@ func sendBytes(ctx context.Context, s *observed, message *[]byte) error {
 	})
 }
 
-// sendAsync sends from another goroutine; the channel gets the result.
+// sendAsync sends from another goroutine. The channel receives the result.
 func sendAsync(ctx context.Context, s *observed, envelopes ...*loggregator_v2.Envelope) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- send(ctx, s, envelopes...) }()

@@ -5,30 +5,31 @@ package delivery
 
 import "github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 
-// Message is a message under construction: an encoded EnvelopeBatch, and how many items each of its envelopes completes. It is
+// A Message is a message under construction: an encoded EnvelopeBatch, and the number of items that each envelope completes. It is
 // filled, delivered, and filled again. It belongs to one goroutine.
 //
-// An item is one or more consecutive envelopes, which may be spread over several messages, and counts once, with the last of them.
+// An item consists of one or more consecutive envelopes, which may be spread over several messages. It counts once, with its last
+// envelope.
 type Message struct {
 	maxEnvelopes, maxBytes int
 
 	bytes *[]byte
 	parts []part
-	// settled is how many of the parts have an outcome.
+	// settled is the number of parts with an outcome.
 	settled  int
 	outcomes []Outcome
-	// lost is why an earlier envelope of the current item was not acknowledged; nil if all of them were.
+	// lost is the error of an earlier envelope of the current item; nil if all of them were acknowledged.
 	lost error
 }
 
-// part is what is known of one envelope.
+// part describes one envelope.
 type part struct {
-	end   int  // where it ends in the bytes of the message
-	items int  // that it completes
+	end   int  // offset of its end in the bytes of the message
+	items int  // number of items it completes
 	open  bool // whether its item continues in the next envelope
 }
 
-// Outcome is what became of envelopes that were sent at once, and of the items that they completed.
+// An Outcome is the result for envelopes that were sent together, and for the items that they completed.
 type Outcome struct {
 	Envelopes int
 	Bytes     int
@@ -37,18 +38,18 @@ type Outcome struct {
 	Err error
 }
 
-// NewMessage makes an empty message for at most so many envelopes and bytes.
+// NewMessage returns an empty message with the given limits.
 func NewMessage(maxEnvelopes, maxBytes int) *Message {
 	return &Message{maxEnvelopes: maxEnvelopes, maxBytes: maxBytes}
 }
 
-// Fits reports whether an encoded envelope fits into the message beside what it has. Any envelope fits into an empty one.
+// Fits reports whether another encoded envelope fits into the message. Any envelope fits into an empty message.
 func (m *Message) Fits(encoded []byte) bool {
 	return m.Len() == 0 || m.Len() < m.maxEnvelopes && m.Size()+envelope.Size(len(encoded)) <= m.maxBytes
 }
 
-// Append appends a copy of an encoded envelope, which completes so many items. One that completes none belongs to the item that the
-// next envelope with items completes first.
+// Append appends a copy of an encoded envelope, which completes the given number of items. An envelope that completes none belongs to
+// the first item completed by the next envelope that does.
 func (m *Message) Append(encoded []byte, items int) {
 	if m.bytes == nil {
 		m.bytes = buffers.Get(0)
@@ -57,7 +58,7 @@ func (m *Message) Append(encoded []byte, items int) {
 	m.parts = append(m.parts, part{end: len(*m.bytes), items: items, open: items == 0})
 }
 
-// EndItem ends the current item without another envelope: the rest of it was rejected, and it counts as rejected.
+// EndItem ends the current item without another envelope. The rest of the item was rejected, so it counts as rejected.
 func (m *Message) EndItem() {
 	if n := m.Len(); n > 0 {
 		m.parts[n-1].open = false
@@ -77,19 +78,19 @@ func (m *Message) Size() int {
 	return len(*m.bytes)
 }
 
-// Outcomes returns what became of the envelopes and items of the message that was delivered last, from the first to the last envelope.
-// An item counts as acknowledged only if all its envelopes were: one that lost an envelope in an earlier message has an Outcome of its
-// own, without envelopes. The result is valid until the next delivery.
+// Outcomes returns the outcomes of the last delivery, in the order of the envelopes. An item counts as acknowledged only if all its
+// envelopes were. An item that lost an envelope in an earlier message has a separate Outcome, without envelopes. The result is valid
+// until the next delivery.
 func (m *Message) Outcomes() []Outcome { return m.outcomes }
 
-// begin begins a delivery and takes the bytes out.
+// begin begins a delivery and returns the bytes, which it removes from m.
 func (m *Message) begin() *[]byte {
 	bytes := m.bytes
 	m.bytes, m.settled, m.outcomes = nil, 0, m.outcomes[:0]
 	return bytes
 }
 
-// settle records what became of the next envelopes.
+// settle records the result of the next envelopes.
 func (m *Message) settle(envelopes, bytes int, err error) {
 	o := Outcome{Envelopes: envelopes, Bytes: bytes, Err: err}
 	for _, p := range m.parts[m.settled:][:envelopes] {
@@ -110,5 +111,5 @@ func (m *Message) settle(envelopes, bytes int, err error) {
 	m.outcomes = append(m.outcomes, o)
 }
 
-// end ends a delivery: the message is empty.
+// end ends a delivery. The message is empty then.
 func (m *Message) end() { m.parts = m.parts[:0] }

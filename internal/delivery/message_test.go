@@ -21,12 +21,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// errTooLarge is in gRPC's words.
+// errTooLarge has gRPC's text.
 var errTooLarge = status.Error(codes.ResourceExhausted, "grpc: received message larger than max")
 
 func TestTooLargeIsHalved(t *testing.T) {
 	server, client := start(t)
-	// Seven envelopes, the fifth of which alone is above the limit.
+	// The fifth of seven envelopes exceeds the limit on its own.
 	var envelopes []*loggregator_v2.Envelope
 	for i := range 7 {
 		payload := fmt.Sprint(i)
@@ -51,7 +51,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 	for _, o := range outcomes {
 		if o.Err != nil {
 			assert.Equal(t, 4, next)
-			assert.Equal(t, 1, o.Envelopes, "only the one that is too large")
+			assert.Equal(t, 1, o.Envelopes, "only the large envelope fails")
 			e := requireError(t, o.Err, "ResourceExhausted")
 			assert.Equal(t, ScopeSize, e.Scope)
 			assert.False(t, e.Retryable)
@@ -69,12 +69,12 @@ func TestTooLargeIsHalved(t *testing.T) {
 		assert.Equal(t, a.Halved || len(halved) == 6, a.Err != nil)
 	}
 	assert.Equal(t, []bool{true, false, true, true, false, false, false}, halved)
-	assert.Zero(t, message.Len(), "it can be filled again")
+	assert.Zero(t, message.Len(), "the message can be filled again")
 	message.Append([]byte{0x08, 0x01}, 1)
 	assert.Equal(t, 4, message.Size())
 }
 
-// Halves are retried as whole messages are.
+// Halves are retried like whole messages.
 func TestHalvesAreRetried(t *testing.T) {
 	server, client := start(t)
 	server.Refuse(errTooLarge)
@@ -88,7 +88,7 @@ func TestHalvesAreRetried(t *testing.T) {
 	assert.Equal(t, []int{2, 2}, server.Batches())
 }
 
-func TestHalvesEndWithTheContext(t *testing.T) {
+func TestHalvesContextEnds(t *testing.T) {
 	server, client := start(t)
 	server.Refuse(errTooLarge)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -101,7 +101,7 @@ func TestHalvesEndWithTheContext(t *testing.T) {
 }
 
 func TestReceiveLimit(t *testing.T) {
-	const limit = 10 << 20 // LOGGREGATOR.md
+	const limit = 10 << 20 // the agent's limit, in bytes
 	server, client := start(t)
 	sender := observe(client)
 
@@ -135,12 +135,12 @@ func TestMessageEmpty(t *testing.T) {
 	assert.Empty(t, sender.attempts)
 	m.Append([]byte{0x08, 0x01}, 1)
 	assert.Len(t, sender.deliver(t.Context(), m), 1)
-	assert.Empty(t, sender.deliver(t.Context(), m), "the outcome of the delivery before counts once")
+	assert.Empty(t, sender.deliver(t.Context(), m), "the previous outcome counts only once")
 	assert.Len(t, sender.attempts, 1)
 }
 
-// After a loop over the attempts breaks, the message is not retried. One refused as too large is sent in halves, each with one attempt
-// that is not yielded.
+// After a break out of the loop over the attempts, the message is not retried. If it was refused as too large, each half still gets one
+// attempt, which is not yielded.
 func TestDeliverBreak(t *testing.T) {
 	for name, tt := range map[string]struct {
 		refusal  error
@@ -172,14 +172,14 @@ func TestDeliverBreak(t *testing.T) {
 func TestFits(t *testing.T) {
 	tests := []struct {
 		name             string
-		envelopes, bytes int // at most
-		has              []int
-		size             int
+		envelopes, bytes int   // limits
+		has              []int // sizes of the envelopes
+		size             int   // of the next one
 		want             bool
 	}{
 		{"empty", 3, 100, nil, 10, true},
 		{"empty, larger than the message", 3, 100, nil, 1000, true},
-		{"just fits", 3, 100, []int{46, 46}, 2, true}, // Two bytes each for key and length.
+		{"just fits", 3, 100, []int{46, 46}, 2, true}, // Key and length take two bytes per envelope.
 		{"one byte too many", 3, 100, []int{46, 46}, 3, false},
 		{"longer length", 3, 400, []int{196}, 198, true},
 		{"longer length, one byte too many", 3, 400, []int{196}, 199, false},
@@ -196,14 +196,14 @@ func TestFits(t *testing.T) {
 	}
 }
 
-// Random items in random messages, delivered in random pieces with random results: each item counts once, and as acknowledged if and
+// Random items in random messages are delivered in random pieces with random results. Each item counts once, and as acknowledged if and
 // only if all its envelopes were.
 func TestSettleModel(t *testing.T) {
 	for seed := range uint64(3000) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		type item struct{ envelopes []int }
 		type counts struct{ acknowledged, failed int }
-		var items []item // that are complete and not rejected
+		var items []item // complete, not rejected
 		var got counts
 		acknowledged := map[int]bool{}
 		lost := []error{errors.New("one"), errors.New("another")}
@@ -250,9 +250,9 @@ func TestSettleModel(t *testing.T) {
 				before = append(before, add(0))
 			}
 			switch random.IntN(5) {
-			case 0: // What is left of the item is rejected.
+			case 0: // The rest of the item is rejected.
 				m.EndItem()
-			case 1: // A gauge: one envelope of several items, the first of which may have envelopes before it.
+			case 1: // A gauge: one envelope of several items, the first of which may have earlier envelopes.
 				n := 1 + random.IntN(3)
 				last := add(n)
 				items = append(items, item{append(before, last)})
@@ -281,7 +281,7 @@ func TestSettleModel(t *testing.T) {
 	}
 }
 
-// settleAll delivers a message in one piece, with this result.
+// settleAll delivers a message in one piece with this result.
 func settleAll(m *Message, err error) []Outcome {
 	size := len(*m.begin())
 	m.settle(m.Len(), size, err)
@@ -289,7 +289,7 @@ func settleAll(m *Message, err error) []Outcome {
 	return m.Outcomes()
 }
 
-// An item fails with the error of an envelope that failed.
+// An item fails with the error of one of its envelopes.
 func TestSettleReason(t *testing.T) {
 	first, second := errors.New("first"), errors.New("second")
 	m := NewMessage(2, math.MaxInt)
@@ -305,27 +305,27 @@ func TestSettleReason(t *testing.T) {
 	assert.Equal(t, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1, Err: second}}, deliver(second))
 }
 
-// The failed envelope of a rejected item does not fail the next item. The rejected item has no outcome.
+// A failed envelope of a rejected item does not fail the next item. The rejected item has no outcome.
 func TestEndItem(t *testing.T) {
 	lost := errors.New("lost")
 	for name, tt := range map[string]struct {
 		fill func(m *Message, deliver func(error))
 		want []Outcome // of the last delivery
 	}{
-		"its message has failed": {func(m *Message, deliver func(error)) {
+		"message failed": {func(m *Message, deliver func(error)) {
 			m.Append([]byte{1}, 0)
 			deliver(lost)
 			m.EndItem()
 			m.Append([]byte{2}, 1)
 		}, []Outcome{{Envelopes: 1, Bytes: 3, Items: 1}}},
-		"its first message has failed, its second is in work": {func(m *Message, deliver func(error)) {
+		"first message failed, second under construction": {func(m *Message, deliver func(error)) {
 			m.Append([]byte{1}, 0)
 			deliver(lost)
 			m.Append([]byte{2}, 0)
 			m.EndItem()
 			m.Append([]byte{3}, 1)
 		}, []Outcome{{Envelopes: 2, Bytes: 6, Items: 1}}},
-		"the next item is in several messages": {func(m *Message, deliver func(error)) {
+		"next item in several messages": {func(m *Message, deliver func(error)) {
 			m.Append([]byte{1}, 0)
 			deliver(lost)
 			m.EndItem()
@@ -333,12 +333,12 @@ func TestEndItem(t *testing.T) {
 			deliver(nil)
 			m.Append([]byte{3}, 1)
 		}, []Outcome{{Envelopes: 1, Bytes: 3, Items: 1}}},
-		"nothing of it was sent": {func(m *Message, _ func(error)) {
+		"nothing sent": {func(m *Message, _ func(error)) {
 			m.Append([]byte{1}, 1)
 			m.EndItem()
 			m.Append([]byte{2}, 1)
 		}, []Outcome{{Envelopes: 2, Bytes: 6, Items: 2}}},
-		"another item failed before": {func(m *Message, deliver func(error)) {
+		"earlier item failed": {func(m *Message, deliver func(error)) {
 			m.Append([]byte{1}, 1)
 			deliver(lost)
 			m.EndItem()

@@ -31,7 +31,7 @@ func TestRateLimit(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			sent += perBatch
-			assert.LessOrEqual(t, sent, burst+rate*time.Since(begin).Seconds()+1) // For rounding.
+			assert.LessOrEqual(t, sent, burst+rate*time.Since(begin).Seconds()+1) // 1 for rounding.
 		})
 		wg.Go(func() {
 			for range batches {
@@ -42,7 +42,7 @@ func TestRateLimit(t *testing.T) {
 	wg.Wait()
 	elapsed := time.Since(begin)
 	assert.Len(t, server.Envelopes(), senders*batches*perBatch)
-	// The burst is free, the rest comes at the rate or slower.
+	// The burst is free; the rest arrives at most at the rate.
 	assert.GreaterOrEqual(t, elapsed, 399*time.Millisecond)
 }
 
@@ -53,7 +53,7 @@ func TestRateLimitRetry(t *testing.T) {
 	begin := time.Now()
 	require.NoError(t, send(t.Context(), sender, logEnvelopes(10)...))
 	assert.Len(t, sender.attempts, 4)
-	assert.GreaterOrEqual(t, time.Since(begin), 299*time.Millisecond, "a batch that was refused may have been taken all the same")
+	assert.GreaterOrEqual(t, time.Since(begin), 299*time.Millisecond, "each attempt counts, because a refused batch may have been taken anyway")
 }
 
 func TestNoRateLimit(t *testing.T) {
@@ -62,8 +62,8 @@ func TestNoRateLimit(t *testing.T) {
 	assert.Equal(t, []int{1000}, server.Batches())
 }
 
-// While two senders flood, the third waits for at most one message of each: a sender has one message in the queue of the limiter,
-// which is first in, first out.
+// While two senders flood the limiter, a third waits for at most one message of each: a sender has one message in the limiter's queue,
+// which is FIFO.
 func TestRateLimitFairness(t *testing.T) {
 	const perMessage, messages = 100, 20
 	server, client := start(t, limited(5000, perMessage))
@@ -79,24 +79,24 @@ func TestRateLimitFairness(t *testing.T) {
 			}
 		})
 	}
-	server.WaitFor(t, "the floods", func() bool { return len(server.Batches()) > 10 })
+	server.WaitFor(t, "the other senders", func() bool { return len(server.Batches()) > 10 })
 
 	sender := observe(client)
 	longest, others := 0.0, 0
 	for i := range messages {
 		before := len(server.Batches())
-		longest = max(longest, -client.limiter.Tokens()) // The envelopes in line.
+		longest = max(longest, -client.limiter.Tokens()) // The waiting envelopes.
 		require.NoError(t, send(t.Context(), sender, logEnvelope(fmt.Sprint(i))))
 		others += len(server.Batches()) - before - 1
 	}
 	stop.Store(true)
 	wg.Wait()
-	assert.LessOrEqual(t, longest, 2.0*perMessage+1) // For rounding.
-	assert.Positive(t, longest, "the floods were none")
-	t.Logf("at most %.0f envelopes in line; %d messages of the floods between our %d", longest, others, messages)
+	assert.LessOrEqual(t, longest, 2.0*perMessage+1) // 1 for rounding.
+	assert.Positive(t, longest, "the other senders exceed the rate limit")
+	t.Logf("at most %.0f waiting envelopes; %d messages of the other senders between our %d", longest, others, messages)
 }
 
-// A router loses nothing of 20,000 envelopes at the default rate, and some of them without a limit.
+// A router loses none of 20,000 envelopes at the default rate, and some of them without a limit.
 func TestRateLimitRouterBurst(t *testing.T) {
 	const envelopes = 20_000
 	for _, tt := range []struct {
@@ -121,7 +121,7 @@ func TestRateLimitRouterBurst(t *testing.T) {
 			if tt.whole {
 				assert.Zero(t, lost())
 			} else {
-				assert.Positive(t, lost(), "what the sender was told had arrived")
+				assert.Positive(t, lost(), "lost envelopes were acknowledged")
 			}
 		})
 	}
@@ -132,7 +132,7 @@ func TestRateLimitWithoutConnection(t *testing.T) {
 	server, client := start(t, noRetry, limited(0.001, 10))
 	server.Down()
 	sender := observe(client)
-	for range 20 { // At that rate it would take days.
+	for range 20 { // It would take days at that rate.
 		require.Eventually(t, func() bool { return client.conn.GetState() == connectivity.TransientFailure }, waitAtMost, time.Millisecond)
 		requireError(t, send(t.Context(), sender, logEnvelopes(10)...), "Unavailable")
 	}

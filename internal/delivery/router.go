@@ -17,10 +17,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// peer is what is known of the server. It is a stats.Handler because gRPC reports the end of a connection nowhere else. Any
-// goroutine may use it at any time.
+// peer tracks the server's connections and whether it is a router. It is a stats.Handler because gRPC reports the end of a connection
+// nowhere else. It is safe for concurrent use.
 type peer struct {
-	// router reports whether the server is a router, which has no Send. It holds as long as the connection.
+	// router reports whether the server is a router, which does not implement Send. It is valid until a connection ends.
 	router atomic.Bool
 	logger *zap.Logger
 	once   sync.Once
@@ -29,24 +29,25 @@ type peer struct {
 	ended int
 }
 
-// connectionsEnded returns the number of connections that have ended so far.
+// connectionsEnded returns the number of connections that have ended.
 func (p *peer) connectionsEnded() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ended
 }
 
-// isRouter records that the server is a router, unless more connections have ended than ended, and logs it once for each client.
+// isRouter records that the server is a router, unless a connection has ended since connectionsEnded returned ended. It logs that once
+// per client.
 func (p *peer) isRouter(ended int) {
 	p.mu.Lock()
 	p.router.Store(p.ended == ended)
 	p.mu.Unlock()
 	p.once.Do(func() {
-		p.logger.Info("The endpoint does not implement Send, so it is not an agent. Trying BatchSender, as routers do.")
+		p.logger.Info("The endpoint does not implement Send, so it is not an agent. Trying BatchSender, which routers implement.")
 	})
 }
 
-// HandleConn counts the connections that end, and forgets the router: the next connection may be to an agent.
+// HandleConn counts the connections that end and resets router: the next connection may be to an agent.
 func (p *peer) HandleConn(_ context.Context, s stats.ConnStats) {
 	if _, ok := s.(*stats.ConnEnd); ok {
 		p.mu.Lock()
@@ -65,18 +66,17 @@ func (*peer) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { 
 // HandleRPC does nothing.
 func (*peer) HandleRPC(context.Context, stats.RPCStats) {}
 
-// batchSender is BatchSender as a stream in both directions, so that gRPC accepts a response without a message.
+// batchSender declares BatchSender as bidirectional, so that gRPC accepts a response without a message.
 var batchSender = grpc.StreamDesc{StreamName: "BatchSender", ClientStreams: true, ServerStreams: true}
 
-// stream sends one message by a BatchSender of its own.
+// stream sends one message over its own BatchSender stream.
 //
-// BatchSender acknowledges nothing, and what was written to it may still be in gRPC's buffers when the connection breaks. But
-// a router ends the call when it has read the end of the stream, after it has put the messages into its ring. So each message has its
-// own stream, and the end of the call acknowledges it. Streams also spread messages over several routers. One costs as much as a
-// Send.
+// BatchSender acknowledges nothing, and written messages may still be in gRPC's buffers when the connection breaks. But a router ends
+// the call when it has read the end of the stream, after it has put the messages into its ring. So each message has its own stream, and
+// the end of the call acknowledges it. Separate streams also spread the messages over several routers. A stream costs as much as a Send.
 func (c *Client) stream(ctx context.Context, message *buffer) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // Frees what is left of the stream.
+	defer cancel() // Releases the stream.
 	s, err := c.conn.NewStream(ctx, &batchSender, batchSenderMethod, c.callOptions()...)
 	if err != nil {
 		return err
@@ -99,11 +99,11 @@ func (c *Client) stream(ctx context.Context, message *buffer) error {
 	return streamResult(sendErr, responded, err)
 }
 
-// streamResult returns nil if the server has read the stream to its end. written is the error of writing the message, ended the error
-// that ended the call, with or without a response before it.
+// streamResult returns nil if the server has read the stream to its end. written is the error from writing the message. ended is the
+// error that ended the call; responded reports whether a response preceded it.
 //
-// Routers and agents return the io.EOF of their reading, and gRPC makes a status of it. By the protocol a server would send a response
-// and then the status OK, which is io.EOF here. A server that ends a call with less may have read nothing.
+// Routers and agents return the io.EOF that they read, which gRPC turns into a status. By the protocol, a server would send a response
+// and then the status OK, which is io.EOF here. A server that ends the call in any other way may have read nothing.
 func streamResult(written error, responded bool, ended error) error {
 	s, ok := status.FromError(ended)
 	done := errors.Is(ended, io.EOF)

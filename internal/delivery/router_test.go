@@ -25,7 +25,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingresstest"
 )
 
-// logOf returns the log of a client from now on.
+// logOf observes the log of a client.
 func logOf(client *Client) *observer.ObservedLogs {
 	core, logs := observer.New(zap.DebugLevel)
 	client.peer.logger = zap.New(core)
@@ -46,9 +46,9 @@ func TestRouterStream(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// The end of a stream acknowledges its message: there is nothing to wait for.
+	// The end of a stream acknowledges its message, so there is no need to wait.
 	assert.Len(t, server.Envelopes(), 60)
-	assert.LessOrEqual(t, server.Calls(), 30+3, "only who did not know it yet asked for Send")
+	assert.LessOrEqual(t, server.Calls(), 30+3, "each sender calls Send at most once")
 	assert.Len(t, log.FilterMessageSnippet("it is not an agent").All(), 1)
 	assert.Equal(t, 1, server.Connections())
 }
@@ -62,7 +62,7 @@ func TestRouterReconnect(t *testing.T) {
 	require.NoError(t, send(t.Context(), sender, logEnvelope("to a router")))
 	require.True(t, client.peer.router.Load())
 
-	server.Resume() // An agent from now on; the connection still takes streams.
+	server.Resume() // It is an agent again, but the connection still uses streams.
 	calls := server.Calls()
 	require.NoError(t, send(t.Context(), sender, logEnvelope("by stream")))
 	assert.Equal(t, calls+1, server.Calls())
@@ -77,13 +77,13 @@ func TestRouterReconnect(t *testing.T) {
 	server.CutConnections()
 	require.NoError(t, send(t.Context(), sender, logEnvelope("to a router again")))
 	assert.Equal(t, []string{"to a router", "by stream", "to an agent", "to a router again"}, server.Payloads())
-	assert.Len(t, log.FilterMessageSnippet("it is not an agent").All(), 1, "in the life of a client")
+	assert.Len(t, log.FilterMessageSnippet("it is not an agent").All(), 1, "once per client")
 }
 
 func TestStreamRetry(t *testing.T) {
 	for name, tt := range map[string]struct {
 		timeout time.Duration
-		flaw    func(*testing.T, *ingresstest.Capture)
+		fault   func(*testing.T, *ingresstest.Capture)
 		want    codes.Code
 	}{
 		"refused": {waitAtMost, func(t *testing.T, s *ingresstest.Capture) { s.Refuse(refusal(t, codes.Unavailable)) }, codes.Unavailable},
@@ -94,7 +94,7 @@ func TestStreamRetry(t *testing.T) {
 			server, client := start(t, func(c *Config) { c.Timeout = tt.timeout })
 			server.Router()
 			require.NoError(t, send(t.Context(), observe(client), logEnvelope("before")))
-			tt.flaw(t, server)
+			tt.fault(t, server)
 			sender := observe(client, func(Attempt) { server.Resume() })
 			require.NoError(t, send(t.Context(), sender, logEnvelope("after")))
 			require.NotNil(t, sender.attempts[0].Err)
@@ -105,7 +105,7 @@ func TestStreamRetry(t *testing.T) {
 	}
 }
 
-// A server without Send and BatchSender is no ingress.
+// A server that implements neither Send nor BatchSender is not an ingress.
 func TestNoIngress(t *testing.T) {
 	server, client := start(t)
 	server.Router()
@@ -120,31 +120,31 @@ func TestNoIngress(t *testing.T) {
 }
 
 func TestStreamResult(t *testing.T) {
-	end := status.Error(codes.Unknown, "EOF") // As routers and agents end.
+	end := status.Error(codes.Unknown, "EOF") // As from routers and agents.
 	for name, tt := range map[string]struct {
 		written   error
 		responded bool
 		ended     error
 		want      codes.Code
 	}{
-		"a response":                     {nil, true, io.EOF, codes.OK},
-		"read to the end":                {nil, false, end, codes.OK},
-		"a response, and an error":       {nil, true, status.Error(codes.Unavailable, "can't keep it"), codes.Unavailable},
-		"two responses":                  {nil, true, nil, codes.Unavailable},
-		"status OK, no response":         {nil, false, io.EOF, codes.Unavailable},
-		"another unknown error":          {nil, false, status.Error(codes.Unknown, "EOF is near"), codes.Unknown},
-		"the connection breaks":          {nil, false, status.Error(codes.Unavailable, "EOF"), codes.Unavailable},
-		"the end comes unexpectedly":     {nil, false, io.ErrUnexpectedEOF, codes.Unknown},
-		"no status":                      {nil, false, errors.New("EOF"), codes.Unknown},
-		"a response, before the message": {io.EOF, true, io.EOF, codes.Unavailable},
-		"the end, before the message":    {io.EOF, false, end, codes.Unavailable},
-		"refused, before the message":    {io.EOF, false, status.Error(codes.PermissionDenied, "no"), codes.PermissionDenied},
+		"response":                    {nil, true, io.EOF, codes.OK},
+		"read to the end":             {nil, false, end, codes.OK},
+		"response and error":          {nil, true, status.Error(codes.Unavailable, "can't keep it"), codes.Unavailable},
+		"two responses":               {nil, true, nil, codes.Unavailable},
+		"status OK, no response":      {nil, false, io.EOF, codes.Unavailable},
+		"another unknown error":       {nil, false, status.Error(codes.Unknown, "EOF is near"), codes.Unknown},
+		"connection breaks":           {nil, false, status.Error(codes.Unavailable, "EOF"), codes.Unavailable},
+		"unexpected end":              {nil, false, io.ErrUnexpectedEOF, codes.Unknown},
+		"no status":                   {nil, false, errors.New("EOF"), codes.Unknown},
+		"response before the message": {io.EOF, true, io.EOF, codes.Unavailable},
+		"end before the message":      {io.EOF, false, end, codes.Unavailable},
+		"refused before the message":  {io.EOF, false, status.Error(codes.PermissionDenied, "no"), codes.PermissionDenied},
 	} {
 		assert.Equal(t, tt.want, status.Code(streamResult(tt.written, tt.responded, tt.ended)), name)
 	}
 }
 
-// early ends each stream without having read anything, with an error or without.
+// early ends each stream without reading anything. A nil err ends it without an error.
 type early struct {
 	loggregator_v2.UnimplementedIngressServer
 	err error
@@ -152,7 +152,7 @@ type early struct {
 
 func (s early) BatchSender(loggregator_v2.Ingress_BatchSenderServer) error { return s.err }
 
-// byTheProtocol reads to the end and responds, and then ends with an error or without.
+// byTheProtocol reads to the end, responds, and ends with err, which may be nil.
 type byTheProtocol struct{ early }
 
 func (s byTheProtocol) BatchSender(stream loggregator_v2.Ingress_BatchSenderServer) error {
@@ -164,7 +164,7 @@ func (s byTheProtocol) BatchSender(stream loggregator_v2.Ingress_BatchSenderServ
 	}
 }
 
-// A response acknowledges if no error follows. A stream that ends before its end was read acknowledges nothing.
+// A response is an acknowledgement if no error follows. A stream that ends before it was fully read acknowledges nothing.
 func TestStreamResponse(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ingress loggregator_v2.IngressServer
@@ -192,11 +192,11 @@ func TestStreamResponse(t *testing.T) {
 type lateBuffer struct{ mem.Buffer }
 
 func (b lateBuffer) Ref() {
-	time.Sleep(time.Second) // The time is synctest's.
+	time.Sleep(time.Second) // Fake time.
 	b.Buffer.Ref()
 }
 
-// When the server ends a stream before the message is written, its status says why.
+// If the server ends a stream before the message is written, its status is the result.
 func TestStreamRefusedBeforeWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, stop := bubble(t, early{err: status.Error(codes.PermissionDenied, "no")}, 0)
@@ -207,7 +207,7 @@ func TestStreamRefusedBeforeWrite(t *testing.T) {
 	})
 }
 
-// A response says nothing about the server if its connection ended meanwhile.
+// A response says nothing about the server if the connection has ended in the meantime.
 func TestRouterForgotten(t *testing.T) {
 	p := &peer{logger: zap.NewNop()}
 	ended := p.connectionsEnded()

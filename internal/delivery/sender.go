@@ -14,34 +14,34 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/retry"
 )
 
-// Sender sends the messages of one signal over a [Client]. It belongs to one goroutine at a time.
+// A Sender sends the messages of one signal over a [Client]. It must not be used concurrently.
 type Sender struct {
 	client *Client
-	// notBefore is when the pause ends that the server asked for. It holds for the next message too.
+	// notBefore is the end of a pause requested by the server. It applies to the next message too.
 	notBefore time.Time
 }
 
-// Attempt is one attempt to send a message that got a response or timed out.
+// An Attempt is the result of one attempt to send a message.
 type Attempt struct {
-	Duration time.Duration // from its start to the response, without waiting for the rate limit
+	Duration time.Duration // from start to response, without the wait for the rate limit
 	Err      *Error        // nil: acknowledged
-	RetryIn  time.Duration // the next attempt of the same message follows at the latest then; 0: none follows
+	RetryIn  time.Duration // the longest time until the next attempt to send this message; 0: none follows
 	Halved   bool          // refused as too large: two halves follow
 }
 
-// NewSender makes a sender.
+// NewSender returns a new sender.
 func (c *Client) NewSender() *Sender { return &Sender{client: c} }
 
-// Deliver sends a message and yields each attempt. When it ends, the message was acknowledged or given up, [Message.Outcomes] has what
-// became of it, and it is empty. An empty message needs no attempt.
+// Deliver sends a message and yields each attempt. When the iteration ends, the message has been acknowledged or given up and is empty,
+// and [Message.Outcomes] returns the results. An empty message needs no attempt.
 //
-// It waits for the rate limit before each attempt, because an attempt that failed may have been taken all the same; but not
-// while there is no connection, when an attempt fails at once. It tries again, with growing pauses, while the error is
-// retryable, the configured time is not over, and the client is not finishing. A pause that the server asks for holds
-// for the next message too. What the server refuses as too large is sent again in halves, down to single envelopes.
+// Each attempt waits for the rate limit, even a retry, because the server may have taken the message although an attempt failed. It does
+// not wait while there is no connection, when an attempt fails at once. Deliver retries, with growing pauses, while the error is
+// retryable, the configured time has not elapsed, and the client is not finishing. A pause requested by the server applies to the next
+// message too. A message refused as too large is sent again in halves, down to single envelopes.
 //
-// ctx bounds all of it. An attempt that it cuts off is not yielded: it says nothing of the server. After a loop
-// breaks nothing is retried.
+// ctx bounds the whole delivery. An attempt that it cuts off is not yielded, because it reveals nothing about the server. After a break
+// out of the loop, nothing is retried.
 func (s *Sender) Deliver(ctx context.Context, m *Message) iter.Seq[Attempt] {
 	return func(yield func(Attempt) bool) {
 		if m.Len() == 0 {
@@ -59,7 +59,7 @@ func (s *Sender) Deliver(ctx context.Context, m *Message) iter.Seq[Attempt] {
 	}
 }
 
-// deliver sends the encoded envelopes that parts describes, as one message or in halves, and frees them.
+// deliver sends the encoded envelopes described by parts, as one message or in halves, and frees them.
 func (s *Sender) deliver(ctx context.Context, m *Message, encoded *buffer, parts []part, attempted func(Attempt) (retry bool)) {
 	err := s.send(ctx, encoded, len(parts), attempted)
 	size := encoded.Len()
@@ -77,8 +77,8 @@ func (s *Sender) deliver(ctx context.Context, m *Message, encoded *buffer, parts
 	m.settle(len(parts), size, err)
 }
 
-// send sends one message of so many envelopes. It returns nil when the message is acknowledged, the last attempt's error when it is
-// given up, and ctx's error when there was no attempt.
+// send sends one message. It returns nil if the message was acknowledged, the last attempt's error if it was given up, and ctx's error
+// if there was no attempt.
 func (s *Sender) send(ctx context.Context, message *buffer, envelopes int, attempted func(Attempt) (retry bool)) error {
 	if wait := time.Until(s.notBefore); wait > 0 {
 		s.sleep(ctx, wait, nil)
@@ -116,8 +116,8 @@ func (s *Sender) send(ctx context.Context, message *buffer, envelopes int, attem
 	}
 }
 
-// leastPause is the least pause after a lost connection although the client has reconnected: some servers accept a connection and
-// break it with the first call.
+// leastPause is the minimum pause after a lost connection, even if the client has reconnected: some servers accept a connection and
+// break it on the first call.
 const leastPause = time.Second
 
 // pause waits before the next attempt. Once reconnected it waits only leastPause, unless the server set the delay. ended is the number
@@ -140,7 +140,7 @@ func (s *Sender) pause(ctx context.Context, failed Attempt, ended int) {
 	s.sleep(ctx, failed.RetryIn-leastPause, reconnected)
 }
 
-// sleep sleeps for d. It returns false if wake, the client's end or ctx ended it.
+// sleep sleeps for d. It returns false if wake, Finish or ctx interrupted it.
 func (s *Sender) sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -60,14 +60,14 @@ func TestBackoff(t *testing.T) {
 		change  func(*Config)
 		want    []time.Duration
 	}{
-		{"growing up to the maximum", refusal(t, codes.Unavailable), func(c *Config) {
+		{"growing to the maximum", refusal(t, codes.Unavailable), func(c *Config) {
 			c.Retry.InitialInterval, c.Retry.Multiplier, c.Retry.MaxInterval = ms, 2, 5*ms
 		}, []time.Duration{1 * ms, 2 * ms, 4 * ms, 5 * ms, 5 * ms}},
 		{"retry_on_failure::initial_interval is 0", refusal(t, codes.Unavailable), pausing(0), []time.Duration{1, 1}},
-		{"what the server asks for", refusal(t, codes.ResourceExhausted, retryIn(30*ms)), pausing(ms), []time.Duration{30 * ms, 30 * ms}},
-		{"what the server asks for, with another code", refusal(t, codes.Unavailable, retryIn(30*ms)), pausing(ms), []time.Duration{30 * ms}},
-		{"less than that is no reason to hurry", refusal(t, codes.ResourceExhausted, retryIn(ms)), pausing(30 * ms), []time.Duration{30 * ms, 30 * ms}},
-		{"less than nothing", refusal(t, codes.ResourceExhausted, retryIn(-never)), pausing(ms), []time.Duration{ms, ms}},
+		{"requested by the server", refusal(t, codes.ResourceExhausted, retryIn(30*ms)), pausing(ms), []time.Duration{30 * ms, 30 * ms}},
+		{"requested by the server, with another code", refusal(t, codes.Unavailable, retryIn(30*ms)), pausing(ms), []time.Duration{30 * ms}},
+		{"request shorter than the configured pause", refusal(t, codes.ResourceExhausted, retryIn(ms)), pausing(30 * ms), []time.Duration{30 * ms, 30 * ms}},
+		{"negative request", refusal(t, codes.ResourceExhausted, retryIn(-never)), pausing(ms), []time.Duration{ms, ms}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -93,18 +93,18 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestGivingUp(t *testing.T) {
-	longer := &errdetails.RetryInfo{RetryDelay: &durationpb.Duration{Seconds: 315_576_000_000}} // The most that it can say.
+	longest := &errdetails.RetryInfo{RetryDelay: &durationpb.Duration{Seconds: 315_576_000_000}} // The longest durationpb.Duration.
 	elapsed := func(c *Config) { c.Retry.MaxElapsedTime = waitAtMost }
 	tests := []struct {
 		name    string
 		refusal error
 		changes []func(*Config)
 	}{
-		{"retry is disabled", refusal(t, codes.Unavailable), []func(*Config){noRetry}},
-		{"retry is disabled, whatever the server asks for", refusal(t, codes.ResourceExhausted, retryIn(time.Millisecond)), []func(*Config){noRetry}},
-		{"the next pause would be too long", refusal(t, codes.Unavailable), []func(*Config){pausing(never), elapsed}},
-		{"the server asks for too long a pause", refusal(t, codes.ResourceExhausted, retryIn(never)), []func(*Config){elapsed}},
-		{"the server asks for an absurd pause", refusal(t, codes.ResourceExhausted, longer), []func(*Config){elapsed}},
+		{"retry disabled", refusal(t, codes.Unavailable), []func(*Config){noRetry}},
+		{"retry disabled, pause requested by the server", refusal(t, codes.ResourceExhausted, retryIn(time.Millisecond)), []func(*Config){noRetry}},
+		{"next pause too long", refusal(t, codes.Unavailable), []func(*Config){pausing(never), elapsed}},
+		{"pause requested by the server too long", refusal(t, codes.ResourceExhausted, retryIn(never)), []func(*Config){elapsed}},
+		{"longest pause that a server can request", refusal(t, codes.ResourceExhausted, longest), []func(*Config){elapsed}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestGivingUp(t *testing.T) {
 			defer cancel()
 			sender := observe(client, func(a Attempt) {
 				if a.RetryIn > 0 {
-					cancel() // So that a test that fails does not wait for it.
+					cancel() // A failing test does not wait.
 				}
 			})
 			e := requireError(t, send(ctx, sender, logEnvelopes(1)...), status.Code(tt.refusal).String())
@@ -125,12 +125,12 @@ func TestGivingUp(t *testing.T) {
 	}
 }
 
-// A message is given up at once if its next attempt would come after the deadline of the context.
+// A message is given up at once if its next attempt would be after the context's deadline.
 func TestPauseAndDeadline(t *testing.T) {
 	for name, tt := range map[string]struct {
 		pause    time.Duration
 		attempts int
-	}{"it ends after the deadline": {never, 1}, "it ends before": {time.Millisecond, 2}} {
+	}{"ends after the deadline": {never, 1}, "ends before the deadline": {time.Millisecond, 2}} {
 		t.Run(name, func(t *testing.T) {
 			server, client := start(t, pausing(tt.pause))
 			server.Refuse(refusal(t, codes.Unavailable))
@@ -138,7 +138,7 @@ func TestPauseAndDeadline(t *testing.T) {
 			defer cancel()
 			sender := observe(client, func(a Attempt) {
 				if a.RetryIn == never {
-					cancel() // So that a test that fails does not wait for it.
+					cancel() // A failing test does not wait.
 				}
 				server.Refuse(refusal(t, codes.Internal))
 			})
@@ -149,7 +149,7 @@ func TestPauseAndDeadline(t *testing.T) {
 	}
 }
 
-// bubble serves an ingress within the bubble of synctest. The caller has to call stop at the end of it.
+// bubble serves an ingress within a synctest bubble. The caller must call stop at the end of the bubble.
 func bubble(t *testing.T, ingress loggregator_v2.IngressServer, dialing time.Duration) (conn *grpc.ClientConn, stop func()) {
 	t.Helper()
 	l := bufconn.Listen(1 << 10)
@@ -176,26 +176,26 @@ func bubble(t *testing.T, ingress loggregator_v2.IngressServer, dialing time.Dur
 
 // A pause is as long as announced, unless the client has reconnected.
 func TestPause(t *testing.T) {
-	const s = time.Second // The time is synctest's: it takes none.
+	const s = time.Second // Fake time.
 	for name, tt := range map[string]struct {
-		dialing   time.Duration // how long it takes to connect
+		dialing   time.Duration // time it takes to connect
 		connected bool          // whether there is a connection before the attempt fails
 		connects  bool          // whether the client is about to connect when the attempt fails
-		ended     int           // connections, before the attempt
+		ended     int           // connections ended before the attempt
 		retryIn   time.Duration
-		delay     time.Duration // that the server asks for
+		delay     time.Duration // requested by the server
 		want      time.Duration
 	}{
-		"no connection":                           {dialing: never, retryIn: 3 * s, want: 3 * s},
-		"no connection, shorter than leastPause":  {dialing: never, retryIn: leastPause / 2, want: leastPause / 2},
-		"no connection, as long as leastPause":    {dialing: never, retryIn: leastPause, want: leastPause},
-		"no connection, longer than leastPause":   {dialing: never, retryIn: leastPause + 1, want: leastPause + 1},
-		"the connection stays":                    {connected: true, retryIn: 5 * s, want: 5 * s},
-		"another connection follows":              {dialing: 2 * s, retryIn: never, want: leastPause + 2*s},
-		"another follows at once":                 {connected: true, ended: -1, retryIn: never, want: leastPause},
-		"another follows within leastPause":       {dialing: leastPause / 2, connects: true, retryIn: never, want: leastPause},
-		"another follows a delay that was set":    {connected: true, ended: -1, retryIn: 5 * s, delay: 5 * s, want: 5 * s},
-		"another follows, sooner than leastPause": {connected: true, ended: -1, retryIn: leastPause / 2, want: leastPause / 2},
+		"no connection":                          {dialing: never, retryIn: 3 * s, want: 3 * s},
+		"no connection, shorter than leastPause": {dialing: never, retryIn: leastPause / 2, want: leastPause / 2},
+		"no connection, equal to leastPause":     {dialing: never, retryIn: leastPause, want: leastPause},
+		"no connection, longer than leastPause":  {dialing: never, retryIn: leastPause + 1, want: leastPause + 1},
+		"connection not lost":                    {connected: true, retryIn: 5 * s, want: 5 * s},
+		"reconnected":                            {dialing: 2 * s, retryIn: never, want: leastPause + 2*s},
+		"reconnected at once":                    {connected: true, ended: -1, retryIn: never, want: leastPause},
+		"reconnected within leastPause":          {dialing: leastPause / 2, connects: true, retryIn: never, want: leastPause},
+		"reconnected, delay set by the server":   {connected: true, ended: -1, retryIn: 5 * s, delay: 5 * s, want: 5 * s},
+		"reconnected, shorter than leastPause":   {connected: true, ended: -1, retryIn: leastPause / 2, want: leastPause / 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -219,7 +219,7 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// A delay of the server holds for the next message too, when its message is given up.
+// A delay requested by the server applies to the next message too if its own message is given up.
 func TestServerDelayNextMessage(t *testing.T) {
 	const delay = 300 * time.Millisecond
 	server, client := start(t, noRetry)
@@ -230,13 +230,13 @@ func TestServerDelayNextMessage(t *testing.T) {
 	refused := time.Now()
 	server.Resume()
 	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
-	assert.GreaterOrEqual(t, time.Since(refused), delay*9/10, "counted from the answer")
+	assert.GreaterOrEqual(t, time.Since(refused), delay*9/10, "measured from the response")
 	begin := time.Now()
 	require.NoError(t, send(t.Context(), sender, logEnvelopes(1)...))
-	assert.Less(t, time.Since(begin), delay, "once")
+	assert.Less(t, time.Since(begin), delay, "the delay applies only once")
 }
 
-// Finish and the end of the context end a delay of the server.
+// Finish and the end of the context end a delay requested by the server.
 func TestServerDelayFinish(t *testing.T) {
 	server, client := start(t, noRetry)
 	sender := observe(client)
@@ -255,7 +255,7 @@ func TestServerDelayFinish(t *testing.T) {
 func TestReconnectEndsBackoff(t *testing.T) {
 	for _, tt := range []struct {
 		balancer string
-		known    bool // whether gRPC knows of the loss before the attempt
+		known    bool // whether gRPC notices the loss before the attempt
 	}{{"round_robin", false}, {"pick_first", false}, {"round_robin", true}, {"pick_first", true}} {
 		t.Run(fmt.Sprintf("%s/known=%t", tt.balancer, tt.known), func(t *testing.T) {
 			server, client := start(t, pausing(never), func(c *Config) { c.GRPC.BalancerName = tt.balancer })
@@ -270,13 +270,13 @@ func TestReconnectEndsBackoff(t *testing.T) {
 			begin := time.Now()
 			require.NoError(t, server.Up())
 			require.NoError(t, ingresstest.Await(t, "the acknowledgement", result))
-			assert.Greater(t, time.Since(begin), leastPause/2, "but not at once")
+			assert.Greater(t, time.Since(begin), leastPause/2, "the retry is not immediate")
 			assert.Equal(t, []string{"fresh"}, server.Payloads())
 		})
 	}
 }
 
-// Finish makes the attempt that is due the last, and gives each later message one.
+// Finish makes the pending attempt the last, and later messages get one attempt each.
 func TestFinishDuringBackoff(t *testing.T) {
 	for name, healthy := range map[string]bool{"last attempt succeeds": true, "last attempt fails": false} {
 		t.Run(name, func(t *testing.T) {
@@ -293,7 +293,7 @@ func TestFinishDuringBackoff(t *testing.T) {
 			}
 
 			var wg sync.WaitGroup
-			for range 3 { // More than once, and at the same time.
+			for range 3 { // Concurrently.
 				wg.Go(func() { client.Finish(never) })
 			}
 			wg.Wait()
@@ -334,13 +334,13 @@ func TestFinishDuringAttempt(t *testing.T) {
 	assert.Equal(t, []string{"in the middle"}, server.Payloads())
 }
 
-// All senders of a client share the time to finish. It begins with the first call, and GiveUp ends it.
+// All senders of a client share the time to finish. It starts with the first call, and GiveUp ends it.
 func TestFinishEnds(t *testing.T) {
 	for name, finish := range map[string]func(*Client){
-		"in time":    func(c *Client) { c.Finish(10 * time.Millisecond); c.Finish(never) },
-		"given up":   func(c *Client) { c.Finish(never); c.GiveUp() },
-		"twice":      func(c *Client) { c.GiveUp(); c.GiveUp() },
-		"after that": func(c *Client) { c.GiveUp(); c.Finish(never) },
+		"Finish":              func(c *Client) { c.Finish(10 * time.Millisecond); c.Finish(never) },
+		"GiveUp":              func(c *Client) { c.Finish(never); c.GiveUp() },
+		"GiveUp twice":        func(c *Client) { c.GiveUp(); c.GiveUp() },
+		"Finish after GiveUp": func(c *Client) { c.GiveUp(); c.Finish(never) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, client := start(t)
@@ -358,7 +358,7 @@ func TestFinishEnds(t *testing.T) {
 	}
 }
 
-// Only the first Finish counts.
+// Only the first call of Finish has an effect.
 func TestFinishOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Client{finishing: make(chan struct{})}
@@ -374,7 +374,7 @@ func TestFinishOnce(t *testing.T) {
 	})
 }
 
-func TestContextBeforeTheFirstAttempt(t *testing.T) {
+func TestContextBeforeFirstAttempt(t *testing.T) {
 	unlimited, slow := limited(0, 0), limited(0.001, 1)
 	canceled := func(ctx context.Context, _ *Client) (context.Context, context.CancelFunc) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -387,12 +387,12 @@ func TestContextBeforeTheFirstAttempt(t *testing.T) {
 		ctx   func(context.Context, *Client) (context.Context, context.CancelFunc)
 		want  error
 	}{
-		{"canceled before", unlimited, canceled, context.Canceled},
-		{"canceled before, with a rate limit", slow, canceled, context.Canceled},
-		{"deadline is over", unlimited, func(ctx context.Context, _ *Client) (context.Context, context.CancelFunc) {
+		{"canceled", unlimited, canceled, context.Canceled},
+		{"canceled, with a rate limit", slow, canceled, context.Canceled},
+		{"past deadline", unlimited, func(ctx context.Context, _ *Client) (context.Context, context.CancelFunc) {
 			return context.WithDeadline(ctx, time.Now().Add(-time.Second))
 		}, context.DeadlineExceeded},
-		{"canceled while it waits for the rate limit", slow, func(ctx context.Context, client *Client) (context.Context, context.CancelFunc) {
+		{"canceled while waiting for the rate limit", slow, func(ctx context.Context, client *Client) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(ctx)
 			go func() {
 				defer cancel()
@@ -400,18 +400,18 @@ func TestContextBeforeTheFirstAttempt(t *testing.T) {
 			}()
 			return ctx, cancel
 		}, context.Canceled},
-		{"deadline is before the rate limit lets it go", slow, func(ctx context.Context, _ *Client) (context.Context, context.CancelFunc) {
+		{"deadline too early for the rate limit", slow, func(ctx context.Context, _ *Client) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, 50*time.Millisecond)
 		}, context.DeadlineExceeded},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			server, client := start(t, tt.limit)
-			// Uses up what the rate limit has at the beginning.
+			// Use up the initial burst.
 			require.NoError(t, send(t.Context(), observe(client), logEnvelopes(1)...))
 			ctx, cancel := tt.ctx(t.Context(), client)
 			defer cancel()
-			sender := observe(client, func(a Attempt) { t.Errorf("an attempt: %v", a) })
+			sender := observe(client, func(a Attempt) { t.Errorf("unexpected attempt: %v", a) })
 			err := send(ctx, sender, logEnvelopes(1)...)
 			require.ErrorIs(t, err, tt.want)
 			assert.NotErrorAs(t, err, new(*Error))
@@ -420,14 +420,13 @@ func TestContextBeforeTheFirstAttempt(t *testing.T) {
 	}
 }
 
-// waitForLimit waits until a message waits for the rate limit, which has negative tokens then.
+// waitForLimit returns when a message is waiting for the rate limit, whose token count is negative then.
 func waitForLimit(t *testing.T, client *Client) {
 	assert.Eventually(t, func() bool { return client.limiter.Tokens() < -0.5 }, waitAtMost, time.Millisecond)
 }
 
-func TestContextDuringAnAttempt(t *testing.T) {
-	// If the server notices the deadline first, no other attempt follows.
-	server, client := start(t, pausing(never))
+func TestContextDuringAttempt(t *testing.T) {
+	server, client := start(t, pausing(never)) // No other attempt follows if the server notices the deadline first.
 	warm(t, client)
 	for want, bounded := range map[codes.Code]func(context.Context) (context.Context, context.CancelFunc){
 		codes.Canceled: context.WithCancel,
@@ -450,7 +449,7 @@ func TestContextDuringAnAttempt(t *testing.T) {
 			e := requireError(t, ingresstest.Await(t, "the end of Send", result), want.String())
 			select {
 			case a := <-attempts: // The server may have noticed the deadline first.
-				assert.Equal(t, codes.DeadlineExceeded, want, "an attempt that ctx cut off says nothing of the server")
+				assert.Equal(t, codes.DeadlineExceeded, want, "a canceled attempt is not yielded")
 				assert.Same(t, a.Err, e)
 				assert.Zero(t, a.RetryIn)
 			default:
@@ -460,42 +459,42 @@ func TestContextDuringAnAttempt(t *testing.T) {
 	}
 }
 
-// endedContext has an error when over is set, although its channel is not closed yet.
+// endedContext has an error once ended is set, although its channel is not closed.
 type endedContext struct {
 	context.Context
-	over *atomic.Bool
+	ended *atomic.Bool
 }
 
 func (c endedContext) Err() error {
-	if c.over.Load() {
+	if c.ended.Load() {
 		return context.Canceled
 	}
 	return nil
 }
 
-// An acknowledgement is yielded although the context has ended meanwhile.
+// An acknowledgement is yielded even if the context has ended in the meantime.
 func TestContextDuringAcknowledgement(t *testing.T) {
 	server, client := start(t)
-	var over atomic.Bool
+	var ended atomic.Bool
 	server.RefuseIf(func([]*loggregator_v2.Envelope) error {
-		over.Store(true)
+		ended.Store(true)
 		return nil
 	})
 	sender := observe(client)
-	require.NoError(t, send(endedContext{t.Context(), &over}, sender, logEnvelopes(1)...))
+	require.NoError(t, send(endedContext{t.Context(), &ended}, sender, logEnvelopes(1)...))
 	require.Len(t, sender.attempts, 1)
 	assert.Nil(t, sender.attempts[0].Err)
 }
 
-func TestContextAfterAnAttempt(t *testing.T) {
+func TestContextAfterAttempt(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(*Config)
 		// until returns when it is time to cancel.
 		until func(*testing.T, *Client)
 	}{
-		{"at the pause", pausing(never), func(*testing.T, *Client) {}},
-		{"while it waits for the rate limit again", limited(0.001, 1), waitForLimit},
+		{"during the pause", pausing(never), func(*testing.T, *Client) {}},
+		{"while waiting for the rate limit", limited(0.001, 1), waitForLimit},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -515,7 +514,7 @@ func TestContextAfterAnAttempt(t *testing.T) {
 	}
 }
 
-// cutNextCall stalls the server, and cuts its connections when it has a call. The channel gets the end of it.
+// cutNextCall stalls the server and cuts its connections once it gets a call. The channel receives the result.
 func cutNextCall(t *testing.T, server *ingresstest.Capture) <-chan error {
 	server.Stall()
 	calls := server.Calls()
@@ -542,6 +541,6 @@ func TestConnectionLossDuringAttempt(t *testing.T) {
 			assert.True(t, a.Err.Retryable)
 		}
 	}
-	// A message on a broken connection may have arrived, so a log may arrive twice.
+	// A message sent over a broken connection may have arrived, so a log may arrive twice.
 	assert.Equal(t, want, slices.Compact(slices.Sorted(slices.Values(server.Payloads()))))
 }

@@ -5,7 +5,7 @@ package delivery
 
 import "sync"
 
-// Shared holds one [Client] for each key, as long as it is in use. Any goroutine may use it at any time.
+// Shared holds one [Client] per key while it is in use. It is safe for concurrent use.
 type Shared[K comparable] struct {
 	mu   sync.Mutex
 	open map[K]*sharedClient
@@ -16,8 +16,8 @@ type sharedClient struct {
 	users int
 }
 
-// Acquire returns the client of a key, which the first user's connect makes. Each user calls release once; the last release closes
-// the client.
+// Acquire returns the client of a key. For the first user, it calls connect to create the client. The last user's release closes it.
+// Only the first call of each release has an effect.
 func (s *Shared[K]) Acquire(key K, connect func() (*Client, error)) (client *Client, release func() error, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

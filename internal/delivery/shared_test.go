@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 )
 
-// connectNowhere makes clients of an address where nothing listens.
+// connectNowhere returns a client for an address without a listener.
 func connectNowhere() (*Client, error) {
 	cfg := Config{GRPC: configgrpc.NewDefaultClientConfig()}
 	cfg.GRPC.Endpoint = "127.0.0.1:1"
@@ -36,7 +36,7 @@ func acquire[K comparable](t *testing.T, shared *Shared[K], key K) (*Client, fun
 func TestShared(t *testing.T) {
 	var shared Shared[string]
 	a1, releaseA1 := acquire(t, &shared, "a")
-	a2, releaseA2, err := shared.Acquire("a", func() (*Client, error) { panic("it is there already") })
+	a2, releaseA2, err := shared.Acquire("a", func() (*Client, error) { panic("the client already exists") })
 	require.NoError(t, err)
 	b, releaseB := acquire(t, &shared, "b")
 	assert.Same(t, a1, a2)
@@ -44,11 +44,11 @@ func TestShared(t *testing.T) {
 
 	require.NoError(t, releaseA1())
 	require.NoError(t, releaseA1())
-	assert.False(t, isClosed(a1), "the other user has not released it")
+	assert.False(t, isClosed(a1), "the other user has not released the client")
 	require.NoError(t, releaseA2())
 	assert.True(t, isClosed(a1))
 
-	// A late release of the old client leaves the next one alone.
+	// A late release of the old client does not affect the next one.
 	a3, releaseA3 := acquire(t, &shared, "a")
 	assert.NotSame(t, a1, a3)
 	require.NoError(t, releaseA1())
@@ -72,10 +72,10 @@ func TestSharedErrors(t *testing.T) {
 	assert.Nil(t, release)
 	assert.Empty(t, shared.open)
 
-	client, release = acquire(t, &shared, "a") // The next user's connect is tried.
+	client, release = acquire(t, &shared, "a") // Calls connect again.
 	require.NoError(t, client.Close())
-	require.Error(t, release(), "it is closed already")
-	require.Error(t, release(), "the same answer to the same question")
+	require.Error(t, release(), "already closed")
+	require.Error(t, release(), "the result of the first release")
 	assert.Empty(t, shared.open)
 }
 
@@ -91,7 +91,7 @@ func TestSharedConcurrent(t *testing.T) {
 				if !assert.NoError(t, err) {
 					return
 				}
-				assert.False(t, isClosed(client), "closed while somebody uses it")
+				assert.False(t, isClosed(client), "closed while in use")
 				assert.NoError(t, release())
 			}
 		})

@@ -19,18 +19,18 @@ import (
 	"time"
 )
 
-// AgentName is the name in the agent's certificate. It has no address and no localhost, as on Cloud Foundry.
+// AgentName is the only name in the agent's certificate. As on Cloud Foundry, there is no address and no localhost.
 const AgentName = "metron"
 
-// Authority is a throwaway certificate authority. It lives as long as its certificates: a year.
+// Authority is a throwaway certificate authority. It is valid for a year, like the certificates that it issues.
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	// PEM is its certificate.
+	// PEM is the authority's certificate.
 	PEM []byte
 }
 
-// NewAuthority makes an authority.
+// NewAuthority returns a new authority.
 func NewAuthority() (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -59,13 +59,13 @@ func encodePEM(kind string, der []byte) []byte {
 // KeyPair is a certificate and its private key.
 type KeyPair struct{ CertPEM, KeyPEM []byte }
 
-// Certificate is the key pair as crypto/tls has it.
+// Certificate returns the key pair as a crypto/tls certificate.
 func (p KeyPair) Certificate() (tls.Certificate, error) { return tls.X509KeyPair(p.CertPEM, p.KeyPEM) }
 
-// Issue makes a certificate for a server or a client of this name. It is valid for a year.
+// Issue issues a certificate for a server or client of this name. It is valid for a year.
 func (a *Authority) Issue(name string) (KeyPair, error) { return a.IssueUntil(name, a.cert.NotAfter) }
 
-// IssueUntil makes a certificate that expires at that time. Its key is RSA: the agent accepts only cipher suites with RSA.
+// IssueUntil is like Issue with an expiry time. The key is RSA because the agent accepts only RSA cipher suites.
 func (a *Authority) IssueUntil(name string, expires time.Time) (KeyPair, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -85,7 +85,7 @@ func (a *Authority) IssueUntil(name string, expires time.Time) (KeyPair, error) 
 	}, err
 }
 
-// The files of a [WriteCerts] folder.
+// The files that [WriteCerts] writes.
 const (
 	CAFile         = "ca.crt"
 	AgentCertFile  = "metron.crt"
@@ -96,8 +96,8 @@ const (
 
 var certFiles = []string{CAFile, AgentCertFile, AgentKeyFile, ClientCertFile, ClientKeyFile}
 
-// WriteCerts makes an authority and the certificates of an agent and of a client, and writes them to a folder, which it creates. It
-// leaves a folder alone that has all files, and fails if some are missing: it overwrites none.
+// WriteCerts creates an authority and certificates for an agent and a client, and writes them to a folder, which it creates. It
+// overwrites nothing: if all files exist it does nothing, and if only some do it fails.
 func WriteCerts(dir string) error {
 	var there, missing []string
 	for _, file := range certFiles {
@@ -111,7 +111,7 @@ func WriteCerts(dir string) error {
 	case len(missing) == 0:
 		return nil
 	case len(there) > 0:
-		return fmt.Errorf("%s has %s but not %s; remove the former to have all made anew",
+		return fmt.Errorf("%s has %s but not %s; remove the existing files to create all of them again",
 			dir, strings.Join(there, ", "), strings.Join(missing, ", "))
 	}
 	certs, err := NewCerts()
@@ -121,13 +121,13 @@ func WriteCerts(dir string) error {
 	return certs.Write(dir)
 }
 
-// Certs are an authority and the certificates of an agent and of a client.
+// Certs holds an authority and the certificates of an agent and a client.
 type Certs struct {
 	*Authority
 	agent, client KeyPair
 }
 
-// NewCerts makes an authority and issues the certificates.
+// NewCerts creates an authority and issues the certificates.
 func NewCerts() (*Certs, error) {
 	authority, err := NewAuthority()
 	if err != nil {
@@ -141,7 +141,7 @@ func NewCerts() (*Certs, error) {
 	return c, err
 }
 
-// Write writes the files of a [WriteCerts] folder, which it creates.
+// Write writes the files of [WriteCerts] to a folder, which it creates. It overwrites existing files.
 func (c *Certs) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -154,11 +154,11 @@ func (c *Certs) Write(dir string) error {
 	return nil
 }
 
-// ServerTLS returns the TLS configuration of an agent with the certificates in a [WriteCerts] folder. It lets in each client that has a
-// certificate of the same authority.
+// ServerTLS returns the TLS configuration of an agent with the certificates in a [WriteCerts] folder. The agent accepts every client
+// with a certificate from the same authority.
 func ServerTLS(dir string) (*tls.Config, error) { return loadTLS(dir, AgentCertFile, AgentKeyFile) }
 
-// ClientTLS returns the TLS configuration of a client of that agent.
+// ClientTLS returns the TLS configuration of a client with the certificates in a [WriteCerts] folder.
 func ClientTLS(dir string) (*tls.Config, error) { return loadTLS(dir, ClientCertFile, ClientKeyFile) }
 
 func loadTLS(dir, certFile, keyFile string) (*tls.Config, error) {
@@ -172,7 +172,7 @@ func loadTLS(dir, certFile, keyFile string) (*tls.Config, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("%s holds no certificate", filepath.Join(dir, CAFile))
+		return nil, fmt.Errorf("%s contains no certificate", filepath.Join(dir, CAFile))
 	}
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS12,

@@ -19,7 +19,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Package ingresstest has the tests of the server.
+// Package ingresstest tests the server.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestCertificates(t *testing.T) {
@@ -31,7 +31,7 @@ func TestCertificates(t *testing.T) {
 	require.NoError(t, err)
 	agent, client := serverTLS.Certificates[0].Leaf, clientTLS.Certificates[0].Leaf
 
-	t.Run("the agent's is for metron and for no place", func(t *testing.T) {
+	t.Run("agent name only, no address", func(t *testing.T) {
 		assert.Equal(t, []string{"metron"}, agent.DNSNames)
 		assert.Empty(t, agent.IPAddresses)
 		assert.NoError(t, agent.VerifyHostname("metron"))
@@ -39,11 +39,11 @@ func TestCertificates(t *testing.T) {
 			assert.Error(t, agent.VerifyHostname(name), name)
 		}
 	})
-	t.Run("keys are RSA", func(t *testing.T) {
+	t.Run("RSA keys", func(t *testing.T) {
 		assert.IsType(t, &rsa.PublicKey{}, agent.PublicKey)
 		assert.IsType(t, &rsa.PublicKey{}, client.PublicKey)
 	})
-	t.Run("both are of the authority, for now and for months", func(t *testing.T) {
+	t.Run("signed by the authority, valid for months", func(t *testing.T) {
 		for _, at := range []time.Time{time.Now(), time.Now().AddDate(0, 6, 0)} {
 			_, err := agent.Verify(x509.VerifyOptions{
 				Roots: clientTLS.RootCAs, CurrentTime: at, DNSName: "metron", KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
@@ -96,7 +96,7 @@ func TestWriteCerts(t *testing.T) {
 	}
 
 	require.NoError(t, WriteCerts(dir))
-	assert.Equal(t, files, readFiles(t, dir), "a folder that has all files is left alone")
+	assert.Equal(t, files, readFiles(t, dir), "existing files are not changed")
 }
 
 // WriteCerts overwrites no file.
@@ -104,7 +104,7 @@ func TestWriteCertsIncomplete(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, CAFile), []byte("mine"), 0o600))
 	require.EqualError(t, WriteCerts(dir),
-		dir+" has ca.crt but not metron.crt, metron.key, client.crt, client.key; remove the former to have all made anew")
+		dir+" has ca.crt but not metron.crt, metron.key, client.crt, client.key; remove the existing files to create all of them again")
 	files := readFiles(t, dir)
 	assert.Len(t, files, 1)
 	assert.Equal(t, "mine", files[CAFile].content)
@@ -121,13 +121,13 @@ func TestServerTLSErrors(t *testing.T) {
 	certs, err := NewCerts()
 	require.NoError(t, err)
 	for name, tt := range map[string]struct {
-		file, content string // none: the file is missing
+		file, content string // no content: the file is missing
 		want          string
 	}{
 		"no certificate":       {AgentCertFile, "", AgentCertFile},
 		"no key":               {AgentKeyFile, "", AgentKeyFile},
 		"no authority":         {CAFile, "", CAFile},
-		"authority is garbage": {CAFile, "garbage", CAFile + " holds no certificate"},
+		"authority is garbage": {CAFile, "garbage", CAFile + " contains no certificate"},
 		"key of the client":    {AgentKeyFile, string(certs.client.KeyPEM), "private key does not match"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ingressserver is a Loggregator v2 ingress: gRPC over mutual TLS, with the limits and the certificate names of an agent.
+// Package ingressserver implements a Loggregator v2 ingress: gRPC over mutual TLS, with the limits and the certificate name of an agent.
 package ingressserver
 
 import (
@@ -18,15 +18,15 @@ import (
 
 // The limits of the agent.
 const (
-	MaxReceive     = 10 << 20 // bytes a message
+	MaxReceive     = 10 << 20 // bytes per message
 	minPingTime    = 10 * time.Second
 	acceptNoStream = true
 )
 
-// Take takes a batch. Its error, of package status, becomes the response.
+// Take handles a batch. Its error, from package status, becomes the response.
 type Take func(ctx context.Context, batch []*loggregator_v2.Envelope) error
 
-// Server is an ingress. Any goroutine may use it at any time.
+// A Server is an ingress. It is safe for concurrent use.
 type Server struct {
 	loggregator_v2.UnimplementedIngressServer
 
@@ -37,8 +37,8 @@ type Server struct {
 	served chan struct{}
 }
 
-// Serve serves an ingress on a listener until Stop. It calls take with each batch before it acknowledges it, from as many goroutines as
-// there are calls.
+// Serve starts an ingress on a listener. Until Stop, it calls take with each batch, from one goroutine per call, before it acknowledges
+// the batch.
 func Serve(l net.Listener, config *tls.Config, take Take, opts ...grpc.ServerOption) *Server {
 	stopped, stop := context.WithCancel(context.Background())
 	s := &Server{take: take, addr: l.Addr(), stop: stop, served: make(chan struct{})}
@@ -56,10 +56,10 @@ func Serve(l net.Listener, config *tls.Config, take Take, opts ...grpc.ServerOpt
 	return s
 }
 
-// Addr returns the address that it listens on.
+// Addr returns the server's address.
 func (s *Server) Addr() string { return s.addr.String() }
 
-// Stop ends everything at once, calls in progress too. No take runs any more when it returns.
+// Stop ends everything at once, including calls in progress. When it returns, take is no longer running.
 func (s *Server) Stop() {
 	s.stop()
 	s.grpc.Stop() // Ends the contexts of the calls.
@@ -74,7 +74,7 @@ func (s *Server) Send(ctx context.Context, batch *loggregator_v2.EnvelopeBatch) 
 	return &loggregator_v2.SendResponse{}, nil
 }
 
-// BatchSender takes a stream of batches. Like routers and agents it ends the call with the error of the reading.
+// BatchSender takes a stream of batches. Like routers and agents, it ends the call with the error from reading the stream.
 func (s *Server) BatchSender(stream loggregator_v2.Ingress_BatchSenderServer) error {
 	for {
 		batch, err := stream.Recv()
@@ -100,13 +100,13 @@ func (s *Server) Sender(stream loggregator_v2.Ingress_SenderServer) error {
 	}
 }
 
-// listener closes its connections when it is stopped, also those in a handshake, for which gRPC would wait.
+// listener closes its connections when stopped is done, including those in a handshake, for which gRPC would wait.
 type listener struct {
 	net.Listener
 	stopped context.Context
 }
 
-// Accept takes the next connection.
+// Accept accepts the next connection.
 func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
@@ -118,7 +118,7 @@ func (l *listener) Accept() (net.Conn, error) {
 // conn is a connection of a listener.
 type conn struct {
 	net.Conn
-	forget func() bool // that the listener has to close it
+	forget func() bool // keeps the listener from closing it
 }
 
 // Close closes the connection.

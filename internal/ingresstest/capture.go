@@ -20,27 +20,27 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
-// Capture is an ingress that keeps what it takes.
+// A Capture is an ingress that keeps the envelopes it receives.
 type Capture struct {
 	*Server
 	// Certs is the folder with its certificates; see [ingressserver.WriteCerts].
 	Certs string
-	// Authority has issued them.
+	// Authority issued the certificates.
 	Authority *ingressserver.Authority
 
 	mu        sync.Mutex
-	take      func([]*loggregator_v2.Envelope) // instead of keeping them; nil: they are kept
+	take      func([]*loggregator_v2.Envelope) // gets the envelopes; nil: they are kept
 	batches   []int
 	envelopes []*loggregator_v2.Envelope
 }
 
-// WaitAtMost is how long a test waits for what has to come. It is far more than it takes.
+// WaitAtMost is how long a test waits for an expected event. It is far longer than any of them takes.
 const WaitAtMost = time.Minute
 
-// issued are the certificates of all tests of a process: keys take a while to make.
+// issued returns the certificates shared by all tests of a process, because keys take a while to generate.
 var issued = sync.OnceValues(ingressserver.NewCerts)
 
-// Certs returns a new folder with these certificates; see [ingressserver.WriteCerts].
+// Certs returns a new folder with the shared certificates; see [ingressserver.WriteCerts].
 func Certs(tb testing.TB) string {
 	tb.Helper()
 	certs, err := issued()
@@ -56,7 +56,7 @@ func StartCapture(tb testing.TB) *Capture {
 	return StartCaptureAt(tb, "127.0.0.1:0")
 }
 
-// StartCaptureAt is StartCapture on an address.
+// StartCaptureAt is like StartCapture, on the given address.
 func StartCaptureAt(tb testing.TB, address string) *Capture {
 	tb.Helper()
 	shared, err := issued()
@@ -83,14 +83,14 @@ func (c *Capture) keep(envelopes []*loggregator_v2.Envelope) {
 	}
 }
 
-// Divert makes it hand what arrives to take, from as many goroutines as there are calls, and keep nothing of it.
+// Divert passes arriving batches to take, from one goroutine per call, instead of keeping them.
 func (c *Capture) Divert(take func([]*loggregator_v2.Envelope)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.take = take
 }
 
-// Expire makes it present an expired certificate on new connections.
+// Expire makes c present an expired certificate on new connections.
 func (c *Capture) Expire(tb testing.TB) {
 	tb.Helper()
 	pair, err := c.Authority.IssueUntil(ingressserver.AgentName, time.Now().Add(-time.Minute))
@@ -100,24 +100,24 @@ func (c *Capture) Expire(tb testing.TB) {
 	c.Present(cert)
 }
 
-// File returns the path of one of its certificates or keys.
+// File returns the path of a certificate or key of c.
 func (c *Capture) File(name string) string { return filepath.Join(c.Certs, name) }
 
-// Envelopes returns what has arrived so far, in order.
+// Envelopes returns the envelopes that have arrived, in order.
 func (c *Capture) Envelopes() []*loggregator_v2.Envelope {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.envelopes)
 }
 
-// Batches returns how many envelopes each batch had that has arrived so far.
+// Batches returns the number of envelopes of each batch that has arrived, in order.
 func (c *Capture) Batches() []int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.batches)
 }
 
-// Payloads returns the payloads of the logs that have arrived so far, in order; "" for what is no log.
+// Payloads returns the log payload of each envelope that has arrived, in order; "" if it is not a log.
 func (c *Capture) Payloads() []string {
 	var payloads []string
 	for _, e := range c.Envelopes() {
@@ -126,7 +126,7 @@ func (c *Capture) Payloads() []string {
 	return payloads
 }
 
-// WaitFor waits until condition is true, which is checked after each call, and fails the test when it does not come true.
+// WaitFor waits until condition is true, which it checks like [Server.Wait]. It fails the test if that takes longer than WaitAtMost.
 func (c *Capture) WaitFor(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), WaitAtMost)
@@ -136,14 +136,14 @@ func (c *Capture) WaitFor(tb testing.TB, what string, condition func() bool) {
 	}
 }
 
-// WaitForEnvelopes waits until at least n envelopes have arrived, and returns all that have.
+// WaitForEnvelopes waits until at least n envelopes have arrived, and returns all of them.
 func (c *Capture) WaitForEnvelopes(tb testing.TB, n int) []*loggregator_v2.Envelope {
 	tb.Helper()
 	c.WaitFor(tb, "envelopes", func() bool { return len(c.Envelopes()) >= n })
 	return c.Envelopes()
 }
 
-// Dial makes a client with the certificates of a folder; see [ingressserver.WriteCerts]. It is closed when the test ends.
+// Dial returns a client with the certificates in a folder; see [ingressserver.WriteCerts]. The client is closed when the test ends.
 func Dial(tb testing.TB, address, certs string, changes ...func(*tls.Config)) loggregator_v2.IngressClient {
 	tb.Helper()
 	config, err := ingressserver.ClientTLS(certs)
@@ -157,13 +157,13 @@ func Dial(tb testing.TB, address, certs string, changes ...func(*tls.Config)) lo
 	return loggregator_v2.NewIngressClient(conn)
 }
 
-// Await returns what comes out of the channel, and fails the test when nothing comes.
+// Await returns the next value from the channel. It fails the test if there is none within WaitAtMost.
 func Await[T any](tb testing.TB, what string, from <-chan T) (v T) {
 	tb.Helper()
 	select {
 	case v = <-from:
 	case <-time.After(WaitAtMost):
-		tb.Fatalf("waited in vain for %s", what)
+		tb.Fatalf("timed out waiting for %s", what)
 	}
 	return v
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// StartDNS starts a name server that knows these addresses of every name, and returns its own.
+// StartDNS starts a name server that resolves every name to these addresses, and returns its own address.
 func StartDNS(tb testing.TB, addresses ...[4]byte) string {
 	tb.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")

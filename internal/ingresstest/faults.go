@@ -12,38 +12,38 @@ import (
 	"code.cloudfoundry.org/go-loggregator/v10/rpc/loggregator_v2"
 )
 
-// faults is what is wrong with a server; the zero value is nothing.
+// faults are the faults of a server. The zero value means none.
 type faults struct {
 	stalled chan struct{} // not nil while the server stalls; closed when it resumes
 	refusal func([]*loggregator_v2.Envelope) error
 	delay   time.Duration
 	router  bool
 	ring    *ring
-	turns   chan struct{} // not nil while answers come out of order: an answer that waits meets the next one here
+	turns   chan struct{} // not nil while responses are reordered: a waiting response is paired with the next one here
 	cert    *tls.Certificate
-	muted   chan struct{} // not nil while nothing is read; closed when it is again
-	carry   *int          // how many more bytes a connection carries before it breaks; nil: any number
+	muted   chan struct{} // not nil while nothing is read; closed when reading resumes
+	carry   *int          // number of bytes that a connection carries before it breaks; nil: no limit
 }
 
-// hold makes a channel that holds something until it is closed, if there is none.
+// hold sets *until to a new channel, unless there already is one. Calls or reads are held until it is closed.
 func hold(until *chan struct{}) {
 	if *until == nil {
 		*until = make(chan struct{})
 	}
 }
 
-// ring is the ring that a router has for each of its readers, as a sender sees it: it is read every interval, and what does
-// not fit is gone.
+// ring models a router's ring for each of its readers, as a sender sees it: it is read every interval, and envelopes that do not fit are
+// lost.
 type ring struct {
 	size     int
 	interval time.Duration
 
 	mu   sync.Mutex
-	kept []time.Time // when each of the envelopes of the last interval was kept
+	kept []time.Time // when each envelope of the last interval was kept
 	lost int
 }
 
-// keep returns those of the envelopes for which there is room at this time.
+// keep returns the envelopes that fit at this time.
 func (r *ring) keep(envelopes []*loggregator_v2.Envelope, now time.Time) []*loggregator_v2.Envelope {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,13 +58,13 @@ func (r *ring) keep(envelopes []*loggregator_v2.Envelope, now time.Time) []*logg
 	return envelopes[:n]
 }
 
-// listener takes connections with the faults of a server.
+// listener accepts connections that are subject to the server's faults.
 type listener struct {
 	net.Listener
 	server *Server
 }
 
-// Accept takes the next connection.
+// Accept accepts the next connection.
 func (l *listener) Accept() (net.Conn, error) {
 	accepted, err := l.Listener.Accept()
 	if err != nil {
@@ -78,12 +78,12 @@ func (l *listener) Accept() (net.Conn, error) {
 type conn struct {
 	net.Conn
 	server  *Server
-	carry   *int // of the faults at the last Read
-	carried int  // bytes since that fault began
+	carry   *int // faults.carry at the last Read
+	carried int  // bytes read since carry was set
 	closed  chan struct{}
 }
 
-// Read reads, and holds back what it has read while the server is half open.
+// Read reads from the connection, and withholds the bytes while HalfOpen is in effect.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	f := c.server.now()

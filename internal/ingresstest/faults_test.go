@@ -24,10 +24,10 @@ func TestStallAndResume(t *testing.T) {
 	stream, err := client.BatchSender(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, stream.Send(batch("late")))
-	// Send stalls beside the stream.
+	// Send stalls as well as the stream.
 	result := sendAsync(t, client, "late as well")
 	server.WaitFor(t, "both", func() bool { return server.Calls() == 2 })
-	server.Stall() // It stalls already.
+	server.Stall() // No effect: already stalled.
 	assert.Empty(t, server.Envelopes())
 	assert.Empty(t, result)
 
@@ -35,7 +35,7 @@ func TestStallAndResume(t *testing.T) {
 	require.NoError(t, Await(t, "the acknowledgement", result), "Resume ends all faults")
 	server.WaitForEnvelopes(t, 2)
 	assert.ElementsMatch(t, []string{"late", "late as well"}, server.Payloads())
-	server.Resume() // Nothing is wrong already.
+	server.Resume() // No effect: no faults.
 	send(t, client, "next")
 }
 
@@ -87,7 +87,7 @@ func TestSlow(t *testing.T) {
 
 func TestCutConnections(t *testing.T) {
 	server, client := start(t)
-	server.CutConnections() // There is none.
+	server.CutConnections() // There are none.
 	for i := range 3 {
 		server.Stall()
 		result := sendHeld(t, server, client, "cut")
@@ -95,7 +95,7 @@ func TestCutConnections(t *testing.T) {
 		requireCode(t, codes.Unavailable, Await(t, "the end of the call", result))
 
 		server.Resume()
-		send(t, client, fmt.Sprint(i)) // New connections are taken.
+		send(t, client, fmt.Sprint(i)) // New connections are accepted.
 		assert.Contains(t, server.Payloads(), fmt.Sprint(i))
 	}
 }
@@ -122,19 +122,19 @@ func TestRing(t *testing.T) {
 	r := ring{size: 10, interval: 100 * ms}
 	epoch := time.Unix(0, 0)
 	for _, tt := range []struct {
-		at         time.Duration
-		come, kept int
-		lost       int // so far
+		at             time.Duration
+		arriving, kept int
+		lost           int // in total
 	}{
 		{0, 6, 6, 0},
 		{50 * ms, 6, 4, 2},
 		{99 * ms, 1, 0, 3},
-		{100 * ms, 7, 6, 4}, // The first six are read.
+		{100 * ms, 7, 6, 4}, // The first six have been read.
 		{149 * ms, 1, 0, 5},
 		{150 * ms, 9, 4, 10},
 		{time.Second, 11, 10, 11},
 	} {
-		assert.Len(t, r.keep(make([]*loggregator_v2.Envelope, tt.come), epoch.Add(tt.at)), tt.kept, tt.at)
+		assert.Len(t, r.keep(make([]*loggregator_v2.Envelope, tt.arriving), epoch.Add(tt.at)), tt.kept, tt.at)
 		assert.Equal(t, tt.lost, r.lost, tt.at)
 	}
 }
@@ -159,9 +159,9 @@ func TestDownAndUp(t *testing.T) {
 	result := sendHeld(t, server, client, "lost")
 	server.Down()
 	require.Error(t, Await(t, "the end of the call", result))
-	server.Down() // Twice is once.
+	server.Down() // No effect: already down.
 	server.Resume()
-	_, err := client.Send(t.Context(), batch("nobody is there"))
+	_, err := client.Send(t.Context(), batch("refused"))
 	requireCode(t, codes.Unavailable, err)
 
 	require.NoError(t, server.Up())
@@ -171,11 +171,11 @@ func TestDownAndUp(t *testing.T) {
 	assert.Equal(t, []string{"back"}, server.Payloads())
 }
 
-// A message larger than the connection carries does not arrive.
+// A message does not arrive if it exceeds the bytes that the connection carries.
 func TestCutAfter(t *testing.T) {
 	server, client := start(t)
 	send(t, client, "whole")
-	server.CutAfter(20_000) // More than a handshake.
+	server.CutAfter(20_000) // Enough for a handshake.
 	_, err := client.Send(t.Context(), batch(strings.Repeat("x", 100_000)))
 	requireCode(t, codes.Unavailable, err)
 	sendEventually(t, client, "whole too")
@@ -190,7 +190,7 @@ func TestHalfOpen(t *testing.T) {
 	server.HalfOpen()
 	calls := server.Calls()
 	result := sendAsync(t, client, "held back")
-	// A second client only gets a connection.
+	// A second client gets a connection, but no response.
 	late := sendAsync(t, Dial(t, server.Addr(), server.Certs), "held back")
 	server.WaitFor(t, "the connections", func() bool { return server.Connections() == 2 })
 	assert.Equal(t, calls, server.Calls())
@@ -215,9 +215,9 @@ func TestReorder(t *testing.T) {
 	server.Reorder()
 	first := sendAsync(t, client, "first")
 	server.WaitForEnvelopes(t, 1)
-	send(t, client, "second") // Its answer is what the first waits for.
-	require.NoError(t, Await(t, "the answer", first))
-	send(t, client, "third") // An answer does not wait for ever.
+	send(t, client, "second") // The first response waits for this one.
+	require.NoError(t, Await(t, "the response", first))
+	send(t, client, "third") // A response does not wait forever.
 	assert.Equal(t, []string{"first", "second", "third"}, server.Payloads())
 }
 

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start is StartCapture with a client.
+// start starts a Capture and returns it with a client.
 func start(t *testing.T) (*Capture, loggregator_v2.IngressClient) {
 	t.Helper()
 	server := StartCapture(t)
@@ -35,7 +35,7 @@ func batch(payloads ...string) *loggregator_v2.EnvelopeBatch {
 	return &b
 }
 
-// send sends a batch, which has to be acknowledged.
+// send sends a batch, which must be acknowledged.
 func send(t *testing.T, client loggregator_v2.IngressClient, payloads ...string) {
 	t.Helper()
 	_, err := client.Send(t.Context(), batch(payloads...))
@@ -51,7 +51,7 @@ func sendEventually(t *testing.T, client loggregator_v2.IngressClient, payload s
 	}, WaitAtMost, time.Millisecond)
 }
 
-// sendAsync sends from another goroutine; the channel gets the result.
+// sendAsync sends from another goroutine. The channel receives the result.
 func sendAsync(t *testing.T, client loggregator_v2.IngressClient, payload string) <-chan error {
 	result := make(chan error, 1)
 	go func() {
@@ -61,7 +61,7 @@ func sendAsync(t *testing.T, client loggregator_v2.IngressClient, payload string
 	return result
 }
 
-// sendHeld is sendAsync that returns when the server has the call.
+// sendHeld is like sendAsync, but returns when the server has received the call.
 func sendHeld(t *testing.T, server *Capture, client loggregator_v2.IngressClient, payload string) <-chan error {
 	t.Helper()
 	calls := server.Calls()

@@ -1,7 +1,7 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ingresstest is a Loggregator v2 ingress for tests: a real one, of package ingressserver, with faults and captures.
+// Package ingresstest adds faults and captures to the Loggregator v2 ingress of package ingressserver, for tests.
 package ingresstest
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/ingressserver"
 )
 
-// Server is an ingress. Any goroutine may use it at any time.
+// A Server is an ingress. It is safe for concurrent use.
 type Server struct {
 	address string
 	tls     *tls.Config
@@ -32,37 +32,37 @@ type Server struct {
 
 	mu      sync.Mutex
 	faults  faults
-	calls   int // of Send, and messages of streams, that have begun
+	calls   int // started calls of Send, and messages of streams
 	open    map[*conn]struct{}
-	changed chan struct{} // closed and replaced when something that Wait can wait for has changed
+	changed chan struct{} // closed and replaced when Wait should check its condition again
 }
 
-// Start starts an ingress on an address such as 127.0.0.1:0. It calls receive with each batch that it takes, before it
-// acknowledges it, from as many goroutines as there are calls.
+// Start starts an ingress on an address such as 127.0.0.1:0. It calls receive with each accepted batch, from one goroutine per call,
+// before it acknowledges the batch.
 func Start(address string, config *tls.Config, receive func([]*loggregator_v2.Envelope)) (*Server, error) {
 	s := &Server{address: address, tls: config.Clone(), receive: receive, open: map[*conn]struct{}{}, changed: make(chan struct{})}
-	s.tls.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.now().cert, nil } // nil: that of config
+	s.tls.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.now().cert, nil } // nil: config's certificate
 	if err := s.Up(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// now returns the faults of now.
+// now returns the current faults.
 func (s *Server) now() faults {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.faults
 }
 
-// Addr returns the address it listens on, or did before it went down.
+// Addr returns the server's address, which stays the same while it is down.
 func (s *Server) Addr() string {
 	s.starting.Lock()
 	defer s.starting.Unlock()
 	return s.address
 }
 
-// Up starts the server again, on the same port, after Down.
+// Up restarts the server on the same port after Down.
 func (s *Server) Up() error {
 	s.starting.Lock()
 	defer s.starting.Unlock()
@@ -78,8 +78,8 @@ func (s *Server) Up() error {
 	return nil
 }
 
-// Down ends everything at once, as when the process is killed: calls in the middle as well. No receive runs any more when
-// it returns, and connections to the port are refused.
+// Down ends everything at once, including calls in progress, as if the process were killed. When it returns, receive is no longer
+// running and connections to the port are refused.
 func (s *Server) Down() {
 	s.starting.Lock()
 	defer s.starting.Unlock()
@@ -90,13 +90,13 @@ func (s *Server) Down() {
 	s.running = nil
 }
 
-// Stop is Down for good.
+// Stop stops the server for good.
 func (s *Server) Stop() { s.Down() }
 
 // Stall makes calls hang until Resume.
 func (s *Server) Stall() { s.change(func() { hold(&s.faults.stalled) }) }
 
-// Resume lets the calls that hang go on, and ends all other faults, but for Down.
+// Resume lets hanging calls continue, and ends all other faults except Down.
 func (s *Server) Resume() {
 	s.change(func() {
 		for _, held := range []chan struct{}{s.faults.stalled, s.faults.muted} {
@@ -108,7 +108,7 @@ func (s *Server) Resume() {
 	})
 }
 
-// Refuse makes calls fail with this error; see package status.
+// Refuse makes calls fail with err, which is from package status.
 func (s *Server) Refuse(err error) {
 	s.RefuseIf(func([]*loggregator_v2.Envelope) error { return err })
 }
@@ -118,14 +118,14 @@ func (s *Server) RefuseIf(refusal func([]*loggregator_v2.Envelope) error) {
 	s.change(func() { s.faults.refusal = refusal })
 }
 
-// Slow makes each call take that much longer.
+// Slow delays each call.
 func (s *Server) Slow(delay time.Duration) { s.change(func() { s.faults.delay = delay }) }
 
-// Router makes it answer like a router, which has no Send.
+// Router makes the server respond like a router, which does not implement Send.
 func (s *Server) Router() { s.change(func() { s.faults.router = true }) }
 
-// Ring makes it keep at most size envelopes in any interval, as a router's ring does for each of its readers. It drops the others
-// silently; lost counts them.
+// Ring makes the server keep at most size envelopes in any interval, as a router's ring does for each of its readers, and silently drop
+// the others. The function it returns reports the number of dropped envelopes.
 func (s *Server) Ring(size int, interval time.Duration) (lost func() int) {
 	r := &ring{size: size, interval: interval}
 	s.change(func() { s.faults.ring = r })
@@ -136,13 +136,13 @@ func (s *Server) Ring(size int, interval time.Duration) (lost func() int) {
 	}
 }
 
-// Reorder makes it answer every second call only after the one that came after it, if one comes soon.
+// Reorder makes the server delay every second response until the next one, if that follows soon.
 func (s *Server) Reorder() { s.change(func() { s.faults.turns = make(chan struct{}) }) }
 
-// Present makes it present this certificate on new connections.
+// Present makes the server present this certificate on new connections.
 func (s *Server) Present(cert tls.Certificate) { s.change(func() { s.faults.cert = &cert }) }
 
-// CutConnections closes all connections, in the middle of whatever they carry. New ones are taken.
+// CutConnections closes all connections, even in the middle of a message. The server accepts new ones.
 func (s *Server) CutConnections() {
 	s.mu.Lock()
 	open := slices.Collect(maps.Keys(s.open))
@@ -152,10 +152,10 @@ func (s *Server) CutConnections() {
 	}
 }
 
-// CutAfter closes each connection, new ones too, when it has carried that many more bytes to the server.
+// CutAfter closes each connection, including new ones, after it has carried this many more bytes to the server.
 func (s *Server) CutAfter(bytes int) { s.change(func() { s.faults.carry = &bytes }) }
 
-// HalfOpen makes it take connections but read nothing from any of them.
+// HalfOpen makes the server accept connections but read nothing from any of them.
 func (s *Server) HalfOpen() { s.change(func() { hold(&s.faults.muted) }) }
 
 // Connections returns the number of open connections.
@@ -165,7 +165,7 @@ func (s *Server) Connections() int {
 	return len(s.open)
 }
 
-// Calls returns the number of calls of Send, and of messages of streams, so far, including those that hang or failed.
+// Calls returns the number of calls of Send and of messages of streams, including those that hang or failed.
 func (s *Server) Calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,8 +180,8 @@ func (s *Server) change(f func()) {
 	s.changed = make(chan struct{})
 }
 
-// Wait blocks until condition is true, which it checks now and after each call, new or lost connection, and change of a
-// fault.
+// Wait blocks until condition is true. It checks condition at once, and again after each call, each new or closed connection, and each
+// change of a fault.
 func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	for {
 		s.mu.Lock()
@@ -198,8 +198,8 @@ func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// take takes a batch, unless something is wrong. The faults are those at the moment when the call was counted, so that who has seen it
-// in Calls can change them for the next; after a stall those of its end.
+// take takes a batch, subject to the faults at the moment when the call is counted: a test that has seen the call in Calls can change the
+// faults for the next call. After a stall, the faults at its end apply.
 func (s *Server) take(ctx context.Context, envelopes []*loggregator_v2.Envelope) error {
 	var f faults
 	s.change(func() {
@@ -230,7 +230,7 @@ func (s *Server) take(ctx context.Context, envelopes []*loggregator_v2.Envelope)
 	return nil
 }
 
-// sleep waits for until; it returns why it woke up earlier.
+// sleep waits for until. If ctx is done first, sleep returns its error.
 func sleep[T any](ctx context.Context, until <-chan T) error {
 	select {
 	case <-until:
@@ -253,7 +253,7 @@ func (s *Server) intercept(ctx context.Context, request any, _ *grpc.UnaryServer
 	}
 	response, err := handler(ctx, request)
 	if turns := s.now().turns; err == nil && turns != nil {
-		select { // Answers meet in pairs.
+		select { // Responses are paired.
 		case turns <- struct{}{}:
 		case <-turns:
 		case <-time.After(patience):
@@ -262,5 +262,5 @@ func (s *Server) intercept(ctx context.Context, request any, _ *grpc.UnaryServer
 	return response, err
 }
 
-// patience is how long an answer waits for a later one. There may be no other call.
+// patience is how long a response waits for a later one. There may be no other call.
 const patience = 10 * time.Millisecond

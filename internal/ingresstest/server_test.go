@@ -26,20 +26,20 @@ func TestSend(t *testing.T) {
 	for _, payloads := range [][]string{{"a", "b"}, {}, {"c"}} {
 		send(t, client, payloads...)
 	}
-	// It takes a batch before it acknowledges it: there is nothing to wait for.
+	// The server keeps a batch before it acknowledges it, so there is no need to wait.
 	assert.Equal(t, []string{"a", "b", "c"}, server.Payloads())
 	assert.Equal(t, []int{2, 0, 1}, server.Batches())
 	assert.Equal(t, 3, server.Calls())
 }
 
-// A stream ends as with a router: with an error that tells the client that everything was read.
+// A stream ends as with a router: with an error that indicates that everything was read.
 func TestStreams(t *testing.T) {
 	tests := []struct {
 		name string
-		send func(*testing.T, loggregator_v2.IngressClient) error // returns how the stream ends
+		send func(*testing.T, loggregator_v2.IngressClient) error // returns the error that ends the stream
 		want []int
 	}{
-		{"of batches", func(t *testing.T, client loggregator_v2.IngressClient) error {
+		{"batches", func(t *testing.T, client loggregator_v2.IngressClient) error {
 			stream, err := client.BatchSender(t.Context())
 			require.NoError(t, err)
 			require.NoError(t, stream.Send(batch("a", "b")))
@@ -47,7 +47,7 @@ func TestStreams(t *testing.T) {
 			_, err = stream.CloseAndRecv()
 			return err
 		}, []int{2, 1}},
-		{"of envelopes", func(t *testing.T, client loggregator_v2.IngressClient) error {
+		{"envelopes", func(t *testing.T, client loggregator_v2.IngressClient) error {
 			stream, err := client.Sender(t.Context())
 			require.NoError(t, err)
 			for _, p := range []string{"a", "b", "c"} {
@@ -89,7 +89,7 @@ func TestConcurrentCalls(t *testing.T) {
 	assert.Equal(t, goroutines*calls, server.Calls())
 }
 
-// The tests of package delivery have the certificates and names that are refused.
+// The tests of package delivery cover invalid certificates and names.
 func TestClientTLS(t *testing.T) {
 	server := StartCapture(t)
 	agent, err := ingressserver.ServerTLS(server.Certs)
@@ -128,7 +128,7 @@ func TestWaitForClose(t *testing.T) {
 	server := StartCapture(t)
 	config, err := ingressserver.ClientTLS(server.Certs)
 	require.NoError(t, err)
-	config.NextProtos = []string{"h2"} // Without it, gRPC closes the connection itself.
+	config.NextProtos = []string{"h2"} // Without it, gRPC would close the connection itself.
 	conn, err := tls.Dial("tcp", server.Addr(), config)
 	require.NoError(t, err)
 	require.NoError(t, conn.Handshake())
@@ -139,8 +139,8 @@ func TestWaitForClose(t *testing.T) {
 
 func TestStopDuringCalls(t *testing.T) {
 	for name, fault := range map[string]func(*Capture){
-		"of a stall":     func(c *Capture) { c.Stall() },
-		"of a slow call": func(c *Capture) { c.Slow(WaitAtMost) },
+		"stalled": func(c *Capture) { c.Stall() },
+		"slow":    func(c *Capture) { c.Slow(WaitAtMost) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			server, client := start(t)
@@ -148,7 +148,7 @@ func TestStopDuringCalls(t *testing.T) {
 			result := sendHeld(t, server, client, "x")
 
 			stopped := make(chan struct{}, 2)
-			for range cap(stopped) { // Twice, and at the same time.
+			for range cap(stopped) { // Concurrently.
 				go func() {
 					server.Stop()
 					stopped <- struct{}{}
@@ -159,7 +159,7 @@ func TestStopDuringCalls(t *testing.T) {
 			requireCode(t, codes.Unavailable, Await(t, "the end of the call", result))
 			assert.Empty(t, server.Envelopes())
 
-			_, err := client.Send(t.Context(), batch("nobody is there"))
+			_, err := client.Send(t.Context(), batch("refused"))
 			requireCode(t, codes.Unavailable, err)
 		})
 	}
@@ -176,20 +176,20 @@ func TestWait(t *testing.T) {
 	require.NoError(t, server.Wait(t.Context(), func() bool { return true }))
 
 	ctx, cancel := context.WithCancel(t.Context())
-	waits := make(chan struct{}, 1)
+	checks := make(chan struct{}, 1)
 	result := make(chan error, 1)
 	go func() {
 		result <- server.Wait(ctx, func() bool {
 			select {
-			case waits <- struct{}{}:
+			case checks <- struct{}{}:
 			default:
 			}
 			return false
 		})
 	}()
-	Await(t, "the first look", waits)
-	server.Slow(0) // A change of a fault is a reason to look again.
-	Await(t, "the second look", waits)
+	Await(t, "the first check", checks)
+	server.Slow(0) // The condition is checked again after a change of a fault.
+	Await(t, "the second check", checks)
 	cancel()
 	require.ErrorIs(t, Await(t, "the end of Wait", result), context.Canceled)
 }

@@ -1,8 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command mappingdoc writes docs/mapping.md: the text of docs/mapping.md.tmpl, with the rules of testdata/translate/rows.yaml in the
-// places that the text has for them. The first case of a rule, which the tests hold true, is its example.
+// Command mappingdoc writes docs/mapping.md: the text of docs/mapping.md.tmpl, with the rules from testdata/translate/rows.yaml inserted.
+// The example of a rule is its first case, which the tests verify.
 package main
 
 import (
@@ -36,7 +36,7 @@ func main() {
 	text := template.Must(template.New(filepath.Base(source)).Funcs(template.FuncMap{"rows": func(name string) string {
 		s, ok := unused[name]
 		if !ok {
-			log.Fatalf("rows.yaml has no section %q, or it has a place already", name)
+			log.Fatalf("rows.yaml has no section %q, or the section is used twice", name)
 		}
 		delete(unused, name)
 		return s.markdown(goldens)
@@ -44,9 +44,9 @@ func main() {
 	var b bytes.Buffer
 	check(text.Execute(&b, nil))
 	for name := range unused {
-		log.Fatalf("%s has no place for the section %q of rows.yaml", source, name)
+		log.Fatalf("%s does not use the section %q of rows.yaml", source, name)
 	}
-	check(os.WriteFile(filepath.Join(*root, "docs", "mapping.md"), b.Bytes(), 0o644)) //nolint:gosec // Everybody may read it.
+	check(os.WriteFile(filepath.Join(*root, "docs", "mapping.md"), b.Bytes(), 0o644)) //nolint:gosec // The file is public.
 }
 
 func check(err error) {
@@ -61,14 +61,14 @@ func read(file string) []byte {
 	return content
 }
 
-// decode decodes YAML, or JSON.
+// decode decodes YAML or JSON.
 func decode(file string, into any) {
 	if err := yaml.Unmarshal(read(file), into); err != nil {
 		log.Fatalf("%s: %v", file, err)
 	}
 }
 
-// section is a part of the document.
+// section is a section of the document.
 type section struct {
 	Section string
 	Rows    []row
@@ -79,7 +79,7 @@ type row struct {
 	Cases             []string
 }
 
-// markdown is the rules, each with an example folded behind it.
+// markdown returns the rules, each with a collapsed example.
 func (s section) markdown(goldens string) string {
 	var b strings.Builder
 	for _, r := range s.Rows {
@@ -95,13 +95,13 @@ func (s section) markdown(goldens string) string {
 
 var code = regexp.MustCompile("`([^`]*)`")
 
-// html is text of one line for HTML, where backquotes mean nothing.
+// html returns text as one line of HTML, with backquotes replaced by code elements.
 func html(text string) string {
 	text = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(strings.Join(strings.Fields(text), " "))
 	return code.ReplaceAllString(text, "<code>$1</code>")
 }
 
-// example is the settings of a case, what goes into the exporter, and what comes out.
+// example returns the settings, input and output of a case.
 func example(dir string) string {
 	var b strings.Builder
 	b.WriteString("```yaml\n")
@@ -114,15 +114,15 @@ func example(dir string) string {
 	return b.String()
 }
 
-// output is the content of output.json, which is YAML too.
+// output is the content of output.json, which is also valid YAML.
 type output struct {
 	Envelopes []yaml.Node
 	Payloads  []string
 	Rejected  map[string]int
-	Truncated       int
+	Truncated int
 }
 
-// yaml returns each envelope as few lines, with the payload of a log as text, and then what became of the rest.
+// yaml returns the envelopes in a compact form, with log payloads as text, followed by the counts of rejected and truncated items.
 func (o output) yaml() string {
 	payloads := o.Payloads
 	for i := range o.Envelopes {
@@ -165,7 +165,7 @@ func (o output) yaml() string {
 
 func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
 
-// plain writes keys as plain as YAML takes them, and values as text or numbers. protojson has numbers of 64 bits as text.
+// plain removes the quotes of keys, and writes values as text or numbers. protojson writes 64-bit numbers as text.
 func plain(mapping *yaml.Node, within string) {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		key, value := mapping.Content[i], mapping.Content[i+1]

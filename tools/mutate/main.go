@@ -1,8 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command mutate applies single changes to the code, one at a time, and runs the tests that have to catch each. It changes no
-// file of the tree: the changed file is an overlay of the build.
+// Command mutate applies changes to the code, one at a time, and runs the tests that must catch them. It modifies no source file: the
+// changed file is an overlay of the build.
 //
 //	go run ./mutate -root .. [-only regexp] [-mechanical pattern]
 //
@@ -14,12 +14,11 @@
 //	+	e.wakes.send()
 //	caught by TestExplore/Writer_1_s_s_nn
 //
-// The lines that begin with a space or - have to be in the file, once. The last line is the verdict: caught; equivalent or speed,
-// with the reason. mutate writes what caught a change into the file, and fails if a change that has to be caught is not, or
-// one that can't be is.
+// The lines that begin with a space or - must be in the file exactly once. The last line is the verdict: caught, or equivalent or speed
+// with a reason. mutate writes the test that caught a change into the file. It fails if a verdict is wrong.
 //
-// With -mechanical it makes the changes itself: it swaps operators, negates conditions and leaves statements out in the files that
-// match the pattern, such as diodes/ring.go, and prints what survives, in the form of rows. The table does not change.
+// With -mechanical it generates the changes: it swaps operators, negates conditions and removes statements in the files that match the
+// pattern, such as diodes/ring.go, and prints the surviving changes as rows. The table does not change.
 package main
 
 import (
@@ -39,7 +38,7 @@ import (
 	"time"
 )
 
-// suites are the tests of a folder, one after the other, until one fails.
+// suites holds the arguments of go test for a folder. They run in order until one fails.
 var suites = map[string][][]string{
 	"diodes": {
 		{"-tags", "explore", "-run", "Explore", "-short", "./diodes", "-explore.changed"},
@@ -57,9 +56,9 @@ var suites = map[string][][]string{
 var (
 	root    = flag.String("root", ".", "the folder of the module")
 	only    = flag.String("only", "", "run the rows whose first line matches this expression")
-	workers = flag.Int("workers", 2, "how many changes are tested at the same time")
-	timeout = flag.Duration("timeout", 2*time.Minute, "for each run of go test")
-	swapped = flag.String("mechanical", "", "in place of the rows, change each operator, condition and statement of the files that match this pattern")
+	workers = flag.Int("workers", 2, "number of changes to test at the same time")
+	timeout = flag.Duration("timeout", 2*time.Minute, "timeout of each run of go test")
+	swapped = flag.String("mechanical", "", "instead of the rows, change each operator, condition and statement in the files that match this pattern")
 )
 
 var errDoesNotCompile = errors.New("it does not compile")
@@ -167,7 +166,7 @@ func parse(text string) (rows []row, err error) {
 	return rows, nil
 }
 
-// apply makes the change in the text of the file.
+// apply applies the change to the text of the file.
 func (r *row) apply(text string) (string, error) {
 	var before, after strings.Builder
 	for _, line := range r.change {
@@ -182,7 +181,7 @@ func (r *row) apply(text string) (string, error) {
 		}
 	}
 	if n := strings.Count("\n"+text, "\n"+before.String()); n != 1 {
-		return "", fmt.Errorf("the lines are %d times in the file", n)
+		return "", fmt.Errorf("the file contains the lines %d times", n)
 	}
 	return strings.Replace("\n"+text, "\n"+before.String(), "\n"+after.String(), 1)[1:], nil
 }
@@ -212,10 +211,10 @@ func (r *row) test(dir string) (caught string, err error) {
 	}
 	suite, ok := suites[filepath.Dir(r.file)]
 	if !ok {
-		return "", errors.New("there are no tests for this folder")
+		return "", errors.New("no tests for this folder")
 	}
 	for _, args := range suite {
-		ctx, cancel := context.WithTimeout(context.Background(), 2**timeout) // With what it takes to compile.
+		ctx, cancel := context.WithTimeout(context.Background(), 2**timeout) // Including compilation.
 		args = append([]string{"test", "-vet=off", "-count=1", "-failfast", "-timeout", timeout.String(),
 			"-overlay", filepath.Join(dir, "overlay.json")}, args...)
 		cmd := exec.CommandContext(ctx, "go", args...)
@@ -239,11 +238,11 @@ func (r *row) test(dir string) (caught string, err error) {
 	return "", nil
 }
 
-// failing finds the name of the first test that failed in the output of go test.
+// failing returns the name of the first test that failed according to the output of go test.
 func failing(out []byte) string {
 	names := regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`).FindAllSubmatch(out, -1)
 	switch {
-	case len(names) > 0: // The subtests follow their test.
+	case len(names) > 0: // Subtests follow their test.
 		return string(names[min(1, len(names)-1)][1])
 	case bytes.Contains(out, []byte("test timed out")):
 		return "a test that does not return"

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// swaps are the operators that mechanical puts in the place of others.
+// swaps holds the operator that mechanical substitutes for another.
 var swaps = map[token.Token]token.Token{
 	token.EQL: token.NEQ, token.NEQ: token.EQL,
 	token.LSS: token.LEQ, token.LEQ: token.LSS, token.GTR: token.GEQ, token.GEQ: token.GTR,
@@ -23,8 +23,8 @@ var swaps = map[token.Token]token.Token{
 	token.ADD_ASSIGN: token.SUB_ASSIGN, token.SUB_ASSIGN: token.ADD_ASSIGN, token.INC: token.DEC, token.DEC: token.INC,
 }
 
-// mechanical makes a row of each operator that is swapped, each condition that is negated and each statement that is left out in the
-// files that match pattern. What a row of the table does is left out.
+// mechanical returns a row for each swapped operator, negated condition and removed statement in the files that match pattern. It omits
+// the changes of the table.
 func mechanical(pattern string, table []row) (rows []row, err error) {
 	files, err := filepath.Glob(filepath.Join(*root, pattern))
 	if err != nil {
@@ -74,7 +74,7 @@ func mechanical(pattern string, table []row) (rows []row, err error) {
 		}
 		not := func(cond ast.Expr) {
 			if b, ok := cond.(*ast.BinaryExpr); cond == nil || ok && (b.Op == token.EQL || b.Op == token.NEQ) {
-				return // The operator is swapped, which is the same.
+				return // Swapping the operator has the same effect.
 			}
 			edit("a negated condition", cond.Pos(), cond.End(), "!("+string(text[files.Position(cond.Pos()).Offset:files.Position(cond.End()).Offset])+")")
 		}
@@ -106,7 +106,7 @@ func mechanical(pattern string, table []row) (rows []row, err error) {
 	return rows, nil
 }
 
-// change returns the lines of an edit, with as many around them as make them the only ones in the text.
+// change returns the lines of an edit, with enough context to make them unique in the text.
 func change(text string, from, to int, by string) (lines []string) {
 	first, last := strings.LastIndexByte(text[:from], '\n')+1, to+strings.IndexByte(text[to:], '\n')
 	begin, end := first, last

@@ -1,8 +1,8 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package picture draws the charts of the documentation, in one style: linear axes that start at zero, a unit at each number,
-// and colors for light and dark pages.
+// Package picture draws the charts of the documentation in one style: linear axes that start at zero, a unit with each number, and
+// colors for light and dark pages.
 package picture
 
 import (
@@ -26,28 +26,28 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Chart has lines over time or, if it has groups, bars.
+// A Chart shows lines over time or, if Groups is set, bars.
 type Chart struct {
 	Title  string
 	Unit   string   // of the values, such as ms or /s; may be empty
-	Groups []string // names of groups of bars: the points of a series are a bar in each group, in that order
+	Groups []string // names of groups of bars: each point of a series is a bar in one group, in this order
 	Series []Series // at most four
 	Shade  Shade
 }
 
-// Series is a line over seconds, or a bar in each group. A name is shown only beside others.
+// A Series is a line over seconds, or a bar in each group. Names are shown only if there are several series.
 type Series struct {
 	Name   string
 	Points plotter.XYs
 }
 
-// Shade marks a time in seconds; the zero value marks none.
+// A Shade marks a time range in seconds. The zero value marks none.
 type Shade struct {
 	Name     string
 	From, To float64
 }
 
-// All sizes are in points. A README shows a picture at its width, or a little smaller.
+// All sizes are in points. A README shows a picture at its full width or slightly smaller.
 const (
 	width      = 640
 	left       = 6
@@ -61,7 +61,7 @@ const (
 	textSize   = 10
 )
 
-// shown is a color on light pages, which the charts are drawn in, and on dark ones.
+// shown is a color on light pages, used to draw the charts, and its replacement on dark pages.
 type shown struct{ light, dark color.RGBA }
 
 var (
@@ -69,17 +69,17 @@ var (
 	shade = shown{color.RGBA{234, 238, 242, 255}, color.RGBA{33, 38, 45, 255}}
 	grid  = shown{color.RGBA{208, 215, 222, 255}, color.RGBA{61, 68, 77, 255}}
 	other = shown{color.RGBA{145, 152, 161, 255}, color.RGBA{125, 133, 144, 255}}
-	// series can be told apart with any color vision (Okabe and Ito).
+	// series can be distinguished with any color vision (Okabe and Ito).
 	series = []shown{
 		{color.RGBA{0, 114, 178, 255}, color.RGBA{86, 180, 233, 255}}, {color.RGBA{213, 94, 0, 255}, color.RGBA{230, 159, 0, 255}},
 		{color.RGBA{0, 158, 115, 255}, color.RGBA{0, 178, 130, 255}}, {color.RGBA{204, 121, 167, 255}, color.RGBA{214, 141, 184, 255}},
 	}
 )
 
-// ours begins the names of groups that stand out.
+// ours is the prefix of the names of highlighted groups.
 const ours = "this exporter"
 
-// Draw writes an SVG file with the charts one above the other, and makes its folder.
+// Draw writes an SVG file with the charts stacked vertically, and creates its folder.
 func Draw(file string, charts ...Chart) error {
 	height := vg.Length(0)
 	var plots [][]*plot.Plot
@@ -103,16 +103,16 @@ func Draw(file string, charts ...Chart) error {
 	if _, err := svg.WriteTo(&out); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // Everybody may read it.
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // The folder is public.
 		return err
 	}
 	styled := strings.Replace(out.String(), "\n<g", "\n"+darkStyle()+"<g", 1)
 	// Not every viewer has the font.
 	styled = strings.ReplaceAll(styled, "Liberation Sans", "Liberation Sans,Arial,Helvetica,sans-serif")
-	return os.WriteFile(file, []byte(styled), 0o644) //nolint:gosec // Everybody may read it.
+	return os.WriteFile(file, []byte(styled), 0o644) //nolint:gosec // The file is public.
 }
 
-// darkStyle has the colors for a reader who prefers dark pages. They take the place of those of each element.
+// darkStyle returns the style for dark pages, which replaces the colors of each element.
 func darkStyle() string {
 	hex := func(c color.RGBA) string { return fmt.Sprintf("#%02X%02X%02X", c.R, c.G, c.B) }
 	var css strings.Builder
@@ -136,7 +136,7 @@ func (c Chart) height() vg.Length {
 	return height
 }
 
-// style is the style of text of a size in points.
+// style returns the text style for a size in points.
 func style(size vg.Length) text.Style {
 	s := plot.New().Title.TextStyle
 	s.Font.Variant, s.Font.Size, s.XAlign, s.YAlign = "Sans", size, draw.XLeft, draw.YCenter
@@ -155,13 +155,13 @@ func (c Chart) plot() (*plot.Plot, error) {
 	longest, top := 0.0, 0.0
 	for _, s := range c.Series {
 		if len(s.Points) == 0 {
-			return nil, fmt.Errorf("nothing of %q", s.Name)
+			return nil, fmt.Errorf("series %q has no points", s.Name)
 		}
 		for _, at := range s.Points {
 			longest, top = max(longest, at.X), max(top, at.Y)
 		}
 	}
-	top = 1.12 * max(top, 1e-9) // Room for the number beside a bar.
+	top = 1.12 * max(top, 1e-9) // Room for the number next to a bar.
 	lines := plotter.NewGrid()
 	lines.Horizontal.Color, lines.Vertical.Color = grid.light, nil
 	if n := len(c.Groups); n > 0 {
@@ -187,7 +187,7 @@ func (c Chart) lines(p *plot.Plot, top float64) {
 	}
 }
 
-// bars are horizontal, from top to bottom, so that names may be long.
+// bars adds horizontal bars, from top to bottom, which leave room for long names.
 func (c Chart) bars(p *plot.Plot) {
 	for i, s := range c.Series {
 		for group, at := range s.Points {
@@ -210,7 +210,7 @@ func (c Chart) bars(p *plot.Plot) {
 	p.Y.Padding, p.X.Tick.Marker = 4, ticks{6, c.Unit}
 }
 
-// draw draws a plot under its title and, if it has several series, their names from left to right. The legend of gonum covers data.
+// draw draws a plot below its title and, if there are several series, their names from left to right. gonum's own legend covers data.
 func (c Chart) draw(p *plot.Plot, on draw.Canvas) {
 	title, name := style(titleSize), style(textSize)
 	on.FillText(title, vg.Point{X: left, Y: on.Max.Y - titleLine/2}, c.Title)
@@ -229,7 +229,7 @@ func (c Chart) draw(p *plot.Plot, on draw.Canvas) {
 	on.FillText(name, vg.Point{X: data.X(p.X.Norm(c.Shade.From)) + 6, Y: data.Max.Y - textSize}, c.Shade.Name)
 }
 
-// ticks are the multiples of 1, 2 or 5 times a power of ten from 0 on, not more than most beside it.
+// ticks marks 0 and at most most other multiples of a step, which is 1, 2 or 5 times a power of ten.
 type ticks struct {
 	most float64
 	unit string
@@ -248,7 +248,7 @@ func (t ticks) Ticks(_, high float64) (marks []plot.Tick) {
 	return marks
 }
 
-// withUnit is a number with three digits and a unit. A unit that begins with a slash follows without a space.
+// withUnit returns a number with three significant digits and a unit. A unit that begins with a slash follows without a space.
 func withUnit(v float64, unit string) string {
 	digits := message.NewPrinter(language.English).Sprint(number.Decimal(v, number.Precision(3)))
 	switch {

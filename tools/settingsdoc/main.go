@@ -1,9 +1,9 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command settingsdoc writes what says how to configure the exporter and the connector: the table of the exporter's settings in
-// docs/operations.md, and each config.schema.json, by which editors complete and check. Keys, types and defaults are those of the code; so
-// are the words of our own settings, which are the comments of each config.go.
+// Command settingsdoc writes the documentation of the exporter's and the connector's settings: the table in docs/operations.md, and each
+// config.schema.json, which editors use for completion and checks. Keys, types and defaults come from the code; so do the descriptions
+// of our own settings, which are the comments in each config.go.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 	"slices"
 )
 
-// The table is between these lines of the page.
+// place matches the table, between two marker lines of the page.
 var place = regexp.MustCompile(`(?s)(<!-- settings: written by make generate -->\n).*(<!-- end of settings -->)`)
 
 func main() {
@@ -60,12 +60,12 @@ func writeTable(root, page string, all []setting) error {
 	}
 	at := place.FindSubmatchIndex(text)
 	if at == nil {
-		return fmt.Errorf("%s has no place for the settings", page)
+		return fmt.Errorf("%s has no markers for the settings", page)
 	}
-	return os.WriteFile(file, slices.Concat(text[:at[3]], table(all), text[at[4]:]), 0o600) //nolint:gosec // Whoever runs this says where.
+	return os.WriteFile(file, slices.Concat(text[:at[3]], table(all), text[at[4]:]), 0o600) //nolint:gosec // The path is an argument of this tool.
 }
 
-// table is the settings in Markdown.
+// table returns the settings as a Markdown table.
 func table(all []setting) []byte {
 	var b bytes.Buffer
 	b.WriteString("| key | default | meaning |\n| --- | --- | --- |\n")

@@ -18,13 +18,13 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// reference is how the collector takes a value from elsewhere, in the place of any.
+// reference matches a reference to a value from elsewhere, which the collector allows in place of any value.
 const reference = `\$\{.+\}`
 
-// duration is what time.ParseDuration takes.
+// duration matches the input of time.ParseDuration, and references.
 const duration = `^([0-9.]+(ns|us|µs|ms|s|m|h))+$|^0$|` + reference
 
-// schema is the JSON schema of the component's configuration, with all keys of the packages that it takes settings from.
+// schema returns the JSON schema of the component's configuration, with all keys of the packages whose settings it includes.
 func (c component) schema(all []setting) object {
 	known := map[string]setting{}
 	for _, s := range all {
@@ -40,7 +40,7 @@ func (c component) schema(all []setting) object {
 
 func (c component) schemaFile() string { return path.Join(c.folder, "config.schema.json") }
 
-// collectorVersion is that of the collector's modules that this program is built with, which decides what keys there are.
+// collectorVersion returns the version of the collector that this program is built with, which determines the available keys.
 func collectorVersion() string {
 	info, _ := debug.ReadBuildInfo()
 	for _, module := range info.Deps {
@@ -51,7 +51,7 @@ func collectorVersion() string {
 	return "unknown"
 }
 
-// schemaOf is the schema of a type, which key has.
+// schemaOf returns the schema of a key and its type.
 func schemaOf(t reflect.Type, key string, known map[string]setting) object {
 	s := typeOf(t, key, known)
 	row, ok := known[key]
@@ -62,7 +62,7 @@ func schemaOf(t reflect.Type, key string, known map[string]setting) object {
 	if row.def != nil {
 		s["default"] = row.def
 	}
-	if row.Max > 0 { // Only numbers have that.
+	if row.Max > 0 { // Only numbers have a maximum.
 		number := s["anyOf"].([]object)[0]
 		number["minimum"], number["maximum"] = row.Min, row.Max
 	}
@@ -73,7 +73,7 @@ func schemaOf(t reflect.Type, key string, known map[string]setting) object {
 	return s
 }
 
-// or allows a reference in the place of a value that is no free text.
+// or returns a schema that allows a reference in place of a value. Free text allows one anyway.
 func or(value object) object {
 	return object{"anyOf": []object{value, {"type": "string", "pattern": reference}}}
 }
@@ -90,7 +90,7 @@ func typeOf(t reflect.Type, key string, known map[string]setting) object {
 	case reflect.TypeFor[collector.ID]():
 		return object{"type": "string"}
 	case reflect.TypeFor[configopaque.MapList]():
-		// Both a map and a list of names and values.
+		// Either a map or a list of names and values.
 		return object{"type": []string{"object", "array"}}
 	}
 	switch t.Kind() {

@@ -31,28 +31,28 @@ type setting struct {
 	Key  string // with dots between the levels
 	Doc  string
 	Enum []string
-	// Min and Max bound a number, if not both are 0.
+	// Min and Max bound a number, unless both are 0.
 	Min, Max float64
-	def      any // nil is none
+	def      any // nil: none
 }
 
 const (
-	// module begins the path of each package with settings of ours.
+	// module is the prefix of the paths of packages with our own settings.
 	module = "github.com/loggregatorexporter/loggregatorexporter"
-	// queueFile has the settings that both components have.
+	// queueFile defines the settings that both components share.
 	queueFile = "internal/queue/queue.go"
 )
 
 //go:embed settings.yaml
 var known []byte
 
-// A component is what has settings.
+// A component is the exporter or the connector.
 type component struct {
 	name    string
 	folder  string // of config.go
-	page    string // of the table of settings; empty: it has none
+	page    string // of the table of settings; empty: no table
 	factory interface{ CreateDefaultConfig() collector.Config }
-	// key returns the component's key for one of settings.yaml, or empty.
+	// key returns the component's key for a key of settings.yaml; "" if it has no such setting.
 	key func(string) string
 }
 
@@ -87,7 +87,7 @@ func (c component) settings(root string) ([]setting, error) {
 		}
 		doc, ok := strings.CutPrefix(docs[f.owner.Name()+"."+f.Name], f.Name+" ")
 		if !ok {
-			err = fmt.Errorf("%s.%s: the comment has to begin with %q", f.owner.Name(), f.Name, f.Name)
+			err = fmt.Errorf("%s.%s: the comment must begin with %q", f.owner.Name(), f.Name, f.Name)
 		}
 		doc = strings.TrimPrefix(doc, "is ") // "Capacity is how many …"
 		own = append(own, setting{Key: key, Doc: strings.TrimSuffix(doc, ".")})
@@ -100,7 +100,7 @@ func (c component) settings(root string) ([]setting, error) {
 		i := slices.IndexFunc(own, func(o setting) bool { return o.Key == s.Key })
 		switch {
 		case types[s.Key] == nil:
-			return nil, fmt.Errorf("%s: there is no such setting", s.Key)
+			return nil, fmt.Errorf("%s: no such setting", s.Key)
 		case i < 0:
 			foreign = append(foreign, s)
 		default:
@@ -110,7 +110,7 @@ func (c component) settings(root string) ([]setting, error) {
 	all := slices.Concat(foreign, own)
 	for i, s := range all {
 		value := defaults.Get(strings.ReplaceAll(s.Key, ".", confmap.KeyDelimiter))
-		if t := types[s.Key]; value == nil && t.Kind() != reflect.String { // It is empty, and left out.
+		if t := types[s.Key]; value == nil && t.Kind() != reflect.String { // Marshal omits empty values.
 			value = reflect.Zero(t).Interface()
 		}
 		all[i].def = plain(value)
@@ -118,7 +118,7 @@ func (c component) settings(root string) ([]setting, error) {
 	return all, err
 }
 
-// comments are those of the fields of structs in some files, by struct and field, in one line each.
+// comments returns the comments of struct fields in the files, each on one line, by struct and field.
 func comments(files ...string) (map[string]string, error) {
 	docs := map[string]string{}
 	for _, file := range files {
@@ -144,7 +144,7 @@ func comments(files ...string) (map[string]string, error) {
 	return docs, nil
 }
 
-// walk calls visit with the key of each field below a struct, in the order of the fields.
+// walk calls visit with the key of each field in a struct, recursively, in field order.
 func walk(of reflect.Type, prefix string, visit func(key string, f field)) {
 	for _, f := range fields(of) {
 		visit(prefix+f.key, f)
@@ -158,14 +158,14 @@ func walk(of reflect.Type, prefix string, visit func(key string, f field)) {
 	}
 }
 
-// field is a field of a struct that is a setting, or has some.
+// field is a struct field that is a setting or contains settings.
 type field struct {
 	reflect.StructField
 	key   string
 	owner reflect.Type
 }
 
-// fields returns the fields of a struct, and those of others that are in their place.
+// fields returns the fields of a struct, including those of squashed structs.
 func fields(of reflect.Type) (all []field) {
 	for f := range of.Fields() {
 		key, options, _ := strings.Cut(f.Tag.Get("mapstructure"), ",")
@@ -179,7 +179,7 @@ func fields(of reflect.Type) (all []field) {
 	return all
 }
 
-// optional reports whether a type is a configoptional.Optional, and of what.
+// optional returns the type within a configoptional.Optional, and reports whether t is one.
 func optional(t reflect.Type) (reflect.Type, bool) {
 	if !strings.HasPrefix(t.Name(), "Optional[") {
 		return nil, false
@@ -191,7 +191,7 @@ func optional(t reflect.Type) (reflect.Type, bool) {
 	return get.Type.Out(0).Elem(), true
 }
 
-// plain is a value as YAML has it; nil if it is an empty text.
+// plain returns a value as written in YAML; nil for an empty string.
 func plain(value any) any {
 	if value == "" {
 		return nil
@@ -202,7 +202,7 @@ func plain(value any) any {
 	return value
 }
 
-// shownDefault is the default in Markdown.
+// shownDefault returns the default in Markdown.
 func (s setting) shownDefault() string {
 	switch s.def.(type) {
 	case []any: // Too wide for a table.
@@ -213,7 +213,7 @@ func (s setting) shownDefault() string {
 	return fmt.Sprintf("`%v`", s.def)
 }
 
-// meaning is what a setting is, and can be.
+// meaning returns the description of a setting, with its bounds.
 func (s setting) meaning() string {
 	if s.Max == 0 || s.Max >= math.MaxInt32 {
 		return s.Doc

@@ -27,19 +27,19 @@ func read(t *testing.T, folder, file string) string {
 	return string(content)
 }
 
-// validate is what the collector says of one setting.
+// validate returns the validation error for one setting.
 func validate(t *testing.T, c component, key string, value any) error {
 	t.Helper()
 	cfg := c.factory.CreateDefaultConfig()
 	settings := map[string]any{strings.ReplaceAll(key, ".", "::"): value}
-	if c.name == exporter.name { // Else it bounds others.
+	if c.name == exporter.name { // Otherwise it would bound other settings.
 		settings["rate_limit::envelopes_per_second"] = 0
 	}
 	require.NoError(t, confmap.NewFromStringMap(settings).Unmarshal(cfg))
 	return confmap.Validate(cfg)
 }
 
-// The code accepts the values that the table and the schema allow, and no others.
+// The code accepts exactly the values that the table and the schema allow.
 func TestLimits(t *testing.T) {
 	for _, c := range []component{exporter, connector} {
 		all, err := c.settings(root)
@@ -80,7 +80,7 @@ func TestUpToDate(t *testing.T) {
 	}
 }
 
-// Each README has the defaults that the code has.
+// Each README lists the defaults of the code.
 func TestReadmeDefaults(t *testing.T) {
 	for c, n := range map[*component]int{&exporter: 11, &connector: 3} {
 		all, err := c.settings(root)
@@ -96,7 +96,7 @@ func TestReadmeDefaults(t *testing.T) {
 	}
 }
 
-// Every key that the default configuration has is in the schema, with its default.
+// The schema contains every key of the default configuration.
 func TestSchemaHasEveryKey(t *testing.T) {
 	all, err := exporter.settings(root)
 	require.NoError(t, err)

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// check runs the benchmarks that a baseline names, and fails if one of them has become worse; with onlyAllocs it leaves out what is a
-// time: allocations are the same on a machine that is busy. What is compared with nobody is no time, because that would be the machine's.
+// check runs the benchmarks named in a baseline, and fails if one of them exceeds its limit. With onlyAllocs it checks only allocations,
+// which do not depend on the load of the machine. Times are only compared with those of a peer, because they depend on the machine.
 func check(baseline, binary string, onlyAllocs bool) {
 	limits := must(parseLimits(string(must(os.ReadFile(baseline)))))
 	rounds, benchtime := 5, "200ms"
@@ -23,13 +23,13 @@ func check(baseline, binary string, onlyAllocs bool) {
 		rounds, benchtime = 1, "2000x"
 	}
 	if len(limits) == 0 {
-		log.Fatalf("%s has nothing to check", baseline)
+		log.Fatalf("%s contains nothing to check", baseline)
 	}
 	var wanted []string
 	for _, l := range limits {
 		for _, peer := range []string{l.peer, l.other} {
 			name := regexp.QuoteMeta("Benchmark" + nameOf(l.benchmark, peer))
-			wanted = append(wanted, "^"+strings.ReplaceAll(name, "/", "$/^")+"$") // There is none of the peer "-".
+			wanted = append(wanted, "^"+strings.ReplaceAll(name, "/", "$/^")+"$") // There is no benchmark of the peer "-".
 		}
 	}
 	all := samples{}
@@ -53,6 +53,6 @@ func check(baseline, binary string, onlyAllocs bool) {
 		fmt.Printf("%-5s  %.3g (at most %s)  %s %s\n", verdict, v, l.text, l.benchmark, l.what())
 	}
 	if worse > 0 {
-		log.Fatalf("%d of %d are worse than %s allows", worse, len(limits), baseline)
+		log.Fatalf("%d of %d exceed the limits in %s", worse, len(limits), baseline)
 	}
 }

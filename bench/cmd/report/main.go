@@ -1,9 +1,9 @@
 // Copyright The loggregatorexporter Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command report writes a page of docs, which is a template beside this file, from the raw output of the benchmarks, and its
-// pictures: the tables are benchstat's, the verdicts are ratios of medians. With -check it runs benchmarks instead, and compares them with
-// a baseline, which has limits as the templates have them.
+// Command report writes a page of docs and its pictures from the raw output of the benchmarks and a template in this folder. The tables
+// are from benchstat, the verdicts are ratios of medians. With -check, it instead runs benchmarks and compares them with a baseline, which
+// lists limits in the format of the templates.
 package main
 
 import (
@@ -27,14 +27,14 @@ var pages embed.FS
 
 func main() {
 	log.SetFlags(0)
-	page := flag.String("page", "exporter", "what the page is about: exporter or diodes")
-	baseline := flag.String("check", "", "the file with what is allowed")
-	binary := flag.String("bench", "build/bench/exporter.test", "the benchmarks to check, compiled")
-	allocs := flag.Bool("allocs", false, "check allocations only")
+	page := flag.String("page", "exporter", "subject of the page: exporter or diodes")
+	baseline := flag.String("check", "", "baseline file to check")
+	binary := flag.String("bench", "build/bench/exporter.test", "test binary with the benchmarks to check")
+	allocs := flag.Bool("allocs", false, "check only allocations")
 	r := report{samples: samples{}}
-	flag.StringVar(&r.raw, "raw", "build/bench/exporter.txt", "the raw output of the benchmarks")
-	flag.StringVar(&r.docs, "docs", "docs", "the folder of the page, for its pictures")
-	flag.StringVar(&r.benchstat, "benchstat", "benchstat", "the command that is benchstat")
+	flag.StringVar(&r.raw, "raw", "build/bench/exporter.txt", "raw output of the benchmarks")
+	flag.StringVar(&r.docs, "docs", "docs", "folder of the page, for its pictures")
+	flag.StringVar(&r.benchstat, "benchstat", "benchstat", "command that runs benchstat")
 	flag.Parse()
 	if *baseline != "" {
 		check(*baseline, *binary, *allocs)
@@ -53,7 +53,7 @@ func main() {
 	}
 }
 
-// must ends the program with an error, if there is one.
+// must returns v. It ends the program if err is not nil.
 func must[T any](v T, err error) T {
 	if err != nil {
 		log.Fatal(err)
@@ -61,13 +61,13 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// report has the functions of the templates.
+// report implements the functions of the templates.
 type report struct {
 	raw, docs, benchstat string
 	samples              samples
 }
 
-// above returns how many samples are above a limit.
+// above returns the number of samples above a limit.
 func (r *report) above(name, unit string, limit float64) (n int) {
 	for _, v := range r.samples[measured{name, unit}] {
 		if v > limit {
@@ -77,7 +77,7 @@ func (r *report) above(name, unit string, limit float64) (n int) {
 	return n
 }
 
-// verdicts returns rows of a table that say which limits are met.
+// verdicts returns table rows that show which limits are met.
 func (r *report) verdicts(title, text string) (string, error) {
 	limits, err := parseLimits(text)
 	var rows strings.Builder
@@ -112,7 +112,7 @@ func (r *report) verdict(l limit) string {
 			verdict = "yes"
 		}
 	}
-	// Without contention a ratio may be fine that isn't fine with it.
+	// A ratio may be good only because there was no contention.
 	if cores, some := r.samples.median(nameOf(l.benchmark, l.peer), "cores"); some && cores < 1.5 && l.other != "-" {
 		verdict = fmt.Sprintf("not shown: on %.1f cores", cores)
 	}
@@ -122,7 +122,7 @@ func (r *report) verdict(l limit) string {
 	return fmt.Sprintf("%s | %s | %s | %s", what, aim, measured, verdict)
 }
 
-// tables returns a table of benchstat for each unit.
+// tables returns a benchstat table for each unit.
 func (r *report) tables(benchmark, row, column, units string) (string, error) {
 	var tables []string
 	for unit := range strings.FieldsSeq(units) {
@@ -143,8 +143,9 @@ func (r *report) tables(benchmark, row, column, units string) (string, error) {
 	return strings.Join(tables, "\n\n"), nil
 }
 
-// chart draws medians as bars, a group in a line: its name, a colon, a benchmark and a unit. The series are peers, each in a line:
-// its name, a colon and the peer; or one without peers. Values are divided by per. It returns what shows the picture on the page.
+// chart draws a bar chart of medians. Each line of groups is a name, a colon, a benchmark and a unit. Each line of peers, which form the
+// series, is a name, a colon and a peer; if peers is empty there is one series. Values are divided by per. chart returns the Markdown for
+// the picture.
 func (r *report) chart(file, title, unit string, per float64, peers, groups string) (string, error) {
 	chart := picture.Chart{Title: title, Unit: unit}
 	for peer := range strings.Lines(strings.TrimSpace(peers) + "\n") {

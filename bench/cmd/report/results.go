@@ -14,7 +14,7 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// samples are the values of benchmarks.
+// samples holds the results of benchmarks.
 type samples map[measured][]float64
 
 // measured is the name of a benchmark, without "Benchmark" and the number of processors, and a unit.
@@ -22,8 +22,8 @@ type measured struct{ name, unit string }
 
 var procsSuffix = regexp.MustCompile(`-(\d+)$`)
 
-// read adds the results in the output of go test -bench. It returns what the output says about itself, and the number of
-// processors as procs.
+// read adds the results in the output of go test -bench. It returns the configuration lines of the output, and the number of processors
+// as procs.
 func (s samples) read(output []byte) (map[string]string, error) {
 	about := map[string]string{"procs": "1"}
 	for r := benchfmt.NewReader(bytes.NewReader(output), "benchmarks"); ; {
@@ -51,7 +51,7 @@ func (s samples) read(output []byte) (map[string]string, error) {
 	}
 }
 
-// median returns 0, false when there are no samples: a benchmark may have skipped.
+// median returns 0, false if there are no samples. A benchmark may have been skipped.
 func (s samples) median(name, unit string) (float64, bool) {
 	values := s[measured{name, unit}]
 	if len(values) == 0 {
@@ -61,7 +61,7 @@ func (s samples) median(name, unit string) (float64, bool) {
 	return benchmath.AssumeNothing.Summary(sample, 0.95).Center, true
 }
 
-// nameOf returns the name of a benchmark's case for a peer, or for another key=value.
+// nameOf returns the name of a benchmark for a peer or for another key=value.
 func nameOf(benchmark, peer string) string {
 	if strings.Contains(peer, "=") {
 		return benchmark + "/" + peer
@@ -69,15 +69,15 @@ func nameOf(benchmark, peer string) string {
 	return benchmark + "/peer=" + peer
 }
 
-// limit bounds the value of a peer, or its ratio to the value of another one of the same run.
+// limit bounds the value of a peer, or its ratio to the value of another peer in the same run.
 type limit struct {
 	benchmark, unit, peer string
-	other                 string // "-" is none
-	text                  string // the bound: the most or, behind a ">", the least; "-" is none
+	other                 string // "-": none
+	text                  string // the bound: the maximum or, after a ">", the minimum; "-": none
 	bound                 float64
 }
 
-// parseLimits reads limits, one in a line: benchmark, unit, peer, other peer and bound. A line that begins with # is a comment.
+// parseLimits reads limits, one per line: benchmark, unit, peer, other peer and bound. A line that begins with # is a comment.
 func parseLimits(text string) (limits []limit, err error) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
@@ -85,7 +85,7 @@ func parseLimits(text string) (limits []limit, err error) {
 			continue
 		}
 		if len(f) != 5 {
-			return nil, fmt.Errorf("not five words: %q", line)
+			return nil, fmt.Errorf("not five fields: %q", line)
 		}
 		l := limit{benchmark: f[0], unit: f[1], peer: f[2], other: f[3], text: f[4]}
 		if l.text != "-" {
@@ -98,7 +98,7 @@ func parseLimits(text string) (limits []limit, err error) {
 	return limits, nil
 }
 
-// what says what the limit is about, without the benchmark.
+// what describes the limited value, without the benchmark.
 func (l limit) what() string {
 	if l.other == "-" {
 		return l.unit + " of " + l.peer
@@ -106,7 +106,7 @@ func (l limit) what() string {
 	return l.unit + " of " + l.peer + " / " + l.other
 }
 
-// value returns the median of the peer or the ratio of medians. It returns false when something was not measured.
+// value returns the median of the peer or the ratio of medians. It returns false if a value was not measured.
 func (l limit) value(s samples) (float64, bool) {
 	v, ok := s.median(nameOf(l.benchmark, l.peer), l.unit)
 	if l.other == "-" {
