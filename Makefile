@@ -44,8 +44,8 @@ $(NEWEST): go.mod go.sum bench/go.mod
 	$(GO) mod tidy -modfile=$@
 
 .PHONY: test-newest
-test-newest: $(NEWEST) ## Run the tests with the newest collector, and the tests of tools, which requires it
-	$(GO) test -modfile=$(NEWEST) ./...
+test-newest: $(NEWEST) ## Run the tests with the newest collector, in random order, and those of tools
+	$(GO) test -shuffle=on -modfile=$(NEWEST) ./...
 	cd tools && $(GO) test ./...
 
 .PHONY: e2e

@@ -37,16 +37,16 @@ type Capture struct {
 // WaitAtMost is how long a test waits for an expected event. It is far longer than any of them takes.
 const WaitAtMost = time.Minute
 
-// issued returns the certificates shared by all tests of a process, because keys take a while to generate.
-var issued = sync.OnceValues(ingressserver.NewCerts)
+// shared holds the certificates of all tests of a process, because keys take a while to generate. They are issued at init, before a
+// synctest bubble could date them 2000.
+var shared, errShared = ingressserver.NewCerts()
 
 // Certs returns a new folder with the shared certificates; see [ingressserver.WriteCerts].
 func Certs(tb testing.TB) string {
 	tb.Helper()
-	certs, err := issued()
-	require.NoError(tb, err)
+	require.NoError(tb, errShared)
 	dir := tb.TempDir()
-	require.NoError(tb, certs.Write(dir))
+	require.NoError(tb, shared.Write(dir))
 	return dir
 }
 
@@ -59,8 +59,6 @@ func StartCapture(tb testing.TB) *Capture {
 // StartCaptureAt is like StartCapture, on the given address.
 func StartCaptureAt(tb testing.TB, address string) *Capture {
 	tb.Helper()
-	shared, err := issued()
-	require.NoError(tb, err)
 	c := &Capture{Certs: Certs(tb), Authority: shared.Authority}
 	config, err := ingressserver.ServerTLS(c.Certs)
 	require.NoError(tb, err)
