@@ -29,7 +29,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/validate"
 )
 
-// Config configures the exporter. docs/operations.md explains every key. The blank field of each struct here prevents unkeyed literals.
+// Config configures the exporter. docs/operations.md explains the settings. The blank field of each struct here prevents unkeyed literals.
 type Config struct {
 	// The fields of [configgrpc.ClientConfig], such as Endpoint, TLS and Keepalive, are fields of Config.
 	clientConfig `mapstructure:",squash"`
@@ -70,7 +70,7 @@ const (
 type BatchConfig struct {
 	// MaxEnvelopes is the maximum number of envelopes in a message.
 	MaxEnvelopes int `mapstructure:"max_envelopes"`
-	// MaxBytes is the maximum size of a message in bytes: readers behind the router refuse larger messages.
+	// MaxBytes is the maximum size of a message in bytes. Readers behind the router refuse messages above 4 MiB.
 	MaxBytes int `mapstructure:"max_bytes"`
 
 	_ struct{}
@@ -78,8 +78,8 @@ type BatchConfig struct {
 
 // RateLimitConfig limits the rate of all signals of the exporter together.
 type RateLimitConfig struct {
-	// EnvelopesPerSecond is the rate limit of all signals together; `0` means no limit. A busy router loses envelopes of bursts faster
-	// than the default.
+	// EnvelopesPerSecond is the rate limit of all signals together; `0` means no limit. At rates above the default, a busy
+	// router loses envelopes in bursts.
 	EnvelopesPerSecond float64 `mapstructure:"envelopes_per_second"`
 	// Burst is how many envelopes can be sent at once; at least `batch.max_envelopes`. A router keeps about 900 in any 100 ms, so
 	// `burst` + `envelopes_per_second` / 10 should not exceed that.
@@ -101,7 +101,7 @@ type IDConfig struct {
 	// Value is the ID of every item, regardless of the data.
 	Value string `mapstructure:"value"`
 	// Attributes is the list of attributes to take the ID from: the first that is not empty is used. Each is looked up on the
-	// record, its scope and its resource.
+	// item, then its scope, then its resource.
 	Attributes []string `mapstructure:"attributes"`
 	// Default is the ID of items without any of these attributes.
 	Default string `mapstructure:"default"`
@@ -111,7 +111,8 @@ type IDConfig struct {
 
 // TagsConfig configures the tags of all envelopes.
 type TagsConfig struct {
-	// SyslogSafe limits tag keys to what the syslog agent accepts: at most 32 bytes of printable ASCII. A longer key ends in a hash.
+	// SyslogSafe restricts tag keys, instance IDs, source types and sizes to those that reach Log Cache by syslog. A tag key has at most
+	// 32 bytes of printable ASCII; a longer one ends in a hash.
 	SyslogSafe bool `mapstructure:"syslog_safe"`
 
 	_ struct{}
@@ -123,8 +124,8 @@ type LogsConfig struct {
 	SourceType string `mapstructure:"source_type"`
 	// MaxPayloadBytes is the size in bytes above which a log is split into parts.
 	MaxPayloadBytes int `mapstructure:"max_payload_bytes"`
-	// EventsAs is the type of envelope for events: `event` or `log`. An event is a log record with an event name, or with a body of
-	// the strings `title` and `body`.
+	// EventsAs is the type of envelope for events: `event` or `log`. An event is a log record with an event name, or whose body is a
+	// map of exactly two strings, `title` and `body`.
 	EventsAs EventsAs `mapstructure:"events_as"`
 
 	_ struct{}
@@ -141,7 +142,8 @@ const (
 
 // MetricsConfig configures the translation of metrics.
 type MetricsConfig struct {
-	// Naming is how to name metrics and labels: `prometheus` converts names for PromQL, `otel` leaves them unchanged.
+	// Naming is how to name metrics and labels: `prometheus` converts them for PromQL, `otel` keeps metric names and treats labels like
+	// the tags of logs and traces.
 	Naming Naming `mapstructure:"naming"`
 	// DoubleSums is the type of envelope for monotonic cumulative sums of doubles: `counter`, truncated to whole numbers, or `gauge`.
 	DoubleSums DoubleSums `mapstructure:"double_sums"`
@@ -155,7 +157,7 @@ type Naming string
 // The ways to name metrics.
 const (
 	NamingPrometheus Naming = "prometheus" // names and labels for PromQL, with suffixes for unit and type
-	NamingOTel       Naming = "otel"       // unchanged
+	NamingOTel       Naming = "otel"       // names unchanged, labels like the tags of logs and traces
 )
 
 // DoubleSums selects the type of envelope for monotonic cumulative sums of doubles.
@@ -184,8 +186,8 @@ const (
 	keepaliveTime    = 15 * time.Second
 	minKeepaliveTime = 10 * time.Second
 
-	// writeBufferBytes is the same as in the collector's otlp exporter. A message of 100 envelopes is sent with one write, in a third
-	// less processor time than with gRPC's 32 KiB (docs/benchmarks.md).
+	// writeBufferBytes is the same as in the collector's otlp exporter. A message of 100 envelopes takes one write, and a third less
+	// processor time than with gRPC's 32 KiB (docs/benchmarks.md).
 	writeBufferBytes = 512 << 10
 
 	// minMessageBytes has room for any single envelope.
@@ -277,7 +279,7 @@ func (cfg Config) Marshal(conf *confmap.Conf) error {
 	return errors.Join(conf.Marshal(cfg.clientConfig), conf.Marshal(exported(cfg)))
 }
 
-// Validate reports every invalid value, each with its key and what is allowed.
+// Validate reports the invalid values, each with its key and what is allowed.
 func (cfg *Config) Validate() error {
 	return errors.Join(
 		cfg.validateConnection(),

@@ -13,6 +13,6 @@
 //
 // Every item (log record, metric point, span) is counted exactly once: as sent, failed, dropped, rejected or waiting.
 //
-// README.md describes when to use the exporter and how to configure it, docs/operations.md every setting, and docs/mapping.md the
+// README.md describes when to use the exporter and how to configure it, docs/operations.md the settings, and docs/mapping.md the
 // translation of each kind of telemetry.
 package loggregatorexporter

@@ -32,7 +32,7 @@ type signalExporter[D comparable] struct {
 	set       exporter.Settings
 	clients   *delivery.Shared[*Config]
 	queue     *queue.Queue[D]
-	report    *telemetry.Exporter
+	report    *telemetry.Report
 
 	shutOnce sync.Once
 	// Set by Start:
@@ -69,7 +69,7 @@ func (e *signalExporter[D]) drain(ctx context.Context) {
 	sender := e.client.NewSender()
 	message := delivery.NewMessage(e.cfg.Batch.MaxEnvelopes, e.cfg.Batch.MaxBytes)
 	for batch, ok := range e.queue.All(ctx) {
-		if !ok { // The queue is empty: deliver the message although it is not full.
+		if !ok { // The queue is empty, as always before it ends: deliver the message although it is not full.
 			e.deliver(ctx, sender, message)
 			continue
 		}
@@ -77,7 +77,7 @@ func (e *signalExporter[D]) drain(ctx context.Context) {
 			e.report.Truncated(envelope.Truncated)
 			if envelope.Reason != "" {
 				e.report.Rejected(envelope.Reason, envelope.Items)
-				message.EndItem()
+				message.EndItem() // Some of its envelopes may be in the message.
 				continue
 			}
 			if !message.Fits(envelope.Encoded) {
@@ -89,8 +89,8 @@ func (e *signalExporter[D]) drain(ctx context.Context) {
 	}
 }
 
-// deliver sends a message, waits until it is acknowledged or given up, and counts its items. It retries while the error is retryable, for
-// at most retry_on_failure.max_elapsed_time. A message that is too large for the server is sent in parts, each with its own outcome.
+// deliver sends and empties a message, waits until it is acknowledged or given up, and counts its items. It retries while the error is
+// retryable, for at most retry_on_failure.max_elapsed_time. A message too large for the server is sent in halves, each with its own outcome.
 func (e *signalExporter[D]) deliver(ctx context.Context, sender *delivery.Sender, message *delivery.Message) {
 	for attempt := range sender.Deliver(ctx, message) {
 		e.report.Attempted(attempt)
@@ -123,8 +123,8 @@ func (e *signalExporter[D]) Start(ctx context.Context, host component.Host) erro
 	return nil
 }
 
-// Shutdown sends the waiting batches, one attempt per message, and drops the rest after 10 s or when ctx is done. The 10 s start with the
-// first Shutdown of the signals of an exporter ID, which send their last messages at the same time. No goroutine is left afterwards.
+// Shutdown sends the waiting batches, one attempt per message, and drops the rest after 10 s or when ctx is done. All signals of an exporter
+// ID share the 10 s: the first Shutdown starts them and ends the retries of all. No goroutine is left afterwards.
 func (e *signalExporter[D]) Shutdown(ctx context.Context) error {
 	var err error
 	e.shutOnce.Do(func() { err = e.shutDown(ctx) })
@@ -140,7 +140,7 @@ func (e *signalExporter[D]) shutDown(ctx context.Context) error {
 	}
 	e.report.StopStatus()
 	defer context.AfterFunc(ctx, e.client.GiveUp)()
-	e.client.Finish(shutdownTimeout)
+	e.client.Finish(shutdownTimeout) // Ends retries, and gives up after that time.
 	<-e.drained
 	return e.release()
 }

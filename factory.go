@@ -30,7 +30,8 @@ func NewFactory() exporter.Factory {
 	)
 }
 
-// factory shares one connection and one rate limit among the signals of an exporter ID, which the collector creates with one *Config.
+// factory shares one connection and one rate limit among the signals of an exporter ID. The collector passes the same *Config to all of
+// them.
 type factory struct {
 	clients delivery.Shared[*Config]
 }

@@ -84,7 +84,7 @@ func TestShutdownEndsOutage(t *testing.T) {
 	f.ingress.Resume()
 	e.stop()
 	f.check("logs", counts{sent: 2})
-	assert.Len(t, f.lines("Loggregator accepts envelopes again"), 1)
+	assert.Len(t, f.lines("Loggregator is reachable again"), 1)
 	assert.Equal(t, []componentstatus.Status{recoverable}, f.host.Statuses())
 }
 

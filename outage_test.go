@@ -142,7 +142,7 @@ func TestOutage(t *testing.T) {
 				tt.end(f)
 				e.push(50, 1, 0)
 				f.waitForStatuses(recoverable, ok)
-				assert.Len(t, f.lines("Loggregator accepts envelopes again"), 1)
+				assert.Len(t, f.lines("Loggregator is reachable again"), 1)
 			}
 			lines := f.lines("Loggregator is not accepting envelopes")
 			atMost := 1 + int(time.Since(start)/lossInterval) // On a busy machine, a second reason may be logged.

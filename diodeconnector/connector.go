@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// shutdownTimeout is how long Shutdown passes on waiting batches. The collector's context has no deadline.
+	// shutdownTimeout is how long Shutdown keeps passing on waiting batches. The collector's context has no deadline.
 	shutdownTimeout = 10 * time.Second
 	// returnTimeout is how long the next component then has to return from its current batch.
 	returnTimeout = time.Second
@@ -32,7 +32,7 @@ var messages = report.Messages{
 	Failed:      "Gave up passing on data: the next component did not accept these items.",
 	Outage:      "The next component is not accepting data. New data waits in the diode.",
 	OutageLoses: "The next component is not accepting data. Gave up a batch.",
-	Recovered:   "The next component accepts data again.",
+	Recovered:   "The next component is available again.",
 }
 
 // pdata is the data of a signal, such as plog.Logs.
@@ -100,7 +100,7 @@ func (c *signalConnector[D]) drain(ctx context.Context) {
 	}
 }
 
-// forward passes a batch on, and counts its items when it is accepted or given up. It retries while the error is not permanent, for at
+// forward passes a batch on, and counts its items once the batch is accepted or given up. It retries while the error is not permanent, for at
 // most retry_on_failure.max_elapsed_time. After Shutdown there is one attempt.
 func (c *signalConnector[D]) forward(ctx context.Context, batch *pushed[D], items int) {
 	if !batch.data.IsReadOnly() { // The collector copies read-only data for consumers that mutate it, so each attempt gets the same data.

@@ -4,7 +4,7 @@
 package diodes
 
 // A backoff is a writer's wait after a lost swap, in turns of spin. Writing a cache line from two processors alternately costs a
-// hundred times as much as writing it from one, so the loser waits for the time of some dozens of Sets. The wait grows fast and
+// hundred times as much as writing it from one, so the loser waits for the time of a few dozen Sets. The wait grows fast and
 // shrinks slowly because writers that raced once race again. Only the first wait of a call is long, so that no Set takes many times
 // as long as another.
 type backoff int

@@ -19,8 +19,8 @@
 // [OneToOne] has one writer and one reader. [ManyToOne] has many writers; a [Writer] makes their Sets cheaper. [OneToMany] has many
 // readers: each [Poller] gets every element. A diode of size n drops nothing until it holds n elements; then each Set drops one.
 //
-// A full diode drops its oldest element or, with [DropNewest], the element being set. Every element is accounted for: it is read,
-// returned as dropped or evicted, or still in the ring. To make writers wait instead, use a channel.
+// A full OneToOne or ManyToOne drops its oldest element or, with [DropNewest], the element being set. Every element is accounted for: it
+// is read, returned as dropped or evicted, or still in the ring. A Poller counts the elements that it missed. To make writers wait instead, use a channel.
 //
 // README.md explains how to choose and size a diode, and compares diodes with channels and Cloud Foundry's go-diodes.
 package diodes

@@ -52,8 +52,8 @@ type Client struct {
 	giveUp     context.CancelFunc
 }
 
-// NewClient returns a client and starts to connect, without waiting for the connection. It fails if the configuration is invalid, such
-// as when certificates cannot be read.
+// NewClient returns a client and starts to connect, without waiting for the connection. It fails if the configuration is invalid, for
+// example if a certificate cannot be read.
 func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]component.Component, set component.TelemetrySettings, build component.BuildInfo) (*Client, error) {
 	c := &Client{cfg: cfg, limiter: rate.NewLimiter(rate.Inf, 0), peer: peer{logger: set.Logger}, finishing: make(chan struct{})}
 	c.life, c.giveUp = context.WithCancel(context.Background())
@@ -94,8 +94,8 @@ func (c *Client) Context() context.Context { return c.life }
 // Close closes the connection. Sends in progress fail.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// waitForRate waits until the rate limit allows that many envelopes. It does not wait while there is no connection and an attempt would
-// fail at once, so that a shutdown gets through the queue without delay.
+// waitForRate waits until the rate limit allows this number of envelopes. Without a connection it does not wait, because the attempt fails
+// at once: a shutdown then empties the queue without delay.
 func (c *Client) waitForRate(ctx context.Context, envelopes int) error {
 	if c.conn.GetState() == connectivity.TransientFailure && !c.cfg.GRPC.WaitForReady {
 		return ctx.Err()

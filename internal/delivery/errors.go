@@ -68,8 +68,8 @@ type verdict struct {
 	retryable bool
 }
 
-// verdicts holds each code that an attempt can fail with. The retryable codes are those that OTLP exporters retry, for the same
-// reasons. Any other code is treated like Unknown.
+// verdicts holds each code that an attempt can fail with. The retryable codes are those that OTLP exporters retry. Any other code is
+// treated like Unknown.
 var verdicts = map[codes.Code]verdict{
 	// There is no connection, it broke, or the server is shutting down.
 	codes.Unavailable: {ScopeEndpoint, true},
@@ -78,7 +78,7 @@ var verdicts = map[codes.Code]verdict{
 	// The server or a proxy canceled the call.
 	codes.Canceled: {ScopeEndpoint, true},
 	codes.Aborted:  {ScopeEndpoint, true},
-	// The server's state is temporary.
+	// OTLP counts these as temporary.
 	codes.OutOfRange: {ScopeEndpoint, true},
 	codes.DataLoss:   {ScopeEndpoint, true},
 
@@ -103,7 +103,7 @@ var verdicts = map[codes.Code]verdict{
 // tooLarge matches the errors of gRPC implementations about messages above their limit.
 var tooLarge = regexp.MustCompile(`larger than max|exceeds (the )?maximum|too large`)
 
-// connectionFaults maps texts of errors with code Unavailable to hints. The first match counts. "remote error" begins an alert from the
+// connectionFaults maps texts of errors with code Unavailable to hints. The first match wins. "remote error" begins an alert from the
 // server (RFC 8446, section 6.2): it refused the client's certificate.
 var connectionFaults = []struct{ text, hint string }{
 	{"certificate signed by unknown authority", wrongCAHint},
@@ -158,11 +158,12 @@ var credentialFaults = regexp.MustCompile(`^transport: (per-RPC creds failed|rec
 // fromProxy begins gRPC's error for a response that is not gRPC, and so comes from a proxy.
 const fromProxy = "unexpected HTTP status code"
 
-// ownWords matches the prefixes of gRPC's own connection errors. An ingress or a proxy may report the same faults of its own
+// ownWords matches the beginnings of gRPC's own connection errors. Other texts may be from an ingress or a proxy, about its own
 // connections.
 var ownWords = regexp.MustCompile(`^(last connection error: |connection error: desc = |connection closed |error reading |closing transport |transport: |write )`)
 
-// classify returns the meaning of an attempt's error. It is the only code that interprets errors. settings are the connection's.
+// classify returns the meaning of an attempt's error. Only the detection of routers looks at errors elsewhere. settings are those of the
+// connection.
 func classify(err error, settings *configgrpc.ClientConfig) *Error {
 	s := status.Convert(err)
 	v := verdicts[s.Code()]

@@ -79,7 +79,7 @@ func (m *Message) Size() int {
 }
 
 // Outcomes returns the outcomes of the last delivery, in the order of the envelopes. An item counts as acknowledged only if all its
-// envelopes were. An item that lost an envelope in an earlier message has a separate Outcome, without envelopes. The result is valid
+// envelopes were. An item that lost an envelope in an earlier message or half has a separate Outcome, without envelopes. The result is valid
 // until the next delivery.
 func (m *Message) Outcomes() []Outcome { return m.outcomes }
 

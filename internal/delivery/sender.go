@@ -35,8 +35,8 @@ func (c *Client) NewSender() *Sender { return &Sender{client: c} }
 // Deliver sends a message and yields each attempt. When the iteration ends, the message has been acknowledged or given up and is empty,
 // and [Message.Outcomes] returns the results. An empty message needs no attempt.
 //
-// Each attempt waits for the rate limit, even a retry, because the server may have taken the message although an attempt failed. It does
-// not wait while there is no connection, when an attempt fails at once. Deliver retries, with growing pauses, while the error is
+// Each attempt waits for the rate limit, even a retry, because the server may have taken the message although an attempt failed. Without
+// a connection it does not wait, because the attempt fails at once. Deliver retries, with growing pauses, while the error is
 // retryable, the configured time has not elapsed, and the client is not finishing. A pause requested by the server applies to the next
 // message too. A message refused as too large is sent again in halves, down to single envelopes.
 //

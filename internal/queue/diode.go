@@ -45,10 +45,10 @@ func newDiode[D comparable](cfg Config) *diode[D] {
 }
 
 // push puts b into the queue and calls drop with each dropped batch: the oldest ones until the bounds are met, or b itself after close,
-// or if there is no room and the policy is [diodes.DropNewest]. It never waits, allocates nothing, and evicts no more batches than b has
-// items or bytes.
+// or if there is no room and the policy is [diodes.DropNewest]. It never waits, and evicts at most as many batches as b has items and
+// bytes.
 //
-// The bounds may be exceeded only by pushes in progress. Each push makes up for its own part of the excess: of several batches above a
+// Apart from the case below, only pushes in progress may exceed the bounds. Each push makes up for its own part of the excess: of several batches above a
 // bound that are pushed concurrently, exactly one stays. Concurrent evicting pushes may each evict one batch more than needed.
 //
 // Against too many concurrent pushers it gives up, as the diode does: [diodes.ManyToOne.Set] returns b after 65,536 lost races in a row,

@@ -57,7 +57,7 @@ func (cfg Config) Validate(prefix string) error {
 	)
 }
 
-// A Queue is the diode of one signal. It holds references to waiting pdata, so that it is not reused, and counts its items.
+// A Queue is the diode of one signal. It keeps waiting pdata from being reused, and counts items.
 //
 // Any goroutine may call its methods at any time, except [Queue.All], which only one goroutine, the drain, may call.
 type Queue[D comparable] struct {
@@ -72,7 +72,7 @@ func New[D comparable](s Signal[D], cfg Config, r *report.Report) *Queue[D] {
 	return &Queue[D]{signal: s, diode: newDiode[D](cfg), report: r}
 }
 
-// Push puts data into the queue. It never blocks, never fails, and allocates nothing. If the queue is full, Push drops the oldest
+// Push puts data into the queue. It never blocks or fails, and allocates only when more pushes run at once than ever before. If the queue is full, Push drops the oldest
 // batches or, with [DropNewest], this one. After Close it drops this one. Data without items is ignored.
 func (q *Queue[D]) Push(data D) {
 	b := Batch[D]{Data: data, Items: q.signal.Items(data)}

@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// logInterval is the minimum time between two log lines that differ only in their numbers.
+// logInterval is the minimum time between two logs of losses, and between two warnings in an outage.
 const logInterval = 10 * time.Second
 
 // losses holds the failed items since losses were last logged.

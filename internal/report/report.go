@@ -32,8 +32,8 @@ type Messages struct {
 	Overflow    string // the queue dropped items
 	Shutdown    string // the shutdown dropped items
 	Failed      string // items were given up after the last attempt
-	Outage      string // the peer is unreachable; another attempt follows
-	OutageLoses string // the peer is unreachable; no attempt follows
+	Outage      string // no data gets through; another attempt follows
+	OutageLoses string // no data gets through; no attempt follows
 	Recovered   string // the peer is reachable again
 }
 

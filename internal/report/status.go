@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// outageGrace is how long the peer must be unreachable before the status is an error: connections break and come back.
+// outageGrace is how long the peer must be unreachable before the status is an error. Brief interruptions are normal.
 const outageGrace = time.Second
 
 // Attempt is an attempt to pass data on.
@@ -22,8 +22,8 @@ type Attempt struct {
 	RetryIn time.Duration // at most this long until the next attempt; 0: none follows
 }
 
-// outage tracks outages. An outage begins with an attempt that would have failed with any data, and ends when the server responds, even
-// if it refuses the message: refused data does not change the status. The next success sets the status to OK.
+// outage tracks outages. An outage begins with an attempt that would have failed with any data. It ends with the first attempt that
+// succeeds or fails only because of its data. The status becomes OK with the next success.
 type outage struct {
 	logger   *zap.Logger
 	messages *Messages
@@ -56,7 +56,7 @@ func (o *outage) attempted(a Attempt, now time.Time) bool {
 	return o.ok
 }
 
-// reached records that the server responded, and logs the recovery if an outage was logged.
+// reached ends an outage, and logs the recovery if the outage was logged.
 func (o *outage) reached(now time.Time) {
 	if len(o.warned) > 0 {
 		o.logger.Info(o.messages.Recovered,

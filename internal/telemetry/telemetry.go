@@ -27,7 +27,7 @@ var messages = report.Messages{
 	Failed:      "Gave up sending: Loggregator did not acknowledge these items. They are lost.",
 	Outage:      "Loggregator is not accepting envelopes. New data waits in the diode.",
 	OutageLoses: "Loggregator is not accepting envelopes. Gave up a message: its items are lost.",
-	Recovered:   "Loggregator accepts envelopes again.",
+	Recovered:   "Loggregator is reachable again.",
 }
 
 // Settings holds the signal of an exporter and the settings that are exposed as metrics.
@@ -43,8 +43,8 @@ type Queue interface {
 	Cap() int
 }
 
-// An Exporter reports on an exporter of one signal. Its own methods may be called by one goroutine at a time, the drain.
-type Exporter struct {
+// A Report reports on an exporter of one signal. Its own methods may be called by one goroutine at a time, the drain.
+type Report struct {
 	*report.Report
 	logger  *zap.Logger
 	metrics *metrics
@@ -60,93 +60,93 @@ type losses struct {
 	tooLarge *delivery.Error // the latest
 }
 
-// New returns a report. [Exporter.Register] must be called before the drain starts.
-func New(logger *zap.Logger) *Exporter {
-	e := &Exporter{logger: logger}
-	e.Report = report.New(logger, messages, e.logLosses)
-	return e
+// New returns a report. [Report.Register] must be called before the drain starts.
+func New(logger *zap.Logger) *Report {
+	r := &Report{logger: logger}
+	r.Report = report.New(logger, messages, r.logLosses)
+	return r
 }
 
 // Register registers the metrics. They stay registered after Shutdown, so that the last export of the collector includes all drops.
-func (e *Exporter) Register(set exporter.Settings, s Settings, q Queue) (err error) {
-	e.metrics, err = newMetrics(set, s, q, e.Report)
+func (r *Report) Register(set exporter.Settings, s Settings, q Queue) (err error) {
+	r.metrics, err = newMetrics(set, s, q, r.Report)
 	return err
 }
 
 // Rejected counts items that could not be translated.
-func (e *Exporter) Rejected(reason translate.Reason, items int) {
-	e.Out(items)
-	e.metrics.ExporterLoggregatorRejectedItems.Add(background, int64(items), e.metrics.byReason(string(reason)))
-	e.mu.Lock()
-	if e.losses.rejected == nil {
-		e.losses.rejected = map[translate.Reason]int{}
+func (r *Report) Rejected(reason translate.Reason, items int) {
+	r.Out(items)
+	r.metrics.ExporterLoggregatorRejectedItems.Add(background, int64(items), r.metrics.byReason(string(reason)))
+	r.mu.Lock()
+	if r.losses.rejected == nil {
+		r.losses.rejected = map[translate.Reason]int{}
 	}
-	e.losses.rejected[reason] += items
-	e.mu.Unlock()
-	e.Lost()
+	r.losses.rejected[reason] += items
+	r.mu.Unlock()
+	r.Lost()
 }
 
 // Truncated counts shortened items, in addition to their outcome.
-func (e *Exporter) Truncated(items int) {
+func (r *Report) Truncated(items int) {
 	if items > 0 {
-		e.metrics.ExporterLoggregatorTruncatedItems.Add(background, int64(items), e.metrics.bySignal)
+		r.metrics.ExporterLoggregatorTruncatedItems.Add(background, int64(items), r.metrics.bySignal)
 	}
 }
 
 // Sent counts acknowledged items and their envelopes and bytes.
-func (e *Exporter) Sent(o delivery.Outcome) {
-	e.Out(o.Items)
-	e.metrics.sentItems.Add(background, int64(o.Items), e.metrics.byExporter)
-	e.metrics.ExporterLoggregatorEnvelopes.Add(background, int64(o.Envelopes), e.metrics.bySignal)
-	e.metrics.ExporterLoggregatorBytes.Add(background, int64(o.Bytes), e.metrics.bySignal)
+func (r *Report) Sent(o delivery.Outcome) {
+	r.Out(o.Items)
+	r.metrics.sentItems.Add(background, int64(o.Items), r.metrics.byExporter)
+	r.metrics.ExporterLoggregatorEnvelopes.Add(background, int64(o.Envelopes), r.metrics.bySignal)
+	r.metrics.ExporterLoggregatorBytes.Add(background, int64(o.Bytes), r.metrics.bySignal)
 }
 
 // Failed counts items whose last attempt failed.
-func (e *Exporter) Failed(err *delivery.Error, items int) {
+func (r *Report) Failed(err *delivery.Error, items int) {
 	if items == 0 {
 		return // The envelopes count with the rest of their item.
 	}
-	e.metrics.failedItems.Add(background, int64(items), e.metrics.byError(err.Type(), !err.Retryable))
-	e.Report.Failed(err, !err.Retryable, items)
+	r.metrics.failedItems.Add(background, int64(items), r.metrics.byError(err.Type(), !err.Retryable))
+	r.Report.Failed(err, !err.Retryable, items)
 }
 
 // Attempted records an attempt to send a message.
-func (e *Exporter) Attempted(a delivery.Attempt) {
-	e.metrics.ExporterLoggregatorSendDuration.Record(background, a.Duration.Seconds(), e.metrics.bySignal)
+func (r *Report) Attempted(a delivery.Attempt) {
+	r.metrics.ExporterLoggregatorSendDuration.Record(background, a.Duration.Seconds(), r.metrics.bySignal)
 	attempt := report.Attempt{RetryIn: a.RetryIn}
 	if a.Err != nil {
 		attempt.Err, attempt.Kind = a.Err, a.Err.Type()+a.Err.Hint
 		attempt.Outage = a.Err.Scope == delivery.ScopeEndpoint
 	}
-	e.Report.Attempted(attempt)
+	r.Report.Attempted(attempt)
 	if a.Halved {
-		e.mu.Lock()
-		e.losses.halved++
-		e.losses.tooLarge = a.Err
-		e.mu.Unlock()
-		e.Lost()
+		r.mu.Lock()
+		r.losses.halved++
+		r.losses.tooLarge = a.Err
+		r.mu.Unlock()
+		r.Lost()
 	}
 }
 
-func (e *Exporter) logLosses() {
-	e.mu.Lock()
-	l := e.losses
-	e.losses = losses{}
-	e.mu.Unlock()
+func (r *Report) logLosses() {
+	r.mu.Lock()
+	l := r.losses
+	r.losses = losses{}
+	r.mu.Unlock()
 	for reason, items := range l.rejected {
-		e.logRejected(reason, items)
+		r.logRejected(reason, items)
 	}
 	if l.halved > 0 {
-		e.logger.Warn("Loggregator refused messages as too large. They were split in half and sent again.",
+		r.logger.Warn("Loggregator refused messages as too large. They were split in half and sent again.",
 			zap.Int("refused_messages", l.halved), zap.Error(l.tooLarge))
 	}
 }
 
-func (e *Exporter) logRejected(reason translate.Reason, items int) {
+func (r *Report) logRejected(reason translate.Reason, items int) {
 	fields := []zap.Field{zap.String("reason", string(reason)), zap.Int("rejected_items", items)}
 	if hint := reason.Hint(); hint != "" {
-		e.logger.Warn("Rejected items that Loggregator cannot represent. They are lost.", append(fields, zap.String("hint", hint))...)
+		r.logger.Warn("Rejected items that Loggregator cannot represent. They are lost.", append(fields, zap.String("hint", hint))...)
 	} else {
-		e.logger.Debug("Rejected items with nothing to send. This is normal.", fields...)
+		r.logger.Debug("Rejected items with nothing to send. This is normal.", fields...)
 	}
 }

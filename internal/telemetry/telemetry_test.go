@@ -36,13 +36,13 @@ type fullQueue struct{}
 func (fullQueue) Len() int { return 3 }
 func (fullQueue) Cap() int { return 7 }
 
-// newExporter returns a report on logs with its own log.
-func newExporter(t *testing.T) (*Exporter, *observer.ObservedLogs) {
+// newReport returns a report on logs with its own log.
+func newReport(t *testing.T) (*Report, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
-	e := New(zap.New(core))
-	require.NoError(t, e.Register(exportertest.NewNopSettings(metadata.Type), Settings{Signal: pipeline.SignalLogs}, fullQueue{}))
-	return e, logs
+	r := New(zap.New(core))
+	require.NoError(t, r.Register(exportertest.NewNopSettings(metadata.Type), Settings{Signal: pipeline.SignalLogs}, fullQueue{}))
+	return r, logs
 }
 
 func TestQueueMetrics(t *testing.T) {
@@ -68,14 +68,14 @@ func TestQueueMetrics(t *testing.T) {
 
 // Items with an outcome are no longer waiting.
 func TestItemsOut(t *testing.T) {
-	e, _ := newExporter(t)
-	e.Accepted(10)
-	e.Sent(delivery.Outcome{Envelopes: 1, Items: 1})
-	assert.EqualValues(t, 9, e.Waiting())
-	e.Failed(&delivery.Error{}, 2)
-	assert.EqualValues(t, 7, e.Waiting())
-	e.Rejected(translate.ReasonEmpty, 3)
-	assert.EqualValues(t, 4, e.Waiting())
+	r, _ := newReport(t)
+	r.Accepted(10)
+	r.Sent(delivery.Outcome{Envelopes: 1, Items: 1})
+	assert.EqualValues(t, 9, r.Waiting())
+	r.Failed(&delivery.Error{}, 2)
+	assert.EqualValues(t, 7, r.Waiting())
+	r.Rejected(translate.ReasonEmpty, 3)
+	assert.EqualValues(t, 4, r.Waiting())
 }
 
 // A single loss is logged once, at once, and with its details.
@@ -83,26 +83,26 @@ func TestLossLines(t *testing.T) {
 	tooLarge := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}
 	gaveUp := &delivery.Error{Retryable: true, Hint: "wait"}
 	for name, tt := range map[string]struct {
-		lose func(*Exporter)
+		lose func(*Report)
 		line string
 		want map[string]any
 	}{
-		"halved message": {func(r *Exporter) { r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true}) }, "refused messages as too large",
+		"halved message": {func(r *Report) { r.Attempted(delivery.Attempt{Err: tooLarge, Halved: true}) }, "refused messages as too large",
 			map[string]any{"refused_messages": int64(1), "error": tooLarge.Error()}},
-		"failed": {func(r *Exporter) { r.Failed(gaveUp, 3) }, "Gave up sending",
+		"failed": {func(r *Report) { r.Failed(gaveUp, 3) }, "Gave up sending",
 			map[string]any{"failed_items": int64(3), "error": gaveUp.Error(), "permanent": false}},
-		"failed permanently": {func(r *Exporter) { r.Failed(tooLarge, 3) }, "Gave up sending",
+		"failed permanently": {func(r *Report) { r.Failed(tooLarge, 3) }, "Gave up sending",
 			map[string]any{"failed_items": int64(3), "error": tooLarge.Error(), "permanent": true}},
-		"rejected": {func(r *Exporter) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
+		"rejected": {func(r *Report) { r.Rejected(translate.ReasonOutOfRange, 3) }, "Rejected items",
 			map[string]any{"reason": "out_of_range", "rejected_items": int64(3), "hint": translate.ReasonOutOfRange.Hint()}},
-		"zero delta": {func(r *Exporter) { r.Rejected(translate.ReasonZeroDelta, 3) }, "nothing to send",
+		"zero delta": {func(r *Report) { r.Rejected(translate.ReasonZeroDelta, 3) }, "nothing to send",
 			map[string]any{"reason": "zero_delta", "rejected_items": int64(3)}},
-		"stale": {func(r *Exporter) { r.Rejected(translate.ReasonStale, 3) }, "nothing to send",
+		"stale": {func(r *Report) { r.Rejected(translate.ReasonStale, 3) }, "nothing to send",
 			map[string]any{"reason": "stale", "rejected_items": int64(3)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, logs := newExporter(t)
+				r, logs := newReport(t)
 				r.Start(componenttest.NewNopHost())
 				synctest.Wait()
 				for range 2 {
@@ -127,7 +127,7 @@ func TestLossLines(t *testing.T) {
 func TestLossSum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tooLarge, another := &delivery.Error{Scope: delivery.ScopeSize, Hint: "lower it"}, &delivery.Error{Retryable: true, Hint: "wait"}
-		r, logs := newExporter(t)
+		r, logs := newReport(t)
 		r.Start(componenttest.NewNopHost())
 		r.Dropped(report.DropShutdown, 1)
 		synctest.Wait()
@@ -159,12 +159,12 @@ func TestOutage(t *testing.T) {
 	for scope, outages := range map[delivery.Scope]int{delivery.ScopeEndpoint: 1, delivery.ScopeMessage: 0, delivery.ScopeSize: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			host := reporttest.NewHost()
-			e, logs := newExporter(t)
-			e.Start(host)
-			e.Attempted(delivery.Attempt{})
-			e.Attempted(delivery.Attempt{Err: &delivery.Error{Scope: scope}, RetryIn: time.Second})
+			r, logs := newReport(t)
+			r.Start(host)
+			r.Attempted(delivery.Attempt{})
+			r.Attempted(delivery.Attempt{Err: &delivery.Error{Scope: scope}, RetryIn: time.Second})
 			time.Sleep(time.Minute)
-			e.Shutdown()
+			r.Shutdown()
 			assert.Len(t, host.Statuses(), outages, scope)
 			assert.Equal(t, outages, logs.FilterMessage(messages.Outage).Len(), scope)
 		})
@@ -174,9 +174,9 @@ func TestOutage(t *testing.T) {
 // An outage is logged once for each code and hint.
 func TestOutageKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, logs := newExporter(t)
+		r, logs := newReport(t)
 		for _, hint := range []string{"one", "two", "one"} {
-			e.Attempted(delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeEndpoint, Hint: hint}, RetryIn: time.Second})
+			r.Attempted(delivery.Attempt{Err: &delivery.Error{Scope: delivery.ScopeEndpoint, Hint: hint}, RetryIn: time.Second})
 			time.Sleep(time.Minute)
 		}
 		assert.Equal(t, 2, logs.FilterMessage(messages.Outage).Len())

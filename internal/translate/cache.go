@@ -12,8 +12,8 @@ const (
 	cachedKeyBytes = 256
 )
 
-// resetMap returns m without its entries. It drops a map that has grown large, because clearing it would always take as long as at its
-// largest.
+// resetMap returns m without its entries. It drops a map that has grown large, because clear takes time in proportion to the largest
+// size that the map has had.
 func resetMap[K comparable, V any](m map[K]V) map[K]V {
 	if len(m) > cachedKeys {
 		return nil
@@ -22,7 +22,7 @@ func resetMap[K comparable, V any](m map[K]V) map[K]V {
 	return m
 }
 
-// put adds an entry. Neither the key nor the value may hold a string of the data. A full cache starts over.
+// put adds an entry. Neither the key nor the value may refer to strings of the batch. A full cache starts over.
 func (m *cache[K, V]) put(key K, v V) {
 	if *m == nil || len(*m) >= cachedKeys {
 		*m = cache[K, V]{}

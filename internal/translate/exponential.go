@@ -12,7 +12,7 @@ import (
 // maxExponentialBuckets is the maximum number of buckets on each side of an exponential histogram after downscaling.
 const maxExponentialBuckets = 20
 
-// exponentialPoint yields a point of an exponential histogram in the form of an explicit one.
+// exponentialPoint yields a point of an exponential histogram as an explicit histogram.
 func (m *Metrics) exponentialPoint(name, unit string, p pmetric.ExponentialHistogramDataPoint) Reason {
 	if !wellFormedExponential(p) {
 		return ReasonMalformed

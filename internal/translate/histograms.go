@@ -50,7 +50,7 @@ func (m *Metrics) histogramNames(name string) histogramNames {
 // longestNumber is the maximum length of a number from formatNumber, in bytes.
 const longestNumber = len("-2.2250738585072014e-308")
 
-// histogramPoint yields a point of a histogram in the form of Prometheus: a counter of observations, a gauge of their sum, and for each
+// histogramPoint yields a point of a histogram in Prometheus form: a counter of observations, a gauge of their sum, and for each
 // bucket a counter that includes the buckets below it.
 func (m *Metrics) histogramPoint(name, unit string, p pmetric.HistogramDataPoint) Reason {
 	if !wellFormed(p) {

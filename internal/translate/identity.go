@@ -35,7 +35,7 @@ type identities struct{ source, instance idFinder }
 type idFinder struct {
 	Identity
 	limit    int  // in bytes
-	inProcID bool // the ID must get through a PROCID of syslog
+	inProcID bool // the ID becomes part of a PROCID of syslog
 	// inherited is the ID of items that have none of Attributes up to index rank.
 	inherited string
 	rank      int
@@ -61,7 +61,7 @@ func (i *identities) find(record pcommon.Map) identity {
 	return identity{source: i.source.find(record), instance: i.instance.find(record)}
 }
 
-// inherited returns the identity of items whose attributes contain none.
+// inherited returns the identity of items without an ID in their own attributes.
 func (i *identities) inherited() identity { return identity{i.source.inherited, i.instance.inherited} }
 
 func (i *idFinder) beginScope(scopes ...pcommon.Map) {

@@ -203,7 +203,8 @@ func (l *Logs) payload(r plog.LogRecord) []byte {
 	return []byte(l.json(r.Attributes()))
 }
 
-// hasContent reports whether Log Cache accepts a payload: it refuses an empty one, and the syslog agent removes NULs.
+// hasContent reports whether a payload contains a byte other than NUL. The syslog agent removes NULs, and Log Cache refuses an empty
+// payload.
 func hasContent[P string | []byte](payload P) bool {
 	for i := range len(payload) {
 		if payload[i] != 0 {

@@ -331,8 +331,8 @@ func (g *gaugeGroups) reset() {
 	g.latest, g.names = resetMap(g.latest), resetMap(g.names)
 }
 
-// add adds one encoded metric. It begins another group if the current one has a metric of that name or no room. Escapes take no room in a
-// group, because the syslog agent makes a message of each metric.
+// add adds one encoded metric. It begins another group if the current one already has a metric of that name, or no room. Syslog's escapes
+// need no room, because the syslog agent makes a message of each metric.
 func (g *gaugeGroups) add(timestamp int64, common []byte, name string, metric []byte, truncated int) {
 	g.key = binary.BigEndian.AppendUint64(append(g.key[:0], common...), uint64(timestamp))
 	i, ok := g.latest[string(g.key)]
@@ -375,7 +375,7 @@ func (g *gaugeGroups) begin(timestamp int64, common []byte) int {
 
 // fractions holds, for each stream of double deltas, the truncated fraction to add to its next point.
 //
-// Its memory is bounded: a stream that was not seen while rememberedStreams others were may be forgotten, along with its fraction, which is
+// Its memory is bounded: once rememberedStreams other streams have been seen, a stream may be forgotten, along with its fraction, which is
 // less than 1. Streams are identified by a 64-bit hash; two with the same hash share a fraction.
 type fractions struct {
 	recent, older map[uint64]float64

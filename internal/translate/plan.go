@@ -13,7 +13,7 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
-// A plan encodes the identity and the tags of items with the same attribute keys in the same order. There is no other way to encode them.
+// A plan encodes the identity and the tags of items with the same attribute keys in the same order. All tags are encoded this way.
 // Decisions that depend on the keys alone are made when the plan is compiled; those that also depend on scope and resource, when it is
 // bound to a scope.
 type plan struct {
@@ -86,44 +86,6 @@ const (
 	instancePart = -2 // the tag with the instance ID, if attributes affect the identity
 	joinedPart   = -3
 )
-
-// ownName identifies the key of a tag that the exporter sets itself.
-type ownName uint8
-
-const (
-	severityName ownName = iota
-	sourceTypeName
-	processTypeName // the source type is derived from it
-	eventNameName
-	partName
-	traceIDName
-	spanIDName
-	parentSpanIDName
-	spanKindName
-	peerTypeName
-	statusCodeName
-	statusMessageName
-	clockSkewName
-)
-
-var ownNames = [...]string{
-	"severity", sourceTypeTag, "process_type", "event_name", "part", "trace_id", "span_id", "parent_span_id", "span_kind", "peer_type",
-	"status_code", "status_message", "clock_skew",
-}
-
-// encodedNames and namesByKey are derived from ownNames.
-var encodedNames, namesByKey = func() (encoded [len(ownNames)][]byte, byKey map[string]ownKeys) {
-	byKey = map[string]ownKeys{}
-	for i, name := range ownNames {
-		encoded[i], byKey[name] = envelope.AppendKey(nil, name), ownName(i).set()
-	}
-	return encoded, byKey
-}()
-
-// ownKeys is a set of ownNames.
-type ownKeys uint16
-
-func (n ownName) set() ownKeys { return 1 << n }
 
 // The cache holds at most cachedPlans plans, each of at most cachedPlanAttributes attributes with keys of at most cachedKeyBytes. Once
 // their inherited tags take more than cachedPlanBytes, it starts over.
@@ -296,7 +258,7 @@ func (t *translator) appendTag(b, key []byte, value pcommon.Value) []byte {
 
 // compile makes p the plan of these attributes. Of attributes with the same tag key, the first in byte order wins; for labels, their values
 // are joined with ";" in that order, as OpenTelemetry's Prometheus compatibility specification requires. If an attribute occurs twice,
-// which is invalid, its first value counts. An attribute with the key own gets the prefix exported_.
+// which is invalid, its first value wins. An attribute with the key own gets the prefix exported_.
 func (t *translator) compile(p *plan, attrs pcommon.Map, own *cleanKey) {
 	p.tagKeys.reset()
 	p.own, p.attributes, p.tags = own, p.attributes[:0], p.tags[:0]
@@ -383,7 +345,8 @@ func (t *translator) bind(p *plan) {
 		p.inherited = envelope.AppendTag(p.inherited, tag.encoded, prefix(tag.value, envelope.MaxSize))
 		p.inheritedOwn = append(p.inheritedOwn, ownTag{tag.own, begin, len(p.inherited), tag.truncated})
 	}
-	// Tags that fit in no envelope are truncated here. The result is the same, because an item only leaves less room.
+	// Inherited tags that alone do not fit in an envelope are truncated here, once. The result is the same as per item, because an item's
+	// own tags only leave less room.
 	if !t.inherited.fits(maxLength, envelope.MaxSize, t.opts.SyslogSafe) {
 		p.truncated = true
 		p.tooLarge = !t.inherited.truncate(envelope.MaxSize, t.opts.SyslogSafe)

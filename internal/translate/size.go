@@ -21,7 +21,7 @@ const maxLength = math.MaxInt
 
 // fit makes the envelopes of an item fit in [envelope.MaxSize]: if necessary, it truncates the longest tag values in common. It reports
 // false if that is not enough. room is the number of bytes that the largest of the envelopes needs in addition to common and a timestamp.
-// Of these, payload bytes are a log payload, which syslog does not escape. It does escape texts.
+// Of these, payload bytes are a log payload, which syslog does not escape; texts are strings that it escapes.
 func (t *translator) fit(room, payload int, texts ...string) bool {
 	if t.tooLarge {
 		return false

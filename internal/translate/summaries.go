@@ -14,7 +14,7 @@ import (
 // quantileTag is the key of the tag with the quantile of a summary's Gauge.
 var quantileTag = newTagKey("quantile")
 
-// summaryPoint yields a point of a summary in the form of Prometheus: a gauge for each quantile, a gauge of the sum of all observations,
+// summaryPoint yields a point of a summary in Prometheus form: a gauge for each quantile, a gauge of the sum of all observations,
 // and a counter of observations.
 func (m *Metrics) summaryPoint(name, unit string, p pmetric.SummaryDataPoint) Reason {
 	if name == "" || !validQuantiles(p) {

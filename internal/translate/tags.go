@@ -16,6 +16,44 @@ import (
 	"github.com/loggregatorexporter/loggregatorexporter/internal/envelope"
 )
 
+// ownName identifies the key of a tag that the exporter sets itself.
+type ownName uint8
+
+const (
+	severityName ownName = iota
+	sourceTypeName
+	processTypeName // the source type is derived from it
+	eventNameName
+	partName
+	traceIDName
+	spanIDName
+	parentSpanIDName
+	spanKindName
+	peerTypeName
+	statusCodeName
+	statusMessageName
+	clockSkewName
+)
+
+var ownNames = [...]string{
+	"severity", sourceTypeTag, "process_type", "event_name", "part", "trace_id", "span_id", "parent_span_id", "span_kind", "peer_type",
+	"status_code", "status_message", "clock_skew",
+}
+
+// encodedNames and namesByKey are derived from ownNames.
+var encodedNames, namesByKey = func() (encoded [len(ownNames)][]byte, byKey map[string]ownKeys) {
+	byKey = map[string]ownKeys{}
+	for i, name := range ownNames {
+		encoded[i], byKey[name] = envelope.AppendKey(nil, name), ownName(i).set()
+	}
+	return encoded, byKey
+}()
+
+// ownKeys is a set of ownNames.
+type ownKeys uint16
+
+func (n ownName) set() ownKeys { return 1 << n }
+
 // keySet is a set of tag keys in insertion order.
 type keySet struct {
 	keys  []string
@@ -242,7 +280,8 @@ var labelNamer = otlptranslator.LabelNamer{
 	PreserveMultipleUnderscores: true,
 }
 
-// promLabel turns a key into a Prometheus label. A key without a letter or digit has none: each character becomes an underscore.
+// promLabel turns a key into a Prometheus label. A key without a letter or digit makes no label, so each of its characters becomes
+// an underscore.
 func promLabel(key string) string {
 	label, err := labelNamer.Build(key)
 	if err != nil {
@@ -255,8 +294,8 @@ func promLabel(key string) string {
 const keyHead = envelope.MaxTagKey - len("_") - 8
 
 // syslogKey turns a key into an SD-NAME of RFC 5424: each character that is not printable ASCII, and space, =, ] and ", becomes an
-// underscore. A key longer than 32 bytes becomes its first 23 bytes, an underscore, and the 32-bit FNV-1a hash of the whole original key in
-// 8 hexadecimal digits.
+// underscore. A key longer than 32 bytes becomes its first 23 bytes, an underscore, and the 32-bit FNV-1a hash of the whole key before this
+// change in 8 hexadecimal digits.
 func syslogKey(key string) string {
 	safe := strings.Map(func(r rune) rune {
 		if !printable(r) || r == '=' || r == ']' || r == '"' {

@@ -6,7 +6,8 @@
 // [Logs], [Metrics] and [Traces] each translate one signal. They neither modify pdata nor retain it. They yield one [Envelope] at a time:
 // an encoded envelope or, for rejected items, the [Reason].
 //
-// An item is a log record, a data point or a span. An item can become several envelopes (a histogram), and several can share one (gauges).
+// An item is a log record, a data point or a span. An item can become several envelopes (a histogram), and several items can share one
+// envelope (gauges).
 package translate
 
 import (
@@ -184,7 +185,7 @@ func (t *translator) json(attrs pcommon.Map) string {
 // keptBytes is the limit of buffer memory kept for the next batch: more than any envelope takes.
 const keptBytes = 4 * envelope.MaxSize
 
-// end ends a batch. No reference to its pdata, or to a string in it, remains.
+// end ends a batch. No reference to its pdata or strings remains, except the metric names of a sequence that was not read to its end.
 func (t *translator) end() {
 	t.yield = nil
 	t.resourceAttributes = pcommon.Map{}

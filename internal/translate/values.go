@@ -41,7 +41,7 @@ func jsonString(raw any) string {
 }
 
 // rawMap and rawValue are like pdata's AsRaw, down to maxDepth. NaN and infinities, which JSON lacks, become the strings that AsString
-// returns for them. depth is the depth of the map, or of the map or slice that contains the value.
+// returns for them. For rawMap, depth is that of the map; for rawValue, that of its container.
 
 func rawMap(m pcommon.Map, depth int) (raw map[string]any, truncated bool) {
 	raw = make(map[string]any, m.Len())
