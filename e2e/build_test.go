@@ -39,8 +39,8 @@ func TestBuild(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			checkout, err := filepath.Abs("..")
 			require.NoError(t, err)
-			require.Contains(t, block[2], "path: /the/checkout ")
-			text := strings.ReplaceAll(strings.Replace(block[2], "/the/checkout", checkout, 1), newest, version)
+			require.Contains(t, block[2], "path: /path/to/this/repository ")
+			text := strings.ReplaceAll(strings.Replace(block[2], "/path/to/this/repository", checkout, 1), newest, version)
 			if version == oldest {
 				text, _, ok = strings.Cut(text, "replaces:")
 				require.True(t, ok)
