@@ -180,16 +180,15 @@ func TestConsumeDuringShutdown(t *testing.T) {
 			f.cfg.Diode.Capacity = 5
 			f.ingress.Slow(time.Millisecond)
 			e := f.start(signal)
-			e.push(0, perBatch, 0)
-			f.ingress.WaitForEnvelopes(t, 1)
 			var next atomic.Int64
-			next.Store(perBatch)
+			push := func() { e.push(int(next.Add(perBatch)), perBatch, 0) }
+			push()
+			f.ingress.WaitForEnvelopes(t, 1)
 			var stopped atomic.Bool
 			var begun, wg sync.WaitGroup
 			begun.Add(pushers)
 			for range pushers {
 				wg.Go(func() {
-					push := func() { e.push(int(next.Add(perBatch))-perBatch, perBatch, 0) }
 					push()
 					begun.Done()
 					for !stopped.Load() {
