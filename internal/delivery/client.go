@@ -65,6 +65,7 @@ func NewClient(ctx context.Context, cfg Config, extensions map[component.ID]comp
 	c.conn, err = cfg.GRPC.ToClientConn(ctx, extensions, set,
 		configgrpc.WithGrpcDialOption(grpc.WithUserAgent(userAgent)),
 		configgrpc.WithGrpcDialOption(grpc.WithStatsHandler(&c.peer)),
+		configgrpc.WithGrpcDialOption(grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.WaitForReady(cfg.GRPC.WaitForReady))),
 		configgrpc.WithGrpcDialOption(grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxConnectPause},
 			// gRPC's default, which does not apply if Backoff is set.
@@ -137,10 +138,6 @@ const (
 	batchSenderMethod = "/loggregator.v2.Ingress/BatchSender"
 )
 
-func (c *Client) callOptions() []grpc.CallOption {
-	return []grpc.CallOption{grpc.ForceCodecV2(codec{}), grpc.WaitForReady(c.cfg.GRPC.WaitForReady)}
-}
-
 // invoke sends one message and waits for its acknowledgement.
 func (c *Client) invoke(ctx context.Context, message *buffer) error {
 	if c.cfg.Timeout > 0 {
@@ -150,7 +147,7 @@ func (c *Client) invoke(ctx context.Context, message *buffer) error {
 	}
 	if !c.peer.router.Load() {
 		ended := c.peer.connectionsEnded()
-		err := c.conn.Invoke(ctx, sendMethod, message, nothing{}, c.callOptions()...)
+		err := c.conn.Invoke(ctx, sendMethod, message, nothing{})
 		if status.Code(err) != codes.Unimplemented {
 			return err
 		}

@@ -77,7 +77,7 @@ var batchSender = grpc.StreamDesc{StreamName: "BatchSender", ClientStreams: true
 func (c *Client) stream(ctx context.Context, message *buffer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // Releases the stream.
-	s, err := c.conn.NewStream(ctx, &batchSender, batchSenderMethod, c.callOptions()...)
+	s, err := c.conn.NewStream(ctx, &batchSender, batchSenderMethod)
 	if err != nil {
 		return err
 	}

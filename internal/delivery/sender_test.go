@@ -158,6 +158,7 @@ func bubble(t *testing.T, ingress loggregator_v2.IngressServer, dialing time.Dur
 	served := make(chan error)
 	go func() { served <- server.Serve(l) }()
 	conn, err := grpc.NewClient("passthrough:bubble", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{})), // As NewClient sets it.
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			select {
 			case <-ctx.Done():
